@@ -1,0 +1,214 @@
+package env
+
+import (
+	"context"
+	"fmt"
+)
+
+// Autoreset is what a Vector does with a row whose episode has ended
+// (Gymnasium's AutoresetMode).
+type Autoreset uint8
+
+const (
+	// NextStep resets the row at the next step, whose action is ignored and
+	// whose reward is 0.
+	NextStep Autoreset = iota
+	// SameStep resets the row within the step that ended it; the last
+	// observation goes to Batch.FinalObs.
+	SameStep
+	// Disabled leaves the reset to the caller: a step of such a row is
+	// ErrEpisodeOver.
+	Disabled
+)
+
+var autoresetNames = [...]string{"next_step", "same_step", "disabled"}
+
+func (a Autoreset) String() string {
+	if int(a) < len(autoresetNames) {
+		return autoresetNames[a]
+	}
+	return fmt.Sprintf("Autoreset(%d)", uint8(a))
+}
+
+// ParseAutoreset is the mode of a name; "" is NextStep.
+func ParseAutoreset(name string) (Autoreset, error) {
+	if name == "" {
+		return NextStep, nil
+	}
+	for i, n := range autoresetNames {
+		if n == name {
+			return Autoreset(i), nil
+		}
+	}
+	return 0, fmt.Errorf("env: autoreset: %q is none of %q", name, autoresetNames)
+}
+
+// MarshalText and UnmarshalText let the mode stand by name in TOML and JSON.
+func (a Autoreset) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
+// UnmarshalText accepts what MarshalText gives.
+func (a *Autoreset) UnmarshalText(text []byte) (err error) {
+	*a, err = ParseAutoreset(string(text))
+	return err
+}
+
+// WithAutoreset gives v, whose own mode is Disabled, another mode. The result
+// owns v.
+func WithAutoreset(v Vector, mode Autoreset) Vector {
+	if v.Spec().Autoreset != Disabled {
+		panic("env: WithAutoreset over a vector that resets by itself")
+	}
+	if mode == Disabled {
+		return v
+	}
+	return &autoreset{
+		Vector: v, mode: mode, dim: v.Spec().Observation.Dim(), s: len(v.Spec().Action),
+		pending: make([]bool, v.Num()), seen: make([]bool, v.Num()),
+	}
+}
+
+type autoreset struct {
+	Vector
+	mode    Autoreset
+	dim, s  int
+	pending []bool // [Num], NextStep: the row's episode ended in its last step
+	seen    []bool // scratch of CheckRows
+
+	stepRows, resetRows []int   // the rows of this call, split
+	stepAt, resetAt     []int   // their places in it
+	actions             []int32 // of stepRows
+	part                Batch   // what the inner vector gave
+}
+
+func (a *autoreset) Spec() Spec {
+	s := a.Vector.Spec()
+	s.Autoreset = a.mode
+	return s
+}
+
+func (a *autoreset) Reset(ctx context.Context, rows []int, seeds []uint64, out *Batch) error {
+	if err := a.Vector.Reset(ctx, rows, seeds, out); err != nil {
+		return err
+	}
+	n := len(out.Reward)
+	for i := range n {
+		a.pending[RowAt(rows, i)] = false
+	}
+	out.Size(n, a.dim, a.mode == SameStep)
+	return nil
+}
+
+func (a *autoreset) Step(ctx context.Context, rows []int, actions []int32, out *Batch) error {
+	if a.mode == SameStep {
+		return a.sameStep(ctx, rows, actions, out)
+	}
+	if err := CheckRows(rows, a.seen); err != nil {
+		return err
+	}
+	n := a.Num()
+	if rows != nil {
+		n = len(rows)
+	}
+	a.stepRows, a.stepAt, a.resetRows, a.resetAt = a.stepRows[:0], a.stepAt[:0], a.resetRows[:0], a.resetAt[:0]
+	for i := range n {
+		if r := RowAt(rows, i); a.pending[r] {
+			a.resetRows, a.resetAt = append(a.resetRows, r), append(a.resetAt, i)
+		} else {
+			a.stepRows, a.stepAt = append(a.stepRows, r), append(a.stepAt, i)
+		}
+	}
+	switch {
+	case len(a.resetRows) == 0:
+		if err := a.Vector.Step(ctx, rows, actions, out); err != nil {
+			return err
+		}
+	case len(actions) != n*a.s:
+		return fmt.Errorf("%w: %d actions for %d rows of %d", ErrInvalidAction, len(actions), n, a.s)
+	default:
+		out.Size(n, a.dim, false)
+		// Stepping first keeps the call atomic: it validates, a reset of
+		// known rows has nothing left to refuse.
+		if len(a.stepRows) > 0 {
+			a.actions = a.actions[:0]
+			for _, i := range a.stepAt {
+				a.actions = append(a.actions, actions[i*a.s:(i+1)*a.s]...)
+			}
+			if err := a.Vector.Step(ctx, a.stepRows, a.actions, &a.part); err != nil {
+				return err
+			}
+			a.scatter(a.stepAt, out)
+		}
+		if err := a.Vector.Reset(ctx, a.resetRows, nil, &a.part); err != nil {
+			return err
+		}
+		a.scatter(a.resetAt, out)
+	}
+	for i := range n {
+		a.pending[RowAt(rows, i)] = out.Terminated[i] || out.Truncated[i]
+	}
+	return nil
+}
+
+// scatter puts the rows of a.part at the given places of out.
+func (a *autoreset) scatter(places []int, out *Batch) {
+	for j, i := range places {
+		copy(out.Obs[i*a.dim:(i+1)*a.dim], a.part.Obs[j*a.dim:])
+		out.Reward[i] = a.part.Reward[j]
+		out.Terminated[i], out.Truncated[i] = a.part.Terminated[j], a.part.Truncated[j]
+	}
+}
+
+func (a *autoreset) sameStep(ctx context.Context, rows []int, actions []int32, out *Batch) error {
+	if err := a.Vector.Step(ctx, rows, actions, out); err != nil {
+		return err
+	}
+	n := len(out.Reward)
+	out.Size(n, a.dim, true)
+	a.resetRows, a.resetAt = a.resetRows[:0], a.resetAt[:0]
+	for i := range n {
+		if out.Terminated[i] || out.Truncated[i] {
+			a.resetRows, a.resetAt = append(a.resetRows, RowAt(rows, i)), append(a.resetAt, i)
+		}
+	}
+	if len(a.resetRows) == 0 {
+		clear(out.FinalObs)
+		return nil
+	}
+	copy(out.FinalObs, out.Obs)
+	if err := a.Vector.Reset(ctx, a.resetRows, nil, &a.part); err != nil {
+		return err
+	}
+	for j, i := range a.resetAt {
+		copy(out.Obs[i*a.dim:(i+1)*a.dim], a.part.Obs[j*a.dim:])
+	}
+	return nil
+}
+
+// Snapshot and Restore pass the inner vector's on, one byte for the pending
+// reset before it.
+func (a *autoreset) Snapshot(row int, dst []byte) ([]byte, error) {
+	inner, ok := a.Vector.(Snapshotter)
+	if !ok {
+		return dst, fmt.Errorf("%w: this environment takes none", ErrBadSnapshot)
+	}
+	if row < 0 || row >= len(a.pending) {
+		return dst, &RowError{row, ErrInvalidRows}
+	}
+	var flag byte
+	if a.pending[row] {
+		flag = 1
+	}
+	return inner.Snapshot(row, append(dst, flag))
+}
+
+func (a *autoreset) Restore(row int, src []byte) error {
+	inner, ok := a.Vector.(Snapshotter)
+	if !ok || len(src) == 0 || src[0] > 1 {
+		return ErrBadSnapshot
+	}
+	if err := inner.Restore(row, src[1:]); err != nil {
+		return err
+	}
+	a.pending[row] = src[0] == 1
+	return nil
+}

@@ -1,0 +1,116 @@
+// Package env is the environment an agent acts in: reset and step over N
+// environments at once.
+//
+// Three things meet here. Vector is what an agent sees; Plant is what an
+// environment acts on; Autoreset says what happens when an episode ends.
+package env
+
+import (
+	"context"
+
+	"github.com/planegym/planegym/p4"
+	"github.com/planegym/planegym/telemetry"
+)
+
+// Vector is N environments that reset and step together or in subsets.
+//
+// A row keeps its own clock, generator and episode: what it returns depends
+// on its own seed and actions alone, never on its index or its neighbours.
+// Calls are atomic: every row is validated before any of them changes. A
+// Vector serves one caller at a time; out belongs to the caller, and is valid
+// until it is passed to a call again.
+type Vector interface {
+	Spec() Spec
+	Num() int
+
+	// Reset starts an episode in rows (nil: all) and fills out with the first
+	// observations. Row i of rows takes seeds[i]; with seeds nil each row
+	// goes on with the generator it has. A vector never seeded behaves as if
+	// row i had been seeded with i.
+	//
+	// Errors: ErrInvalidRows, ErrClosed, or the context's.
+	Reset(ctx context.Context, rows []int, seeds []uint64, out *Batch) error
+
+	// Step puts actions, [n,S] row-major, in force in rows (nil: all) for one
+	// step and fills out. Errors: ErrInvalidRows, ErrInvalidAction,
+	// ErrNeedReset, ErrEpisodeOver (with Autoreset disabled), ErrClosed, or
+	// the context's; those of one row are wrapped in a *RowError.
+	Step(ctx context.Context, rows []int, actions []int32, out *Batch) error
+
+	// Close ends the vector. Closing again does nothing.
+	Close() error
+}
+
+// Spec describes a Vector's spaces and clock.
+type Spec struct {
+	Observation Box
+	Action      MultiDiscrete
+	Limits      []p4.Limit // packets, by action index; nil where actions are no limits
+	Initial     []p4.Limit // [S], in force at reset
+	Reward      [2]float64 // smallest and largest reward of a step
+	StepSeconds float64    // how much time a step covers
+	MaxSteps    int        // reaching it truncates; 0 is without bound
+	Autoreset   Autoreset
+	RealTime    bool // live: no seeding, no determinism, one request in flight
+}
+
+// Box is the space of observations: D numbers, each within its bounds.
+type Box struct {
+	Low, High []float32         // [D], may be infinite
+	Elements  []telemetry.Field // [D], name and unit of each
+}
+
+// Dim is D.
+func (b Box) Dim() int { return len(b.Low) }
+
+// MultiDiscrete is the space of actions: S indices, the s-th in [0, n[s]).
+type MultiDiscrete []int
+
+// Batch is what a reset or step of n rows returns, column-wise.
+type Batch struct {
+	Obs                   []float32 // [n,D]
+	Reward                []float32 // [n], 0 after a reset
+	Terminated, Truncated []bool    // [n]
+	// FinalObs [n,D] holds, where a flag is set, the last observation of the
+	// episode that ended. Only Autoreset SameStep fills it; else its length is 0.
+	FinalObs []float32
+}
+
+// Size makes b hold n rows of dim elements, FinalObs too where final is set,
+// allocating only where its memory does not suffice.
+func (b *Batch) Size(n, dim int, final bool) {
+	b.Obs = telemetry.Grow(b.Obs, n*dim)
+	b.Reward = telemetry.Grow(b.Reward, n)
+	b.Terminated = telemetry.Grow(b.Terminated, n)
+	b.Truncated = telemetry.Grow(b.Truncated, n)
+	if final {
+		b.FinalObs = telemetry.Grow(b.FinalObs, n*dim)
+	} else {
+		b.FinalObs = b.FinalObs[:0]
+	}
+}
+
+// Snapshotter is a Vector or a Plant whose rows can be saved and put back.
+// What follows a Restore is bit-identical to what followed the Snapshot.
+type Snapshotter interface {
+	// Snapshot appends the state of row to dst.
+	Snapshot(row int, dst []byte) ([]byte, error)
+	// Restore puts row into a state that Snapshot gave. Any row of an equal
+	// Vector takes it. Error: ErrBadSnapshot, and row is as it was.
+	Restore(row int, src []byte) error
+}
+
+// Plant is what an environment acts on: it puts queue limits in force and
+// tells what was measured under them. Rows of Reset and Advance are distinct
+// and in range, seeds and limits as long as they should be: the caller checks.
+type Plant interface {
+	Columns() []telemetry.Field
+	Switches() int
+	// Reset starts rows under limit [n,S] and fills out with the first
+	// window. Equal seeds give equal episodes.
+	Reset(ctx context.Context, rows []int, seeds []uint64, limit []p4.Limit, out *telemetry.Window) error
+	// Advance puts limit [n,S] in force and fills out with what was measured
+	// under it, in n rows of out.
+	Advance(ctx context.Context, rows []int, limit []p4.Limit, out *telemetry.Window) error
+	Close() error
+}

@@ -1,0 +1,3 @@
+module github.com/planegym/planegym
+
+go 1.26

@@ -1,0 +1,77 @@
+// Package rng gives random numbers as pure functions of what they are for:
+// the counter-based generator Philox4x32-10, keyed by seed and purpose.
+//
+// A number depends on its key and position alone, never on who asked before,
+// so batch 1 and batch n, one thread and many, a run and its resumption draw
+// the same values; a GPU computes the same stream.
+package rng
+
+import (
+	"math"
+	"math/bits"
+)
+
+// Philox is one block of Philox4x32-10 (Salmon et al., "Parallel random
+// numbers: as easy as 1, 2, 3", SC 2011, section 4.3).
+func Philox(ctr [4]uint32, key [2]uint32) [4]uint32 {
+	for range 10 {
+		hi0, lo0 := bits.Mul32(0xD2511F53, ctr[0])
+		hi1, lo1 := bits.Mul32(0xCD9E8D57, ctr[2])
+		ctr = [4]uint32{hi1 ^ ctr[1] ^ key[0], lo1, hi0 ^ ctr[3] ^ key[1], lo0}
+		key[0] += 0x9E3779B9
+		key[1] += 0xBB67AE85
+	}
+	return ctr
+}
+
+// Purpose separates streams that share a seed.
+type Purpose uint32
+
+// Purposes in use. A number is never given to another purpose: recorded runs
+// depend on it.
+const (
+	Episode Purpose = 1 + iota // the seed of an episode
+	Start                      // where a plant starts an episode
+	Action                     // a random policy
+)
+
+// Key names one stream of numbers: in an environment A is the episode and B
+// the step; in training A is the update and B the example.
+type Key struct {
+	Seed    uint64
+	A, B    uint32
+	Purpose Purpose
+}
+
+// Block is the i-th group of four words of the stream.
+func (k Key) Block(i uint32) [4]uint32 {
+	return Philox([4]uint32{i, k.B, k.A, uint32(k.Purpose)}, [2]uint32{uint32(k.Seed), uint32(k.Seed >> 32)})
+}
+
+// Uint64 is the i-th 64-bit number of the stream.
+func (k Key) Uint64(i uint32) uint64 {
+	b := k.Block(i / 2)
+	j := i % 2 * 2
+	return uint64(b[j]) | uint64(b[j+1])<<32
+}
+
+// Float64 is the i-th uniform number in [0, 1) of the stream, 53 bits.
+func (k Key) Float64(i uint32) float64 { return float64(k.Uint64(i)>>11) * 0x1p-53 }
+
+// Intn is the i-th number in [0, n) of the stream. Its bias is below n·2⁻⁶⁴.
+func (k Key) Intn(i uint32, n int) int {
+	if n <= 0 {
+		panic("rng: Intn of a non-positive number")
+	}
+	hi, _ := bits.Mul64(k.Uint64(i), uint64(n))
+	return int(hi)
+}
+
+// Normal is the i-th pair of independent standard normal numbers of the
+// stream (Box and Muller 1958).
+func (k Key) Normal(i uint32) (float64, float64) {
+	u, v := 1-k.Float64(2*i), k.Float64(2*i+1)
+	r := math.Sqrt(-2 * math.Log(u))
+	s, c := math.Sincos(2 * math.Pi * v)
+	return r * c, r * s
+}
