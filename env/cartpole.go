@@ -1,0 +1,248 @@
+package env
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	"github.com/planegym/planegym/internal/rng"
+	"github.com/planegym/planegym/telemetry"
+)
+
+// Gymnasium's CartPole-v1 (Barto, Sutton and Anderson 1983), constants and
+// order of operations as there, so that trajectories agree bit for bit.
+const (
+	gravity        = 9.8
+	massPole       = 0.1
+	totalMass      = massPole + 1.0
+	poleHalfLength = 0.5
+	poleMassLength = massPole * poleHalfLength
+	forceMagnitude = 10.0
+	tau            = 0.02 // seconds
+	thetaThreshold = 12 * 2 * math.Pi / 360
+	xThreshold     = 2.4
+	cartPoleSteps  = 500
+)
+
+// CartPole is the reference environment of agents, clients and transport: N
+// carts, seeded as Gymnasium seeds its own.
+type CartPole struct {
+	carts  []cart
+	seen   []bool
+	closed bool
+}
+
+type phase uint8
+
+const (
+	fresh phase = iota // never reset
+	running
+	over
+)
+
+type cart struct {
+	x, xDot, theta, thetaDot float64
+	pcg                      rng.PCG64
+	steps                    uint32
+	phase                    phase
+}
+
+// NewCartPole makes n carts. Error: n < 1.
+func NewCartPole(n int, mode Autoreset) (Vector, error) {
+	if n < 1 {
+		return nil, fmt.Errorf("env: num_envs: %d is less than 1", n)
+	}
+	c := &CartPole{carts: make([]cart, n), seen: make([]bool, n)}
+	for i := range c.carts {
+		c.carts[i].pcg = rng.NewPCG64(uint64(i))
+	}
+	return WithAutoreset(c, mode), nil
+}
+
+// Spec is Gymnasium's: four numbers, two actions, 500 steps.
+func (c *CartPole) Spec() Spec {
+	inf := float32(math.Inf(1))
+	high := []float32{2 * xThreshold, inf, 2 * thetaThreshold, inf}
+	return Spec{
+		Observation: Box{
+			Low:  []float32{-high[0], -inf, -high[2], -inf},
+			High: high,
+			Elements: []telemetry.Field{
+				{Name: "cart_position", Unit: "m"}, {Name: "cart_velocity", Unit: "m/s"},
+				{Name: "pole_angle", Unit: "rad"}, {Name: "pole_angular_velocity", Unit: "rad/s"},
+			},
+		},
+		Action:      MultiDiscrete{2},
+		Reward:      [2]float64{0, 1},
+		StepSeconds: tau,
+		MaxSteps:    cartPoleSteps,
+		Autoreset:   Disabled,
+	}
+}
+
+// Num is the number of carts.
+func (c *CartPole) Num() int { return len(c.carts) }
+
+// Close ends the vector.
+func (c *CartPole) Close() error { c.closed = true; return nil }
+
+// check validates what Reset and Step share and gives the number of rows.
+func (c *CartPole) check(ctx context.Context, rows []int) (int, error) {
+	if c.closed {
+		return 0, ErrClosed
+	}
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	if rows == nil {
+		return len(c.carts), nil
+	}
+	return len(rows), CheckRows(rows, c.seen)
+}
+
+// Reset draws each cart's four numbers uniformly from ±0.05.
+func (c *CartPole) Reset(ctx context.Context, rows []int, seeds []uint64, out *Batch) error {
+	n, err := c.check(ctx, rows)
+	if err != nil {
+		return err
+	}
+	if seeds != nil && len(seeds) != n {
+		return fmt.Errorf("%w: %d seeds for %d rows", ErrInvalidRows, len(seeds), n)
+	}
+	out.Size(n, 4, false)
+	for i := range n {
+		k := &c.carts[RowAt(rows, i)]
+		if seeds != nil {
+			k.pcg = rng.NewPCG64(seeds[i])
+		}
+		k.x, k.xDot = k.pcg.Uniform(-.05, .05), k.pcg.Uniform(-.05, .05)
+		k.theta, k.thetaDot = k.pcg.Uniform(-.05, .05), k.pcg.Uniform(-.05, .05)
+		k.steps, k.phase = 0, running
+		k.observe(out, i)
+		out.Reward[i], out.Terminated[i], out.Truncated[i] = 0, false, false
+	}
+	return nil
+}
+
+// Step pushes each cart left (0) or right (1) for 0.02 s.
+func (c *CartPole) Step(ctx context.Context, rows []int, actions []int32, out *Batch) error {
+	n, err := c.check(ctx, rows)
+	if err != nil {
+		return err
+	}
+	if err := CheckActions(rows, n, actions, cartPoleActions); err != nil {
+		return err
+	}
+	for i := range n {
+		switch r := RowAt(rows, i); c.carts[r].phase {
+		case fresh:
+			return &RowError{r, ErrNeedReset}
+		case over:
+			return &RowError{r, ErrEpisodeOver}
+		}
+	}
+	out.Size(n, 4, false)
+	for i := range n {
+		k := &c.carts[RowAt(rows, i)]
+		k.push(actions[i])
+		k.steps++
+		k.observe(out, i)
+		out.Reward[i] = 1
+		out.Terminated[i] = k.x < -xThreshold || k.x > xThreshold || k.theta < -thetaThreshold || k.theta > thetaThreshold
+		out.Truncated[i] = k.steps >= cartPoleSteps
+		if out.Terminated[i] || out.Truncated[i] {
+			k.phase = over
+		}
+	}
+	return nil
+}
+
+var cartPoleActions = MultiDiscrete{2}
+
+func (k *cart) observe(out *Batch, i int) {
+	o := out.Obs[4*i : 4*i+4 : 4*i+4]
+	o[0], o[1], o[2], o[3] = float32(k.x), float32(k.xDot), float32(k.theta), float32(k.thetaDot)
+}
+
+// push is one Euler step. Each product that is added stands in a float64
+// conversion, which forbids the fused multiply-add that some architectures
+// would use.
+func (k *cart) push(action int32) {
+	force := -forceMagnitude
+	if action == 1 {
+		force = forceMagnitude
+	}
+	sin, cos := sinCos(k.theta)
+	temp := (force + float64(poleMassLength*float64(k.thetaDot*k.thetaDot)*sin)) / totalMass
+	thetaAcc := (float64(gravity*sin) - float64(cos*temp)) /
+		(poleHalfLength * (4.0/3.0 - float64(massPole*float64(cos*cos))/totalMass))
+	xAcc := temp - float64(poleMassLength*thetaAcc*cos)/totalMass
+	k.x += float64(tau * k.xDot)
+	k.xDot += float64(tau * xAcc)
+	k.theta += float64(tau * k.thetaDot)
+	k.thetaDot += float64(tau * thetaAcc)
+}
+
+// sinCos is sine and cosine of |x| ≤ 0.5, within 0.503 ulp: the C library's
+// are correctly rounded nearly always, math.Sin is not. The first term of
+// each series is kept in two doubles, the rest is below 2⁻⁸ of the result.
+func sinCos(x float64) (sin, cos float64) {
+	if !(math.Abs(x) <= .5) {
+		return math.Sincos(x)
+	}
+	z := x * x
+	zLow := math.FMA(x, x, -z)
+
+	// x - x³/6 + x⁵·p
+	p := 1/120. + z*(-1/5040.+z*(1/362880.+z*(-1/39916800.+z*(1/6227020800.-z/1307674368000))))
+	const sixth, sixthLow = -1 / 6., -0x1.5555555555555p-57
+	t := z * sixth
+	tLow := math.FMA(z, sixth, -t) + z*sixthLow + zLow*sixth + z*z*p
+	u := x * t
+	uLow := math.FMA(x, t, -u) + x*tLow
+	s := x + u
+	sin = s + (u - (s - x) + uLow)
+
+	// 1 - x²/2 + x⁴·q
+	q := 1/24. + z*(-1/720.+z*(1/40320.+z*(-1/3628800.+z*(1/479001600.+z*(-1/87178291200.+z/20922789888000)))))
+	c := 1 - z/2
+	cos = c + ((1 - c) - z/2 - zLow/2 + z*z*q)
+	return sin, cos
+}
+
+const cartBytes = 4*8 + 4*8 + 4 + 1
+
+// Snapshot appends 69 bytes: the four numbers, the generator, the clock.
+func (c *CartPole) Snapshot(row int, dst []byte) ([]byte, error) {
+	if row < 0 || row >= len(c.carts) {
+		return dst, &RowError{row, ErrInvalidRows}
+	}
+	k := &c.carts[row]
+	for _, v := range []float64{k.x, k.xDot, k.theta, k.thetaDot} {
+		dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(v))
+	}
+	for _, v := range []uint64{k.pcg.StateHi, k.pcg.StateLo, k.pcg.IncHi, k.pcg.IncLo} {
+		dst = binary.LittleEndian.AppendUint64(dst, v)
+	}
+	dst = binary.LittleEndian.AppendUint32(dst, k.steps)
+	return append(dst, byte(k.phase)), nil
+}
+
+// Restore puts back what Snapshot gave.
+func (c *CartPole) Restore(row int, src []byte) error {
+	if row < 0 || row >= len(c.carts) {
+		return &RowError{row, ErrInvalidRows}
+	}
+	if len(src) != cartBytes || phase(src[cartBytes-1]) > over {
+		return &RowError{row, ErrBadSnapshot}
+	}
+	u := func(i int) uint64 { return binary.LittleEndian.Uint64(src[8*i:]) }
+	f := func(i int) float64 { return math.Float64frombits(u(i)) }
+	c.carts[row] = cart{
+		x: f(0), xDot: f(1), theta: f(2), thetaDot: f(3),
+		pcg:   rng.PCG64{StateHi: u(4), StateLo: u(5), IncHi: u(6), IncLo: u(7)},
+		steps: binary.LittleEndian.Uint32(src[64:]), phase: phase(src[68]),
+	}
+	return nil
+}

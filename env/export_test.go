@@ -1,0 +1,4 @@
+package env
+
+// SinCos lets the external test reach the series.
+var SinCos = sinCos
