@@ -1,0 +1,54 @@
+// Package arch holds one test: who may import whom.
+package arch
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/planegym/planegym/"
+
+// allowed lists, per package, the packages of ours that it may import. A
+// package that is not here fails the test: say what it is for, then add it.
+var allowed = map[string][]string{
+	"telemetry":     {},
+	"p4":            {},
+	"internal/rng":  {},
+	"env":           {"telemetry", "p4", "internal/rng"},
+	"env/envtest":   {"env", "telemetry", "p4", "internal/rng"},
+	"internal/arch": {},
+}
+
+func TestImports(t *testing.T) {
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", module+"...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		name := strings.TrimPrefix(p.ImportPath, module)
+		may, known := allowed[name]
+		if !known {
+			t.Errorf("%s is not listed in internal/arch", name)
+			continue
+		}
+		for _, i := range p.Imports {
+			if i, ours := strings.CutPrefix(i, module); ours && !slices.Contains(may, i) {
+				t.Errorf("%s imports %s; it may import %v", name, i, may)
+			}
+		}
+	}
+}
