@@ -251,7 +251,7 @@ func run(open func() env.Vector) []string {
 		func() {
 			defer v.Close()
 			defer func() {
-				if p := recover(); p != nil && p != stop {
+				if p := recover(); p != nil && p != errStop {
 					panic(p)
 				}
 			}()
@@ -266,14 +266,14 @@ type recorder struct {
 	failures []string
 }
 
-var stop = errors.New("stop")
+var errStop = errors.New("stop")
 
 func (r *recorder) Helper()             {}
 func (r *recorder) Logf(string, ...any) {}
 func (r *recorder) Errorf(format string, args ...any) {
 	r.failures = append(r.failures, r.clause+": "+fmt.Sprintf(format, args...))
 }
-func (r *recorder) Fatalf(format string, args ...any) { r.Errorf(format, args...); panic(stop) }
+func (r *recorder) Fatalf(format string, args ...any) { r.Errorf(format, args...); panic(errStop) }
 
 func TestCartPole(t *testing.T) {
 	for _, mode := range []env.Autoreset{env.NextStep, env.SameStep, env.Disabled} {
