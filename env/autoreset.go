@@ -3,6 +3,8 @@ package env
 import (
 	"context"
 	"fmt"
+
+	"github.com/planegym/planegym/telemetry"
 )
 
 // Autoreset is what a Vector does with a row whose episode has ended
@@ -182,6 +184,21 @@ func (a *autoreset) sameStep(ctx context.Context, rows []int, actions []int32, o
 		copy(out.Obs[i*a.dim:(i+1)*a.dim], a.part.Obs[j*a.dim:])
 	}
 	return nil
+}
+
+// InfoFields and Info pass the inner vector's on; a vector without has none.
+func (a *autoreset) InfoFields() []telemetry.Field {
+	if i, ok := a.Vector.(Informer); ok {
+		return i.InfoFields()
+	}
+	return nil
+}
+
+func (a *autoreset) Info(row int, dst []float32) []float32 {
+	if i, ok := a.Vector.(Informer); ok {
+		return i.Info(row, dst)
+	}
+	return dst
 }
 
 // Snapshot and Restore pass the inner vector's on, one byte for the pending

@@ -100,6 +100,13 @@ type Snapshotter interface {
 	Restore(row int, src []byte) error
 }
 
+// Informer is a Vector that tells of a row what its observation leaves out.
+type Informer interface {
+	InfoFields() []telemetry.Field
+	// Info appends the values of InfoFields, for row's last step, to dst.
+	Info(row int, dst []float32) []float32
+}
+
 // Plant is what an environment acts on: it puts queue limits in force and
 // tells what was measured under them. Rows of Reset and Advance are distinct
 // and in range, seeds and limits as long as they should be: the caller checks.

@@ -1,0 +1,257 @@
+package env_test
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/envtest"
+	"github.com/planegym/planegym/internal/rng"
+	"github.com/planegym/planegym/p4"
+	"github.com/planegym/planegym/telemetry"
+)
+
+// bench is a plant of two switches whose every value is a function of seed,
+// second and limit: what the environment makes of it can be computed by hand.
+type bench struct {
+	seed  []uint64
+	clock []uint32
+	gaps  bool                      // every third second has no INT
+	say   func(t int) (l, f, b int) // LBO, FPS, bitrate at second t; nil: from the seed
+}
+
+func (b *bench) Switches() int { return 2 }
+func (b *bench) Close() error  { return nil }
+func (b *bench) Columns() []telemetry.Field {
+	var f []telemetry.Field
+	for s := 1; s <= 2; s++ {
+		for _, n := range []string{"enq_qdepth", "deq_timedelta", "deq_qdepth"} {
+			f = append(f, telemetry.Field{Name: fmt.Sprint(n, s)})
+		}
+	}
+	return append(f, telemetry.Field{Name: "lbo_s", Unit: "s"}, telemetry.Field{Name: "fps"}, telemetry.Field{Name: "rep_kbps", Unit: "kbit/s"})
+}
+
+func (b *bench) Reset(ctx context.Context, rows []int, seeds []uint64, limit []p4.Limit, out *telemetry.Window) error {
+	for i, r := range rows {
+		for r >= len(b.seed) {
+			b.seed, b.clock = append(b.seed, 0), append(b.clock, 0)
+		}
+		b.seed[r], b.clock[r] = seeds[i], 0
+	}
+	return b.Advance(ctx, rows, limit, out)
+}
+
+func (b *bench) Advance(_ context.Context, rows []int, limit []p4.Limit, out *telemetry.Window) error {
+	for i, r := range rows {
+		values, valid := out.Row(i)
+		for t := range out.Seconds {
+			k := rng.Key{Seed: b.seed[r], B: b.clock[r], Purpose: rng.Start}
+			for f := range out.Fields {
+				values[t*out.Fields+f] = float32(k.Intn(uint32(f), int(limit[2*i+f/3%2])))
+				valid[t*out.Fields+f] = f >= 6 || !b.gaps || b.clock[r]%3 != 0
+			}
+			v := values[t*out.Fields+6:]
+			v[1], v[2] = float32(18+6*k.Intn(10, 3)), 639
+			if b.say != nil {
+				l, f, kbps := b.say(int(b.clock[r]))
+				v[0], v[1], v[2] = float32(l), float32(f), float32(kbps)
+			}
+			b.clock[r]++
+		}
+		out.End[i], out.Reason[i] = telemetry.Going, ""
+	}
+	return nil
+}
+
+func (b *bench) Snapshot(row int, dst []byte) ([]byte, error) {
+	return binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint64(dst, b.seed[row]), b.clock[row]), nil
+}
+
+func (b *bench) Restore(row int, src []byte) error {
+	if len(src) != 12 {
+		return env.ErrBadSnapshot
+	}
+	b.seed[row], b.clock[row] = binary.LittleEndian.Uint64(src), binary.LittleEndian.Uint32(src[8:])
+	return nil
+}
+
+type sixtyFourth struct{}
+
+func (sixtyFourth) Scale(_ int, x float32) float32 { return x / 64 }
+
+func open(t *testing.T, cfg env.Config, plant env.Plant, n int) env.Vector {
+	t.Helper()
+	v, err := env.New(cfg, plant, n, sixtyFourth{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func TestQueuesContract(t *testing.T) {
+	for _, mode := range []env.Autoreset{env.NextStep, env.SameStep, env.Disabled} {
+		for _, observation := range []string{"state", "tutorial", "window"} {
+			for _, normalise := range []string{"fit", "l2", "none"} {
+				for _, perSwitch := range []bool{false, true} {
+					t.Run(fmt.Sprintf("%v/%s/%s/%v", mode, observation, normalise, perSwitch), func(t *testing.T) {
+						envtest.Check(t, func(t *testing.T) env.Vector {
+							return open(t, env.Config{
+								Autoreset: mode, PerSwitch: perSwitch, MaxSteps: 30,
+								Observation: env.Observation{Name: observation, Normalise: normalise},
+							}, &bench{gaps: true}, 4)
+						})
+					})
+				}
+			}
+		}
+	}
+}
+
+// rewards is what n steps of an episode pay, the player saying say.
+func rewards(t *testing.T, name string, n int, say func(t int) (l, f, b int)) []float32 {
+	t.Helper()
+	v := open(t, env.Config{Reward: env.Reward{Name: name}}, &bench{say: say}, 1)
+	var b env.Batch
+	if err := v.Reset(context.Background(), nil, nil, &b); err != nil {
+		t.Fatal(err)
+	}
+	var out []float32
+	for range n {
+		if err := v.Step(context.Background(), nil, []int32{0}, &b); err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, b.Reward[0])
+	}
+	return out
+}
+
+// byWindow says a value a 4 s window.
+func byWindow(lbo, fps []int) func(t int) (l, f, b int) {
+	return func(t int) (l, f, b int) { return lbo[t/4], fps[t/4], 639 }
+}
+
+func TestRewardLBOFPS(t *testing.T) {
+	got := rewards(t, "lbo-fps", 8, byWindow(
+		[]int{10, 10, 11, 9, 30, 29, 29, 0, 31},
+		[]int{18, 18, 18, 18, 18, 30, 24, 18, 18}))
+	if want := []float32{.1, .1, -2, 2, 1, .5, -2, 2}; !slices.Equal(got, want) {
+		t.Errorf("rewards %v, want %v", got, want)
+	}
+}
+
+// The published code keeps the reward in a field and compares disjoint pairs
+// of windows: where no rule fires, or a pair is not yet whole, the last
+// reward is paid again (Tavares et al. 2024, calculate_reward).
+func TestRewardTutorialIsStale(t *testing.T) {
+	got := rewards(t, "tutorial", 8, byWindow(
+		//    pair ───┐ ┌─ pair ─┐ ┌─ pair ─┐ ┌─ pair
+		[]int{10, 11, 5, 5, 40, 30, 12, 11, 10},
+		[]int{18, 30, 18, 18, 18, 18, 18, 18, 18}))
+	// 10→11 at 30 fps: 1. 5 waits. 5→5: no rule, 1 again. 40 waits. 40→30:
+	// exactly 30, no rule, 1 again. 12 waits. 12→11 at 18 fps: −2. 10 waits.
+	if want := []float32{1, 1, 1, 1, 1, 1, -2, -2}; !slices.Equal(got, want) {
+		t.Errorf("rewards %v, want %v", got, want)
+	}
+	// A generated 29.9 is no 30: the published comparison is exact.
+	if got := rewards(t, "tutorial", 1, byWindow([]int{10, 11}, []int{29, 29})); got[0] != .1 {
+		t.Errorf("29 fps pays %v, want .1", got[0])
+	}
+}
+
+func TestRewardQoELin(t *testing.T) {
+	got := rewards(t, "qoe-lin", 2, func(s int) (l, f, b int) {
+		switch {
+		case s < 4:
+			return 5, 18, 639
+		case s < 8:
+			return 5, 30, 3312
+		case s == 8:
+			return 0, 30, 3312 // one second stalled
+		}
+		return 4, 30, 3312
+	})
+	want := []float64{3.312 - (3.312 - .639), 3.312 - 3.312}
+	for i, w := range want {
+		if math.Abs(float64(got[i])-w) > 1e-6 {
+			t.Errorf("step %d pays %v, want %v", i, got[i], w)
+		}
+	}
+}
+
+func TestEndOnStall(t *testing.T) {
+	v := open(t, env.Config{EndOnStall: 6, Autoreset: env.Disabled}, &bench{say: func(s int) (l, f, b int) {
+		if s >= 6 {
+			return 0, 18, 639
+		}
+		return 9, 18, 639
+	}}, 1)
+	var b env.Batch
+	if err := v.Reset(context.Background(), nil, nil, &b); err != nil {
+		t.Fatal(err)
+	}
+	for step, want := range []bool{false, true} { // seconds 4…7, 8…11: stalled from 6 on
+		if err := v.Step(context.Background(), nil, []int32{0}, &b); err != nil {
+			t.Fatal(err)
+		}
+		if b.Terminated[0] != want || b.Truncated[0] {
+			t.Errorf("step %d: terminated %v truncated %v, want terminated %v", step, b.Terminated[0], b.Truncated[0], want)
+		}
+	}
+}
+
+func TestConfigErrorsNameTheField(t *testing.T) {
+	for _, c := range []struct {
+		cfg   env.Config
+		field string
+	}{
+		{env.Config{Limits: []p4.Limit{}}, "env: limits: none are given"},
+		{env.Config{Limits: []p4.Limit{0}}, "env: limits: p4: limit 0 is outside 1…524287 packets"},
+		{env.Config{Limits: []p4.Limit{32, 32}}, "env: limits: 32 stands twice"},
+		{env.Config{Initial: 16}, "env: initial: 16 is none of the limits [32 64]"},
+		{env.Config{StepSeconds: -1}, "env: step_seconds: -1 is outside 1…3600"},
+		{env.Config{MaxSteps: -1}, "env: max_steps: -1 is outside 1…2147483647"},
+		{env.Config{EndOnStall: math.NaN()}, "env: end_on_stall_s: NaN is negative"},
+		{env.Config{Reward: env.Reward{Name: "x"}}, `env: reward: name: "x" is none of "lbo-fps", "tutorial", "qoe-lin"`},
+		{env.Config{Reward: env.Reward{Switch: 1}}, `env: reward: "lbo-fps" has no weights: rebuffer and switch belong to qoe-lin`},
+		{env.Config{Observation: env.Observation{Name: "x"}}, `env: observation: name: "x" is none of "state", "tutorial", "window"`},
+		{env.Config{Observation: env.Observation{Normalise: "x"}}, `env: observation: normalise: "x" is none of "fit", "l2", "none"`},
+	} {
+		if _, err := env.New(c.cfg, &bench{}, 1, sixtyFourth{}); err == nil || err.Error() != c.field {
+			t.Errorf("%+v: %v, want %s", c.cfg, err, c.field)
+		}
+	}
+}
+
+func TestStepAllocatesNothing(t *testing.T) {
+	cart, err := env.NewCartPole(64, env.NextStep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, v := range map[string]env.Vector{
+		"cartpole": cart,
+		"state":    open(t, env.Config{}, &bench{gaps: true}, 64),
+		"window":   open(t, env.Config{Autoreset: env.SameStep, MaxSteps: 5, Observation: env.Observation{Name: "window"}}, &bench{}, 64),
+	} {
+		var b env.Batch
+		ctx, actions := context.Background(), make([]int32, 64)
+		if err := v.Reset(ctx, nil, nil, &b); err != nil {
+			t.Fatal(err)
+		}
+		step := func() {
+			if err := v.Step(ctx, nil, actions, &b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 100 {
+			step()
+		}
+		if n := testing.AllocsPerRun(100, step); n != 0 {
+			t.Errorf("%s: a warm step allocates %v times", name, n)
+		}
+	}
+}
