@@ -175,7 +175,7 @@ func TestRewardQoELin(t *testing.T) {
 		}
 		return 4, 30, 3312
 	})
-	want := []float64{3.312 - (3.312 - .639), 3.312 - 3.312}
+	want := []float64{.639, 0} // 3.312 less a change of 2.673; 3.312 less a stalled second
 	for i, w := range want {
 		if math.Abs(float64(got[i])-w) > 1e-6 {
 			t.Errorf("step %d pays %v, want %v", i, got[i], w)
