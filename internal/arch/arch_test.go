@@ -21,6 +21,7 @@ var allowed = map[string][]string{
 	"internal/rng":  {},
 	"env":           {"telemetry", "p4", "internal/rng"},
 	"env/envtest":   {"env", "telemetry", "p4", "internal/rng"},
+	"env/ws":        {"env", "telemetry", "p4"},
 	"internal/arch": {},
 }
 
