@@ -21,6 +21,9 @@ var allowed = map[string][]string{
 	"internal/rng":  {},
 	"env":           {"telemetry", "p4", "internal/rng"},
 	"env/envtest":   {"env", "telemetry", "p4", "internal/rng"},
+	"scenarios":     {"env"},
+	"internal/cli":  {"scenarios", "env"},
+	"cmd/planegym":  {"internal/cli"},
 	"internal/arch": {},
 }
 

@@ -1,0 +1,222 @@
+package env
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/planegym/planegym/internal/rng"
+	"github.com/planegym/planegym/p4"
+	"github.com/planegym/planegym/telemetry"
+)
+
+// ReplayConfig says how recordings are replayed.
+type ReplayConfig struct {
+	// Start is where an episode begins: "random" (default: at any second that
+	// leaves a window to step into, drawn from the episode's seed) or "first".
+	Start string `toml:"start"`
+}
+
+// Check reports what is wrong with c, naming the field.
+func (c ReplayConfig) Check() error {
+	switch c.Start {
+	case "", "random", "first":
+		return nil
+	}
+	return fmt.Errorf(`env: replay: start: %q is none of "random", "first"`, c.Start)
+}
+
+// Recording is what was measured under one queue limit, a row per second.
+type Recording struct {
+	Limit  p4.Limit
+	Fields []telemetry.Field
+	Values []float32 // [T,F]; where !Valid anything
+	Valid  []bool    // [T,F]
+}
+
+func (r Recording) seconds() int { return len(r.Valid) / max(len(r.Fields), 1) }
+
+// Replay is the plant of recordings, one per queue limit: the limit in force
+// picks the recording that the next window is cut from, at the row's own
+// clock. This is how the tutorial of Tavares et al. (SBRC 2024) simulates.
+// What the player did in one recording knows nothing of the others, so its
+// state jumps where the limit changes; a limit's effect cannot be learnt
+// from it.
+//
+// The episode is truncated at the window after which no recording has a
+// whole one left. A cell that was not measured shows the last value before it
+// in its recording, or the recording's median where there is none.
+type Replay struct {
+	random     bool
+	recordings []Recording // sorted by limit, gaps filled
+	seconds    int         // of the shortest
+	switches   int
+	clock      []int // by row: the second that the next window begins at
+}
+
+// NewReplay makes the plant of recordings, which share their fields and have
+// distinct limits. Their memory is not kept.
+func NewReplay(cfg ReplayConfig, recordings []Recording) (*Replay, error) {
+	if err := cfg.Check(); err != nil {
+		return nil, err
+	}
+	if len(recordings) == 0 {
+		return nil, fmt.Errorf("env: replay: there is no recording")
+	}
+	p := &Replay{random: cfg.Start != "first", seconds: math.MaxInt}
+	for _, r := range recordings {
+		if err := r.Limit.Check(); err != nil {
+			return nil, fmt.Errorf("env: replay: %w", err)
+		}
+		if p.recording(r.Limit) >= 0 {
+			return nil, fmt.Errorf("env: replay: two recordings of limit %d", r.Limit)
+		}
+		if !slices.Equal(r.Fields, recordings[0].Fields) {
+			return nil, fmt.Errorf("env: replay: the recordings of limits %d and %d have different fields", recordings[0].Limit, r.Limit)
+		}
+		if len(r.Fields) == 0 || len(r.Valid) == 0 || len(r.Values) != len(r.Valid) || len(r.Valid)%len(r.Fields) != 0 {
+			return nil, fmt.Errorf("env: replay: recording of limit %d: %d values and %d validities of %d fields",
+				r.Limit, len(r.Values), len(r.Valid), len(r.Fields))
+		}
+		filled, err := fill(r)
+		if err != nil {
+			return nil, err
+		}
+		p.recordings = append(p.recordings, filled)
+		p.seconds = min(p.seconds, r.seconds())
+	}
+	slices.SortFunc(p.recordings, func(a, b Recording) int { return int(a.Limit - b.Limit) })
+	for s := 1; slices.ContainsFunc(p.Columns(), func(f telemetry.Field) bool { return f.Name == fmt.Sprintf("enq_qdepth%d", s) }); s++ {
+		p.switches = s
+	}
+	return p, nil
+}
+
+// fill is a copy of r in which every value is finite and every cell that was
+// not measured holds the last good one.
+func fill(r Recording) (Recording, error) {
+	r.Values, r.Valid = slices.Clone(r.Values), slices.Clone(r.Valid)
+	f := len(r.Fields)
+	var measured []float32
+	for c := range f {
+		measured = measured[:0]
+		for at := c; at < len(r.Values); at += f {
+			if !r.Valid[at] {
+				continue
+			}
+			x := r.Values[at]
+			if x != x || math.IsInf(float64(x), 0) {
+				return r, fmt.Errorf("env: replay: recording of limit %d, second %d: %s is %v", r.Limit, at/f, r.Fields[c].Name, x)
+			}
+			measured = append(measured, x)
+		}
+		var last float32
+		if len(measured) > 0 {
+			slices.Sort(measured)
+			last = measured[len(measured)/2]
+		}
+		for at := c; at < len(r.Values); at += f {
+			if r.Valid[at] {
+				last = r.Values[at]
+			} else {
+				r.Values[at] = last
+			}
+		}
+	}
+	return r, nil
+}
+
+// recording is the index of the recording of a limit, or -1.
+func (p *Replay) recording(l p4.Limit) int {
+	return slices.IndexFunc(p.recordings, func(r Recording) bool { return r.Limit == l })
+}
+
+// Columns are the recordings' fields.
+func (p *Replay) Columns() []telemetry.Field { return p.recordings[0].Fields }
+
+// Switches counts the switches that the recordings measure.
+func (p *Replay) Switches() int { return p.switches }
+
+// Limits are the limits that recordings exist for, ascending.
+func (p *Replay) Limits() []p4.Limit {
+	var l []p4.Limit
+	for _, r := range p.recordings {
+		l = append(l, r.Limit)
+	}
+	return l
+}
+
+// Reset puts the rows' clocks to the start of an episode.
+func (p *Replay) Reset(ctx context.Context, rows []int, seeds []uint64, limit []p4.Limit, out *telemetry.Window) error {
+	last := p.seconds - 2*out.Seconds // leaves one step
+	if last < 0 {
+		return fmt.Errorf("env: replay: recordings of %d s are shorter than two windows of %d s", p.seconds, out.Seconds)
+	}
+	for i, r := range rows {
+		for r >= len(p.clock) {
+			p.clock = append(p.clock, 0)
+		}
+		p.clock[r] = 0
+		if p.random {
+			p.clock[r] = rng.Key{Seed: seeds[i], Purpose: rng.Start}.Intn(0, last+1)
+		}
+	}
+	return p.Advance(ctx, rows, limit, out)
+}
+
+// Advance cuts each row's next window from the recording of its limit.
+func (p *Replay) Advance(_ context.Context, rows []int, limit []p4.Limit, out *telemetry.Window) error {
+	for i, r := range rows {
+		limits := limit[i*p.switches : (i+1)*p.switches]
+		for _, l := range limits[1:] {
+			if l != limits[0] {
+				return &RowError{r, fmt.Errorf("env: replay: limits %v: every recording has one for all switches", limits)}
+			}
+		}
+		if p.recording(limits[0]) < 0 {
+			return &RowError{r, fmt.Errorf("env: replay: no recording of limit %d: there are %v", limits[0], p.Limits())}
+		}
+		if p.clock[r]+out.Seconds > p.seconds {
+			return &RowError{r, fmt.Errorf("env: replay: no window of %d s is left at second %d of %d", out.Seconds, p.clock[r], p.seconds)}
+		}
+	}
+	for i, r := range rows {
+		rec := &p.recordings[p.recording(limit[i*p.switches])]
+		values, valid := out.Row(i)
+		at := p.clock[r] * len(rec.Fields)
+		copy(values, rec.Values[at:at+len(values)])
+		copy(valid, rec.Valid[at:at+len(valid)])
+		p.clock[r] += out.Seconds
+		out.End[i], out.Reason[i] = telemetry.Going, ""
+		if p.clock[r]+out.Seconds > p.seconds {
+			out.End[i], out.Reason[i] = telemetry.Truncated, "the recording ends"
+		}
+	}
+	return nil
+}
+
+// Snapshot appends the row's clock.
+func (p *Replay) Snapshot(row int, dst []byte) ([]byte, error) {
+	var clock uint32
+	if row < len(p.clock) {
+		clock = uint32(p.clock[row])
+	}
+	return binary.LittleEndian.AppendUint32(dst, clock), nil
+}
+
+// Restore puts back what Snapshot gave.
+func (p *Replay) Restore(row int, src []byte) error {
+	if len(src) != 4 || binary.LittleEndian.Uint32(src) > uint32(p.seconds) {
+		return &RowError{row, ErrBadSnapshot}
+	}
+	for row >= len(p.clock) {
+		p.clock = append(p.clock, 0)
+	}
+	p.clock[row] = int(binary.LittleEndian.Uint32(src))
+	return nil
+}
+
+// Close does nothing.
+func (p *Replay) Close() error { return nil }
