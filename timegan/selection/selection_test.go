@@ -285,7 +285,7 @@ func TestCopyShare(t *testing.T) {
 		lo, hi float64
 	}{
 		{"copied test blocks", test, 0, .2},
-		{"copied train blocks", train, .8, 1},
+		{"copied train blocks", train, .62, 1}, // a third of the draws hold the copied block, the rest are even: 2/3
 		{"new blocks", table(1600, func(i, k int) float64 { return noise(i+1600, k) }), .3, .7},
 	} {
 		got, err := CopyShare(real, c.synth, 5, 1)
