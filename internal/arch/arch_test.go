@@ -18,6 +18,7 @@ const module = "github.com/planegym/planegym/"
 var allowed = map[string][]string{
 	"telemetry":     {},
 	"p4":            {},
+	"p4/program":    {},
 	"internal/rng":  {},
 	"env":           {"telemetry", "p4", "internal/rng"},
 	"env/envtest":   {"env", "telemetry", "p4", "internal/rng"},
