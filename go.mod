@@ -4,9 +4,11 @@ go 1.26.0
 
 require (
 	github.com/BurntSushi/toml v1.6.0
+	github.com/p4lang/p4runtime v1.5.0
 	github.com/rogpeppe/go-internal v1.16.0
 	github.com/spf13/cobra v1.10.2
 	golang.org/x/sys v0.49.0
+	google.golang.org/protobuf v1.36.5
 )
 
 require (
@@ -14,3 +16,6 @@ require (
 	github.com/spf13/pflag v1.0.9 // indirect
 	golang.org/x/tools v0.26.0 // indirect
 )
+
+// It holds packages that google.golang.org/genproto/googleapis/rpc holds too.
+exclude google.golang.org/genproto v0.0.0-20230410155749-daa745c078e1

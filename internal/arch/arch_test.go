@@ -25,10 +25,10 @@ var allowed = map[string][]string{
 	"scenarios":            {"env"},
 	"internal/cli":         {"scenarios", "env"},
 	"cmd/planegym":         {"internal/cli"},
+	"timegan":              {"telemetry", "internal/nn", "internal/rng", "internal/safetensors"},
+	"timegan/selection":    {"internal/rng"},
+	"p4/program":           {},
 	"internal/arch":        {},
-
-	"timegan":           {"telemetry", "internal/nn", "internal/rng", "internal/safetensors"},
-	"timegan/selection": {"internal/rng"},
 }
 
 func TestImports(t *testing.T) {
