@@ -28,6 +28,7 @@ var allowed = map[string][]string{
 	"timegan":              {"telemetry", "internal/nn", "internal/rng", "internal/safetensors"},
 	"timegan/selection":    {"internal/rng"},
 	"p4/program":           {},
+	"internal/report":      {"telemetry", "internal/rng"},
 	"internal/arch":        {},
 }
 
