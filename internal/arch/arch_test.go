@@ -19,6 +19,8 @@ var allowed = map[string][]string{
 	"telemetry":            {},
 	"p4":                   {},
 	"internal/rng":         {},
+	"internal/scalars":     {},
+	"internal/episodes":    {"env", "telemetry", "p4"},
 	"internal/safetensors": {},
 	"env":                  {"telemetry", "p4", "internal/rng"},
 	"env/envtest":          {"env", "telemetry", "p4", "internal/rng"},
