@@ -88,9 +88,7 @@ func NewReplay(cfg ReplayConfig, recordings []Recording) (*Replay, error) {
 		p.seconds = min(p.seconds, r.seconds())
 	}
 	slices.SortFunc(p.recordings, func(a, b Recording) int { return int(a.Limit - b.Limit) })
-	for s := 1; slices.ContainsFunc(p.Columns(), func(f telemetry.Field) bool { return f.Name == fmt.Sprintf("enq_qdepth%d", s) }); s++ {
-		p.switches = s
-	}
+	p.switches = countSwitches(p.Columns())
 	return p, nil
 }
 
@@ -126,6 +124,15 @@ func fill(r Recording) (Recording, error) {
 		}
 	}
 	return r, nil
+}
+
+// countSwitches counts the switches, from 1 on, whose queue depth is measured.
+func countSwitches(columns []telemetry.Field) int {
+	n := 0
+	for slices.ContainsFunc(columns, func(f telemetry.Field) bool { return f.Name == fmt.Sprintf("enq_qdepth%d", n+1) }) {
+		n++
+	}
+	return n
 }
 
 // recording is the index of the recording of a limit, or -1.

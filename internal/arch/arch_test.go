@@ -25,8 +25,12 @@ var allowed = map[string][]string{
 	"env":                  {"telemetry", "p4", "internal/rng"},
 	"env/envtest":          {"env", "telemetry", "p4", "internal/rng"},
 	"scenarios":            {"env"},
-	"internal/cli":         {"scenarios", "env"},
+	"internal/cli":         {"scenarios", "env", "telemetry", "timegan/selection", "internal/report"},
 	"cmd/planegym":         {"internal/cli"},
+	"timegan":              {"telemetry", "internal/nn", "internal/rng", "internal/safetensors"},
+	"timegan/selection":    {"internal/rng"},
+	"p4/program":           {},
+	"internal/report":      {"telemetry", "internal/rng"},
 	"internal/arch":        {},
 }
 
