@@ -31,6 +31,7 @@ var allowed = map[string][]string{
 	"timegan/selection":    {"internal/rng"},
 	"p4/program":           {},
 	"internal/report":      {"telemetry", "internal/rng"},
+	"agent":                {"env", "telemetry", "internal/rng", "internal/nn", "internal/safetensors", "internal/episodes"},
 	"internal/arch":        {},
 }
 

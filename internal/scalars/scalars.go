@@ -133,7 +133,7 @@ func (e *Events) Scalar(step int64, time float64, name string, value float32) er
 	v = append(v, 2<<3|5)
 	v = binary.LittleEndian.AppendUint32(v, math.Float32bits(value))
 	event := appendDouble(nil, 1, time)
-	event = append(event, 2<<3|0)
+	event = append(event, 2<<3)
 	event = binary.AppendUvarint(event, uint64(step))
 	event = appendBytes(event, 5, appendBytes(nil, 1, v))
 	return e.record(event)
