@@ -29,6 +29,9 @@ var allowed = map[string][]string{
 	"timegan/selection":    {"internal/rng"},
 	"p4/program":           {},
 	"internal/report":      {"telemetry", "internal/rng"},
+	"internal/scalars":     {},
+	"internal/episodes":    {"env", "telemetry", "p4"},
+	"agent":                {"env", "telemetry", "internal/rng", "internal/nn", "internal/safetensors", "internal/episodes"},
 	"internal/arch":        {},
 }
 
