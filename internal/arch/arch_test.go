@@ -19,6 +19,7 @@ var allowed = map[string][]string{
 	"telemetry":     {},
 	"p4":            {},
 	"p4/program":    {},
+	"p4/p4test":     {"p4", "p4/program"},
 	"internal/rng":  {},
 	"env":           {"telemetry", "p4", "internal/rng"},
 	"env/envtest":   {"env", "telemetry", "p4", "internal/rng"},
