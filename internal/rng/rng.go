@@ -35,6 +35,15 @@ const (
 	Action                     // a random policy
 )
 
+// Purposes of generative models: training, sampling and their evaluation.
+const (
+	Bootstrap   Purpose = 64 + iota // windows drawn for a noise floor
+	Init                            // initial weights: A is the tensor
+	BatchOrder                      // which windows an update trains on
+	Noise                           // a generator's input in training: A is the update, B the example
+	SampleNoise                     // a generator's input in a rollout: B is the second
+)
+
 // Key names one stream of numbers: in an environment A is the episode and B
 // the step; in training A is the update and B the example.
 type Key struct {
