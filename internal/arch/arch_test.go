@@ -33,6 +33,7 @@ var allowed = map[string][]string{
 	"internal/episodes":    {"env", "telemetry", "p4"},
 	"agent":                {"env", "telemetry", "internal/rng", "internal/nn", "internal/safetensors", "internal/episodes"},
 	"p4/p4test":            {"p4", "p4/program"},
+	"internal/nn":          {"internal/rng"},
 	"internal/arch":        {},
 }
 
