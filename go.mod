@@ -46,3 +46,5 @@ require (
 
 // It holds packages that google.golang.org/genproto/googleapis/rpc holds too.
 exclude google.golang.org/genproto v0.0.0-20230410155749-daa745c078e1
+
+require github.com/gorilla/websocket v1.5.3
