@@ -77,7 +77,7 @@ type session struct {
 	replies [inFlight]reply // by number
 	spare   [][]byte        // memory of forgotten replies
 	req     *request
-	sendErr error // of the replies to this connection
+	sendErr error     // of the replies to this connection
 	window  time.Time // since when count counts
 	count   int
 	journal *journal // nil: none is kept
