@@ -66,6 +66,12 @@ func (c Config) withDefaults() (Config, error) {
 	return c, err
 }
 
+// Check reports the first thing wrong with c, naming the field.
+func (c Config) Check() error {
+	_, err := c.withDefaults()
+	return err
+}
+
 // columns is where a plant's columns stand; -1 where it has none.
 type columns struct {
 	depth, delay, out     []int // by switch: enq_qdepth, deq_timedelta, deq_qdepth

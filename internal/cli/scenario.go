@@ -1,0 +1,102 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/planegym/planegym/scenarios"
+)
+
+func newScenario() *cobra.Command {
+	group := &cobra.Command{
+		Use:   "scenario",
+		Short: "List, show and check scenarios",
+		Example: `  planegym scenario list
+  planegym scenario show replay > mine.toml
+  planegym scenario check mine.toml`,
+	}
+	group.AddCommand(
+		&cobra.Command{
+			Use: "list", Short: "List the bundled scenarios", Args: exactly(0),
+			RunE: func(cmd *cobra.Command, _ []string) error { return listScenarios(cmd) },
+		},
+		&cobra.Command{
+			Use: "show NAME", Short: "Print a scenario's TOML", Args: exactly(1),
+			Example: "  planegym scenario show replay > mine.toml",
+			RunE:    func(cmd *cobra.Command, args []string) error { return showScenario(cmd, args[0]) },
+		},
+		&cobra.Command{
+			Use: "check FILE", Short: "Say what is wrong with a scenario", Args: exactly(1),
+			Example: "  planegym scenario check mine.toml",
+			RunE:    func(cmd *cobra.Command, args []string) error { return checkScenario(cmd, args[0]) },
+		},
+	)
+	return group
+}
+
+// loadScenario is scenarios.Load; an unknown name is wrong usage.
+func loadScenario(name string) (scenarios.Scenario, error) {
+	s, err := scenarios.Load(name)
+	if errors.Is(err, scenarios.ErrUnknown) {
+		err = usageError{err}
+	}
+	return s, err
+}
+
+func listScenarios(cmd *cobra.Command) error {
+	type row struct {
+		Name        string `json:"name"`
+		Plant       string `json:"plant"`
+		Description string `json:"description"`
+	}
+	var rows []row
+	for _, name := range scenarios.Names() {
+		s, err := scenarios.Load(name)
+		if err != nil {
+			return err
+		}
+		rows = append(rows, row{name, s.Plant, s.Description})
+	}
+	if asJSON(cmd) {
+		return writeJSON(cmd.OutOrStdout(), rows)
+	}
+	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	for _, r := range rows {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", r.Name, r.Plant, r.Description)
+	}
+	return w.Flush()
+}
+
+func showScenario(cmd *cobra.Command, name string) error {
+	if asJSON(cmd) {
+		s, err := loadScenario(name)
+		if err != nil {
+			return err
+		}
+		return writeJSON(cmd.OutOrStdout(), s)
+	}
+	text, err := scenarios.Source(name)
+	if errors.Is(err, scenarios.ErrUnknown) {
+		err = usageError{err}
+	}
+	if err != nil {
+		return err
+	}
+	_, err = cmd.OutOrStdout().Write(text)
+	return err
+}
+
+func checkScenario(cmd *cobra.Command, name string) error {
+	s, err := loadScenario(name)
+	if err != nil {
+		return err
+	}
+	if asJSON(cmd) {
+		return writeJSON(cmd.OutOrStdout(), map[string]any{"ok": true, "name": s.Name, "plant": s.Plant})
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%s: ok: plant %s\n", s.Name, s.Plant)
+	return nil
+}

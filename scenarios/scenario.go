@@ -1,0 +1,130 @@
+// Package scenarios describes experiments: one scenario, one TOML file. The
+// bundled ones are embedded.
+package scenarios
+
+import (
+	"bytes"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+
+	"github.com/planegym/planegym/env"
+)
+
+// Scenario is one experiment as data.
+type Scenario struct {
+	Name        string           `toml:"name"`        // the file's, where it gives none
+	Description string           `toml:"description"` // one line
+	Plant       string           `toml:"plant"`       // "cartpole" or "replay"
+	Env         env.Config       `toml:"env"`
+	Replay      env.ReplayConfig `toml:"replay"` // where Plant is "replay"
+}
+
+// ErrUnknown is the error of a name that is neither bundled nor a file.
+var ErrUnknown = errors.New("unknown scenario")
+
+//go:embed bundled/*.toml
+var bundled embed.FS
+
+// Names lists the bundled scenarios, sorted.
+func Names() []string {
+	files, err := fs.Glob(bundled, "bundled/*.toml")
+	if err != nil {
+		panic(err) // the pattern is a constant
+	}
+	for i, f := range files {
+		files[i] = strings.TrimSuffix(path.Base(f), ".toml")
+	}
+	slices.Sort(files)
+	return files
+}
+
+// Source is the TOML text of a bundled scenario, or of a file where name ends
+// in .toml.
+func Source(name string) ([]byte, error) {
+	if strings.HasSuffix(name, ".toml") {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("scenarios: %w", err)
+		}
+		return text, nil
+	}
+	text, err := bundled.ReadFile("bundled/" + name + ".toml")
+	if err != nil {
+		return nil, fmt.Errorf("scenarios: %w: %q is none of %s, nor a .toml file", ErrUnknown, name, strings.Join(Names(), ", "))
+	}
+	return text, nil
+}
+
+// Load reads a scenario: a bundled one by name, or the file where name ends
+// in .toml.
+func Load(name string) (Scenario, error) {
+	text, err := Source(name)
+	if err != nil {
+		return Scenario{}, err
+	}
+	s, err := Parse(text)
+	if err != nil {
+		return Scenario{}, fmt.Errorf("%s: %w", name, err)
+	}
+	if s.Name == "" {
+		s.Name = strings.TrimSuffix(path.Base(name), ".toml")
+	}
+	return s, nil
+}
+
+// Parse reads TOML. A key that means nothing is an error that names it and
+// its line.
+func Parse(text []byte) (Scenario, error) {
+	var s Scenario
+	meta, err := toml.Decode(string(text), &s)
+	if err != nil {
+		var parse toml.ParseError
+		if errors.As(err, &parse) {
+			return s, fmt.Errorf("scenarios: line %d: %s", parse.Position.Line, parse.Message)
+		}
+		return s, fmt.Errorf("scenarios: %w", err)
+	}
+	if unknown := meta.Undecoded(); len(unknown) > 0 {
+		key := unknown[0]
+		return s, fmt.Errorf("scenarios: line %d: unknown key %q", line(text, key[len(key)-1]), key.String())
+	}
+	return s, s.Check()
+}
+
+// line is where a key is set, or 0.
+func line(text []byte, key string) int {
+	for i, l := range bytes.Split(text, []byte("\n")) {
+		name, _, _ := bytes.Cut(bytes.Trim(bytes.TrimSpace(l), "[]"), []byte("="))
+		if string(bytes.TrimSpace(name)) == key || bytes.HasSuffix(bytes.TrimSpace(name), []byte("."+key)) {
+			return i + 1
+		}
+	}
+	return 0
+}
+
+// Check reports the first thing wrong with s, naming the key.
+func (s Scenario) Check() error {
+	switch s.Plant {
+	case "":
+		return errors.New(`scenarios: plant: is missing: give "cartpole" or "replay"`)
+	case "cartpole":
+		return nil
+	case "replay":
+		if err := s.Replay.Check(); err != nil {
+			return err
+		}
+		if s.Env.PerSwitch {
+			return fmt.Errorf("scenarios: env.per_switch: a recording has one limit for all switches")
+		}
+		return s.Env.Check()
+	}
+	return fmt.Errorf(`scenarios: plant: %q is none of "cartpole", "replay"`, s.Plant)
+}
