@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 import gymnasium
 
 from ._config import DEFAULT_URL, Options
+from ._launch import Server, launch
+from ._minari import to_minari
 from ._version import __version__
 from .env import Env
 from .errors import (
@@ -53,8 +55,6 @@ from .errors import (
     UnknownEnvError,
     UnknownScenarioError,
 )
-from .launch import Server, launch
-from .minari import to_minari
 from .vector import Received, VectorEnv
 
 if TYPE_CHECKING:

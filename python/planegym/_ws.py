@@ -23,7 +23,7 @@ from urllib.parse import unquote, urlsplit
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 
-DEFAULT_PORT = 8080
+DEFAULT_PORT = 7070
 DEFAULT_PATH = "/v1/ws"
 MAX_MESSAGE = (16 << 20) + (64 << 10)  # a reply is at most 16 MiB
 _MAX_HANDSHAKE = 64 << 10

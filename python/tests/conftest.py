@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fake import Fake
 
 import planegym
+from fake import Fake
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,8 +22,6 @@ def binary(tmp_path_factory: pytest.TempPathFactory) -> str:
     named = os.environ.get("PLANEGYM_BIN")
     if named:
         return named
-    if not (ROOT / "internal/cli/serve.go").exists():
-        pytest.skip("this clone has no `planegym serve`")
     go = shutil.which("go")
     if go is None:
         pytest.skip("no Go to build ./cmd/planegym with, and PLANEGYM_BIN is not set")

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake import BINARY, CLOSE, TEXT, Conn, Counter, Fake, frame
 
 import planegym
+from fake import BINARY, CLOSE, TEXT, Conn, Counter, Fake, frame
 from planegym.errors import from_code
 
 

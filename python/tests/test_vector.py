@@ -64,6 +64,22 @@ def test_bit_identical(url: str, n: int, mode: AutoresetMode) -> None:
     ours.close()
 
 
+def test_bit_identical_to_singles(url: str) -> None:
+    """SyncVectorEnv over remote single environments is the VectorEnv, too."""
+    n = 3
+    singles = SyncVectorEnv(
+        [lambda: planegym.make(url, "cartpole")] * n, autoreset_mode=AutoresetMode.SAME_STEP
+    )
+    batch = vector(url, n, AutoresetMode.SAME_STEP)
+    same(singles.reset(seed=5), batch.reset(seed=5))
+    rng = np.random.default_rng(4)
+    for _ in range(3000):
+        actions = rng.integers(0, 2, n)
+        same(singles.step(actions), batch.step(actions))
+    singles.close()
+    batch.close()
+
+
 def test_disabled(url: str) -> None:
     """The caller resets, by reset_mask."""
     n = 5

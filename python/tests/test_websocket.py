@@ -7,8 +7,8 @@ import struct
 import time
 
 import pytest
-from fake import BINARY, CLOSE, PING, PONG, TEXT, Conn, Fake, frame
 
+from fake import BINARY, CLOSE, PING, PONG, TEXT, Conn, Fake, frame
 from planegym import _ws
 
 
@@ -227,7 +227,7 @@ def test_bad_url(url: str) -> None:
 @pytest.mark.parametrize(
     ("url", "host", "port", "path", "header"),
     [
-        ("ws://a", "a", 8080, "/v1/ws", "a:8080"),
+        ("ws://a", "a", 7070, "/v1/ws", "a:7070"),
         ("ws://a:80/x", "a", 80, "/x", "a"),
         ("wss://a", "a", 443, "/v1/ws", "a"),
         ("wss://[::1]:9/", "::1", 9, "/v1/ws", "[::1]:9"),

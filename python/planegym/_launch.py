@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,9 +33,6 @@ class Server:
 
     def __init__(self, command: Sequence[str], timeout: float) -> None:
         self.command = list(command)
-        self.url = ""
-        self._said: deque[str] = deque(maxlen=50)  # its last lines
-        self._listening = threading.Event()
         self.process = subprocess.Popen(
             self.command,
             stdin=subprocess.DEVNULL,
@@ -45,27 +43,20 @@ class Server:
             # Ctrl-C in the terminal is for the learner; close stops the server.
             start_new_session=sys.platform != "win32",
         )
-        # It reads until the process ends, so that a full pipe never stops it.
-        self._reader = threading.Thread(target=self._read, name="planegym-server", daemon=True)
-        self._reader.start()
+        self._pid = os.getpid()
+        # A server that is forgotten is killed, at exit at the latest.
+        self._farewell = weakref.finalize(self, _kill, self.process, self._pid)
+        self._heard = _Heard(self.process)
+        self._heard.start()
         deadline = time.monotonic() + timeout
-        while not self._listening.wait(0.02):
+        while not self._heard.listening.wait(0.02):
             if self.process.poll() is not None:
-                self._reader.join(1)
+                self._heard.join(1)
                 raise self._failed(f"it ended with code {self.process.returncode}")
             if time.monotonic() > deadline:
                 self.close()
                 raise self._failed(f"it named no address within {timeout:g} s")
-
-    def _read(self) -> None:
-        out = self.process.stdout
-        assert out is not None
-        for line in out:
-            self._said.append(line)
-            if not self.url and (found := _URL.search(line)):
-                self.url = found[0]
-                self._listening.set()
-        out.close()
+        self.url = self._heard.url
 
     def _failed(self, what: str) -> LaunchError:
         return LaunchError(f"{' '.join(self.command)}: {what}\n{self.output.rstrip()}")
@@ -73,11 +64,13 @@ class Server:
     @property
     def output(self) -> str:
         """The last lines that the server printed."""
-        return "".join(self._said)
+        return "".join(self._heard.lines)
 
     def close(self, timeout: float = 10.0) -> None:
         """Ask the server to stop, and kill it where it does not. Closing again
-        does nothing."""
+        does nothing, nor does closing in a fork of the process that launched it."""
+        if os.getpid() != self._pid or self._farewell.detach() is None:
+            return
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
@@ -85,7 +78,7 @@ class Server:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-        self._reader.join(1)
+        self._heard.join(1)
 
     def __enter__(self) -> Server:
         return self
@@ -98,11 +91,31 @@ class Server:
     ) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        process = self.__dict__.get("process")
-        if process is not None and process.poll() is None:
-            process.kill()
-            process.wait()
+
+class _Heard(threading.Thread):
+    """What a server says: read until it ends, so that a full pipe never stops it."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        super().__init__(name="planegym-server", daemon=True)
+        self._out = process.stdout
+        self.url = ""
+        self.lines: deque[str] = deque(maxlen=50)
+        self.listening = threading.Event()
+
+    def run(self) -> None:
+        assert self._out is not None
+        with self._out as out:
+            for line in out:
+                self.lines.append(line)
+                if not self.url and (found := _URL.search(line)):
+                    self.url = found[0]
+                    self.listening.set()
+
+
+def _kill(process: subprocess.Popen[str], pid: int) -> None:
+    if pid == os.getpid() and process.poll() is None:
+        process.kill()
+        process.wait()
 
 
 def launch(
@@ -115,7 +128,8 @@ def launch(
     """Start a server on a free port of this machine and wait until it listens.
 
     Args:
-        scenario: a scenario file to serve beside the bundled ones.
+        scenario: a bundled scenario or a TOML file that must work; the other
+            bundled ones are served too.
         args: more arguments of `planegym serve`.
         binary: the planegym binary; default PLANEGYM_BIN, then PATH, then what
             `go build` makes of a clone around the working directory or this file.
@@ -127,7 +141,7 @@ def launch(
     """
     command = [str(binary or find_binary()), "serve", "--addr", "127.0.0.1:0", *args]
     if scenario is not None:
-        command.append(scenario)
+        command += ["--scenario", scenario]
     return Server(command, timeout)
 
 

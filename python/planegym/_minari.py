@@ -37,8 +37,8 @@ def to_minari(
         The minari.MinariDataset.
     """
     try:
-        import minari  # noqa: PLC0415 (optional)
-        from minari.data_collector import EpisodeBuffer  # noqa: PLC0415
+        import minari
+        from minari.data_collector import EpisodeBuffer
     except ImportError as e:
         raise ImportError("to_minari needs minari: pip install 'planegym[minari]'") from e
     if episodes < 1:
