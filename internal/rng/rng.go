@@ -44,6 +44,11 @@ const (
 	SampleNoise                     // a generator's input in a rollout: B is the second
 )
 
+// Purposes of controllers of live switches.
+const (
+	Backoff Purpose = 192 + iota // what is taken off a wait before a reconnect
+)
+
 // Key names one stream of numbers: in an environment A is the episode and B
 // the step; in training A is the update and B the example.
 type Key struct {
