@@ -45,19 +45,23 @@ func (r *resolved) entry(port p4.Port, l p4.Limit) (*p4v1.TableEntry, error) {
 }
 
 // limitOf is the limit that an entry enforces: the depth of the queue it
-// picks, or its meter's burst, whatever its limit parameter says.
-func (r *resolved) limitOf(e *p4v1.TableEntry) p4.Limit {
-	l, _ := r.names.param(e, program.ParamLimit)
+// picks, or its meter's burst. An entry that says one limit and enforces
+// another is nobody's of ours: p4.ErrReadBack.
+func (r *resolved) limitOf(e *p4v1.TableEntry) (p4.Limit, error) {
+	said, _ := r.names.param(e, program.ParamLimit)
+	l := p4.Limit(said)
 	if r.Mode == program.Meter {
 		if e.MeterConfig == nil {
-			return 0 // always green: no limit
+			return 0, fmt.Errorf("%w: the meter is unset, all packets are green", p4.ErrNoLimit)
 		}
-		return p4.Limit(min(e.MeterConfig.Pburst, int64(p4.MaxLimit)))
+		l = p4.Limit(min(e.MeterConfig.Pburst, int64(p4.MaxLimit)))
+	} else if qid, _ := r.names.param(e, program.ParamQueue); int(qid) < len(r.Queues) {
+		l = r.Queues[qid]
 	}
-	if qid, _ := r.names.param(e, program.ParamQueue); int(qid) < len(r.Queues) && r.Queues[qid] != p4.Limit(l) {
-		return r.Queues[qid]
+	if l != p4.Limit(said) {
+		return l, fmt.Errorf("%w: the entry says %d and enforces %d", p4.ErrReadBack, said, l)
 	}
-	return p4.Limit(l)
+	return l, nil
 }
 
 // SetLimit puts a limit in force on a port. Errors: p4.ErrNotPrimary,
@@ -114,7 +118,8 @@ func (c *Client) distrust() {
 }
 
 // Limit reads the limit in force on a port; a backup may, too. Errors:
-// p4.ErrNoLimit, p4.ErrUnreachable, p4.ErrPipeline, p4.ErrClosed.
+// p4.ErrNoLimit, p4.ErrReadBack, p4.ErrUnreachable, p4.ErrPipeline,
+// p4.ErrClosed.
 func (c *Client) Limit(ctx context.Context, port p4.Port) (p4.Limit, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
@@ -134,11 +139,8 @@ func (c *Client) Limit(ctx context.Context, port p4.Port) (p4.Limit, error) {
 	case e == nil:
 		return 0, c.named(fmt.Errorf("%w: port %d", p4.ErrNoLimit, port))
 	}
-	l := c.cfg.limitOf(e)
-	if l == 0 {
-		return 0, c.named(fmt.Errorf("%w: port %d has no meter", p4.ErrNoLimit, port))
-	}
-	return l, nil
+	l, err := c.cfg.limitOf(e)
+	return l, c.named(err)
 }
 
 // key is an entry of the limit table with its match alone.
