@@ -31,6 +31,7 @@ var allowed = map[string][]string{
 	"internal/arch":        {},
 
 	"p4/program": {},
+	"p4/bmv2":    {"p4"},
 	"p4/p4rt":    {"p4", "p4/program", "internal/rng"},
 	"p4/p4test":  {"p4", "p4/program"},
 }
