@@ -23,17 +23,27 @@ var allowed = map[string][]string{
 	"env":                  {"telemetry", "p4", "internal/rng"},
 	"env/envtest":          {"env", "telemetry", "p4", "internal/rng"},
 	"scenarios":            {"env"},
-	"internal/cli":         {"scenarios", "env", "telemetry", "timegan/selection", "internal/report"},
+	"internal/cli":         {"scenarios", "env", "env/ws", "telemetry", "timegan/selection", "internal/report"},
 	"cmd/planegym":         {"internal/cli"},
 	"timegan":              {"telemetry", "internal/nn", "internal/rng", "internal/safetensors"},
 	"timegan/selection":    {"internal/rng"},
+	"p4/program":           {},
 	"internal/report":      {"telemetry", "internal/rng"},
+	"internal/scalars":     {},
+	"internal/episodes":    {"env", "telemetry", "p4"},
+	"agent":                {"env", "telemetry", "internal/rng", "internal/nn", "internal/safetensors", "internal/episodes"},
+	"p4/p4test":            {"p4", "p4/program"},
+	"internal/nn":          {"internal/rng"},
+	"env/ws":               {"env", "telemetry", "p4"},
 	"internal/arch":        {},
+<<<<<<< HEAD
 
 	"p4/program": {},
 	"p4/bmv2":    {"p4"},
 	"p4/p4rt":    {"p4", "p4/program", "internal/rng"},
 	"p4/p4test":  {"p4", "p4/program"},
+=======
+>>>>>>> main
 }
 
 func TestImports(t *testing.T) {
