@@ -32,18 +32,12 @@ var allowed = map[string][]string{
 	"internal/scalars":     {},
 	"internal/episodes":    {"env", "telemetry", "p4"},
 	"agent":                {"env", "telemetry", "internal/rng", "internal/nn", "internal/safetensors", "internal/episodes"},
+	"p4/bmv2":              {"p4"},
+	"p4/p4rt":              {"p4", "p4/program", "internal/rng"},
 	"p4/p4test":            {"p4", "p4/program"},
 	"internal/nn":          {"internal/rng"},
 	"env/ws":               {"env", "telemetry", "p4"},
 	"internal/arch":        {},
-<<<<<<< HEAD
-
-	"p4/program": {},
-	"p4/bmv2":    {"p4"},
-	"p4/p4rt":    {"p4", "p4/program", "internal/rng"},
-	"p4/p4test":  {"p4", "p4/program"},
-=======
->>>>>>> main
 }
 
 func TestImports(t *testing.T) {
