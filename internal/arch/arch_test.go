@@ -30,6 +30,7 @@ var allowed = map[string][]string{
 	"p4/program":           {},
 	"internal/report":      {"telemetry", "internal/rng"},
 	"internal/scalars":     {},
+	"internal/switches":    {"p4", "p4/p4rt", "p4/bmv2"},
 	"internal/episodes":    {"env", "telemetry", "p4"},
 	"agent":                {"env", "telemetry", "internal/rng", "internal/nn", "internal/safetensors", "internal/episodes"},
 	"p4/bmv2":              {"p4"},

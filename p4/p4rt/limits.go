@@ -13,6 +13,7 @@ import (
 	p4v1 "github.com/p4lang/p4runtime/go/p4/v1"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/p4"
@@ -305,6 +306,68 @@ func (c *Client) Pipeline(ctx context.Context) error {
 		return err
 	}
 	return c.named(c.checkPipeline(ctx))
+}
+
+// P4Info tells whether what the switch says of its program is what ours says:
+// nil, or p4.ErrPipeline with the first object that differs.
+func (c *Client) P4Info(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	defer cancel()
+	if err := c.await(ctx, c.connected); err != nil {
+		return err
+	}
+	rpc, _, err := c.call()
+	if err != nil {
+		return err
+	}
+	r, err := rpc.GetForwardingPipelineConfig(ctx, &p4v1.GetForwardingPipelineConfigRequest{
+		DeviceId: c.cfg.DeviceID, ResponseType: p4v1.GetForwardingPipelineConfigRequest_P4INFO_AND_COOKIE,
+	})
+	if err != nil {
+		return c.named(explain(err))
+	}
+	return c.named(compareInfo(r.GetConfig().GetP4Info(), c.cfg.names.info))
+}
+
+// compareInfo is p4.ErrPipeline with the first table, action or packet header
+// of ours that theirs has not, or has otherwise.
+func compareInfo(theirs, ours *configv1.P4Info) error {
+	if theirs == nil {
+		return fmt.Errorf("%w: it tells no P4Info", p4.ErrPipeline)
+	}
+	type object interface {
+		proto.Message
+		GetPreamble() *configv1.Preamble
+	}
+	var have, want []object
+	for _, t := range theirs.Tables {
+		have = append(have, t)
+	}
+	for _, t := range ours.Tables {
+		want = append(want, t)
+	}
+	for _, t := range theirs.Actions {
+		have = append(have, t)
+	}
+	for _, t := range ours.Actions {
+		want = append(want, t)
+	}
+	for _, t := range theirs.ControllerPacketMetadata {
+		have = append(have, t)
+	}
+	for _, t := range ours.ControllerPacketMetadata {
+		want = append(want, t)
+	}
+	for _, w := range want {
+		i := slices.IndexFunc(have, func(h object) bool { return h.GetPreamble().GetName() == w.GetPreamble().GetName() })
+		if i < 0 {
+			return fmt.Errorf("%w: it has no %s", p4.ErrPipeline, w.GetPreamble().GetName())
+		}
+		if !proto.Equal(have[i], w) {
+			return fmt.Errorf("%w: its %s is not ours", p4.ErrPipeline, w.GetPreamble().GetName())
+		}
+	}
+	return nil
 }
 
 // pushPipeline sets our program, in the first of the ways that the switch knows.
