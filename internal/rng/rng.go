@@ -44,6 +44,11 @@ const (
 	SampleNoise                     // a generator's input in a rollout: B is the second
 )
 
+// Purposes of controllers of live switches.
+const (
+	Backoff Purpose = 192 + iota // what is taken off a wait before a reconnect
+)
+
 // Purposes of training an agent: A is the vector step or the update.
 const (
 	Explore    Purpose = 128 + iota // whether a row's action is drawn, and which: B is the row
