@@ -25,6 +25,7 @@ var allowed = map[string][]string{
 	"internal/cli":  {"scenarios", "env"},
 	"cmd/planegym":  {"internal/cli"},
 	"internal/arch": {},
+	"internal/testbed": {"telemetry", "p4", "internal/rng"},
 }
 
 func TestImports(t *testing.T) {

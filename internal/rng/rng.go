@@ -35,6 +35,11 @@ const (
 	Action                     // a random policy
 )
 
+// Purposes of the emulated testbed.
+const (
+	Traffic Purpose = 96 + iota // what the loads and players of a run draw: A is who draws
+)
+
 // Key names one stream of numbers: in an environment A is the episode and B
 // the step; in training A is the update and B the example.
 type Key struct {
