@@ -3,6 +3,7 @@ package testbed
 import (
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/planegym/planegym/p4"
@@ -34,14 +35,12 @@ func simulate(t testing.TB, c Config, seed uint64, seconds int) *sim {
 	if err != nil {
 		t.Fatal(err)
 	}
-	limits := make([]p4.Limit, p.switches)
-	for i := range limits {
-		limits[i] = 64
-	}
-	s := newSim(p, seed, limits)
+	s := newSim(p, seed, limitsOf(p, 64))
 	s.seconds(seconds)
 	return s
 }
+
+func limitsOf(p *plan, l p4.Limit) []p4.Limit { return slices.Repeat([]p4.Limit{l}, p.switches) }
 
 func (s *sim) seconds(n int) {
 	values, valid := make([]float32, len(s.columns())), make([]bool, len(s.columns()))
