@@ -40,6 +40,22 @@ const (
 	Traffic Purpose = 96 + iota // what the loads and players of a run draw: A is who draws
 )
 
+// Purposes of generative models: training, sampling and their evaluation.
+const (
+	Bootstrap   Purpose = 64 + iota // windows drawn for a noise floor
+	Init                            // initial weights: A is the tensor
+	BatchOrder                      // which windows an update trains on
+	Noise                           // a generator's input in training: A is the update, B the example
+	SampleNoise                     // a generator's input in a rollout: B is the second
+)
+
+// Purposes of training an agent: A is the vector step or the update.
+const (
+	Explore    Purpose = 128 + iota // whether a row's action is drawn, and which: B is the row
+	Transition                      // which transitions an update learns from
+	Evaluation                      // the seeds of evaluation episodes: A is the episode
+)
+
 // Key names one stream of numbers: in an environment A is the episode and B
 // the step; in training A is the update and B the example.
 type Key struct {

@@ -1,0 +1,99 @@
+package selection
+
+import (
+	"math"
+	"slices"
+)
+
+// firstRows is how many rows the tutorial's code computes M on.
+const firstRows = 2600
+
+// M is Equation 1 of Tavares et al. (SBRC 2024) on the scale of its arguments:
+//
+//	M = Σ_features |IQR(real) − IQR(synthetic)| + |median(real) − median(synthetic)|
+//
+// The first rows rows of each count, all with rows 0. Smaller is better, and
+// nothing about the order of rows matters.
+func M(real, synth Table, rows int) float64 {
+	var m float64
+	for k := range real.Columns {
+		a, b := quartiles(real, k, rows), quartiles(synth, k, rows)
+		m += math.Abs((a[2]-a[0])-(b[2]-b[0])) + math.Abs(a[1]-b[1])
+	}
+	return m
+}
+
+func quartiles(t Table, k, rows int) (q [3]float64) {
+	x := t.column(k)
+	if rows > 0 && rows < len(x) {
+		x = x[:rows]
+	}
+	slices.Sort(x)
+	for i, p := range []float64{.25, .5, .75} {
+		q[i] = quantile(x, p)
+	}
+	return q
+}
+
+// quantile is numpy.percentile(x, 100·p) with linear interpolation, of x
+// sorted and not empty.
+func quantile(x []float64, p float64) float64 {
+	at := p * float64(len(x)-1)
+	i := int(at)
+	if i+1 >= len(x) {
+		return x[len(x)-1]
+	}
+	return x[i] + (x[i+1]-x[i])*(at-float64(i))
+}
+
+// Index is where model (i, j, k) of a grid of jMax values of its second and
+// kMax of its third parameter stands. (The published code's i·iMax + j·jMax +
+// k gives several models of a 2×2×2, 3×2×2 or 3×3×3 grid one index.)
+func Index(i, j, k, jMax, kMax int) int { return (i*jMax+j)*kMax + k }
+
+// Ranking is what Algorithm 1 of Tavares et al. (SBRC 2024) chooses, as
+// indices into the models: the best and the worst under each limit, and over
+// the sum of all limits.
+type Ranking struct {
+	Best, Worst       []int // by limit
+	BestSum, WorstSum int
+}
+
+// Rank is Algorithm 1: m[model][limit] is the metric of a model's rows under a
+// limit. Of equals the first is chosen; a model with a NaN is the worst.
+func Rank(m [][]float64) Ranking {
+	var r Ranking
+	if len(m) == 0 {
+		return r
+	}
+	sum := make([]float64, len(m))
+	one := make([]float64, len(m))
+	for l := range m[0] {
+		for i := range m {
+			one[i] = m[i][l]
+			sum[i] += m[i][l]
+		}
+		best, worst := extremes(one)
+		r.Best, r.Worst = append(r.Best, best), append(r.Worst, worst)
+	}
+	r.BestSum, r.WorstSum = extremes(sum)
+	return r
+}
+
+func extremes(x []float64) (smallest, largest int) {
+	key := func(i int) float64 {
+		if math.IsNaN(x[i]) {
+			return math.Inf(1)
+		}
+		return x[i]
+	}
+	for i := range x {
+		if key(i) < key(smallest) {
+			smallest = i
+		}
+		if key(i) > key(largest) {
+			largest = i
+		}
+	}
+	return smallest, largest
+}
