@@ -29,6 +29,16 @@ func bench(q Port, loads ...Load) Config {
 	}
 }
 
+// emulation marks a test that runs long in one goroutine: the race detector
+// would find nothing and take twelve times as long.
+func emulation(t *testing.T) {
+	t.Helper()
+	if raceDetector || testing.Short() {
+		t.Skip("long, one goroutine: runs without -race and -short")
+	}
+	t.Parallel()
+}
+
 func simulate(t testing.TB, c Config, seed uint64, seconds int) *sim {
 	t.Helper()
 	p, err := c.compile()
@@ -61,6 +71,7 @@ func near(t *testing.T, what string, got, want, share float64) {
 // Mean wait of M/D/1 is ρ / (2μ(1-ρ)): Pollaczek-Khinchine with constant
 // service (Kleinrock, Queueing Systems I, eq. 5.73).
 func TestMD1(t *testing.T) {
+	emulation(t)
 	const mu = 10000.0
 	for _, rho := range []float64{.5, .8, .9} {
 		s := simulate(t, bench(Port{PPS: mu, Limit: 1 << 18}, Load{Kind: "udp", Arrivals: "poisson", PPS: rho * mu, Pattern: Pattern{N: 1}}), 1, 400)
@@ -73,6 +84,7 @@ func TestMD1(t *testing.T) {
 // M/M/1/K loses (1-ρ)ρ^K / (1-ρ^(K+1)) of its packets (Kleinrock I, eq.
 // 3.44). BMv2's limit counts who waits, so K is limit + 1.
 func TestMM1K(t *testing.T) {
+	emulation(t)
 	const mu = 10000.0
 	for _, c := range []struct {
 		rho   float64

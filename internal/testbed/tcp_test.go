@@ -37,6 +37,7 @@ func rtt(ms float64) [2]float64 { return [2]float64{ms, ms} }
 // Reno without SACK under random loss, against Mathis, Semke, Mahdavi and Ott,
 // CCR 27(3) 1997: W = √(3/2p), every acknowledged segment counting (b = 1).
 func TestMathis(t *testing.T) {
+	emulation(t)
 	for _, p := range []float64{.0001, .0003, .001, .003, .01} {
 		r := 100e-3
 		got := average(4, func(seed uint64) float64 {
@@ -49,6 +50,7 @@ func TestMathis(t *testing.T) {
 // The same against the full model of Padhye, Firoiu, Towsley and Kurose,
 // SIGCOMM 1998, equation 30, with b = 1 and the timeout the flow has.
 func TestPFTK(t *testing.T) {
+	emulation(t)
 	for _, p := range []float64{.001, .002, .005, .01, .02} {
 		for _, r := range []float64{50e-3, 100e-3, 200e-3} {
 			got := average(4, func(seed uint64) float64 {
@@ -66,6 +68,7 @@ func TestPFTK(t *testing.T) {
 }
 
 func TestSACKIsNeverSlower(t *testing.T) {
+	emulation(t)
 	for _, cc := range []string{"reno", "cubic"} {
 		for _, c := range []Port{
 			{PPS: 1e5, Limit: 1000, Loss: .001}, {PPS: 1e5, Limit: 1000, Loss: .01}, {PPS: 1e5, Limit: 1000, Loss: .05},
@@ -88,6 +91,7 @@ func TestSACKIsNeverSlower(t *testing.T) {
 // CUBIC where it is not Reno's equal, against RFC 9438 equation 6:
 // W = (C(3+β)/(4(1-β)))^¼ · RTT^¾ / p^¾, for a loss every 1/p segments.
 func TestCUBICResponse(t *testing.T) {
+	emulation(t)
 	for _, c := range []struct{ p, rtt float64 }{{1e-3, .4}, {1e-4, .1}, {1e-4, .2}, {3e-5, .2}} {
 		got := average(3, func(seed uint64) float64 {
 			return goodput(t, Port{PPS: 1e6, Limit: 10000, Loss: c.p}, Flow{RTTMS: rtt(c.rtt * 1e3), Window: 1 << 14}, 1, 800, seed)[0]
@@ -99,6 +103,7 @@ func TestCUBICResponse(t *testing.T) {
 
 // Two equal flows share a queue: Jain's index (Jain, Chiu, Hawe 1984).
 func TestFairness(t *testing.T) {
+	emulation(t)
 	for _, cc := range []string{"reno", "cubic"} {
 		for _, limit := range []int{32, 64, 256} {
 			r := goodput(t, Port{PPS: 2500, Limit: p4.Limit(limit), JitterMS: .1}, Flow{CC: cc, RTTMS: rtt(30), JitterMS: .5}, 2, 300, uint64(limit))
