@@ -35,6 +35,11 @@ const (
 	Action                     // a random policy
 )
 
+// Purposes of the emulated testbed.
+const (
+	Traffic Purpose = 96 + iota // what the loads and players of a run draw: A is who draws
+)
+
 // Purposes of generative models: training, sampling and their evaluation.
 const (
 	Bootstrap   Purpose = 64 + iota // windows drawn for a noise floor
