@@ -22,6 +22,7 @@ var allowed = map[string][]string{
 	"internal/scalars":     {},
 	"internal/episodes":    {"env", "telemetry", "p4"},
 	"internal/safetensors": {},
+	"internal/nn":          {"internal/rng"},
 	"env":                  {"telemetry", "p4", "internal/rng"},
 	"env/envtest":          {"env", "telemetry", "p4", "internal/rng"},
 	"scenarios":            {"env"},
