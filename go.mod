@@ -13,6 +13,8 @@ require (
 	golang.org/x/term v0.47.0
 	gonum.org/v1/gonum v0.17.0
 	gonum.org/v1/plot v0.16.0
+	google.golang.org/genproto/googleapis/rpc v0.0.0-20250218202821-56aae31c358a
+	google.golang.org/grpc v1.72.2
 	google.golang.org/protobuf v1.36.5
 )
 
@@ -37,9 +39,12 @@ require (
 	github.com/spf13/pflag v1.0.9 // indirect
 	github.com/twpayne/go-geom v1.6.1 // indirect
 	golang.org/x/image v0.25.0 // indirect
+	golang.org/x/net v0.38.0 // indirect
 	golang.org/x/text v0.23.0 // indirect
 	golang.org/x/tools v0.30.0 // indirect
 )
 
 // It holds packages that google.golang.org/genproto/googleapis/rpc holds too.
 exclude google.golang.org/genproto v0.0.0-20230410155749-daa745c078e1
+
+require github.com/gorilla/websocket v1.5.3

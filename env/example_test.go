@@ -3,9 +3,10 @@ package env_test
 import (
 	"context"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/planegym/planegym/env"
-	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/telemetry"
 )
 
@@ -47,15 +48,19 @@ func ExampleOne() {
 // Two recordings, one per queue limit, become an environment: the action
 // picks the limit, the limit the recording that the next 4 s come from.
 func ExampleNewReplay() {
-	var recordings []env.Recording
-	for _, limit := range []p4.Limit{32, 64} {
-		r := env.Recording{Limit: limit}
-		for _, name := range []string{"enq_qdepth1", "deq_timedelta1", "deq_qdepth1", "lbo_s", "fps", "rep_kbps"} {
-			r.Fields = append(r.Fields, telemetry.Field{Name: name})
-		}
+	fields := []telemetry.Field{
+		{Name: "enq_qdepth1"}, {Name: "deq_timedelta1"}, {Name: "deq_qdepth1"}, {Name: "lbo_s"}, {Name: "fps"}, {Name: "rep_kbps"},
+	}
+	var recordings []*telemetry.Dataset
+	for _, limit := range []int{32, 64} {
+		var values []float32
 		for t := range 40 {
-			r.Values = append(r.Values, float32(limit)/2, 800, 3, float32(t), 24, 1867)
-			r.Valid = append(r.Valid, true, true, true, true, true, true)
+			values = append(values, float32(limit)/2, 800, 3, float32(t), 24, 1867)
+		}
+		valid := slices.Repeat([]bool{true}, len(values))
+		r, err := telemetry.NewDataset(fields, limit, time.Unix(0, 0), values, valid)
+		if err != nil {
+			panic(err)
 		}
 		recordings = append(recordings, r)
 	}

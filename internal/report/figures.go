@@ -12,6 +12,8 @@ import (
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
+
+	"github.com/planegym/planegym/telemetry"
 )
 
 // Line is one line of a figure: y over x, a gap where y is NaN. Low and High
@@ -192,7 +194,7 @@ func violins(name, caption, y string, sets []string, values [][]float64) (Figure
 		c := series(i)
 		poly.Color, poly.LineStyle.Color, poly.LineStyle.Width = faint(c), c, 1.2
 		f.plot.Add(poly)
-		m := quantile(slices.Sorted(slices.Values(v)), .5)
+		m := telemetry.Quantile(slices.Sorted(slices.Values(v)), .5)
 		line, err := plotter.NewLine(plotter.XYs{{X: float64(len(shown)) - .2, Y: m}, {X: float64(len(shown)) + .2, Y: m}})
 		if err != nil {
 			return f, fmt.Errorf("report: %s: %s: %w", name, sets[i], err)

@@ -10,17 +10,8 @@ import (
 	"gonum.org/v1/plot/plotter"
 
 	"github.com/planegym/planegym/internal/rng"
+	"github.com/planegym/planegym/telemetry"
 )
-
-// quantile interpolates linearly, as numpy does; x is sorted.
-func quantile(x []float64, p float64) float64 {
-	at := p * float64(len(x)-1)
-	i := int(at)
-	if i+1 >= len(x) {
-		return x[len(x)-1]
-	}
-	return x[i] + (x[i+1]-x[i])*(at-float64(i))
-}
 
 // cdf is the empirical distribution at no more than n points.
 func cdf(v []float64, n int) (x, y []float64) {
@@ -39,7 +30,7 @@ func kde(v []float64, n int) (at, density []float64) {
 	s := slices.Sorted(slices.Values(v))
 	lo, hi := s[0], s[len(s)-1]
 	spread := stat.StdDev(s, nil)
-	if iqr := quantile(s, .75) - quantile(s, .25); iqr > 0 {
+	if iqr := telemetry.Quantile(s, .75) - telemetry.Quantile(s, .25); iqr > 0 {
 		spread = min(spread, iqr/1.34)
 	}
 	h := .9 * spread * math.Pow(float64(len(s)), -.2)
