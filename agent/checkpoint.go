@@ -28,6 +28,8 @@ var ErrCheckpoint = errors.New("not a checkpoint of an agent")
 
 // header is the JSON part of a checkpoint.
 type header struct {
+	Scenario string `json:"scenario,omitempty"`
+
 	Config  Config `json:"config"`
 	Spaces  Spaces `json:"spaces"`
 	Seed    uint64 `json:"seed"`
@@ -84,7 +86,7 @@ func params(prefix string, m *nn.MLP) (ts []safetensors.Tensor) {
 }
 
 func (d *DDQN) header() header {
-	return header{Config: d.Config, Spaces: d.Spaces, Kernels: d.be.Kernels.String(), Updates: d.updates, Frozen: d.frozen, Fitted: d.fitted}
+	return header{Scenario: d.Scenario, Config: d.Config, Spaces: d.Spaces, Kernels: d.be.Kernels.String(), Updates: d.updates, Frozen: d.frozen, Fitted: d.fitted}
 }
 
 // SavePolicy writes what acting needs, and nothing of the training.
@@ -101,6 +103,32 @@ func write(path string, h header, ts []safetensors.Tensor) error {
 		return fmt.Errorf("agent: save: %w", err)
 	}
 	return nil
+}
+
+// Info is what a checkpoint tells of itself.
+type Info struct {
+	Scenario string // what it was trained in; "" where that was not said
+	Config   Config
+	Spaces   Spaces
+	Kernels  string // with which it was computed
+	Updates  int64
+	Steps    int64 // transitions taken
+	Seed     uint64
+	Rows     int // environments that it is trained in; 0: it is a policy only
+}
+
+// Inspect reads the header of a file that Save or SavePolicy wrote.
+func Inspect(path string) (Info, error) {
+	f, h, err := open(path)
+	if err != nil {
+		return Info{}, err
+	}
+	defer f.Close()
+	i := Info{Scenario: h.Scenario, Config: h.Config, Spaces: h.Spaces, Kernels: h.Kernels, Updates: h.Updates, Steps: h.Steps, Seed: h.Seed}
+	if h.Training != nil {
+		i.Rows = h.Training.Rows
+	}
+	return i, nil
 }
 
 // Load reads the policy of a file that Save or SavePolicy wrote.
@@ -150,7 +178,7 @@ func (h *header) policy(f *safetensors.File, path string, be *nn.Backend) (*DDQN
 		return nil, fmt.Errorf("agent: load: %s: %w: %d frozen parameters of %d", path, ErrCheckpoint, h.Frozen, len(d.online.Params().Data))
 	}
 	copy(d.target.Params().Data, d.online.Params().Data)
-	d.updates, d.fitted = h.Updates, h.Fitted
+	d.updates, d.fitted, d.Scenario = h.Updates, h.Fitted, h.Scenario
 	d.freeze(h.Frozen)
 	return d, nil
 }
@@ -163,9 +191,10 @@ func (d *DDQN) freeze(n int) {
 
 // Save writes a checkpoint to path, from which Resume goes on bit for bit as
 // training itself would. A vector whose rows can be saved (env.Snapshotter)
-// goes into it. For one whose rows cannot, Save begins new episodes from
-// seeds of its own in every row, now and in Resume alike: the run then equals
-// its resumption, though not a run that is saved at other times.
+// goes into it. For one whose rows cannot, or whose last step failed, Save
+// begins new episodes from seeds of its own in every row, now and in Resume
+// alike: the run then equals its resumption, though not a run that is saved at
+// other times.
 func (t *Trainer) Save(ctx context.Context, path string) error {
 	d := t.Agent
 	snapshots, err := t.snapshot()
@@ -203,7 +232,7 @@ func (t *Trainer) saveSeed() uint64 { return t.Seed + uint64(t.saves)<<32 }
 // snapshot is the state of every row, nil where v has none to give.
 func (t *Trainer) snapshot() ([][]byte, error) {
 	s, ok := t.v.(env.Snapshotter)
-	if !ok || !t.begun {
+	if !ok || !t.begun || t.torn {
 		return nil, nil
 	}
 	var all [][]byte

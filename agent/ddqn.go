@@ -20,8 +20,9 @@ import (
 //
 // It is a Policy: the greedy one.
 type DDQN struct {
-	Config Config
-	Spaces Spaces
+	Config   Config
+	Spaces   Spaces
+	Scenario string // what it was trained in, for whoever loads it; may be ""
 
 	be             *nn.Backend
 	online, target *nn.MLP   // θ, θ⁻

@@ -40,6 +40,7 @@ type Trainer struct {
 	out, part env.Batch
 	over      []int
 	begun     bool // obs are set
+	torn      bool // a step failed: what v did of it is not known
 }
 
 // recentEpisodes is how many returns Progress.Return is the mean of.
@@ -155,7 +156,7 @@ func (t *Trainer) reset(ctx context.Context, seed uint64) error {
 		t.collector.forget(i)
 	}
 	copy(t.obs, t.out.Obs)
-	t.begun = true
+	t.begun, t.torn = true, false
 	return nil
 }
 
@@ -172,6 +173,7 @@ func (t *Trainer) step(ctx context.Context) error {
 	d.Act(nil, t.obs, t.actions)
 	k := rng.Key{Seed: t.Seed, A: uint32(t.ticks), Purpose: rng.Explore}
 	d.explore(k, d.Config.epsilon(t.steps), t.actions)
+	t.torn = true
 	if err := t.v.Step(ctx, nil, t.actions, &t.out); err != nil {
 		return err
 	}
@@ -223,6 +225,7 @@ func (t *Trainer) step(ctx context.Context) error {
 			copy(t.row(t.obs, i), t.row(t.part.Obs, j))
 		}
 	}
+	t.torn = false
 	return nil
 }
 

@@ -509,3 +509,63 @@ func TestLearns(t *testing.T) {
 		}
 	}
 }
+
+// losing steps its carts and loses what came of it, once.
+type losing struct {
+	env.Vector
+	left int
+}
+
+func (l *losing) Step(ctx context.Context, rows []int, actions []int32, out *env.Batch) error {
+	err := l.Vector.Step(ctx, rows, actions, out)
+	if l.left--; l.left == 0 {
+		return errGone
+	}
+	return err
+}
+func (l *losing) Snapshot(row int, dst []byte) ([]byte, error) {
+	return l.Vector.(env.Snapshotter).Snapshot(row, dst)
+}
+func (l *losing) Restore(row int, src []byte) error {
+	return l.Vector.(env.Snapshotter).Restore(row, src)
+}
+
+// After a step whose result was lost the environments are ahead of what the
+// agent saw: they are not saved but begun anew.
+func TestSaveAfterALostStep(t *testing.T) {
+	inner, err := env.NewCartPole(2, env.NextStep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr, err := NewTrainer(testConfig(t, func(c *Config) { c.Steps = 300 }), &losing{inner, 30}, 1, nn.NewBackend(nn.Go, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "c")
+	if err := tr.Train(context.Background(), 1000, func(Progress) error { return nil }); !errors.Is(err, errGone) {
+		t.Fatal(err)
+	}
+	before := slices.Clone(tr.obs)
+	if err := tr.Save(context.Background(), path); err != nil {
+		t.Fatal(err)
+	}
+	if slices.Equal(before, tr.obs) {
+		t.Error("the episodes went on")
+	}
+	v, err := env.NewCartPole(2, env.NextStep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := Resume(context.Background(), path, v, 0, nn.NewBackend(nn.Go, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	train(t, tr, 1000, nil)
+	train(t, again, 1000, nil)
+	if tr.Agent.Hash() != again.Agent.Hash() {
+		t.Error("resumed and unbroken training differ")
+	}
+	if i, err := Inspect(path); err != nil || i.Rows != 2 || i.Config.Steps != 300 || i.Steps == 0 {
+		t.Errorf("%+v %v", i, err)
+	}
+}
