@@ -23,7 +23,7 @@ var allowed = map[string][]string{
 	"env":                  {"telemetry", "p4", "internal/rng"},
 	"env/envtest":          {"env", "telemetry", "p4", "internal/rng"},
 	"scenarios":            {"env"},
-	"internal/cli":         {"scenarios", "env", "env/ws", "telemetry", "timegan/selection", "internal/report"},
+	"internal/cli":         {"scenarios", "env", "env/ws", "telemetry", "timegan/selection", "internal/report", "internal/episodes"},
 	"cmd/planegym":         {"internal/cli"},
 	"timegan":              {"telemetry", "internal/nn", "internal/rng", "internal/safetensors"},
 	"timegan/selection":    {"internal/rng"},
