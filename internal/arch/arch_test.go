@@ -35,6 +35,10 @@ var allowed = map[string][]string{
 	"p4/p4test":            {"p4", "p4/program"},
 	"internal/nn":          {"internal/rng"},
 	"env/ws":               {"env", "telemetry", "p4"},
+	"internal/switches":    {"p4", "p4/p4rt", "p4/bmv2"},
+	"p4/bmv2":              {"p4"},
+	"p4/p4rt":              {"p4", "p4/program", "internal/rng"},
+	"internal/testbed":     {"telemetry", "p4", "internal/rng"},
 	"internal/arch":        {},
 }
 
