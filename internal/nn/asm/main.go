@@ -10,6 +10,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"math/bits"
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
@@ -337,49 +338,47 @@ func (s isa) gruForward() {
 		ADDQ(Imm(uint64(4*u)), bh)
 	})
 
-	// The gates. With both arguments within ±40 one division serves r and z.
-	Comment("gates")
-	k := s.expConsts(-40, 40)
-	two, minusOne := s.c(2), s.c(-1)
-	n, gate := load("hid"), load("hid")
-	if s.v == 2 {
-		SHLQ(Imm(1), n)
-	} else {
-		SHLQ(Imm(2), n)
-	}
+	// The gates in two passes, because one long chain of dependent steps would
+	// leave the processor waiting: r and z, which share a division, then n.
+	Comment("r and z")
+	k := s.expConsts(-40, 40) // the product of two is finite
+	count, gate := load("hid"), load("hid")
+	SHLQ(Imm(uint64(bits.Len(uint(s.v))-1)), count)
 	SHLQ(Imm(7), gate)
-	r, h, out := load("saved"), load("h"), load("out")
-	g := GP64()
-	LEAQ(Mem{Base: r, Index: gate, Scale: 2}, g)
-	countdown(n, func() {
-		a := s.vec()
+	left, r := GP64(), load("saved")
+	MOVQ(count, left)
+	countdown(left, func() {
+		a, b, inv := s.vec(), s.vec(), s.vec()
 		VMOVUPS(Mem{Base: r}, a)
-		dr := s.expPlus1(k, a)
-		b := s.vec()
 		VMOVUPS(Mem{Base: r, Index: gate, Scale: 1}, b)
-		dz := s.expPlus1(k, b)
-		inv := s.vec()
+		dr, dz, one := s.expPlus1(k, a), s.expPlus1(k, b), s.reg(k.one)
 		VMULPS(dr, dz, inv)
-		one := s.reg(k.one)
 		VDIVPS(inv, one, inv)
-		VMULPS(inv, dr, dr) // z
-		VMULPS(inv, dz, dz) // r
+		VMULPS(inv, dr, dr)
+		VMULPS(inv, dz, dz)
 		VMOVUPS(dz, Mem{Base: r})
 		VMOVUPS(dr, Mem{Base: r, Index: gate, Scale: 1})
-		VMULPS(Mem{Base: g, Index: gate, Scale: 1}, dz, dz)
-		VADDPS(Mem{Base: g}, dz, dz)
-		VADDPS(dz, dz, dz)
-		e := s.expPlus1(k, dz)
-		// tanh(y) = 2/(1+e^-2y) - 1
-		one = s.reg(k.one)
-		VDIVPS(e, one, e)
-		VFMADD213PS(minusOne, s.reg(two), e)
-		VMOVUPS(e, Mem{Base: g})
-		d := s.vec()
+		ADDQ(Imm(uint64(s.width)), r)
+	})
+	Comment("n and the next state")
+	two, minusOne := s.c(2), s.c(-1)
+	r = load("saved")
+	h, out, g := load("h"), load("out"), GP64()
+	LEAQ(Mem{Base: r, Index: gate, Scale: 2}, g)
+	countdown(count, func() {
+		n, d := s.vec(), s.vec()
+		VMOVUPS(Mem{Base: r}, n)
+		VMULPS(Mem{Base: g, Index: gate, Scale: 1}, n, n)
+		VADDPS(Mem{Base: g}, n, n)
+		VADDPS(n, n, n)
+		n, one := s.expPlus1(k, n), s.reg(k.one)
+		VDIVPS(n, one, n)
+		VFMADD213PS(minusOne, s.reg(two), n) // tanh(y) = 2/(1+e^-2y) - 1
+		VMOVUPS(n, Mem{Base: g})
 		VMOVUPS(Mem{Base: h}, d)
-		VSUBPS(e, d, d)
-		VFMADD231PS(d, dr, e)
-		VMOVUPS(e, Mem{Base: out})
+		VSUBPS(n, d, d)
+		VFMADD231PS(Mem{Base: r, Index: gate, Scale: 1}, d, n)
+		VMOVUPS(n, Mem{Base: out})
 		for _, p := range []Register{r, g, h, out} {
 			ADDQ(Imm(uint64(s.width)), p)
 		}
@@ -391,11 +390,7 @@ func (s isa) gruGates() {
 	s.text("gruGates", "func(saved, h, dy, dh *float32, hid int)", "kernels.gruGates")
 	one := s.c(1)
 	n, gate := load("hid"), load("hid")
-	if s.v == 2 {
-		SHLQ(Imm(1), n)
-	} else {
-		SHLQ(Imm(2), n)
-	}
+	SHLQ(Imm(uint64(bits.Len(uint(s.v))-1)), n)
 	SHLQ(Imm(7), gate)
 	r, h, dy, dh := load("saved"), load("h"), load("dy"), load("dh")
 	g := GP64()
