@@ -221,12 +221,17 @@ loaded6:
 // func gruForwardAVX2(x *float32, h *float32, wi *float32, wh *float32, bi *float32, bh *float32, out *float32, saved *float32, in int, hid int)
 // Requires: AVX, AVX2, FMA3
 TEXT ·gruForwardAVX2(SB), NOSPLIT, $8-80
-	MOVQ hid+72(FP), AX
-	MOVQ wi+16(FP), CX
-	MOVQ wh+24(FP), DX
-	MOVQ bi+32(FP), BX
-	MOVQ bh+40(FP), SI
-	MOVQ saved+56(FP), DI
+	VSTMXCSR (SP)
+	MOVL     (SP), AX
+	ORL      $0x00008040, AX
+	MOVL     AX, 4(SP)
+	VLDMXCSR 4(SP)
+	MOVQ     hid+72(FP), AX
+	MOVQ     wi+16(FP), CX
+	MOVQ     wh+24(FP), DX
+	MOVQ     bi+32(FP), BX
+	MOVQ     bh+40(FP), SI
+	MOVQ     saved+56(FP), DI
 
 block8:
 	CMPQ         AX, $+1
@@ -450,6 +455,7 @@ loop13:
 	ADDQ         $0x20, SI
 	DECQ         AX
 	JNZ          loop13
+	VLDMXCSR     (SP)
 	VZEROUPPER
 	RET
 
@@ -689,16 +695,21 @@ GLOBL cbf800000<>(SB), RODATA|NOPTR, $64
 
 // func gruGatesAVX2(saved *float32, h *float32, dy *float32, dh *float32, hid int)
 // Requires: AVX, FMA3
-TEXT ·gruGatesAVX2(SB), NOSPLIT, $0-40
-	MOVQ hid+32(FP), AX
-	MOVQ hid+32(FP), CX
-	SHLQ $0x02, AX
-	SHLQ $0x07, CX
-	MOVQ saved+0(FP), DX
-	MOVQ h+8(FP), BX
-	MOVQ dy+16(FP), SI
-	MOVQ dh+24(FP), DI
-	LEAQ (DX)(CX*2), R8
+TEXT ·gruGatesAVX2(SB), NOSPLIT, $8-40
+	VSTMXCSR (SP)
+	MOVL     (SP), AX
+	ORL      $0x00008040, AX
+	MOVL     AX, 4(SP)
+	VLDMXCSR 4(SP)
+	MOVQ     hid+32(FP), AX
+	MOVQ     hid+32(FP), CX
+	SHLQ     $0x02, AX
+	SHLQ     $0x07, CX
+	MOVQ     saved+0(FP), DX
+	MOVQ     h+8(FP), BX
+	MOVQ     dy+16(FP), SI
+	MOVQ     dh+24(FP), DI
+	LEAQ     (DX)(CX*2), R8
 
 loop14:
 	VMOVUPS      (DI), Y0
@@ -730,18 +741,24 @@ loop14:
 	ADDQ         $0x20, DI
 	DECQ         AX
 	JNZ          loop14
+	VLDMXCSR     (SP)
 	VZEROUPPER
 	RET
 
 // func affineAVX2(y *float32, x *float32, w *float32, b *float32, out int, in int)
 // Requires: AVX, FMA3
-TEXT ·affineAVX2(SB), NOSPLIT, $0-48
-	MOVQ y+0(FP), AX
-	MOVQ w+16(FP), CX
-	MOVQ b+24(FP), DX
-	MOVQ in+40(FP), BX
-	SHLQ $0x02, BX
-	MOVQ out+32(FP), SI
+TEXT ·affineAVX2(SB), NOSPLIT, $8-48
+	VSTMXCSR (SP)
+	MOVL     (SP), AX
+	ORL      $0x00008040, AX
+	MOVL     AX, 4(SP)
+	VLDMXCSR 4(SP)
+	MOVQ     y+0(FP), AX
+	MOVQ     w+16(FP), CX
+	MOVQ     b+24(FP), DX
+	MOVQ     in+40(FP), BX
+	SHLQ     $0x02, BX
+	MOVQ     out+32(FP), SI
 
 block16:
 	CMPQ         SI, $+3
@@ -893,17 +910,23 @@ loop24:
 	JMP          block22
 
 smaller23:
+	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
 
 // func backDataAVX2(dx *float32, d *float32, w *float32, out int, in int, add bool)
 // Requires: AVX, FMA3
-TEXT ·backDataAVX2(SB), NOSPLIT, $0-41
-	MOVQ dx+0(FP), AX
-	MOVQ w+16(FP), CX
-	MOVQ in+32(FP), DX
-	SHLQ $0x02, DX
-	MOVQ in+32(FP), BX
+TEXT ·backDataAVX2(SB), NOSPLIT, $8-41
+	VSTMXCSR (SP)
+	MOVL     (SP), AX
+	ORL      $0x00008040, AX
+	MOVL     AX, 4(SP)
+	VLDMXCSR 4(SP)
+	MOVQ     dx+0(FP), AX
+	MOVQ     w+16(FP), CX
+	MOVQ     in+32(FP), DX
+	SHLQ     $0x02, DX
+	MOVQ     in+32(FP), BX
 
 block26:
 	CMPQ   BX, $+3
@@ -1097,21 +1120,27 @@ loop40:
 	JMP          block36
 
 smaller37:
+	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
 
 // func backWeightsAVX2(dw *float32, d *float32, x *float32, out int, in int, steps int, dStep int, xStep int)
 // Requires: AVX, FMA3
-TEXT ·backWeightsAVX2(SB), NOSPLIT, $0-64
-	MOVQ dw+0(FP), AX
-	MOVQ x+16(FP), CX
-	MOVQ dStep+48(FP), DX
-	MOVQ xStep+56(FP), BX
-	MOVQ in+32(FP), SI
-	SHLQ $0x02, DX
-	SHLQ $0x02, BX
-	SHLQ $0x02, SI
-	MOVQ in+32(FP), DI
+TEXT ·backWeightsAVX2(SB), NOSPLIT, $8-64
+	VSTMXCSR (SP)
+	MOVL     (SP), AX
+	ORL      $0x00008040, AX
+	MOVL     AX, 4(SP)
+	VLDMXCSR 4(SP)
+	MOVQ     dw+0(FP), AX
+	MOVQ     x+16(FP), CX
+	MOVQ     dStep+48(FP), DX
+	MOVQ     xStep+56(FP), BX
+	MOVQ     in+32(FP), SI
+	SHLQ     $0x02, DX
+	SHLQ     $0x02, BX
+	SHLQ     $0x02, SI
+	MOVQ     in+32(FP), DI
 
 block42:
 	CMPQ DI, $+4
@@ -1646,17 +1675,23 @@ smaller67:
 	JMP  block60
 
 smaller61:
+	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
 
 // func backBiasAVX2(db *float32, d *float32, out int, steps int, dStep int)
 // Requires: AVX
-TEXT ·backBiasAVX2(SB), NOSPLIT, $0-40
-	MOVQ db+0(FP), AX
-	MOVQ d+8(FP), CX
-	MOVQ dStep+32(FP), DX
-	SHLQ $0x02, DX
-	MOVQ out+16(FP), BX
+TEXT ·backBiasAVX2(SB), NOSPLIT, $8-40
+	VSTMXCSR (SP)
+	MOVL     (SP), AX
+	ORL      $0x00008040, AX
+	MOVL     AX, 4(SP)
+	VLDMXCSR 4(SP)
+	MOVQ     db+0(FP), AX
+	MOVQ     d+8(FP), CX
+	MOVQ     dStep+32(FP), DX
+	SHLQ     $0x02, DX
+	MOVQ     out+16(FP), BX
 
 loop69:
 	VXORPS Y0, Y0, Y0
@@ -1691,6 +1726,7 @@ loop70:
 	ADDQ         $0x80, CX
 	DECQ         BX
 	JNZ          loop69
+	VLDMXCSR     (SP)
 	VZEROUPPER
 	RET
 
@@ -2081,12 +2117,17 @@ done79:
 
 // func sigmoidBackAVX2(d *float32, y *float32, n int)
 // Requires: AVX, FMA3
-TEXT ·sigmoidBackAVX2(SB), NOSPLIT, $0-24
-	MOVQ  n+16(FP), AX
-	MOVQ  d+0(FP), CX
-	MOVQ  y+8(FP), DX
-	TESTQ AX, AX
-	JZ    done81
+TEXT ·sigmoidBackAVX2(SB), NOSPLIT, $8-24
+	VSTMXCSR (SP)
+	MOVL     (SP), AX
+	ORL      $0x00008040, AX
+	MOVL     AX, 4(SP)
+	VLDMXCSR 4(SP)
+	MOVQ     n+16(FP), AX
+	MOVQ     d+0(FP), CX
+	MOVQ     y+8(FP), DX
+	TESTQ    AX, AX
+	JZ       done81
 
 loop82:
 	VMOVUPS      (DX), Y0
@@ -2099,17 +2140,23 @@ loop82:
 	JNZ          loop82
 
 done81:
+	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
 
 // func tanhBackAVX2(d *float32, y *float32, n int)
 // Requires: AVX, FMA3
-TEXT ·tanhBackAVX2(SB), NOSPLIT, $0-24
-	MOVQ  n+16(FP), AX
-	MOVQ  d+0(FP), CX
-	MOVQ  y+8(FP), DX
-	TESTQ AX, AX
-	JZ    done83
+TEXT ·tanhBackAVX2(SB), NOSPLIT, $8-24
+	VSTMXCSR (SP)
+	MOVL     (SP), AX
+	ORL      $0x00008040, AX
+	MOVL     AX, 4(SP)
+	VLDMXCSR 4(SP)
+	MOVQ     n+16(FP), AX
+	MOVQ     d+0(FP), CX
+	MOVQ     y+8(FP), DX
+	TESTQ    AX, AX
+	JZ       done83
 
 loop84:
 	VMOVUPS      (DX), Y0
@@ -2123,12 +2170,18 @@ loop84:
 	JNZ          loop84
 
 done83:
+	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
 
 // func adamAVX2(p *float32, grad *float32, m *float32, v *float32, n int, c *float32)
 // Requires: AVX, FMA3
-TEXT ·adamAVX2(SB), NOSPLIT, $0-48
+TEXT ·adamAVX2(SB), NOSPLIT, $8-48
+	VSTMXCSR     (SP)
+	MOVL         (SP), AX
+	ORL          $0x00008040, AX
+	MOVL         AX, 4(SP)
+	VLDMXCSR     4(SP)
 	MOVQ         c+40(FP), AX
 	VBROADCASTSS (AX), Y0
 	VBROADCASTSS 4(AX), Y1
@@ -2169,17 +2222,23 @@ loop86:
 	JNZ         loop86
 
 done85:
+	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
 
 // func sumAVX2(dst *float32, src *float32, n int)
 // Requires: AVX
-TEXT ·sumAVX2(SB), NOSPLIT, $0-24
-	MOVQ  n+16(FP), AX
-	MOVQ  dst+0(FP), CX
-	MOVQ  src+8(FP), DX
-	TESTQ AX, AX
-	JZ    done87
+TEXT ·sumAVX2(SB), NOSPLIT, $8-24
+	VSTMXCSR (SP)
+	MOVL     (SP), AX
+	ORL      $0x00008040, AX
+	MOVL     AX, 4(SP)
+	VLDMXCSR 4(SP)
+	MOVQ     n+16(FP), AX
+	MOVQ     dst+0(FP), CX
+	MOVQ     src+8(FP), DX
+	TESTQ    AX, AX
+	JZ       done87
 
 loop88:
 	VMOVUPS (CX), Y0
@@ -2191,18 +2250,24 @@ loop88:
 	JNZ     loop88
 
 done87:
+	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
 
 // func gruForwardAVX512(x *float32, h *float32, wi *float32, wh *float32, bi *float32, bh *float32, out *float32, saved *float32, in int, hid int)
 // Requires: AVX, AVX512F
 TEXT ·gruForwardAVX512(SB), NOSPLIT, $8-80
-	MOVQ hid+72(FP), AX
-	MOVQ wi+16(FP), CX
-	MOVQ wh+24(FP), DX
-	MOVQ bi+32(FP), BX
-	MOVQ bh+40(FP), SI
-	MOVQ saved+56(FP), DI
+	VSTMXCSR (SP)
+	MOVL     (SP), AX
+	ORL      $0x00008040, AX
+	MOVL     AX, 4(SP)
+	VLDMXCSR 4(SP)
+	MOVQ     hid+72(FP), AX
+	MOVQ     wi+16(FP), CX
+	MOVQ     wh+24(FP), DX
+	MOVQ     bi+32(FP), BX
+	MOVQ     bh+40(FP), SI
+	MOVQ     saved+56(FP), DI
 
 block90:
 	CMPQ         AX, $+3
@@ -2700,22 +2765,28 @@ loop103:
 	ADDQ         $0x40, SI
 	DECQ         AX
 	JNZ          loop103
+	VLDMXCSR     (SP)
 	VZEROUPPER
 	RET
 
 // func gruGatesAVX512(saved *float32, h *float32, dy *float32, dh *float32, hid int)
 // Requires: AVX, AVX512F
-TEXT ·gruGatesAVX512(SB), NOSPLIT, $0-40
-	VMOVUPS c3f800000<>+0(SB), Z0
-	MOVQ    hid+32(FP), AX
-	MOVQ    hid+32(FP), CX
-	SHLQ    $0x01, AX
-	SHLQ    $0x07, CX
-	MOVQ    saved+0(FP), DX
-	MOVQ    h+8(FP), BX
-	MOVQ    dy+16(FP), SI
-	MOVQ    dh+24(FP), DI
-	LEAQ    (DX)(CX*2), R8
+TEXT ·gruGatesAVX512(SB), NOSPLIT, $8-40
+	VSTMXCSR (SP)
+	MOVL     (SP), AX
+	ORL      $0x00008040, AX
+	MOVL     AX, 4(SP)
+	VLDMXCSR 4(SP)
+	VMOVUPS  c3f800000<>+0(SB), Z0
+	MOVQ     hid+32(FP), AX
+	MOVQ     hid+32(FP), CX
+	SHLQ     $0x01, AX
+	SHLQ     $0x07, CX
+	MOVQ     saved+0(FP), DX
+	MOVQ     h+8(FP), BX
+	MOVQ     dy+16(FP), SI
+	MOVQ     dh+24(FP), DI
+	LEAQ     (DX)(CX*2), R8
 
 loop104:
 	VMOVUPS      (DI), Z1
@@ -2747,18 +2818,24 @@ loop104:
 	ADDQ         $0x40, DI
 	DECQ         AX
 	JNZ          loop104
+	VLDMXCSR     (SP)
 	VZEROUPPER
 	RET
 
 // func affineAVX512(y *float32, x *float32, w *float32, b *float32, out int, in int)
 // Requires: AVX, AVX512F
-TEXT ·affineAVX512(SB), NOSPLIT, $0-48
-	MOVQ y+0(FP), AX
-	MOVQ w+16(FP), CX
-	MOVQ b+24(FP), DX
-	MOVQ in+40(FP), BX
-	SHLQ $0x02, BX
-	MOVQ out+32(FP), SI
+TEXT ·affineAVX512(SB), NOSPLIT, $8-48
+	VSTMXCSR (SP)
+	MOVL     (SP), AX
+	ORL      $0x00008040, AX
+	MOVL     AX, 4(SP)
+	VLDMXCSR 4(SP)
+	MOVQ     y+0(FP), AX
+	MOVQ     w+16(FP), CX
+	MOVQ     b+24(FP), DX
+	MOVQ     in+40(FP), BX
+	SHLQ     $0x02, BX
+	MOVQ     out+32(FP), SI
 
 block106:
 	CMPQ         SI, $+6
@@ -2935,17 +3012,23 @@ loop117:
 	JMP          block115
 
 smaller116:
+	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
 
 // func backDataAVX512(dx *float32, d *float32, w *float32, out int, in int, add bool)
 // Requires: AVX, AVX512DQ, AVX512F
-TEXT ·backDataAVX512(SB), NOSPLIT, $0-41
-	MOVQ dx+0(FP), AX
-	MOVQ w+16(FP), CX
-	MOVQ in+32(FP), DX
-	SHLQ $0x02, DX
-	MOVQ in+32(FP), BX
+TEXT ·backDataAVX512(SB), NOSPLIT, $8-41
+	VSTMXCSR (SP)
+	MOVL     (SP), AX
+	ORL      $0x00008040, AX
+	MOVL     AX, 4(SP)
+	VLDMXCSR 4(SP)
+	MOVQ     dx+0(FP), AX
+	MOVQ     w+16(FP), CX
+	MOVQ     in+32(FP), DX
+	SHLQ     $0x02, DX
+	MOVQ     in+32(FP), BX
 
 block119:
 	CMPQ   BX, $+12
@@ -3330,21 +3413,27 @@ loop143:
 	JMP          block139
 
 smaller140:
+	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
 
 // func backWeightsAVX512(dw *float32, d *float32, x *float32, out int, in int, steps int, dStep int, xStep int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL
-TEXT ·backWeightsAVX512(SB), NOSPLIT, $0-64
-	MOVQ dw+0(FP), AX
-	MOVQ x+16(FP), CX
-	MOVQ dStep+48(FP), DX
-	MOVQ xStep+56(FP), BX
-	MOVQ in+32(FP), SI
-	SHLQ $0x02, DX
-	SHLQ $0x02, BX
-	SHLQ $0x02, SI
-	MOVQ in+32(FP), DI
+TEXT ·backWeightsAVX512(SB), NOSPLIT, $8-64
+	VSTMXCSR (SP)
+	MOVL     (SP), AX
+	ORL      $0x00008040, AX
+	MOVL     AX, 4(SP)
+	VLDMXCSR 4(SP)
+	MOVQ     dw+0(FP), AX
+	MOVQ     x+16(FP), CX
+	MOVQ     dStep+48(FP), DX
+	MOVQ     xStep+56(FP), BX
+	MOVQ     in+32(FP), SI
+	SHLQ     $0x02, DX
+	SHLQ     $0x02, BX
+	SHLQ     $0x02, SI
+	MOVQ     in+32(FP), DI
 
 block145:
 	CMPQ DI, $+6
@@ -4018,17 +4107,23 @@ smaller170:
 	JMP  block163
 
 smaller164:
+	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
 
 // func backBiasAVX512(db *float32, d *float32, out int, steps int, dStep int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL
-TEXT ·backBiasAVX512(SB), NOSPLIT, $0-40
-	MOVQ db+0(FP), AX
-	MOVQ d+8(FP), CX
-	MOVQ dStep+32(FP), DX
-	SHLQ $0x02, DX
-	MOVQ out+16(FP), BX
+TEXT ·backBiasAVX512(SB), NOSPLIT, $8-40
+	VSTMXCSR (SP)
+	MOVL     (SP), AX
+	ORL      $0x00008040, AX
+	MOVL     AX, 4(SP)
+	VLDMXCSR 4(SP)
+	MOVQ     db+0(FP), AX
+	MOVQ     d+8(FP), CX
+	MOVQ     dStep+32(FP), DX
+	SHLQ     $0x02, DX
+	MOVQ     out+16(FP), BX
 
 loop172:
 	VXORPS Z0, Z0, Z0
@@ -4059,6 +4154,7 @@ loop173:
 	ADDQ          $0x80, CX
 	DECQ          BX
 	JNZ           loop172
+	VLDMXCSR      (SP)
 	VZEROUPPER
 	RET
 
@@ -4262,12 +4358,17 @@ done182:
 
 // func sigmoidBackAVX512(d *float32, y *float32, n int)
 // Requires: AVX, AVX512F
-TEXT ·sigmoidBackAVX512(SB), NOSPLIT, $0-24
-	MOVQ  n+16(FP), AX
-	MOVQ  d+0(FP), CX
-	MOVQ  y+8(FP), DX
-	TESTQ AX, AX
-	JZ    done184
+TEXT ·sigmoidBackAVX512(SB), NOSPLIT, $8-24
+	VSTMXCSR (SP)
+	MOVL     (SP), AX
+	ORL      $0x00008040, AX
+	MOVL     AX, 4(SP)
+	VLDMXCSR 4(SP)
+	MOVQ     n+16(FP), AX
+	MOVQ     d+0(FP), CX
+	MOVQ     y+8(FP), DX
+	TESTQ    AX, AX
+	JZ       done184
 
 loop185:
 	VMOVUPS      (DX), Z0
@@ -4280,18 +4381,24 @@ loop185:
 	JNZ          loop185
 
 done184:
+	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
 
 // func tanhBackAVX512(d *float32, y *float32, n int)
 // Requires: AVX, AVX512F
-TEXT ·tanhBackAVX512(SB), NOSPLIT, $0-24
-	VMOVUPS c3f800000<>+0(SB), Z0
-	MOVQ    n+16(FP), AX
-	MOVQ    d+0(FP), CX
-	MOVQ    y+8(FP), DX
-	TESTQ   AX, AX
-	JZ      done186
+TEXT ·tanhBackAVX512(SB), NOSPLIT, $8-24
+	VSTMXCSR (SP)
+	MOVL     (SP), AX
+	ORL      $0x00008040, AX
+	MOVL     AX, 4(SP)
+	VLDMXCSR 4(SP)
+	VMOVUPS  c3f800000<>+0(SB), Z0
+	MOVQ     n+16(FP), AX
+	MOVQ     d+0(FP), CX
+	MOVQ     y+8(FP), DX
+	TESTQ    AX, AX
+	JZ       done186
 
 loop187:
 	VMOVUPS      (DX), Z1
@@ -4305,12 +4412,18 @@ loop187:
 	JNZ          loop187
 
 done186:
+	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
 
 // func adamAVX512(p *float32, grad *float32, m *float32, v *float32, n int, c *float32)
 // Requires: AVX, AVX512F
-TEXT ·adamAVX512(SB), NOSPLIT, $0-48
+TEXT ·adamAVX512(SB), NOSPLIT, $8-48
+	VSTMXCSR     (SP)
+	MOVL         (SP), AX
+	ORL          $0x00008040, AX
+	MOVL         AX, 4(SP)
+	VLDMXCSR     4(SP)
 	MOVQ         c+40(FP), AX
 	VBROADCASTSS (AX), Z0
 	VBROADCASTSS 4(AX), Z1
@@ -4351,17 +4464,23 @@ loop189:
 	JNZ         loop189
 
 done188:
+	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
 
 // func sumAVX512(dst *float32, src *float32, n int)
 // Requires: AVX, AVX512F
-TEXT ·sumAVX512(SB), NOSPLIT, $0-24
-	MOVQ  n+16(FP), AX
-	MOVQ  dst+0(FP), CX
-	MOVQ  src+8(FP), DX
-	TESTQ AX, AX
-	JZ    done190
+TEXT ·sumAVX512(SB), NOSPLIT, $8-24
+	VSTMXCSR (SP)
+	MOVL     (SP), AX
+	ORL      $0x00008040, AX
+	MOVL     AX, 4(SP)
+	VLDMXCSR 4(SP)
+	MOVQ     n+16(FP), AX
+	MOVQ     dst+0(FP), CX
+	MOVQ     src+8(FP), DX
+	TESTQ    AX, AX
+	JZ       done190
 
 loop191:
 	VMOVUPS (CX), Z0
@@ -4373,5 +4492,6 @@ loop191:
 	JNZ     loop191
 
 done190:
+	VLDMXCSR (SP)
 	VZEROUPPER
 	RET

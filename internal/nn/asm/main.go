@@ -84,8 +84,28 @@ func (s isa) vecs(n int) []VecVirtual {
 
 func load(name string) Register { return Load(Param(name), GP64()) }
 
+// flushDenormals makes the rest of the function take and give 0 for numbers
+// below 1.2e-38, which cost the processor a hundred cycles each: moments and
+// gradients of units that are dead decay to them and stay there.
+func flushDenormals() {
+	m := AllocLocal(8)
+	mode := GP32()
+	VSTMXCSR(m)
+	MOVL(m, mode)
+	ORL(U32(1<<15|1<<6), mode)
+	MOVL(mode, m.Offset(4))
+	VLDMXCSR(m.Offset(4))
+	modeWas = &m
+}
+
+var modeWas *Mem // what end restores, unless nil
+
 // end closes a function; upper halves are cleared for the SSE code of Go.
 func end() {
+	if modeWas != nil {
+		VLDMXCSR(*modeWas)
+		modeWas = nil
+	}
 	VZEROUPPER()
 	RET()
 }
@@ -266,6 +286,7 @@ func (s isa) store(acc [][]VecVirtual, m Mem) {
 
 func (s isa) gruForward() {
 	s.text("gruForward", "func(x, h, wi, wh, bi, bh, out, saved *float32, in, hid int)", "kernels.gruForward")
+	flushDenormals()
 	// Sums of the gates' arguments, saved as they are.
 	units := load("hid")
 	sizes := []int{}
@@ -388,6 +409,7 @@ func (s isa) gruForward() {
 
 func (s isa) gruGates() {
 	s.text("gruGates", "func(saved, h, dy, dh *float32, hid int)", "kernels.gruGates")
+	flushDenormals()
 	one := s.c(1)
 	n, gate := load("hid"), load("hid")
 	SHLQ(Imm(uint64(bits.Len(uint(s.v))-1)), n)
@@ -434,6 +456,7 @@ func (s isa) gruGates() {
 
 func (s isa) affine() {
 	s.text("affine", "func(y, x, w, b *float32, out, in int)", "kernels.affine")
+	flushDenormals()
 	y, w, b := load("y"), load("w"), load("b")
 	stride := load("in")
 	SHLQ(Imm(2), stride)
@@ -473,6 +496,7 @@ func (s isa) affine() {
 
 func (s isa) backData() {
 	s.text("backData", "func(dx, d, w *float32, out, in int, add bool)", "kernels.backData")
+	flushDenormals()
 	dx, w := load("dx"), load("w")
 	stride := load("in")
 	SHLQ(Imm(2), stride)
@@ -518,6 +542,7 @@ func (s isa) backData() {
 // and runs through all steps; the columns' x stay in the first-level cache.
 func (s isa) backWeights() {
 	s.text("backWeights", "func(dw, d, x *float32, out, in, steps, dStep, xStep int)", "kernels.backWeights")
+	flushDenormals()
 	dw, x := load("dw"), load("x")
 	dStep, xStep, stride := load("dStep"), load("xStep"), load("in")
 	for _, r := range []Register{dStep, xStep, stride} {
@@ -628,6 +653,7 @@ func (s isa) addSums(acc []VecVirtual, m Mem) int {
 
 func (s isa) backBias() {
 	s.text("backBias", "func(db, d *float32, out, steps, dStep int)", "kernels.backBias")
+	flushDenormals()
 	db, d, dStep := load("db"), load("d"), load("dStep")
 	SHLQ(Imm(2), dStep)
 	countdown(load("out"), func() {
@@ -778,6 +804,7 @@ func (s isa) activateBack() {
 	}, "d", "y")
 
 	s.text("sigmoidBack", signature, fmt.Sprintf(doc, "Sigmoid"))
+	flushDenormals()
 	s.each(func(at []Mem) {
 		y, d := s.vec(), s.vec()
 		VMOVUPS(at[1], y)
@@ -787,6 +814,7 @@ func (s isa) activateBack() {
 	}, "d", "y")
 
 	s.text("tanhBack", signature, fmt.Sprintf(doc, "Tanh"))
+	flushDenormals()
 	one := s.c(1)
 	s.each(func(at []Mem) {
 		y, d := s.vec(), s.vec()
@@ -800,6 +828,7 @@ func (s isa) activateBack() {
 
 func (s isa) adam() {
 	s.text("adam", "func(p, grad, m, v *float32, n int, c *float32)", "kernels.adam, n a multiple of 16,")
+	flushDenormals()
 	c := load("c")
 	k := s.vecs(7)
 	for i := range k {
@@ -827,6 +856,7 @@ func (s isa) adam() {
 
 func (s isa) sum() {
 	s.text("sum", "func(dst, src *float32, n int)", "kernels.sum, n a multiple of 16,")
+	flushDenormals()
 	s.each(func(at []Mem) {
 		a := s.vec()
 		VMOVUPS(at[0], a)
