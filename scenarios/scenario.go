@@ -22,9 +22,10 @@ import (
 type Scenario struct {
 	Name        string           `toml:"name"`        // the file's, where it gives none
 	Description string           `toml:"description"` // one line
-	Plant       string           `toml:"plant"`       // "cartpole" or "replay"
+	Plant       string           `toml:"plant"`       // "cartpole", "replay" or "live"
 	Env         env.Config       `toml:"env"`
 	Replay      env.ReplayConfig `toml:"replay"` // where Plant is "replay"
+	Live        Live             `toml:"live"`   // where Plant is "live"
 }
 
 // ErrUnknown is the error of a name that is neither bundled nor a file.
@@ -114,7 +115,7 @@ func line(text []byte, key string) int {
 func (s Scenario) Check() error {
 	switch s.Plant {
 	case "":
-		return errors.New(`scenarios: plant: is missing: give "cartpole" or "replay"`)
+		return errors.New(`scenarios: plant: is missing: give "cartpole", "replay" or "live"`)
 	case "cartpole":
 		return nil
 	case "replay":
@@ -125,6 +126,11 @@ func (s Scenario) Check() error {
 			return fmt.Errorf("scenarios: env.per_switch: a recording has one limit for all switches")
 		}
 		return s.Env.Check()
+	case "live":
+		if err := s.Env.Check(); err != nil {
+			return err
+		}
+		return s.Live.check(s.Env)
 	}
-	return fmt.Errorf(`scenarios: plant: %q is none of "cartpole", "replay"`, s.Plant)
+	return fmt.Errorf(`scenarios: plant: %q is none of "cartpole", "replay", "live"`, s.Plant)
 }

@@ -22,7 +22,7 @@ var allowed = map[string][]string{
 	"internal/safetensors": {},
 	"env":                  {"telemetry", "p4", "internal/rng"},
 	"env/envtest":          {"env", "telemetry", "p4", "internal/rng"},
-	"scenarios":            {"env"},
+	"scenarios":            {"env", "internal/switches", "p4"},
 	"internal/cli":         {"scenarios", "env", "env/ws", "telemetry", "timegan/selection", "internal/report"},
 	"cmd/planegym":         {"internal/cli"},
 	"timegan":              {"telemetry", "internal/nn", "internal/rng", "internal/safetensors"},
