@@ -16,15 +16,17 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/internal/testbed"
 )
 
 // Scenario is one experiment as data.
 type Scenario struct {
 	Name        string           `toml:"name"`        // the file's, where it gives none
 	Description string           `toml:"description"` // one line
-	Plant       string           `toml:"plant"`       // "cartpole" or "replay"
+	Plant       string           `toml:"plant"`       // "cartpole", "replay" or "testbed"
 	Env         env.Config       `toml:"env"`
-	Replay      env.ReplayConfig `toml:"replay"` // where Plant is "replay"
+	Replay      env.ReplayConfig `toml:"replay"`  // where Plant is "replay"
+	Testbed     testbed.Config   `toml:"testbed"` // where Plant is "testbed"
 }
 
 // ErrUnknown is the error of a name that is neither bundled nor a file.
@@ -114,7 +116,7 @@ func line(text []byte, key string) int {
 func (s Scenario) Check() error {
 	switch s.Plant {
 	case "":
-		return errors.New(`scenarios: plant: is missing: give "cartpole" or "replay"`)
+		return errors.New(`scenarios: plant: is missing: give "cartpole", "replay" or "testbed"`)
 	case "cartpole":
 		return nil
 	case "replay":
@@ -125,6 +127,11 @@ func (s Scenario) Check() error {
 			return fmt.Errorf("scenarios: env.per_switch: a recording has one limit for all switches")
 		}
 		return s.Env.Check()
+	case "testbed":
+		if err := s.Testbed.Check(); err != nil {
+			return err
+		}
+		return s.Env.Check()
 	}
-	return fmt.Errorf(`scenarios: plant: %q is none of "cartpole", "replay"`, s.Plant)
+	return fmt.Errorf(`scenarios: plant: %q is none of "cartpole", "replay", "testbed"`, s.Plant)
 }
