@@ -22,7 +22,7 @@ type Config struct {
 	Autoreset   Autoreset   `toml:"autoreset"`
 }
 
-// DefaultLimits are a Config's limits where it gives none.
+// DefaultLimits are the published ones.
 func DefaultLimits() []p4.Limit { return []p4.Limit{32, 64} }
 
 // withDefaults is c with its zero values filled, or what is wrong with it.
