@@ -22,8 +22,8 @@ var allowed = map[string][]string{
 	"internal/safetensors": {},
 	"env":                  {"telemetry", "p4", "internal/rng"},
 	"env/envtest":          {"env", "telemetry", "p4", "internal/rng"},
-	"scenarios":            {"env"},
-	"internal/cli":         {"scenarios", "env", "env/ws", "telemetry", "timegan/selection", "internal/report"},
+	"scenarios":            {"env", "internal/testbed", "internal/switches", "p4"},
+	"internal/cli":         {"scenarios", "env", "env/ws", "telemetry", "timegan/selection", "internal/report", "internal/testbed", "internal/switches", "agent", "p4"},
 	"cmd/planegym":         {"internal/cli"},
 	"timegan":              {"telemetry", "internal/nn", "internal/rng", "internal/safetensors"},
 	"timegan/selection":    {"internal/rng"},
@@ -39,6 +39,7 @@ var allowed = map[string][]string{
 	"p4/bmv2":              {"p4"},
 	"p4/p4rt":              {"p4", "p4/program", "internal/rng"},
 	"internal/testbed":     {"telemetry", "p4", "internal/rng"},
+	"telemetry/intreport":  {},
 	"internal/arch":        {},
 }
 
