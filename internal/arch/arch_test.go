@@ -40,6 +40,8 @@ var allowed = map[string][]string{
 	"p4/p4rt":              {"p4", "p4/program", "internal/rng"},
 	"internal/testbed":     {"telemetry", "p4", "internal/rng"},
 	"telemetry/intreport":  {},
+	"telemetry/live":       {"telemetry", "telemetry/intreport", "internal/pcap"},
+	"internal/pcap":        {},
 	"internal/arch":        {},
 }
 
