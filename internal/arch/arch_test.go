@@ -24,7 +24,7 @@ var allowed = map[string][]string{
 	"env":                  {"telemetry", "p4", "internal/rng"},
 	"env/envtest":          {"env", "telemetry", "p4", "internal/rng"},
 	"scenarios":            {"env"},
-	"internal/cli":         {"scenarios", "env", "env/ws", "telemetry", "timegan/selection", "internal/report"},
+	"internal/cli":         {"agent", "internal/episodes", "internal/nn", "internal/scalars", "scenarios", "env", "env/ws", "telemetry", "timegan/selection", "internal/report"},
 	"cmd/planegym":         {"internal/cli"},
 	"timegan":              {"telemetry", "internal/nn", "internal/rng", "internal/safetensors"},
 	"timegan/selection":    {"internal/rng"},
@@ -34,7 +34,6 @@ var allowed = map[string][]string{
 	"internal/episodes":    {"env", "telemetry", "p4"},
 	"agent":                {"env", "telemetry", "internal/rng", "internal/nn", "internal/safetensors", "internal/episodes"},
 	"p4/p4test":            {"p4", "p4/program"},
-	"internal/nn":          {"internal/rng"},
 	"env/ws":               {"env", "telemetry", "p4"},
 	"internal/arch":        {},
 }
