@@ -20,7 +20,6 @@ var allowed = map[string][]string{
 	"p4":                   {},
 	"internal/rng":         {},
 	"internal/safetensors": {},
-	"internal/nn":          {"internal/rng"},
 	"env":                  {"telemetry", "p4", "internal/rng"},
 	"env/envtest":          {"env", "telemetry", "p4", "internal/rng"},
 	"scenarios":            {"env"},
@@ -35,6 +34,10 @@ var allowed = map[string][]string{
 	"agent":                {"env", "telemetry", "internal/rng", "internal/nn", "internal/safetensors", "internal/episodes"},
 	"p4/p4test":            {"p4", "p4/program"},
 	"env/ws":               {"env", "telemetry", "p4"},
+	"internal/switches":    {"p4", "p4/p4rt", "p4/bmv2"},
+	"p4/bmv2":              {"p4"},
+	"p4/p4rt":              {"p4", "p4/program", "internal/rng"},
+	"internal/testbed":     {"telemetry", "p4", "internal/rng"},
 	"internal/arch":        {},
 }
 
