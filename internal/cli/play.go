@@ -25,8 +25,9 @@ func newPlay() *cobra.Command {
 		Short: "Evaluate agents and baselines, and record what they do",
 		Long: `play lets trained agents (files that train wrote) act greedily in evaluation
 episodes, the baselines beside them in the same ones, and prints each one's
-return with a 95 % confidence interval over episodes, what a viewer saw, and how
-often each action was taken. Where seeds are free, no training uses them.
+return with a 95 % confidence interval over episodes, how much that is over the
+first one's (paired by episode), what a viewer saw, and how often each action
+was taken. No training uses the seeds of these episodes.
 
 ` + policyHelp() + `
 
@@ -180,7 +181,8 @@ type result struct {
 	Policy  string      `json:"policy"`
 	Agent   string      `json:"agent,omitempty"` // digest of its weights
 	Return  estimate    `json:"return"`
-	Length  estimate    `json:"length"` // steps
+	Over    *estimate   `json:"over_first,omitempty"` // this return less the first policy's, paired by episode
+	Length  estimate    `json:"length"`               // steps
 	QoE     *qoe        `json:"qoe,omitempty"`
 	Shares  [][]float64 `json:"action_shares"` // [switch][action]
 	Returns []float64   `json:"returns"`
@@ -215,6 +217,7 @@ func (e estimate) String() string {
 // evaluateAll plays every policy in the same episodes.
 func evaluateAll(ctx context.Context, v env.Vector, entries []entry, seeds []uint64, to *episodes.Writer, bar *progressbar.ProgressBar) ([]result, error) {
 	var results []result
+	var first *agent.Evaluation
 	for _, e := range entries {
 		record := to
 		if !e.record {
@@ -225,6 +228,12 @@ func evaluateAll(ctx context.Context, v env.Vector, entries []entry, seeds []uin
 			return nil, fmt.Errorf("%s: %w", e.name, err)
 		}
 		r := result{Policy: e.name, Agent: e.hash, Return: estimateOf(got.Return), Length: estimateOf(got.Length), Shares: got.Shares, Returns: got.Returns}
+		if first == nil {
+			first = got
+		} else {
+			over := estimateOf(got.Over(first))
+			r.Over = &over
+		}
 		if q := got.QoE; q != nil {
 			r.QoE = &qoe{estimateOf(q.LBO), estimateOf(q.Level), estimateOf(q.Stalls)}
 		}
@@ -243,13 +252,17 @@ func printResults(cmd *cobra.Command, scenario string, spec env.Spec, results []
 	out := cmd.OutOrStdout()
 	fmt.Fprintf(out, "%s: %d episodes each, mean ± 95 %% confidence\n", scenario, len(results[0].Returns))
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	head := "POLICY\tRETURN\tSTEPS\t"
+	head := "POLICY\tRETURN\tOVER THE FIRST\tSTEPS\t"
 	if results[0].QoE != nil {
 		head += "BUFFER (s)\tLEVEL\tSTALLED (s)\t"
 	}
 	fmt.Fprintln(w, head+"ACTIONS")
 	for _, r := range results {
-		fmt.Fprintf(w, "%s\t%s\t%.1f\t", r.Policy, r.Return, r.Length.Mean)
+		over := "-"
+		if r.Over != nil {
+			over = r.Over.String()
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%.1f\t", r.Policy, r.Return, over, r.Length.Mean)
 		if q := r.QoE; q != nil {
 			fmt.Fprintf(w, "%s\t%s\t%s\t", q.LBO, q.Level, q.Stalls)
 		}
