@@ -20,15 +20,16 @@ var allowed = map[string][]string{
 	"p4":                   {},
 	"internal/rng":         {},
 	"internal/safetensors": {},
-	"env":                  {"telemetry", "p4", "internal/rng"},
-	"env/envtest":          {"env", "telemetry", "p4", "internal/rng"},
+	"env":                  {"internal/rng", "p4", "telemetry"},
+	"env/envtest":          {"env", "internal/rng", "p4", "telemetry"},
 	"scenarios":            {"env"},
-	"internal/cli":         {"scenarios", "env"},
+	"internal/cli":         {"env", "scenarios"},
 	"cmd/planegym":         {"internal/cli"},
 	"internal/arch":        {},
+	"internal/nn":          {"internal/rng"},
 
-	"timegan":           {"telemetry", "internal/nn", "internal/rng", "internal/safetensors"},
-	"timegan/selection": {"internal/rng"},
+	"timegan":           {"internal/nn", "internal/rng", "internal/safetensors", "telemetry"},
+	"timegan/selection": {"internal/rng", "telemetry"},
 }
 
 func TestImports(t *testing.T) {
