@@ -1,0 +1,138 @@
+package telemetry
+
+import (
+	"cmp"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Recording is what was measured under one queue limit.
+type Recording struct {
+	Limit int // packets
+	Data  *Dataset
+}
+
+// OpenFolder reads the recordings in dir, one for each queue limit, in order
+// of their limits. A limit is the number in a file's name, in packets; of the
+// files of one limit the first of this list is read:
+//
+//	grid_<limit>.csv                            as `planegym import` writes it
+//	aligned_<limit>.csv                         the same format
+//	real_<limit>.csv + dash_TD-<limit>_*.csv    published rows, placed by Import
+//	real_<limit>.csv + dash_<limit>.csv         the same, player log renamed
+//
+// To make such a folder of the published files, call for each limit
+//
+//	planegym import --dash dash_TD-32_100.csv --rows real_32.csv -o DIR/grid_32.csv
+//
+// All recordings have the same fields; that a file says another limit than its
+// name is an error.
+func OpenFolder(dir string) ([]Recording, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("telemetry: %w", err)
+	}
+	files := map[int]map[string]string{} // paths by limit and kind
+	for _, e := range entries {
+		kind, limit := fileKind(e.Name())
+		if limit == 0 {
+			continue
+		}
+		if files[limit] == nil {
+			files[limit] = map[string]string{}
+		}
+		if files[limit][kind] == "" { // the first of a kind, by name
+			files[limit][kind] = filepath.Join(dir, e.Name())
+		}
+	}
+	var out []Recording
+	for _, limit := range slices.Sorted(maps.Keys(files)) {
+		f := files[limit]
+		d, err := open(limit, cmp.Or(f["grid_"], f["aligned_"]), f["real_"], cmp.Or(f["dash_TD-"], f["dash_"]))
+		if err != nil {
+			return nil, err
+		}
+		if d != nil {
+			out = append(out, Recording{limit, d})
+		}
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("telemetry: %s: no recording: looked for grid_<limit>.csv, aligned_<limit>.csv, and real_<limit>.csv beside dash_TD-<limit>_*.csv or dash_<limit>.csv: %w", dir, fs.ErrNotExist)
+	}
+	for _, r := range out[1:] {
+		if !slices.Equal(r.Data.fields, out[0].Data.fields) {
+			return nil, fmt.Errorf("telemetry: %s: the recordings of limits %d and %d have different fields: %v, %v", dir, out[0].Limit, r.Limit, out[0].Data.fields, r.Data.fields)
+		}
+	}
+	return out, nil
+}
+
+// fileKind is what a file of a recording begins with, and its limit; 0 for any
+// other file.
+func fileKind(name string) (string, int) {
+	stem, ok := strings.CutSuffix(name, ".csv")
+	for _, kind := range []string{"grid_", "aligned_", "real_", "dash_TD-", "dash_"} {
+		digits, begins := strings.CutPrefix(stem, kind)
+		if kind == "dash_TD-" {
+			digits, _, _ = strings.Cut(digits, "_")
+		}
+		if n, err := strconv.Atoi(digits); ok && begins && err == nil && n > 0 && strconv.Itoa(n) == digits {
+			return kind, n
+		}
+	}
+	return "", 0
+}
+
+// open reads the recording of a limit from a grid file, or from rows and
+// player log; nil where a file is missing.
+func open(limit int, grid, rows, player string) (*Dataset, error) {
+	switch {
+	case grid != "":
+		d, err := ReadGrid(grid)
+		if err != nil {
+			return nil, err
+		}
+		if d.limit == 0 {
+			d.limit = limit
+			d.finish()
+		}
+		if d.limit != limit {
+			return nil, &ValueError{File: grid, Column: "queue", Value: strconv.Itoa(d.limit), Want: fmt.Sprintf("the %d of the file's name", limit)}
+		}
+		return d, nil
+	case rows == "" || player == "":
+		return nil, nil
+	}
+	p, err := os.Open(player)
+	if err != nil {
+		return nil, fmt.Errorf("telemetry: %w", err)
+	}
+	defer p.Close()
+	r, err := os.Open(rows)
+	if err != nil {
+		return nil, fmt.Errorf("telemetry: %w", err)
+	}
+	defer r.Close()
+	dash, err := NewReader(p, player, DASH)
+	if err != nil {
+		return nil, err
+	}
+	merged, err := NewReader(r, rows, Merged)
+	if err != nil {
+		return nil, err
+	}
+	d, report, err := Import(dash, limit, merged)
+	if err != nil {
+		return nil, err
+	}
+	if len(report.Unplaced) > 0 {
+		return nil, fmt.Errorf("telemetry: %d of %d rows belong to no second of %s, the first: %v", len(report.Unplaced), report.Rows, player, report.Unplaced[0])
+	}
+	return d, nil
+}
