@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/planegym/planegym/internal/rng"
+	"github.com/planegym/planegym/telemetry"
 )
 
 // windowRows is how many rows spread, steps and autocorrelation are taken
@@ -108,7 +109,7 @@ func prepare(real, synth Table, o Options) (Table, Table, error) {
 		}
 		grid := real
 		keep := func(i int) bool {
-			return !slices.ContainsFunc(grid.Row(i), math.IsNaN) && (!o.Test || HeldOut(i))
+			return !slices.ContainsFunc(grid.Row(i), math.IsNaN) && (!o.Test || telemetry.Test.Holds(i))
 		}
 		real, synth = real.pick(keep), synth.pick(keep)
 	}
@@ -364,7 +365,7 @@ func floor(real *profile, rows, draws int, seed uint64) [3]Means {
 		}
 		slices.Sort(x)
 		for i, p := range []float64{.05, .5, .95} {
-			*get(&out[i]) = quantile(x, p)
+			*get(&out[i]) = telemetry.Quantile(x, p)
 		}
 	}
 	return out
