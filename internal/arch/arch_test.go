@@ -28,8 +28,9 @@ var allowed = map[string][]string{
 	"internal/arch":        {},
 	"internal/nn":          {"internal/rng"},
 
-	"timegan":           {"internal/nn", "internal/rng", "internal/safetensors", "telemetry"},
-	"timegan/selection": {"internal/rng", "telemetry"},
+	"timegan":            {"internal/nn", "internal/rng", "internal/safetensors", "telemetry"},
+	"timegan/enginetest": {"internal/nn", "internal/rng", "timegan"},
+	"timegan/selection":  {"internal/rng", "telemetry"},
 }
 
 func TestImports(t *testing.T) {
