@@ -107,6 +107,18 @@ type Informer interface {
 	Info(row int, dst []float32) []float32
 }
 
+// Pipeline is a Vector that can be sent steps before the results of earlier
+// ones have come. Reset and Step wait until every result was received.
+type Pipeline interface {
+	// Send submits a step as Vector.Step takes it. It blocks only while as
+	// many are under way as the implementation allows.
+	Send(rows []int, actions []int32) (seq uint64, err error)
+	// Recv fills out with the oldest result that was not received. An error
+	// of the step itself comes with the step's seq, and the steps that were
+	// sent before Recv told of it are not executed.
+	Recv(ctx context.Context, out *Batch) (seq uint64, err error)
+}
+
 // Plant is what an environment acts on: it puts queue limits in force and
 // tells what was measured under them. Rows of Reset and Advance are distinct
 // and in range, seeds and limits as long as they should be: the caller checks.

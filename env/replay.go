@@ -28,16 +28,6 @@ func (c ReplayConfig) Check() error {
 	return fmt.Errorf(`env: replay: start: %q is none of "random", "first"`, c.Start)
 }
 
-// Recording is what was measured under one queue limit, a row per second.
-type Recording struct {
-	Limit  p4.Limit
-	Fields []telemetry.Field
-	Values []float32 // [T,F]; where !Valid anything
-	Valid  []bool    // [T,F]
-}
-
-func (r Recording) seconds() int { return len(r.Valid) / max(len(r.Fields), 1) }
-
 // Replay is the plant of recordings, one per queue limit: the limit in force
 // picks the recording that the next window is cut from, at the row's own
 // clock. This is how the tutorial of Tavares et al. (SBRC 2024) simulates.
@@ -46,84 +36,43 @@ func (r Recording) seconds() int { return len(r.Valid) / max(len(r.Fields), 1) }
 // from it.
 //
 // The episode is truncated at the window after which no recording has a
-// whole one left. A cell that was not measured shows the last value before it
-// in its recording, or the recording's median where there is none.
+// whole one left. A cell that was not measured shows what telemetry.Dataset
+// fills it with: the last value before it in its recording.
 type Replay struct {
 	random     bool
-	recordings []Recording // sorted by limit, gaps filled
-	seconds    int         // of the shortest
+	recordings []*telemetry.Dataset // sorted by limit
+	fields     []telemetry.Field
+	seconds    int // of the shortest
 	switches   int
 	clock      []int // by row: the second that the next window begins at
 }
 
 // NewReplay makes the plant of recordings, which share their fields and have
-// distinct limits. Their memory is not kept.
-func NewReplay(cfg ReplayConfig, recordings []Recording) (*Replay, error) {
+// distinct limits.
+func NewReplay(cfg ReplayConfig, recordings []*telemetry.Dataset) (*Replay, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
 	if len(recordings) == 0 {
 		return nil, fmt.Errorf("env: replay: there is no recording")
 	}
-	p := &Replay{random: cfg.Start != "first", seconds: math.MaxInt}
+	p := &Replay{random: cfg.Start != "first", seconds: math.MaxInt, fields: recordings[0].Fields()}
 	for _, r := range recordings {
-		if err := r.Limit.Check(); err != nil {
+		if err := p4.Limit(r.Limit()).Check(); err != nil {
 			return nil, fmt.Errorf("env: replay: %w", err)
 		}
-		if p.recording(r.Limit) >= 0 {
-			return nil, fmt.Errorf("env: replay: two recordings of limit %d", r.Limit)
+		if p.recording(p4.Limit(r.Limit())) != nil {
+			return nil, fmt.Errorf("env: replay: two recordings of limit %d", r.Limit())
 		}
-		if !slices.Equal(r.Fields, recordings[0].Fields) {
-			return nil, fmt.Errorf("env: replay: the recordings of limits %d and %d have different fields", recordings[0].Limit, r.Limit)
+		if !slices.Equal(r.Fields(), p.fields) {
+			return nil, fmt.Errorf("env: replay: the recordings of limits %d and %d have different fields", recordings[0].Limit(), r.Limit())
 		}
-		if len(r.Fields) == 0 || len(r.Valid) == 0 || len(r.Values) != len(r.Valid) || len(r.Valid)%len(r.Fields) != 0 {
-			return nil, fmt.Errorf("env: replay: recording of limit %d: %d values and %d validities of %d fields",
-				r.Limit, len(r.Values), len(r.Valid), len(r.Fields))
-		}
-		filled, err := fill(r)
-		if err != nil {
-			return nil, err
-		}
-		p.recordings = append(p.recordings, filled)
-		p.seconds = min(p.seconds, r.seconds())
+		p.recordings = append(p.recordings, r)
+		p.seconds = min(p.seconds, r.Len())
 	}
-	slices.SortFunc(p.recordings, func(a, b Recording) int { return int(a.Limit - b.Limit) })
-	p.switches = countSwitches(p.Columns())
+	slices.SortFunc(p.recordings, func(a, b *telemetry.Dataset) int { return a.Limit() - b.Limit() })
+	p.switches = countSwitches(p.fields)
 	return p, nil
-}
-
-// fill is a copy of r in which every value is finite and every cell that was
-// not measured holds the last good one.
-func fill(r Recording) (Recording, error) {
-	r.Values, r.Valid = slices.Clone(r.Values), slices.Clone(r.Valid)
-	f := len(r.Fields)
-	var measured []float32
-	for c := range f {
-		measured = measured[:0]
-		for at := c; at < len(r.Values); at += f {
-			if !r.Valid[at] {
-				continue
-			}
-			x := r.Values[at]
-			if x != x || math.IsInf(float64(x), 0) {
-				return r, fmt.Errorf("env: replay: recording of limit %d, second %d: %s is %v", r.Limit, at/f, r.Fields[c].Name, x)
-			}
-			measured = append(measured, x)
-		}
-		var last float32
-		if len(measured) > 0 {
-			slices.Sort(measured)
-			last = measured[len(measured)/2]
-		}
-		for at := c; at < len(r.Values); at += f {
-			if r.Valid[at] {
-				last = r.Values[at]
-			} else {
-				r.Values[at] = last
-			}
-		}
-	}
-	return r, nil
 }
 
 // countSwitches counts the switches, from 1 on, whose queue depth is measured.
@@ -135,13 +84,18 @@ func countSwitches(columns []telemetry.Field) int {
 	return n
 }
 
-// recording is the index of the recording of a limit, or -1.
-func (p *Replay) recording(l p4.Limit) int {
-	return slices.IndexFunc(p.recordings, func(r Recording) bool { return r.Limit == l })
+// recording is the recording of a limit, or nil.
+func (p *Replay) recording(l p4.Limit) *telemetry.Dataset {
+	for _, r := range p.recordings {
+		if r.Limit() == int(l) {
+			return r
+		}
+	}
+	return nil
 }
 
 // Columns are the recordings' fields.
-func (p *Replay) Columns() []telemetry.Field { return p.recordings[0].Fields }
+func (p *Replay) Columns() []telemetry.Field { return p.fields }
 
 // Switches counts the switches that the recordings measure.
 func (p *Replay) Switches() int { return p.switches }
@@ -150,7 +104,7 @@ func (p *Replay) Switches() int { return p.switches }
 func (p *Replay) Limits() []p4.Limit {
 	var l []p4.Limit
 	for _, r := range p.recordings {
-		l = append(l, r.Limit)
+		l = append(l, p4.Limit(r.Limit()))
 	}
 	return l
 }
@@ -182,7 +136,7 @@ func (p *Replay) Advance(_ context.Context, rows []int, limit []p4.Limit, out *t
 				return &RowError{r, fmt.Errorf("env: replay: limits %v: every recording has one for all switches", limits)}
 			}
 		}
-		if p.recording(limits[0]) < 0 {
+		if p.recording(limits[0]) == nil {
 			return &RowError{r, fmt.Errorf("env: replay: no recording of limit %d: there are %v", limits[0], p.Limits())}
 		}
 		if p.clock[r]+out.Seconds > p.seconds {
@@ -190,11 +144,8 @@ func (p *Replay) Advance(_ context.Context, rows []int, limit []p4.Limit, out *t
 		}
 	}
 	for i, r := range rows {
-		rec := &p.recordings[p.recording(limit[i*p.switches])]
 		values, valid := out.Row(i)
-		at := p.clock[r] * len(rec.Fields)
-		copy(values, rec.Values[at:at+len(values)])
-		copy(valid, rec.Valid[at:at+len(valid)])
+		p.recording(limit[i*p.switches]).Copy(p.clock[r], values, valid)
 		p.clock[r] += out.Seconds
 		out.End[i], out.Reason[i] = telemetry.Going, ""
 		if p.clock[r]+out.Seconds > p.seconds {

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/envtest"
@@ -15,26 +15,34 @@ import (
 	"github.com/planegym/planegym/telemetry"
 )
 
-// recording is one of a switch whose LBO at second t is 1000·limit + t; INT
-// is missing in every third second, from the first on.
-func recording(limit p4.Limit, seconds int) env.Recording {
-	r := env.Recording{Limit: limit}
-	for _, name := range []string{"enq_qdepth1", "deq_timedelta1", "deq_qdepth1", "lbo_s", "fps", "rep_kbps"} {
-		r.Fields = append(r.Fields, telemetry.Field{Name: name})
-	}
-	for t := range seconds {
-		r.Values = append(r.Values, float32(t), 100, 1, float32(1000*int(limit)+t), 30, 3312)
-		for c := range r.Fields {
-			r.Valid = append(r.Valid, c > 2 || t%3 != 0)
-		}
-		if t%3 == 0 {
-			r.Values[t*6] = float32(math.NaN())
-		}
-	}
-	return r
+// oneSwitch is what a recording of one switch measures.
+var oneSwitch = []telemetry.Field{
+	{Name: "enq_qdepth1"}, {Name: "deq_timedelta1"}, {Name: "deq_qdepth1"}, {Name: "lbo_s"}, {Name: "fps"}, {Name: "rep_kbps"},
 }
 
-func replay(t *testing.T, start string, r ...env.Recording) *env.Replay {
+// recording is one of a switch whose LBO at second t is 1000·limit + t; INT
+// is missing in every third second, from the first on.
+func recording(limit, seconds int) *telemetry.Dataset {
+	var values []float32
+	var valid []bool
+	for t := range seconds {
+		values = append(values, float32(t), 100, 1, float32(1000*limit+t), 30, 3312)
+		for c := range oneSwitch {
+			valid = append(valid, c > 2 || t%3 != 0)
+		}
+	}
+	return dataset(oneSwitch, limit, values, valid)
+}
+
+func dataset(fields []telemetry.Field, limit int, values []float32, valid []bool) *telemetry.Dataset {
+	d, err := telemetry.NewDataset(fields, limit, time.Unix(0, 0), values, valid)
+	if err != nil {
+		panic(err)
+	}
+	return d
+}
+
+func replay(t *testing.T, start string, r ...*telemetry.Dataset) *env.Replay {
 	t.Helper()
 	p, err := env.NewReplay(env.ReplayConfig{Start: start}, r)
 	if err != nil {
@@ -74,7 +82,8 @@ func TestReplayLimitPicksTheRecording(t *testing.T) {
 	}
 }
 
-// A gap shows the last value before it; the median where there is none.
+// A gap shows the last value before it; the recording's median where there is
+// none.
 func TestReplayFillsGaps(t *testing.T) {
 	p := replay(t, "first", recording(64, 19))
 	var w telemetry.Window
@@ -87,7 +96,7 @@ func TestReplayFillsGaps(t *testing.T) {
 	for s := range 4 {
 		depth, valid = append(depth, w.Values[s*w.Fields]), append(valid, w.Valid[s*w.Fields])
 	}
-	if want := []float32{10, 1, 2, 2}; !slices.Equal(depth, want) {
+	if want := []float32{9, 1, 2, 2}; !slices.Equal(depth, want) {
 		t.Errorf("enq_qdepth1 %v, want %v", depth, want)
 	}
 	if want := []bool{false, true, true, false}; !slices.Equal(valid, want) {
@@ -111,23 +120,18 @@ func TestReplayRandomStartsDiffer(t *testing.T) {
 }
 
 func TestReplayRefuses(t *testing.T) {
-	short, other, infinite := recording(32, 30), recording(64, 30), recording(32, 30)
-	short.Values = short.Values[:12]
-	other.Fields = slices.Clone(other.Fields)
-	other.Fields[0].Name = "enq_depth1"
-	infinite.Values[3] = float32(math.Inf(1))
+	other := slices.Clone(oneSwitch)
+	other[0].Name = "enq_depth1"
 	for _, c := range []struct {
 		want       string
 		start      string
-		recordings []env.Recording
+		recordings []*telemetry.Dataset
 	}{
 		{"no recording", "", nil},
-		{`start: "last" is none of`, "last", []env.Recording{recording(32, 30)}},
-		{"two recordings of limit 32", "", []env.Recording{recording(32, 30), recording(32, 30)}},
-		{"different fields", "", []env.Recording{recording(32, 30), other}},
-		{"12 values", "", []env.Recording{short}},
-		{"second 0: lbo_s is +Inf", "", []env.Recording{infinite}},
-		{"limit", "", []env.Recording{recording(0, 30)}},
+		{`start: "last" is none of`, "last", []*telemetry.Dataset{recording(32, 30)}},
+		{"two recordings of limit 32", "", []*telemetry.Dataset{recording(32, 30), recording(32, 30)}},
+		{"different fields", "", []*telemetry.Dataset{recording(32, 30), dataset(other, 64, make([]float32, 60), make([]bool, 60))}},
+		{"limit", "", []*telemetry.Dataset{recording(0, 30)}},
 	} {
 		if _, err := env.NewReplay(env.ReplayConfig{Start: c.start}, c.recordings); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("got %v, want it to say %q", err, c.want)

@@ -29,7 +29,7 @@ func newWalk(n int) *walk {
 
 func (w *walk) Num() int                   { return len(w.lbo) }
 func (w *walk) Limits() (int32, int32)     { return 32, 64 }
-func (w *walk) Columns() []telemetry.Field { return recording(64, 1).Fields }
+func (w *walk) Columns() []telemetry.Field { return oneSwitch }
 
 func (w *walk) Reset(rows []int, seeds []uint64) error {
 	for i, r := range rows {
@@ -126,7 +126,7 @@ func TestSyntheticRefuses(t *testing.T) {
 	if err := p.Restore(0, []byte("x")); !errors.Is(err, env.ErrBadSnapshot) {
 		t.Errorf("restore of 1 byte: %v", err)
 	}
-	if got := p.Switches(); got != 1 || !slices.Equal(p.Columns(), recording(64, 1).Fields) {
+	if got := p.Switches(); got != 1 || !slices.Equal(p.Columns(), oneSwitch) {
 		t.Errorf("%d switches, columns %v", got, p.Columns())
 	}
 }

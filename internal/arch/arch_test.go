@@ -23,14 +23,21 @@ var allowed = map[string][]string{
 	"env":                  {"internal/rng", "p4", "telemetry"},
 	"env/envtest":          {"env", "internal/rng", "p4", "telemetry"},
 	"scenarios":            {"env"},
-	"internal/cli":         {"env", "scenarios"},
+	"internal/cli":         {"env", "env/ws", "internal/report", "scenarios", "telemetry", "timegan/selection"},
 	"cmd/planegym":         {"internal/cli"},
-	"internal/arch":        {},
+	"p4/program":           {},
+	"internal/report":      {"internal/rng", "telemetry"},
+	"internal/scalars":     {},
+	"internal/episodes":    {"env", "p4", "telemetry"},
+	"agent":                {"env", "internal/episodes", "internal/nn", "internal/rng", "internal/safetensors", "telemetry"},
+	"p4/p4test":            {"p4", "p4/program"},
 	"internal/nn":          {"internal/rng"},
+	"env/ws":               {"env", "p4", "telemetry"},
+	"internal/arch":        {},
+	"timegan/enginetest":   {"internal/nn", "internal/rng", "timegan"},
 
-	"timegan":            {"internal/nn", "internal/rng", "internal/safetensors", "telemetry"},
-	"timegan/enginetest": {"internal/nn", "internal/rng", "timegan"},
-	"timegan/selection":  {"internal/rng", "telemetry"},
+	"timegan":           {"internal/nn", "internal/rng", "internal/safetensors", "telemetry"},
+	"timegan/selection": {"internal/rng", "telemetry"},
 }
 
 func TestImports(t *testing.T) {

@@ -44,6 +44,13 @@ const (
 	SampleNoise                     // a generator's input in a rollout: B is the model
 )
 
+// Purposes of training an agent: A is the vector step or the update.
+const (
+	Explore    Purpose = 128 + iota // whether a row's action is drawn, and which: B is the row
+	Transition                      // which transitions an update learns from
+	Evaluation                      // the seeds of evaluation episodes: A is the episode
+)
+
 // Key names one stream of numbers: in an environment A is the episode and B
 // the step; in training A is the update and B the example.
 type Key struct {

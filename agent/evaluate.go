@@ -1,0 +1,309 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/internal/episodes"
+	"github.com/planegym/planegym/internal/rng"
+	"github.com/planegym/planegym/telemetry"
+)
+
+// Estimate is a mean over episodes with its 95 % confidence interval, Mean ±
+// CI (Student's t); CI is NaN for fewer than two.
+type Estimate struct {
+	Mean, CI float64
+	N        int
+}
+
+// QoE is what a viewer saw, over episodes.
+type QoE struct {
+	LBO    Estimate // seconds in the player's buffer, mean of an episode's steps
+	Level  Estimate // quality level, 0…2 of the ladder, mean of an episode's steps
+	Stalls Estimate // seconds stalled in an episode
+}
+
+// Evaluation is how a policy did.
+type Evaluation struct {
+	Returns []float64 // undiscounted, in the order of the seeds
+	Return  Estimate
+	Length  Estimate    // steps
+	QoE     *QoE        // nil where the environment tells of no player
+	Shares  [][]float64 // [S][n]: how often each action was taken
+}
+
+// HeldOut are n seeds of evaluation episodes, which training with any seed
+// does not use.
+func HeldOut(seed uint64, n int) []uint64 {
+	seeds := make([]uint64, n)
+	for i := range seeds {
+		seeds[i] = rng.Key{Seed: seed, A: uint32(i), Purpose: rng.Evaluation}.Uint64(0)
+	}
+	return seeds
+}
+
+// Evaluate plays one episode per seed, as many at a time as v has rows; what
+// comes out does not depend on how many that is. record, where not nil, is
+// told everything. In a real-time v, which takes no seeds, theirs only count
+// the episodes.
+func Evaluate(ctx context.Context, v env.Vector, p Policy, seeds []uint64, record *episodes.Writer) (*Evaluation, error) {
+	if len(seeds) == 0 {
+		return nil, errors.New("agent: evaluate: no seeds are given")
+	}
+	spec := v.Spec()
+	e := evaluator{
+		v: v, policy: p, spec: spec, dim: spec.Observation.Dim(), s: len(spec.Action), seeds: seeds, record: record,
+		at: findPlayer(v), rows: make([]playing, v.Num()), done: make([]played, len(seeds)),
+	}
+	e.obs = make([]float32, v.Num()*e.dim)
+	for _, n := range spec.Action {
+		e.shares = append(e.shares, make([]float64, n))
+	}
+	if err := e.run(ctx); err != nil {
+		return nil, fmt.Errorf("agent: evaluate: %w", err)
+	}
+	return e.result(), nil
+}
+
+type evaluator struct {
+	v      env.Vector
+	policy Policy
+	spec   env.Spec
+	dim, s int
+	seeds  []uint64
+	record *episodes.Writer
+	at     player
+
+	next   int       // the seed that the next episode takes
+	obs    []float32 // [Num,D]
+	rows   []playing // [Num]
+	done   []played  // [len(seeds)]
+	shares [][]float64
+	info   []float32
+}
+
+// playing is the episode that a row is in.
+type playing struct {
+	episode int // index of its seed
+	going   bool
+}
+
+// played adds up one episode.
+type played struct{ reward, steps, lbo, level, stall float64 }
+
+func (e *evaluator) run(ctx context.Context) error {
+	var out env.Batch
+	var obs []float32
+	var actions []int32
+	all := make([]int, 0, len(e.rows))
+	for r := range e.rows {
+		all = append(all, r)
+	}
+	if err := e.begin(ctx, all); err != nil {
+		return err
+	}
+	var rows, over []int
+	for {
+		rows, obs = rows[:0], obs[:0]
+		for r := range e.rows {
+			if e.rows[r].going {
+				rows, obs = append(rows, r), append(obs, e.obs[r*e.dim:(r+1)*e.dim]...)
+			}
+		}
+		if len(rows) == 0 {
+			return nil
+		}
+		actions = telemetry.Grow(actions, len(rows)*e.s)
+		e.policy.Act(rows, obs, actions)
+		if err := e.v.Step(ctx, rows, actions, &out); err != nil {
+			return err
+		}
+		over = over[:0]
+		for i, r := range rows {
+			if err := e.take(&out, i, r, actions[i*e.s:(i+1)*e.s]); err != nil {
+				return err
+			}
+			if !e.rows[r].going {
+				over = append(over, r)
+			}
+		}
+		if err := e.begin(ctx, over); err != nil {
+			return err
+		}
+	}
+}
+
+// begin starts the next episodes in rows, as many as are left.
+func (e *evaluator) begin(ctx context.Context, rows []int) error {
+	rows = rows[:min(len(rows), len(e.seeds)-e.next)]
+	if len(rows) == 0 {
+		return nil
+	}
+	seeds := e.seeds[e.next : e.next+len(rows)]
+	given := seeds
+	if e.spec.RealTime {
+		given = nil
+	}
+	var out env.Batch
+	if err := e.v.Reset(ctx, rows, given, &out); err != nil {
+		return err
+	}
+	e.policy.Begin(rows, seeds)
+	for i, r := range rows {
+		obs := out.Obs[i*e.dim : (i+1)*e.dim]
+		if err := finite(obs, 0, r, e.spec); err != nil {
+			return err
+		}
+		copy(e.obs[r*e.dim:], obs)
+		e.rows[r] = playing{episode: e.next + i, going: true}
+		if e.record != nil {
+			if err := e.record.Begin(r, seeds[i], obs); err != nil {
+				return err
+			}
+		}
+	}
+	e.next += len(rows)
+	return nil
+}
+
+// take adds what out's i-th place tells of row r.
+func (e *evaluator) take(out *env.Batch, i, r int, actions []int32) error {
+	obs, reward := out.Obs[i*e.dim:(i+1)*e.dim], out.Reward[i]
+	over := out.Terminated[i] || out.Truncated[i]
+	if over && e.spec.Autoreset == env.SameStep {
+		obs = out.FinalObs[i*e.dim : (i+1)*e.dim]
+	}
+	if err := finite(obs, reward, r, e.spec); err != nil {
+		return err
+	}
+	copy(e.obs[r*e.dim:], obs)
+	row := &e.rows[r]
+	row.going = !over
+	d := &e.done[row.episode]
+	d.reward += float64(reward)
+	d.steps++
+	for j, a := range actions {
+		e.shares[j][a]++
+	}
+	// With SameStep the row that ended already tells of its next episode.
+	if e.at.ok && !(over && e.spec.Autoreset == env.SameStep) {
+		e.info = e.v.(env.Informer).Info(r, e.info[:0])
+		d.lbo += float64(e.info[e.at.lbo])
+		d.level += level(e.info[e.at.fps])
+		d.stall += float64(e.info[e.at.stall])
+	}
+	if e.record != nil {
+		return e.record.Step(r, actions, reward, out.Terminated[i], out.Truncated[i], obs)
+	}
+	return nil
+}
+
+func (e *evaluator) result() *Evaluation {
+	var r Evaluation
+	n := len(e.done)
+	length, lbo, lev, stall := make([]float64, n), make([]float64, n), make([]float64, n), make([]float64, n)
+	var steps float64
+	for i, d := range e.done {
+		r.Returns = append(r.Returns, d.reward)
+		length[i], lbo[i], lev[i], stall[i] = d.steps, d.lbo/d.steps, d.level/d.steps, d.stall
+		steps += d.steps
+	}
+	r.Return, r.Length = estimate(r.Returns), estimate(length)
+	if e.at.ok {
+		r.QoE = &QoE{estimate(lbo), estimate(lev), estimate(stall)}
+	}
+	for _, s := range e.shares {
+		for a := range s {
+			s[a] /= steps
+		}
+	}
+	r.Shares = e.shares
+	return &r
+}
+
+// player is where Info tells of the player.
+type player struct {
+	lbo, fps, stall int
+	ok              bool
+}
+
+func findPlayer(v env.Vector) player {
+	i, ok := v.(env.Informer)
+	if !ok {
+		return player{}
+	}
+	p := player{-1, -1, -1, false}
+	for at, f := range i.InfoFields() {
+		switch f.Name {
+		case "lbo_s":
+			p.lbo = at
+		case "fps":
+			p.fps = at
+		case "stall_s":
+			p.stall = at
+		}
+	}
+	p.ok = p.lbo >= 0 && p.fps >= 0 && p.stall >= 0
+	return p
+}
+
+// level is the quality level, 0…2, of a frame rate: the nearest of 18, 24, 30.
+func level(fps float32) float64 {
+	switch {
+	case fps >= 27:
+		return 2
+	case fps >= 21:
+		return 1
+	}
+	return 0
+}
+
+// finite reports an observation [D] or a reward that nothing can be learnt
+// from.
+func finite(obs []float32, reward float32, row int, spec env.Spec) error {
+	for i, x := range obs {
+		if math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) {
+			name := ""
+			if i < len(spec.Observation.Elements) {
+				name = " (" + spec.Observation.Elements[i].Name + ")"
+			}
+			return &env.RowError{Row: row, Err: fmt.Errorf("observation element %d%s is %v: the environment is at fault", i, name, x)}
+		}
+	}
+	if math.IsNaN(float64(reward)) || math.IsInf(float64(reward), 0) {
+		return &env.RowError{Row: row, Err: fmt.Errorf("reward is %v: the environment is at fault", reward)}
+	}
+	return nil
+}
+
+// estimate is the mean of x and the half width of its 95 % interval.
+func estimate(x []float64) Estimate {
+	n := float64(len(x))
+	var mean, square float64
+	for _, v := range x {
+		mean += v / n
+	}
+	for _, v := range x {
+		square += (v - mean) * (v - mean)
+	}
+	e := Estimate{Mean: mean, CI: math.NaN(), N: len(x)}
+	if len(x) > 1 {
+		e.CI = student975(len(x)-1) * math.Sqrt(square/(n-1)/n)
+	}
+	return e
+}
+
+// student975 is the 97.5 % point of Student's t with v degrees of freedom:
+// tabled, then Abramowitz and Stegun 26.7.5, within 2e-4.
+func student975(v int) float64 {
+	table := [...]float64{12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622}
+	if v <= len(table) {
+		return table[v-1]
+	}
+	const z = 1.959963985
+	f, z3, z5 := float64(v), z*z*z, z*z*z*z*z
+	return z + (z3+z)/(4*f) + (5*z5+16*z3+3*z)/(96*f*f) + (3*z5*z*z+19*z5+17*z3-15*z)/(384*f*f*f)
+}

@@ -1,0 +1,304 @@
+// Package agent holds what picks queue limits: DDQN and the baselines beside
+// it, how they are trained, kept and evaluated.
+package agent
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/internal/rng"
+)
+
+// Policy picks actions. One that remembers keeps its memory per row, so that
+// what it does in a row depends on that row's episode alone.
+type Policy interface {
+	// Begin tells that an episode starts in rows (nil: the first len(seeds))
+	// from seeds.
+	Begin(rows []int, seeds []uint64)
+	// Act fills actions [n,S] for the observations obs [n,D] of rows (nil: all).
+	Act(rows []int, obs []float32, actions []int32)
+}
+
+// Baselines are the names that Baseline takes, with what each does.
+var Baselines = []struct{ Name, About string }{
+	{"fixed:N", "always the limit N (an action index where actions are no limits)"},
+	{"random", "a limit drawn anew at every step"},
+	{"alternate", "the limits in turn"},
+	{"threshold[:X]", "the smallest limit while the mean queueing delay is above X, else the largest"},
+	{"codel[:X]", "a smaller limit whenever delay stayed above X for an interval, as CoDel drops; the largest when it falls below"},
+}
+
+// Baseline makes the policy of a name (see Baselines) for spec. X is in the
+// unit of spec's delay elements; without it a tenth of their bound, or
+// CoDel's 5 ms where they have none.
+func Baseline(name string, spec env.Spec) (Policy, error) {
+	kind, arg, given := strings.Cut(name, ":")
+	s := len(spec.Action)
+	if given && kind != "fixed" && kind != "threshold" && kind != "codel" {
+		return nil, fmt.Errorf("agent: policy %q: %s takes no argument", name, kind)
+	}
+	switch kind {
+	case "fixed":
+		n, err := strconv.ParseInt(arg, 10, 32)
+		if err != nil {
+			return nil, fmt.Errorf("agent: policy %q: expected fixed:N with a whole number N", name)
+		}
+		return fixedPolicy(name, int32(n), spec)
+	case "random":
+		return &random{space: spec.Action}, nil
+	case "alternate":
+		return &alternate{space: spec.Action}, nil
+	case "threshold", "codel":
+		at, bound, err := delayElements(spec)
+		if err != nil {
+			return nil, fmt.Errorf("agent: policy %q: %w", name, err)
+		}
+		target := float32(5000) // microseconds; RFC 8289, section 4.4
+		if !math.IsInf(float64(bound), 0) {
+			target = bound / 10
+		}
+		if given {
+			x, err := strconv.ParseFloat(arg, 32)
+			if err != nil || !(x >= 0) || math.IsInf(x, 0) {
+				return nil, fmt.Errorf("agent: policy %q: %q is no delay", name, arg)
+			}
+			target = float32(x)
+		}
+		d := delayRule{dim: spec.Observation.Dim(), s: s, elements: at, target: target, order: bySize(spec)}
+		if kind == "threshold" {
+			return &threshold{d}, nil
+		}
+		return &codel{delayRule: d}, nil
+	}
+	names := make([]string, len(Baselines))
+	for i, b := range Baselines {
+		names[i] = b.Name
+	}
+	return nil, fmt.Errorf("agent: policy %q is none of %s", name, strings.Join(names, ", "))
+}
+
+func fixedPolicy(name string, n int32, spec env.Spec) (Policy, error) {
+	var limits []int32
+	for _, l := range spec.Limits {
+		limits = append(limits, int32(l))
+	}
+	a := n
+	if limits != nil {
+		if a = int32(slices.Index(limits, n)); a < 0 {
+			return nil, fmt.Errorf("agent: policy %q: %d is none of the limits %v", name, n, limits)
+		}
+	}
+	f := fixed(make([]int32, len(spec.Action)))
+	for i, k := range spec.Action {
+		if a < 0 || int(a) >= k {
+			return nil, fmt.Errorf("agent: policy %q: action %d is not in [0, %d)", name, a, k)
+		}
+		f[i] = a
+	}
+	return f, nil
+}
+
+// fixed always gives the same action [S].
+type fixed []int32
+
+func (f fixed) Begin([]int, []uint64) {}
+
+func (f fixed) Act(_ []int, _ []float32, actions []int32) {
+	for i := range actions {
+		actions[i] = f[i%len(f)]
+	}
+}
+
+// random draws from the row's seed and step.
+type random struct {
+	space env.MultiDiscrete
+	seeds perRow[uint64]
+	steps perRow[uint32]
+}
+
+func (p *random) Begin(rows []int, seeds []uint64) {
+	for i, seed := range seeds {
+		r := env.RowAt(rows, i)
+		*p.seeds.at(r), *p.steps.at(r) = seed, 0
+	}
+}
+
+func (p *random) Act(rows []int, _ []float32, actions []int32) {
+	s := len(p.space)
+	for i := range len(actions) / s {
+		r := env.RowAt(rows, i)
+		step := p.steps.at(r)
+		k := rng.Key{Seed: *p.seeds.at(r), A: *step, Purpose: rng.Action}
+		for j, n := range p.space {
+			actions[i*s+j] = int32(k.Intn(uint32(j), n))
+		}
+		*step++
+	}
+}
+
+// alternate goes through the actions in turn, all switches alike.
+type alternate struct {
+	space env.MultiDiscrete
+	steps perRow[int]
+}
+
+func (p *alternate) Begin(rows []int, seeds []uint64) {
+	for i := range seeds {
+		*p.steps.at(env.RowAt(rows, i)) = 0
+	}
+}
+
+func (p *alternate) Act(rows []int, _ []float32, actions []int32) {
+	s := len(p.space)
+	for i := range len(actions) / s {
+		step := p.steps.at(env.RowAt(rows, i))
+		for j, n := range p.space {
+			actions[i*s+j] = int32(*step % n)
+		}
+		*step++
+	}
+}
+
+// delayRule is what the policies that watch queueing delay share.
+type delayRule struct {
+	dim, s   int
+	elements []int // of an observation: the delay at each switch
+	target   float32
+	order    []int32 // actions, the smallest limit first
+}
+
+// delay is what action j of an observation [D] goes by: the delay at its
+// switch, or the largest where one action sets all switches alike.
+func (d *delayRule) delay(obs []float32, j int) float32 {
+	if d.s > 1 {
+		return obs[d.elements[j]]
+	}
+	top := obs[d.elements[0]]
+	for _, e := range d.elements {
+		top = max(top, obs[e])
+	}
+	return top
+}
+
+type threshold struct{ delayRule }
+
+func (p *threshold) Begin([]int, []uint64) {}
+
+func (p *threshold) Act(_ []int, obs []float32, actions []int32) {
+	for i := range actions {
+		at := i / p.s * p.dim
+		actions[i] = p.order[len(p.order)-1]
+		if p.delay(obs[at:at+p.dim], i%p.s) > p.target {
+			actions[i] = p.order[0]
+		}
+	}
+}
+
+// codelInterval is how many steps delay has to stay above the target before
+// codel acts.
+const codelInterval = 4
+
+// codel is the control law of CoDel (Nichols and Jacobson 2012; RFC 8289,
+// section 3) with a smaller queue limit in place of a dropped packet and a
+// step in place of a packet: once delay has stayed above the target for an
+// interval the limit goes down by one, then again interval/√count later for
+// count = 2, 3 …; below the target the largest limit returns.
+type codel struct {
+	delayRule
+	rows perRow[[]codelState] // [S]
+}
+
+type codelState struct {
+	above, count int     // steps above the target, limits taken away
+	next         float64 // how many steps above bring the next one down
+}
+
+func (p *codel) state(r int) []codelState {
+	st := p.rows.at(r)
+	if *st == nil {
+		*st = make([]codelState, p.s)
+	}
+	return *st
+}
+
+func (p *codel) Begin(rows []int, seeds []uint64) {
+	for i := range seeds {
+		clear(p.state(env.RowAt(rows, i)))
+	}
+}
+
+func (p *codel) Act(rows []int, obs []float32, actions []int32) {
+	for i := range len(actions) / p.s {
+		st := p.state(env.RowAt(rows, i))
+		for j := range st {
+			c := &st[j]
+			if p.delay(obs[i*p.dim:(i+1)*p.dim], j) <= p.target {
+				*c = codelState{}
+			} else {
+				c.above++
+				if c.count == 0 {
+					c.next = codelInterval
+				}
+				for float64(c.above) >= c.next && c.count < len(p.order)-1 {
+					c.count++
+					c.next += codelInterval / math.Sqrt(float64(c.count+1))
+				}
+			}
+			actions[i*p.s+j] = p.order[len(p.order)-1-c.count]
+		}
+	}
+}
+
+// delayElements finds, per switch, the element of an observation that tells
+// its queueing delay: the window's mean, or its last second, and the largest
+// value they may have.
+func delayElements(spec env.Spec) (at []int, bound float32, err error) {
+	const stem = "deq_timedelta"
+	for s := 1; ; s++ {
+		found := -1
+		for i, e := range spec.Observation.Elements {
+			rest, ok := strings.CutPrefix(e.Name, fmt.Sprint(stem, s))
+			if ok && (rest == "" || rest == "_mean" || strings.HasPrefix(rest, "[")) {
+				found = i // of a window's seconds the last
+			}
+		}
+		if found < 0 {
+			break
+		}
+		at = append(at, found)
+		bound = max(bound, spec.Observation.High[found])
+	}
+	if len(at) == 0 {
+		return nil, 0, fmt.Errorf("goes by queueing delay, and the observation has no %s1", stem)
+	}
+	if s := len(spec.Action); s > 1 && len(at) != s {
+		return nil, 0, fmt.Errorf("the observation has delays of %d switches, an action sets %d", len(at), s)
+	}
+	return at, bound, nil
+}
+
+// bySize is the actions in the order of their limits.
+func bySize(spec env.Spec) []int32 {
+	order := make([]int32, spec.Action[0])
+	for i := range order {
+		order[i] = int32(i)
+	}
+	if spec.Limits != nil {
+		slices.SortFunc(order, func(a, b int32) int { return int(spec.Limits[a] - spec.Limits[b]) })
+	}
+	return order
+}
+
+// perRow is a value per row, made when a row is first seen.
+type perRow[T any] []T
+
+func (p *perRow[T]) at(r int) *T {
+	for len(*p) <= r {
+		*p = append(*p, *new(T))
+	}
+	return &(*p)[r]
+}

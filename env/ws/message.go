@@ -1,0 +1,319 @@
+package ws
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+
+	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/p4"
+	"github.com/planegym/planegym/telemetry"
+)
+
+// The text messages; PROTOCOL.md has their keys.
+
+// seed is a uint64 that JSON holds as a decimal string: a double has 53 bits.
+type seed uint64
+
+func (s seed) MarshalJSON() ([]byte, error) {
+	return strconv.AppendQuote(nil, strconv.FormatUint(uint64(s), 10)), nil
+}
+
+func (s *seed) UnmarshalJSON(b []byte) error {
+	var text string
+	if err := json.Unmarshal(b, &text); err != nil {
+		return fmt.Errorf("%w: seed %s is no decimal string", ErrBadFrame, b)
+	}
+	v, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return fmt.Errorf("%w: seed %q is no decimal number below 2^64", ErrBadFrame, text)
+	}
+	*s = seed(v)
+	return nil
+}
+
+// bound is a float32 that may be infinite: "inf" and "-inf".
+type bound float32
+
+func (f bound) MarshalJSON() ([]byte, error) {
+	switch v := float64(f); {
+	case math.IsInf(v, 1):
+		return []byte(`"inf"`), nil
+	case math.IsInf(v, -1):
+		return []byte(`"-inf"`), nil
+	default:
+		return json.Marshal(float32(f))
+	}
+}
+
+func (f *bound) UnmarshalJSON(b []byte) error {
+	switch string(b) {
+	case `"inf"`:
+		*f = bound(math.Inf(1))
+		return nil
+	case `"-inf"`:
+		*f = bound(math.Inf(-1))
+		return nil
+	}
+	return json.Unmarshal(b, (*float32)(f))
+}
+
+func bounds(x []float32) []bound {
+	b := make([]bound, len(x))
+	for i, v := range x {
+		b[i] = bound(v)
+	}
+	return b
+}
+
+// action is a row's action: S numbers, or the number itself where S is 1.
+type action []int32
+
+func (a *action) UnmarshalJSON(b []byte) error {
+	var one int32
+	if err := json.Unmarshal(b, &one); err == nil {
+		*a = action{one}
+		return nil
+	}
+	if err := json.Unmarshal(b, (*[]int32)(a)); err != nil {
+		return fmt.Errorf("%w: actions: %s is neither a 32-bit integer nor a list of them", env.ErrInvalidAction, b)
+	}
+	return nil
+}
+
+// control is a text request: of the keys, those that its type has.
+type control struct {
+	Type string  `json:"type"`
+	ID   *uint64 `json:"id"`
+	Ack  uint64  `json:"ack"`
+
+	// hello, resume
+	Client       string   `json:"client"`
+	Version      int      `json:"version"`
+	Capabilities []string `json:"capabilities"`
+	Ticket       string   `json:"ticket"`
+	Token        string   `json:"token"`
+	LastSeq      uint64   `json:"last_seq"`
+
+	// make
+	Scenario  string          `json:"scenario"`
+	NumEnvs   int             `json:"num_envs"`
+	Autoreset env.Autoreset   `json:"autoreset"`
+	Model     string          `json:"model"`
+	Record    bool            `json:"record"`
+	Kwargs    json.RawMessage `json:"kwargs"`
+
+	// reset, step, state, set_state, close
+	Env     uint32         `json:"env"`
+	Rows    []int          `json:"rows"`
+	Seed    *seed          `json:"seed"`
+	Seeds   []seed         `json:"seeds"`
+	Options map[string]any `json:"options"`
+	Info    bool           `json:"info"`
+	Actions []action       `json:"actions"`
+	States  [][]byte       `json:"states"`
+}
+
+// numbered says whether requests of the type count.
+func (c *control) numbered() bool {
+	switch c.Type {
+	case "hello", "resume", "ping":
+		return false
+	}
+	return true
+}
+
+// parseControl reads a text request. With an error, c.ID is nil where the
+// number is not known.
+func parseControl(b []byte) (c control, err error) {
+	if err := json.Unmarshal(b, &c); err != nil {
+		var syntax *json.SyntaxError
+		var typed *json.UnmarshalTypeError
+		switch {
+		case errors.As(err, &typed):
+			return c, fmt.Errorf("%w: %s: %s, want %s", ErrBadFrame, typed.Field, typed.Value, typed.Type)
+		case errors.As(err, &syntax):
+			return control{}, fmt.Errorf("%w: JSON: %v at byte %d", ErrBadFrame, err, syntax.Offset)
+		case errors.Is(err, ErrBadFrame) || errors.Is(err, env.ErrInvalidAction):
+			return c, err
+		}
+		return c, fmt.Errorf("%w: %v", ErrBadFrame, err)
+	}
+	if c.ID == nil {
+		return c, fmt.Errorf("%w: id is missing", ErrBadFrame)
+	}
+	return c, nil
+}
+
+type limits struct {
+	RequestBytes  int     `json:"request_bytes"`
+	ReplyBytes    int     `json:"reply_bytes"`
+	InFlight      int     `json:"in_flight"`
+	Envs          int     `json:"envs"`
+	IdleSeconds   float64 `json:"idle_seconds"`
+	PingSeconds   float64 `json:"ping_seconds"`
+	PongSeconds   float64 `json:"pong_seconds"`
+	ResumeSeconds float64 `json:"resume_seconds"`
+}
+
+type welcome struct {
+	Type         string   `json:"type"`
+	ID           uint64   `json:"id"`
+	Server       string   `json:"server"`
+	Versions     []int    `json:"versions"`
+	Capabilities []string `json:"capabilities"`
+	Limits       limits   `json:"limits"`
+	Session      string   `json:"session"`
+	ResumeToken  string   `json:"resume_token"`
+}
+
+type field struct {
+	Name string `json:"name"`
+	Unit string `json:"unit"`
+}
+
+func fields(f []telemetry.Field) []field {
+	out := make([]field, len(f))
+	for i, f := range f {
+		out[i] = field(f)
+	}
+	return out
+}
+
+type box struct {
+	Type     string  `json:"type"`
+	DType    string  `json:"dtype"`
+	Shape    []int   `json:"shape"`
+	Low      []bound `json:"low"`
+	High     []bound `json:"high"`
+	Elements []field `json:"elements"`
+}
+
+type multiDiscrete struct {
+	Type  string `json:"type"`
+	DType string `json:"dtype"`
+	N     []int  `json:"n"`
+}
+
+type made struct {
+	Type             string        `json:"type"`
+	ID               uint64        `json:"id"`
+	Env              uint32        `json:"env"`
+	Scenario         string        `json:"scenario"`
+	NumEnvs          int           `json:"num_envs"`
+	Autoreset        env.Autoreset `json:"autoreset"`
+	ObservationSpace box           `json:"observation_space"`
+	ActionSpace      multiDiscrete `json:"action_space"`
+	Limits           []p4.Limit    `json:"limits"`
+	Initial          []p4.Limit    `json:"initial"`
+	RewardRange      [2]float64    `json:"reward_range"`
+	StepSeconds      float64       `json:"step_seconds"`
+	MaxSteps         int           `json:"max_steps"`
+	RealTime         bool          `json:"real_time"`
+	Snapshots        bool          `json:"snapshots"`
+	InfoFields       []field       `json:"info_fields"`
+	InFlight         int           `json:"in_flight"`
+	PendingBytes     int           `json:"pending_bytes"`
+	ModelHash        string        `json:"model_hash"`
+}
+
+// describe fills m from a vector's spec.
+func (m *made) describe(s env.Spec) {
+	m.Autoreset = s.Autoreset
+	m.ObservationSpace = box{
+		Type: "box", DType: "float32", Shape: []int{s.Observation.Dim()},
+		Low: bounds(s.Observation.Low), High: bounds(s.Observation.High), Elements: fields(s.Observation.Elements),
+	}
+	m.ActionSpace = multiDiscrete{Type: "multi_discrete", DType: "int32", N: s.Action}
+	m.Limits = append([]p4.Limit{}, s.Limits...)
+	m.Initial = append([]p4.Limit{}, s.Initial...)
+	m.RewardRange, m.StepSeconds, m.MaxSteps, m.RealTime = s.Reward, s.StepSeconds, s.MaxSteps, s.RealTime
+}
+
+// spec is describe's inverse, or what is wrong with m.
+func (m *made) spec() (env.Spec, error) {
+	o := m.ObservationSpace
+	d := len(o.Low)
+	switch {
+	case m.NumEnvs < 1 || m.NumEnvs > math.MaxInt32:
+		return env.Spec{}, fmt.Errorf("%w: made: num_envs is %d", ErrBadFrame, m.NumEnvs)
+	case o.Type != "box" || d == 0 || len(o.High) != d || len(o.Elements) != d || len(o.Shape) != 1 || o.Shape[0] != d:
+		return env.Spec{}, fmt.Errorf("%w: made: observation_space %q of shape %v: %d lows, %d highs, %d elements",
+			ErrBadFrame, o.Type, o.Shape, d, len(o.High), len(o.Elements))
+	case m.ActionSpace.Type != "multi_discrete" || len(m.ActionSpace.N) == 0:
+		return env.Spec{}, fmt.Errorf("%w: made: action_space %q of %v", ErrBadFrame, m.ActionSpace.Type, m.ActionSpace.N)
+	}
+	s := env.Spec{
+		Action: m.ActionSpace.N, Reward: m.RewardRange, StepSeconds: m.StepSeconds,
+		MaxSteps: m.MaxSteps, Autoreset: m.Autoreset, RealTime: m.RealTime,
+	}
+	for i := range d {
+		s.Observation.Low = append(s.Observation.Low, float32(o.Low[i]))
+		s.Observation.High = append(s.Observation.High, float32(o.High[i]))
+		s.Observation.Elements = append(s.Observation.Elements, telemetry.Field(o.Elements[i]))
+	}
+	if len(m.Limits) > 0 {
+		s.Limits, s.Initial = m.Limits, m.Initial
+	}
+	return s, nil
+}
+
+type resetResult struct {
+	Type string               `json:"type"`
+	ID   uint64               `json:"id"`
+	Env  uint32               `json:"env"`
+	Obs  [][]float32          `json:"obs"`
+	Info map[string][]float32 `json:"info,omitempty"`
+}
+
+type stepResult struct {
+	resetResult
+	Reward     []float32   `json:"reward"`
+	Terminated []bool      `json:"terminated"`
+	Truncated  []bool      `json:"truncated"`
+	FinalObs   [][]float32 `json:"final_obs,omitempty"`
+}
+
+type stateResult struct {
+	Type   string   `json:"type"`
+	ID     uint64   `json:"id"`
+	Env    uint32   `json:"env"`
+	States [][]byte `json:"states"`
+}
+
+// envReply is state_set and closed.
+type envReply struct {
+	Type string `json:"type"`
+	ID   uint64 `json:"id"`
+	Env  uint32 `json:"env"`
+}
+
+type pong struct {
+	Type string `json:"type"`
+	ID   uint64 `json:"id"`
+}
+
+type errorMessage struct {
+	Type    string `json:"type"`
+	ID      uint64 `json:"id"`
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	Row     *int   `json:"row,omitempty"`
+	RetryMS int    `json:"retry_ms,omitempty"`
+	Fatal   bool   `json:"fatal,omitempty"`
+}
+
+func errorFor(id uint64, err error) *errorMessage {
+	m := &errorMessage{Type: "error", ID: id, Code: codeOf(err), Message: err.Error()}
+	var row *env.RowError
+	if errors.As(err, &row) {
+		m.Row = &row.Row
+	}
+	return m
+}
+
+// encode is m as JSON. Messages hold what JSON can: environments show finite
+// numbers (env/envtest), bounds have names for infinity.
+func encode(m any) ([]byte, error) { return json.Marshal(m) }

@@ -1,0 +1,327 @@
+// Package episodes is the one file format of recorded episodes: Parquet, a
+// row per step, written by play --record and serve --record, read by offline
+// training.
+//
+// A row holds the observation that was acted on, the action, and what the step
+// brought: reward and flags. An episode closes with one more row, its last
+// observation, whose action is empty: without it nothing could bootstrap
+// where an episode was truncated.
+package episodes
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/compress/zstd"
+
+	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/p4"
+	"github.com/planegym/planegym/telemetry"
+)
+
+// Row is one row of a file.
+type Row struct {
+	Env        string    `parquet:"env,dict"` // the scenario
+	Episode    int64     `parquet:"episode"`  // from 0, in the order in which episodes began
+	Step       int32     `parquet:"step"`     // from 0
+	Obs        []float32 `parquet:"obs,list"`
+	Action     []int32   `parquet:"action,list"` // empty in the closing row
+	Reward     float32   `parquet:"reward"`
+	Terminated bool      `parquet:"terminated"`
+	Truncated  bool      `parquet:"truncated"`
+	Seed       uint64    `parquet:"seed"`
+	ModelHash  string    `parquet:"model_hash,dict"` // of the environment's model; "" without one
+}
+
+// Spaces are what a file's observations and actions are elements of.
+type Spaces struct {
+	Elements []telemetry.Field `json:"elements"` // [D]
+	Actions  env.MultiDiscrete `json:"actions"`  // [S]
+	Limits   []p4.Limit        `json:"limits,omitempty"`
+}
+
+// SpacesOf are the spaces of spec.
+func SpacesOf(spec env.Spec) Spaces {
+	return Spaces{spec.Observation.Elements, spec.Action, spec.Limits}
+}
+
+const spacesKey = "planegym.episodes.v1" // file metadata: Spaces as JSON
+
+// ErrEmpty is the error of a file without a single step.
+var ErrEmpty = errors.New("no steps are recorded")
+
+// Writer records the rows of a vector. Episodes are held until they end, then
+// written whole; the file appears under its name when Close has finished it.
+type Writer struct {
+	spaces    Spaces
+	env, hash string
+	path      string
+	file      *os.File
+	out       *parquet.GenericWriter[Row]
+	open      map[int][]Row // by row of the vector
+	episodes  int64
+}
+
+// Create begins a file for episodes of the named environment.
+func Create(path string, spaces Spaces, name, modelHash string) (*Writer, error) {
+	text, err := json.Marshal(spaces)
+	if err != nil {
+		return nil, fmt.Errorf("episodes: %w", err)
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return nil, fmt.Errorf("episodes: %w", err)
+	}
+	return &Writer{
+		spaces: spaces, env: name, hash: modelHash, path: path, file: f, open: map[int][]Row{},
+		out: parquet.NewGenericWriter[Row](f, parquet.Compression(&zstd.Codec{}), parquet.KeyValueMetadata(spacesKey, string(text))),
+	}, nil
+}
+
+// Begin tells that row starts an episode from seed with obs [D]. One that was
+// open there is closed as truncated.
+func (w *Writer) Begin(row int, seed uint64, obs []float32) error {
+	if err := w.cut(row); err != nil {
+		return err
+	}
+	w.open[row] = append(w.open[row][:0], Row{Env: w.env, Episode: w.episodes, Obs: slices.Clone(obs), Action: []int32{}, Seed: seed, ModelHash: w.hash})
+	w.episodes++
+	return nil
+}
+
+// Step tells that actions [S] in row gave reward, the flags and next [D], the
+// episode's last observation where a flag is set.
+func (w *Writer) Step(row int, actions []int32, reward float32, terminated, truncated bool, next []float32) error {
+	rows := w.open[row]
+	if len(rows) == 0 {
+		return fmt.Errorf("episodes: row %d steps before it begins", row)
+	}
+	r := &rows[len(rows)-1]
+	r.Action, r.Reward, r.Terminated, r.Truncated = slices.Clone(actions), reward, terminated, truncated
+	rows = append(rows, Row{Env: w.env, Episode: r.Episode, Step: r.Step + 1, Obs: slices.Clone(next), Action: []int32{}, Seed: r.Seed, ModelHash: w.hash})
+	w.open[row] = rows
+	if terminated || truncated {
+		return w.flush(row)
+	}
+	return nil
+}
+
+// cut closes an open episode of row as truncated; one without a step is
+// dropped.
+func (w *Writer) cut(row int) error {
+	rows := w.open[row]
+	if len(rows) < 2 {
+		w.open[row] = rows[:0]
+		return nil
+	}
+	rows[len(rows)-2].Truncated = true
+	return w.flush(row)
+}
+
+func (w *Writer) flush(row int) error {
+	_, err := w.out.Write(w.open[row])
+	w.open[row] = w.open[row][:0]
+	if err != nil {
+		return fmt.Errorf("episodes: %s: %w", w.path, err)
+	}
+	return nil
+}
+
+// Close cuts the open episodes, finishes the file and gives it its name.
+func (w *Writer) Close() (err error) {
+	defer func() {
+		if err != nil {
+			w.file.Close()
+			os.Remove(w.file.Name())
+			err = fmt.Errorf("episodes: %s: %w", w.path, err)
+		}
+	}()
+	var rows []int
+	for row := range w.open {
+		rows = append(rows, row)
+	}
+	slices.Sort(rows)
+	for _, row := range rows {
+		if err := w.cut(row); err != nil {
+			return err
+		}
+	}
+	if err := w.out.Close(); err != nil {
+		return err
+	}
+	if err := w.file.Chmod(0o644); err != nil {
+		return err
+	}
+	if err := w.file.Sync(); err != nil {
+		return err
+	}
+	if err := w.file.Close(); err != nil {
+		return err
+	}
+	return os.Rename(w.file.Name(), w.path)
+}
+
+// Episode is one recorded episode of T steps.
+type Episode struct {
+	Env, ModelHash string
+	Number         int64
+	Seed           uint64
+	Obs            []float32 // [T+1,D]
+	Actions        []int32   // [T,S]
+	Reward         []float32 // [T]
+	Terminated     bool      // after the last step; else it was truncated
+}
+
+// Read calls each with every episode of a file, in its order; what it is given
+// is valid until it returns. Errors name the file's row (from 1), the column
+// and what was expected; a file without steps is ErrEmpty.
+func Read(path string, each func(Spaces, *Episode) error) error {
+	if err := read(path, each); err != nil {
+		return fmt.Errorf("episodes: %s: %w", path, err)
+	}
+	return nil
+}
+
+func read(path string, each func(Spaces, *Episode) error) (err error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	st, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	if st.Size() == 0 {
+		return ErrEmpty
+	}
+	pf, spaces, err := open(file, st.Size())
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if p := recover(); p != nil { // parquet-go panics on some damaged pages
+			err = fmt.Errorf("damaged Parquet file: %v", p)
+		}
+	}()
+	in := parquet.NewGenericReader[Row](pf)
+	defer in.Close()
+	a := assembler{spaces: spaces, each: each}
+	rows := make([]Row, 256)
+	for n := 1; ; {
+		clear(rows)
+		k, err := in.Read(rows)
+		for i := range rows[:k] {
+			if err := a.add(&rows[i]); err != nil {
+				return fmt.Errorf("row %d: %w", n, err)
+			}
+			n++
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			if a.open {
+				return fmt.Errorf("row %d: episode %d has no closing row", n-1, a.episode.Number)
+			}
+			if !a.any {
+				return ErrEmpty
+			}
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}
+
+func open(r io.ReaderAt, size int64) (f *parquet.File, s Spaces, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("damaged Parquet file: %v", p)
+		}
+	}()
+	f, err = parquet.OpenFile(r, size)
+	if err != nil {
+		return nil, s, fmt.Errorf("no Parquet file: %w", err)
+	}
+	text, ok := f.Lookup(spacesKey)
+	if !ok {
+		return nil, s, fmt.Errorf("no recorded episodes: its metadata has no %s", spacesKey)
+	}
+	if err := json.Unmarshal([]byte(text), &s); err != nil {
+		return nil, s, fmt.Errorf("metadata %s: %w", spacesKey, err)
+	}
+	if len(s.Elements) == 0 || len(s.Actions) == 0 || slices.Min(s.Actions) < 1 {
+		return nil, s, fmt.Errorf("metadata %s: %d elements, actions %v", spacesKey, len(s.Elements), s.Actions)
+	}
+	want := parquet.SchemaOf(Row{})
+	for _, c := range want.Columns() {
+		leaf, ok := f.Schema().Lookup(c...)
+		need, _ := want.Lookup(c...)
+		if !ok || leaf.Node.Type().Kind() != need.Node.Type().Kind() {
+			return nil, s, fmt.Errorf("column %q is missing or no %s", c[0], need.Node.Type())
+		}
+	}
+	return f, s, nil
+}
+
+// assembler makes episodes of rows, and finds what is wrong with them.
+type assembler struct {
+	spaces  Spaces
+	each    func(Spaces, *Episode) error
+	episode Episode
+	open    bool // an episode waits for more rows
+	ended   bool // its last step had a flag: the closing row is due
+	any     bool
+}
+
+func (a *assembler) add(r *Row) error {
+	e := &a.episode
+	d := len(a.spaces.Elements)
+	if !a.open {
+		*e = Episode{Env: r.Env, ModelHash: r.ModelHash, Number: r.Episode, Seed: r.Seed, Obs: e.Obs[:0], Actions: e.Actions[:0], Reward: e.Reward[:0]}
+		a.open, a.ended = true, false
+	}
+	switch {
+	case r.Episode != e.Number:
+		return fmt.Errorf("episode: %d begins before episode %d closed", r.Episode, e.Number)
+	case int(r.Step) != len(e.Reward):
+		return fmt.Errorf("step: %d, expected %d", r.Step, len(e.Reward))
+	case len(r.Obs) != d:
+		return fmt.Errorf("obs: %d elements, expected %d", len(r.Obs), d)
+	}
+	for i, x := range r.Obs {
+		if math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) {
+			return fmt.Errorf("obs: element %d (%s) is %v", i, a.spaces.Elements[i].Name, x)
+		}
+	}
+	e.Obs = append(e.Obs, r.Obs...)
+	if len(r.Action) == 0 {
+		if !a.ended {
+			return fmt.Errorf("action: is empty before the episode ended")
+		}
+		a.open, a.any = false, true
+		return a.each(a.spaces, e)
+	}
+	switch {
+	case a.ended:
+		return fmt.Errorf("action: expected none in an episode's closing row")
+	case len(r.Action) != len(a.spaces.Actions):
+		return fmt.Errorf("action: %d numbers, expected %d", len(r.Action), len(a.spaces.Actions))
+	case math.IsNaN(float64(r.Reward)) || math.IsInf(float64(r.Reward), 0):
+		return fmt.Errorf("reward: is %v", r.Reward)
+	}
+	for i, x := range r.Action {
+		if x < 0 || int(x) >= a.spaces.Actions[i] {
+			return fmt.Errorf("action: %d is not in [0, %d)", x, a.spaces.Actions[i])
+		}
+	}
+	e.Actions, e.Reward = append(e.Actions, r.Action...), append(e.Reward, r.Reward)
+	e.Terminated, a.ended = r.Terminated, r.Terminated || r.Truncated
+	return nil
+}

@@ -1,0 +1,167 @@
+// Package report draws what people look at before they trust a model: figures
+// and tables, on one page of HTML that needs nothing else.
+package report
+
+import (
+	"bytes"
+	_ "embed"
+	"fmt"
+	"html/template"
+	"image/color"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgimg"
+	"gonum.org/v1/plot/vg/vgsvg"
+)
+
+// Page is a report.
+type Page struct {
+	Title    string
+	Intro    string // a paragraph
+	Sections []Section
+}
+
+// Section is a part of a page, in the order text, tables, figures.
+type Section struct {
+	Title   string
+	Text    string
+	Tables  []Table
+	Figures []Figure
+}
+
+// Table is text in cells; the first column names the row.
+type Table struct {
+	Caption string
+	Head    []string
+	Rows    [][]string
+}
+
+// Figure is a drawing and what it says.
+type Figure struct {
+	Name    string // of its file, where it becomes one: letters, digits, dashes
+	Caption string
+	wide    bool // takes the page's whole width
+	plot    *plot.Plot
+}
+
+// size is a figure's, in points.
+func (f Figure) size() (w, h vg.Length) {
+	if f.wide {
+		return 900, 240
+	}
+	return 440, 290
+}
+
+// inset leaves a margin for labels that reach past the last tick.
+func inset(c vg.CanvasSizer) draw.Canvas { return draw.Crop(draw.New(c), 2, -14, 2, -6) }
+
+// svg is the drawing as an element, its colours the page's.
+func (f Figure) svg() (template.HTML, error) {
+	w, h := f.size()
+	c := vgsvg.NewWith(vgsvg.UseWH(w, h))
+	f.plot.Draw(inset(c))
+	var b bytes.Buffer
+	if _, err := c.WriteTo(&b); err != nil {
+		return "", fmt.Errorf("report: %s: %w", f.Name, err)
+	}
+	text := b.String()
+	start := strings.Index(text, "<svg")
+	if start < 0 {
+		return "", fmt.Errorf("report: %s: the drawing is no SVG", f.Name)
+	}
+	text = text[start:]
+	// The element scales with its place on the page.
+	text = strings.Replace(text, "<svg ", fmt.Sprintf(`<svg role="img" aria-label="%s" `, template.HTMLEscapeString(f.Caption)), 1)
+	for _, size := range []string{fmt.Sprintf(`width="%.5gpt"`, w), fmt.Sprintf(`height="%.5gpt"`, h)} {
+		text = strings.Replace(text, size, "", 1)
+	}
+	for _, ink := range inks {
+		text = strings.ReplaceAll(text, hex(ink.light), "var(--"+ink.name+")")
+	}
+	return template.HTML(text), nil
+}
+
+// ink is a colour of a figure: drawn in light, shown in the page's theme.
+type ink struct {
+	name        string
+	light, dark color.RGBA
+}
+
+// The series' colours are Okabe and Ito's, told apart with any colour vision.
+// No two of light are equal: the page finds them by value.
+var inks = []ink{
+	{"paper", color.RGBA{255, 255, 255, 255}, color.RGBA{20, 23, 28, 255}},
+	{"ink", color.RGBA{32, 36, 42, 255}, color.RGBA{222, 226, 232, 255}},
+	{"rule", color.RGBA{226, 229, 233, 255}, color.RGBA{51, 57, 66, 255}},
+	{"series0", color.RGBA{70, 76, 84, 255}, color.RGBA{200, 205, 212, 255}},
+	{"series1", color.RGBA{0, 114, 178, 255}, color.RGBA{86, 180, 233, 255}},
+	{"series2", color.RGBA{213, 94, 0, 255}, color.RGBA{240, 140, 60, 255}},
+	{"series3", color.RGBA{0, 140, 100, 255}, color.RGBA{60, 200, 155, 255}},
+	{"series4", color.RGBA{170, 80, 130, 255}, color.RGBA{220, 140, 185, 255}},
+	{"series5", color.RGBA{150, 120, 0, 255}, color.RGBA{225, 200, 70, 255}},
+}
+
+func hex(c color.RGBA) string { return fmt.Sprintf("#%02X%02X%02X", c.R, c.G, c.B) }
+
+// series is the colour of the i-th series.
+func series(i int) color.RGBA { return inks[3+i%6].light }
+
+//go:embed page.html
+var pageHTML string
+
+// WriteHTML writes the page: one file, no request to anywhere, light or dark
+// as the reader's system asks.
+func (p *Page) WriteHTML(w io.Writer) error {
+	t, err := template.New("page").Funcs(template.FuncMap{
+		"svg":  Figure.svg,
+		"wide": func(f Figure) bool { return f.wide },
+		"inks": func(dark bool) template.CSS {
+			var b strings.Builder
+			for _, i := range inks {
+				c := i.light
+				if dark {
+					c = i.dark
+				}
+				fmt.Fprintf(&b, "--%s:%s;", i.name, hex(c))
+			}
+			return template.CSS(b.String())
+		},
+	}).Parse(pageHTML)
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer // so that a failing figure leaves no half page
+	if err := t.Execute(&b, p); err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	_, err = w.Write(b.Bytes())
+	return err
+}
+
+// WritePNG writes every figure into a folder, 144 dots an inch, light.
+func (p *Page) WritePNG(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	for _, s := range p.Sections {
+		for _, f := range s.Figures {
+			w, h := f.size()
+			c := vgimg.NewWith(vgimg.UseWH(w, h), vgimg.UseDPI(144))
+			f.plot.Draw(inset(c))
+			var b bytes.Buffer
+			if _, err := (vgimg.PngCanvas{Canvas: c}).WriteTo(&b); err != nil {
+				return fmt.Errorf("report: %s: %w", f.Name, err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, f.Name+".png"), b.Bytes(), 0o644); err != nil {
+				return fmt.Errorf("report: %w", err)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,171 @@
+// Package scalars logs the numbers of a training run over its steps: as CSV,
+// and as event files that TensorBoard reads.
+package scalars
+
+import (
+	"bufio"
+	"encoding/binary"
+	"encoding/csv"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+)
+
+// Log writes rows of numbers under fixed names. It is for one caller at a
+// time.
+type Log struct {
+	names  []string
+	csv    *csv.Writer
+	events *Events
+	files  []*os.File
+}
+
+// Open makes folder with scalars.csv and an event file in it, or goes on with
+// the ones there: a resumed run adds to its log. unix is the time in seconds
+// that a new event file is named and stamped with.
+//
+// A scalars.csv of other columns is an error that says so.
+func Open(folder string, unix int64, names ...string) (*Log, error) {
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return nil, fmt.Errorf("scalars: %w", err)
+	}
+	l := &Log{names: names}
+	header := append([]string{"step"}, names...)
+	path := filepath.Join(folder, "scalars.csv")
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("scalars: %w", err)
+	}
+	l.files, l.csv = append(l.files, f), csv.NewWriter(f)
+	switch have, err := csv.NewReader(f).Read(); {
+	case err == io.EOF:
+		err = l.csv.Write(header)
+		if err != nil {
+			return nil, l.abort(err)
+		}
+	case err != nil:
+		return nil, l.abort(fmt.Errorf("%s: %w", path, err))
+	case !slices.Equal(have, header):
+		return nil, l.abort(fmt.Errorf("%s has the columns %q, this run logs %q: give another folder", path, have, header))
+	}
+	e, err := os.OpenFile(filepath.Join(folder, fmt.Sprintf("events.out.tfevents.%010d.planegym", unix)), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	if err != nil {
+		return nil, l.abort(err)
+	}
+	l.files = append(l.files, e)
+	if l.events, err = NewEvents(e, float64(unix)); err != nil {
+		return nil, l.abort(err)
+	}
+	return l, nil
+}
+
+func (l *Log) abort(err error) error {
+	for _, f := range l.files {
+		f.Close()
+	}
+	return fmt.Errorf("scalars: %w", err)
+}
+
+// Add writes one row, values in the order of names, and flushes it. A value
+// that is not a number (nothing to tell yet) leaves its cell empty. time is
+// in seconds since 1970.
+func (l *Log) Add(step int64, time float64, values ...float64) error {
+	row := []string{strconv.FormatInt(step, 10)}
+	for i, v := range values {
+		cell := ""
+		if !math.IsNaN(v) {
+			cell = strconv.FormatFloat(v, 'g', -1, 64)
+			if err := l.events.Scalar(step, time, l.names[i], float32(v)); err != nil {
+				return fmt.Errorf("scalars: %w", err)
+			}
+		}
+		row = append(row, cell)
+	}
+	if err := l.csv.Write(row); err != nil {
+		return fmt.Errorf("scalars: %w", err)
+	}
+	l.csv.Flush()
+	if err := l.csv.Error(); err != nil {
+		return fmt.Errorf("scalars: %w", err)
+	}
+	if err := l.events.Flush(); err != nil {
+		return fmt.Errorf("scalars: %w", err)
+	}
+	return nil
+}
+
+// Close closes the files.
+func (l *Log) Close() error {
+	l.csv.Flush()
+	err := l.csv.Error()
+	if e := l.events.Flush(); err == nil {
+		err = e
+	}
+	for _, f := range l.files {
+		if e := f.Close(); err == nil {
+			err = e
+		}
+	}
+	return err
+}
+
+// Events writes TensorBoard's event format: records framed as in TFRecord,
+// each a protocol buffer of type tensorflow.Event.
+type Events struct{ w *bufio.Writer }
+
+// NewEvents begins a file on w with the version record.
+func NewEvents(w io.Writer, time float64) (*Events, error) {
+	e := &Events{bufio.NewWriter(w)}
+	event := appendDouble(nil, 1, time)
+	event = appendBytes(event, 3, []byte("brain.Event:2")) // file_version
+	return e, e.record(event)
+}
+
+// Scalar writes one value. Event{wall_time=1, step=2, summary=5}, Summary{
+// value=1}, Value{tag=1, simple_value=2}.
+func (e *Events) Scalar(step int64, time float64, name string, value float32) error {
+	v := appendBytes(nil, 1, []byte(name))
+	v = append(v, 2<<3|5)
+	v = binary.LittleEndian.AppendUint32(v, math.Float32bits(value))
+	event := appendDouble(nil, 1, time)
+	event = append(event, 2<<3)
+	event = binary.AppendUvarint(event, uint64(step))
+	event = appendBytes(event, 5, appendBytes(nil, 1, v))
+	return e.record(event)
+}
+
+// Flush hands everything to the writer below.
+func (e *Events) Flush() error { return e.w.Flush() }
+
+// record frames one message: length (8 bytes), its masked CRC-32C, the
+// message, its masked CRC-32C.
+func (e *Events) record(b []byte) error {
+	head := binary.LittleEndian.AppendUint64(nil, uint64(len(b)))
+	head = binary.LittleEndian.AppendUint32(head, masked(head))
+	e.w.Write(head)
+	e.w.Write(b)
+	_, err := e.w.Write(binary.LittleEndian.AppendUint32(nil, masked(b)))
+	return err
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// masked is TFRecord's CRC-32C, rotated and shifted so that a file of
+// checksums can be checksummed.
+func masked(b []byte) uint32 {
+	c := crc32.Checksum(b, castagnoli)
+	return (c>>15 | c<<17) + 0xa282ead8
+}
+
+func appendDouble(b []byte, field byte, x float64) []byte {
+	return binary.LittleEndian.AppendUint64(append(b, field<<3|1), math.Float64bits(x))
+}
+
+func appendBytes(b []byte, field byte, x []byte) []byte {
+	return append(binary.AppendUvarint(append(b, field<<3|2), uint64(len(x))), x...)
+}
