@@ -27,6 +27,8 @@ type Config struct {
 	LearningRate float64 `toml:"learning_rate" json:"learning_rate"` // of Adam; 0.001
 	Gamma        float64 `toml:"gamma" json:"gamma"`                 // γ, weight of the generator's own latent code in the adversarial loss; 1
 	Moments      float64 `toml:"moments" json:"moments"`             // weight of the moment loss; 100
+	Eta          float64 `toml:"eta" json:"eta"`                     // η, weight of the generator's √(supervised loss); 1
+	Changes      float64 `toml:"changes" json:"changes"`             // weight of the moment loss of changes from second to second; 100, negative none
 	Threshold    float64 `toml:"threshold" json:"threshold"`         // the discriminator rests while its loss is below; 0.15
 
 	// Slow of the Noise numbers follow a stationary Ornstein-Uhlenbeck process
@@ -50,10 +52,10 @@ func Preset(name string) (Config, error) {
 		return Config{}.withDefaults(), nil
 	case "paper":
 		return Config{Window: 24, Hidden: 24, Layers: 3, Batch: 128, Embed: 10000, Super: 10000, Joint: 10000,
-			Noise: 6, Slow: -1, Latent: true}.withDefaults(), nil
+			Noise: 6, Slow: -1, Latent: true, Eta: 100, Changes: -1}.withDefaults(), nil
 	case "tutorial":
 		return Config{Window: 50, Hidden: 20, Layers: 3, Batch: 100, Embed: 100, Super: 100, Joint: 100,
-			Noise: 16, Slow: -1, Latent: true, LearningRate: 5e-4}.withDefaults(), nil
+			Noise: 16, Slow: -1, Latent: true, Eta: 100, Changes: -1, LearningRate: 5e-4}.withDefaults(), nil
 	}
 	return Config{}, fmt.Errorf(`timegan: preset: %q is none of "", "paper", "tutorial"`, name)
 }
@@ -74,7 +76,7 @@ func (c Config) withDefaults() Config {
 	for _, d := range []struct {
 		field *float64
 		value float64
-	}{{&c.LearningRate, 1e-3}, {&c.Gamma, 1}, {&c.Moments, 100}, {&c.Threshold, .15}, {&c.SlowSeconds, 300}} {
+	}{{&c.LearningRate, 1e-3}, {&c.Gamma, 1}, {&c.Moments, 100}, {&c.Eta, 1}, {&c.Changes, 100}, {&c.Threshold, .15}, {&c.SlowSeconds, 300}} {
 		if *d.field == 0 {
 			*d.field = d.value
 		}
@@ -101,7 +103,7 @@ func (c Config) Check() error {
 	for _, f := range []struct {
 		name  string
 		value float64
-	}{{"learning_rate", c.LearningRate}, {"gamma", c.Gamma}, {"moments", c.Moments}, {"threshold", c.Threshold}, {"slow_seconds", c.SlowSeconds}} {
+	}{{"learning_rate", c.LearningRate}, {"gamma", c.Gamma}, {"moments", c.Moments}, {"eta", c.Eta}, {"changes", max(c.Changes, 0)}, {"threshold", c.Threshold}, {"slow_seconds", c.SlowSeconds}} {
 		if !(f.value >= 0) || math.IsInf(f.value, 0) {
 			return fmt.Errorf("timegan: %s: %v is not a finite number of at least 0", f.name, f.value)
 		}

@@ -31,6 +31,7 @@ type Losses struct {
 	S  float32 `json:"supervised"`     // eq. 9, mean square
 	U  float32 `json:"adversarial"`    // eq. 8, as the generator pays it
 	V  float32 `json:"moments"`        // |mean| and |standard deviation| differences
+	C  float32 `json:"changes"`        // as V, of the changes from second to second
 	D  float32 `json:"discriminator"`  // eq. 8, as the discriminator pays it
 	At string  `json:"-"`              // the tensor that first held NaN or Inf, "" where none did
 }

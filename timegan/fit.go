@@ -142,7 +142,7 @@ func Fit(ctx context.Context, c Config, e Engine, t Training, o FitOptions) (*Mo
 // merge keeps of l what the latest update has not computed.
 func (l *Losses) merge(latest Losses) {
 	for _, f := range []struct{ to, from *float32 }{
-		{&l.R, &latest.R}, {&l.S, &latest.S}, {&l.U, &latest.U}, {&l.V, &latest.V}, {&l.D, &latest.D},
+		{&l.R, &latest.R}, {&l.S, &latest.S}, {&l.U, &latest.U}, {&l.V, &latest.V}, {&l.C, &latest.C}, {&l.D, &latest.D},
 	} {
 		if *f.from != 0 {
 			*f.to = *f.from

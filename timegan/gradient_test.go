@@ -32,7 +32,7 @@ func small(gaps bool) Windows {
 }
 
 func smallConfig(latent bool) Config {
-	return Config{Hidden: 5, Layers: 2, Noise: 3, Batch: 4, Slow: 1, Latent: latent, Moments: 10, Gamma: .7, Window: 6}.withDefaults()
+	return Config{Hidden: 5, Layers: 2, Noise: 3, Batch: 4, Slow: 1, Latent: latent, Moments: 10, Changes: 20, Eta: 30, Gamma: .7, Window: 6}.withDefaults()
 }
 
 // Every loss against central differences, tensor by tensor along its own
@@ -63,7 +63,7 @@ func TestGradients(t *testing.T) {
 			{"embedding", []int{embedder, recovery}, func() { tr.embedding(1, 3, &l) }, func() float64 { return 10 * math.Sqrt(float64(l.R)) }},
 			{"supervised", []int{supervisor}, func() { tr.supervise(1, 3, &l) }, func() float64 { return float64(l.S) }},
 			{"generator", []int{generator, supervisor}, func() { tr.generator(tr.encode(), &l) }, func() float64 {
-				return float64(l.U) + 100*math.Sqrt(float64(l.S)) + tr.c.Moments*float64(l.V)
+				return float64(l.U) + tr.c.Eta*math.Sqrt(float64(l.S)) + tr.c.Moments*float64(l.V) + tr.c.Changes*float64(l.C)
 			}},
 			{"embedder", []int{embedder, recovery}, func() { tr.embedder(tr.encode(), &l) }, func() float64 {
 				s := tr.supervised(tr.super.y, tr.embed.y, 1, nil, nil)

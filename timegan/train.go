@@ -35,6 +35,7 @@ type trainer struct {
 	judgeOwn                                *pass     // of the generator's own code, where Latent
 	filled                                  []float32 // [T,B,F] generated channels with the real batch's gaps
 	dH, dX, dS, dY                          []float32
+	deltaX, deltaReal, dDelta               []float32 // [T-1,B,F], changes
 }
 
 func newTrainer(be *nn.Backend, c Config, d Windows) *trainer {
@@ -49,6 +50,8 @@ func newTrainer(be *nn.Backend, c Config, d Windows) *trainer {
 	t.z, t.slow = make([]float32, T*B*c.Noise), make([]float32, B*max(c.Slow, 0))
 	t.filled = make([]float32, T*B*f)
 	t.dH, t.dX, t.dS, t.dY = make([]float32, T*B*h), make([]float32, T*B*f), make([]float32, T*B*h), make([]float32, T*B)
+	n := (T - 1) * B * f
+	t.deltaX, t.deltaReal, t.dDelta = make([]float32, n), make([]float32, n), make([]float32, n)
 	pass := func(n int) *pass { return newPass(be, t.nets[n], T, B) }
 	t.embed, t.recover, t.super, t.judge = pass(embedder), pass(recovery), pass(supervisor), pass(discriminator)
 	t.generate, t.next, t.render, t.again, t.judgeGen = pass(generator), pass(supervisor), pass(recovery), pass(embedder), pass(discriminator)
@@ -204,13 +207,13 @@ func (t *trainer) joint(update int, seed uint64, l *Losses) {
 	t.goOn()
 }
 
-// generator is the gradient of min over g, s of L_U + γ·L_U(ê) + 100·√L_S +
-// 100·V, on the codes h of real data and the noise in z.
+// generator is the gradient of min over g, s of L_U + γ·L_U(ê) + η·√L_S +
+// moments, on the codes h of real data and the noise in z.
 func (t *trainer) generator(h []float32, l *Losses) {
 	s := t.latent(t.super, h)
 	clear(t.dS)
 	loss := t.supervised(s, h, 1, t.dS, nil)
-	root(100, loss, t.dS)
+	root(t.c.Eta, loss, t.dS)
 	t.super.learn(t.dS)
 
 	x := t.fake()
@@ -220,6 +223,7 @@ func (t *trainer) generator(h []float32, l *Losses) {
 	clear(t.dY)
 	l.S = float32(loss)
 	l.V = float32(nn.Moments(x, t.batch.x, t.data.Length, t.c.Batch, f, float32(t.c.Moments), t.dX))
+	l.C = float32(t.changes(x))
 	l.U = float32(nn.BCEWithLogits(t.judgeGen.y, 1, 1, t.dY))
 	take(t.dH, t.judgeGen.passOn(t.dY), H, H+v+1)
 	if !t.c.Latent { // the discriminator saw the codes of x
@@ -237,6 +241,27 @@ func (t *trainer) generator(h []float32, l *Losses) {
 		take(dOwn, t.judgeOwn.passOn(t.dY), H, H+v+1)
 	}
 	t.generate.learn(dOwn)
+}
+
+// changes is the moment loss of the changes from second to second of
+// generated channels against real ones; its gradient goes to dX.
+func (t *trainer) changes(x []float32) float64 {
+	if t.c.Changes <= 0 {
+		return 0
+	}
+	f, B, T := t.data.Channels(), t.c.Batch, t.data.Length
+	n := B * f
+	for i := range t.dDelta {
+		t.deltaX[i] = x[i+n] - x[i]
+		t.deltaReal[i] = t.batch.x[i+n] - t.batch.x[i]
+	}
+	clear(t.dDelta)
+	loss := nn.Moments(t.deltaX, t.deltaReal, T-1, B, f, float32(t.c.Changes), t.dDelta)
+	for i, d := range t.dDelta {
+		t.dX[i+n] += d
+		t.dX[i] -= d
+	}
+	return loss
 }
 
 // embedder is the gradient of min over e, r of 10·√L_R + 0.1·L_S.

@@ -230,7 +230,7 @@ func reference(t *testing.T, open func() timegan.Engine) {
 		e, r := loaded(t, open(), latent), loaded(t, plain, latent)
 		got, want := run(t, e, 3), run(t, r, 3)
 		for i := range want {
-			for _, v := range [][2]float32{{got[i].R, want[i].R}, {got[i].S, want[i].S}, {got[i].U, want[i].U}, {got[i].V, want[i].V}, {got[i].D, want[i].D}} {
+			for _, v := range [][2]float32{{got[i].R, want[i].R}, {got[i].S, want[i].S}, {got[i].U, want[i].U}, {got[i].V, want[i].V}, {got[i].C, want[i].C}, {got[i].D, want[i].D}} {
 				if !(math.Abs(float64(v[0]-v[1])) <= 2e-4*(1+math.Abs(float64(v[1])))) {
 					t.Errorf("latent %v, update %d: losses %+v, want %+v", latent, i, got[i], want[i])
 					break
