@@ -152,7 +152,10 @@ func NewReader(r io.Reader, file string, format Format) (*Reader, error) {
 	if len(d.header) == 1 && bytes.ContainsAny(head, ",;\t|") {
 		return nil, d.bad("", string(head), fmt.Sprintf("columns separated by %q", d.comma))
 	}
-	return d, d.bind()
+	if err := d.bind(); err != nil {
+		return nil, err
+	}
+	return d, nil
 }
 
 // bind finds the columns of the format in the header.
