@@ -132,8 +132,10 @@ func (a *autoreset) Step(ctx context.Context, rows []int, actions []int32, out *
 		// known rows has nothing left to refuse.
 		if len(a.stepRows) > 0 {
 			a.actions = a.actions[:0]
-			for _, i := range a.stepAt {
-				a.actions = append(a.actions, actions[i*a.s:(i+1)*a.s]...)
+			for j := 0; j < len(a.stepAt); {
+				i, n := a.stepAt[j], run(a.stepAt[j:])
+				a.actions = append(a.actions, actions[i*a.s:(i+n)*a.s]...)
+				j += n
 			}
 			if err := a.Vector.Step(ctx, a.stepRows, a.actions, &a.part); err != nil {
 				return err
@@ -151,13 +153,26 @@ func (a *autoreset) Step(ctx context.Context, rows []int, actions []int32, out *
 	return nil
 }
 
-// scatter puts the rows of a.part at the given places of out.
+// scatter puts the rows of a.part at the given places of out, a run of
+// neighbours at a time.
 func (a *autoreset) scatter(places []int, out *Batch) {
-	for j, i := range places {
-		copy(out.Obs[i*a.dim:(i+1)*a.dim], a.part.Obs[j*a.dim:])
-		out.Reward[i] = a.part.Reward[j]
-		out.Terminated[i], out.Truncated[i] = a.part.Terminated[j], a.part.Truncated[j]
+	for j := 0; j < len(places); {
+		i, n := places[j], run(places[j:])
+		copy(out.Obs[i*a.dim:(i+n)*a.dim], a.part.Obs[j*a.dim:])
+		copy(out.Reward[i:i+n], a.part.Reward[j:])
+		copy(out.Terminated[i:i+n], a.part.Terminated[j:])
+		copy(out.Truncated[i:i+n], a.part.Truncated[j:])
+		j += n
 	}
+}
+
+// run is how many of the ascending places follow one another from the first.
+func run(places []int) int {
+	n := 1
+	for n < len(places) && places[n] == places[0]+n {
+		n++
+	}
+	return n
 }
 
 func (a *autoreset) sameStep(ctx context.Context, rows []int, actions []int32, out *Batch) error {

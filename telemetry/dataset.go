@@ -278,6 +278,12 @@ func (b *builder) put(t int, rec *Record) error {
 	return nil
 }
 
+// dataset ends the building.
+func (b *builder) dataset() *Dataset {
+	d := b.Dataset // lets go of the reader
+	return d.finish()
+}
+
 // nearest is the second of a player's record: as many whole seconds after the
 // first as is nearest, so that jitter neither doubles nor skips one.
 func (b *builder) nearest(ms int64) (int, error) {
@@ -327,5 +333,5 @@ func DecodeGrid(r io.Reader, file string) (*Dataset, error) {
 		return nil, err
 	}
 	b.limit = int(in.limit)
-	return b.finish(), nil
+	return b.dataset(), nil
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/telemetry"
 )
 
@@ -99,6 +100,28 @@ func TestOpenFolderReal(t *testing.T) {
 		if again := decodeGrid(t, b.String()); again.Hash() != r.Data.Hash() {
 			t.Errorf("limit %d: written and read again it is another", r.Limit)
 		}
+	}
+}
+
+// TestOpenFolderPublished: the published files alone, without a grid, are
+// placed on the way in.
+func TestOpenFolderPublished(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"real_32.csv", "dash_TD-32_100.csv", "real_64.csv", "dash_TD-64_100.csv"} {
+		if err := os.Symlink(filepath.Join(data(t), name), filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	recs, err := telemetry.OpenFolder(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	aligned, err := telemetry.ReadGrid(filepath.Join(data(t), "aligned_64.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(recs) != 2 || recs[0].Limit != 32 || recs[1].Data.Hash() != aligned.Hash() {
+		t.Errorf("%+v; the second is not aligned_64", recs)
 	}
 }
 
@@ -260,6 +283,29 @@ func TestCounter(t *testing.T) {
 	}
 }
 
+// TestCounterOfFractions: rates that are no whole numbers, as a model makes
+// them, are kept exactly all the same.
+func TestCounterOfFractions(t *testing.T) {
+	const n = 5000
+	rate, _ := telemetry.Canonical("calc_rate")
+	values, valid := make([]float32, n), make([]bool, n)
+	draw := rng.Key{Seed: 2}
+	for i := range values {
+		values[i], valid[i] = float32(1000*draw.Float64(uint32(2*i))), draw.Float64(uint32(2*i+1)) < .9
+	}
+	d, err := telemetry.NewDataset([]telemetry.Field{rate}, 32, time.UnixMilli(0), values, valid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	if err := d.EncodeCSV(&b); err != nil {
+		t.Fatal(err)
+	}
+	if again := decodeGrid(t, b.String()); again.Hash() != d.Hash() {
+		t.Error("written and read again it is another")
+	}
+}
+
 func TestWriteCSV(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "grid_32.csv")
@@ -279,6 +325,13 @@ func TestWriteCSV(t *testing.T) {
 	}
 	if err := other.WriteCSV(path); err == nil || !strings.Contains(err.Error(), `no column "other"`) {
 		t.Errorf("a column that cannot be read again: %v", err)
+	}
+	negative, err := telemetry.NewDataset([]telemetry.Field{{Name: "lbo_s", Unit: "s"}}, 0, time.UnixMilli(0), []float32{1, -2}, []bool{true, true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := negative.WriteCSV(path); err == nil || !strings.Contains(err.Error(), "second 1: lbo_s is -2") {
+		t.Errorf("a value that cannot be read again: %v", err)
 	}
 	entries, err := os.ReadDir(dir)
 	if got, _ := os.ReadFile(path); err != nil || len(entries) != 1 || string(got) != text {

@@ -80,7 +80,7 @@ func Import(dash *Reader, limit int, rows ...*Reader) (*Dataset, *Report, error)
 			return nil, nil, err
 		}
 	}
-	return b.finish(), rep, nil
+	return b.dataset(), rep, nil
 }
 
 // place places the rows of one file.

@@ -69,7 +69,7 @@ func Join(probes, player *Reader, how Aggregation) (*Dataset, error) {
 		}
 	}
 	if a == nil {
-		return b.finish(), nil
+		return b.dataset(), nil
 	}
 	columns := make([]int, len(hops))
 	for i, f := range hops {
@@ -108,7 +108,7 @@ func Join(probes, player *Reader, how Aggregation) (*Dataset, error) {
 	if !met {
 		return nil, a.from.bad("", "", "a probe within the recording")
 	}
-	return b.finish(), nil
+	return b.dataset(), nil
 }
 
 // aggregator makes one row a second of a log of probes.

@@ -276,3 +276,33 @@ func TestReaderRealINT(t *testing.T) {
 		t.Errorf("%d probes, largest %v; want 17839, %v", n, top, want)
 	}
 }
+
+// TestReaderPeers: the synthetic files of the tutorial's authors have the
+// columns of published rows and are read as such.
+func TestReaderPeers(t *testing.T) {
+	for _, name := range []string{"models3_best_modelsum_32", "models3_best_modelsum_64", "models9_best_modelsum_32", "models9_best_modelsum_64"} {
+		text, err := readAll(openReader(t, "peer_"+name+".csv", telemetry.Merged))
+		if n := strings.Count(text, "\n"); err != nil || n != 3600 {
+			t.Errorf("%s: %d rows, %v; want 3600", name, n, err)
+		}
+	}
+}
+
+func BenchmarkReader(b *testing.B) {
+	line := []byte("1621269691,3,0,2,0,357760003134,0,27,0,12,1234,11\n")
+	b.SetBytes(int64(len(line)))
+	b.ReportAllocs()
+	r, err := telemetry.NewReader(io.MultiReader(
+		strings.NewReader("timestamp,a,b,c,d,e,enq_qdepth2,deq_timedelta2,deq_qdepth2,enq_qdepth1,deq_timedelta1,deq_qdepth1\n"),
+		&endless{left: b.N, line: line},
+	), "endless", telemetry.INT)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var rec telemetry.Record
+	for range b.N {
+		if err := r.Read(&rec); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -39,7 +39,7 @@ func (d *Dataset) WriteCSV(path string) (err error) {
 }
 
 // EncodeCSV writes the recording to w in the grid format. Every field must be
-// one that Canonical knows.
+// one that Canonical knows and no value negative: what is written can be read.
 func (d *Dataset) EncodeCSV(w io.Writer) error {
 	b := bufio.NewWriter(w)
 	b.WriteString("t,ts_ms,queue")
@@ -66,6 +66,9 @@ func (d *Dataset) EncodeCSV(w io.Writer) error {
 		present := 0
 		for c, f := range d.fields {
 			v, ok := d.At(t, c)
+			if ok && v < 0 {
+				return fmt.Errorf("telemetry: second %d: %s is %v: a grid file has no negative values", t, f.Name, v)
+			}
 			if _, hop := splitHop(f.Name); hop > 0 && ok {
 				present = 1
 			}

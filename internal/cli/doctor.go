@@ -30,7 +30,8 @@ type machine struct {
 	RecordingsOK bool     `json:"recordings_ok"` // it is a folder that can be read
 }
 
-func doctor(cmd *cobra.Command) error {
+// thisMachine is what doctor tells and a benchmark names.
+func thisMachine() machine {
 	m := machine{
 		Version: "(devel)", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
 		Threads: runtime.GOMAXPROCS(0), CPUFeatures: []string{}, Recordings: os.Getenv("PLANEGYM_DATA"),
@@ -53,6 +54,11 @@ func doctor(cmd *cobra.Command) error {
 		_, err := os.ReadDir(m.Recordings)
 		m.RecordingsOK = err == nil
 	}
+	return m
+}
+
+func doctor(cmd *cobra.Command) error {
+	m := thisMachine()
 	if asJSON(cmd) {
 		return writeJSON(cmd.OutOrStdout(), m)
 	}

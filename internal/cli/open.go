@@ -1,0 +1,127 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+
+	"github.com/spf13/cobra"
+
+	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/ws"
+	"github.com/planegym/planegym/scenarios"
+	"github.com/planegym/planegym/telemetry"
+)
+
+// addData adds the flag that names the folder of recordings.
+func addData(cmd *cobra.Command, dir *string) {
+	cmd.Flags().StringVar(dir, "data", os.Getenv("PLANEGYM_DATA"), "folder of recordings, for scenarios that replay them; default $PLANEGYM_DATA")
+}
+
+// opener makes the environments of scenarios. What it reads it reads once.
+type opener struct {
+	data string // folder of recordings, may be ""
+
+	mu         sync.Mutex
+	recordings []*telemetry.Dataset
+	scaler     env.Scaler
+}
+
+// bundled are the bundled scenarios by name.
+func bundled() (map[string]scenarios.Scenario, error) {
+	all := map[string]scenarios.Scenario{}
+	for _, name := range scenarios.Names() {
+		s, err := scenarios.Load(name)
+		if err != nil {
+			return nil, err
+		}
+		all[name] = s
+	}
+	return all, nil
+}
+
+// errConfig marks what a scenario asks for and cannot have.
+var errConfig = errors.New("invalid configuration")
+
+// open makes n environments of s.
+func (o *opener) open(s scenarios.Scenario, n int, mode env.Autoreset) (env.Vector, error) {
+	if s.Plant == "cartpole" {
+		return env.NewCartPole(n, mode)
+	}
+	recordings, scaler, err := o.load()
+	if err != nil {
+		return nil, err
+	}
+	plant, err := env.NewReplay(s.Replay, recordings)
+	if err != nil {
+		return nil, err
+	}
+	s.Env.Autoreset = mode
+	v, err := env.New(s.Env, plant, n, scaler)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range v.Spec().Limits {
+		if !slices.Contains(plant.Limits(), l) {
+			return nil, fmt.Errorf("%w: env.limits: there is no recording of limit %d in %s, only of %v", errConfig, l, o.data, plant.Limits())
+		}
+	}
+	return v, nil
+}
+
+// load reads the recordings and fits the scaler of observations to them.
+func (o *opener) load() ([]*telemetry.Dataset, env.Scaler, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.recordings != nil {
+		return o.recordings, o.scaler, nil
+	}
+	if o.data == "" {
+		return nil, nil, fmt.Errorf("%w: no recordings: name their folder by --data or PLANEGYM_DATA", errConfig)
+	}
+	found, err := telemetry.OpenFolder(o.data)
+	if err != nil {
+		return nil, nil, err
+	}
+	var all []*telemetry.Dataset
+	for _, r := range found {
+		all = append(all, r.Data)
+	}
+	scaler, err := telemetry.FitScaler(telemetry.Train, nil, all...)
+	if err != nil {
+		return nil, nil, err
+	}
+	o.recordings, o.scaler = all, scaler
+	return all, scaler, nil
+}
+
+// serveOpen is open for a server: of the scenarios that it serves by name,
+// with a client's overrides.
+func (o *opener) serveOpen(served map[string]scenarios.Scenario) func(context.Context, ws.MakeRequest) (env.Vector, error) {
+	return func(_ context.Context, m ws.MakeRequest) (env.Vector, error) {
+		s, ok := served[m.Scenario]
+		if !ok {
+			var names []string
+			for name := range served {
+				names = append(names, name)
+			}
+			slices.Sort(names)
+			return nil, fmt.Errorf("%w: %q: there are %v", ws.ErrUnknownScenario, m.Scenario, names)
+		}
+		if m.Model != "" {
+			return nil, fmt.Errorf("%w: %q", ws.ErrModelUnavailable, m.Model)
+		}
+		s, err := s.With(m.Kwargs)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ws.ErrInvalidConfig, err)
+		}
+		v, err := o.open(s, m.NumEnvs, m.Autoreset)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ws.ErrInvalidConfig, err)
+		}
+		return v, nil
+	}
+}
