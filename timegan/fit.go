@@ -52,7 +52,13 @@ type FitOptions struct {
 	Path     string         // of checkpoints, weights and state; "" is none
 	Every    int            // updates between checkpoints; 1000
 	Resume   *Model         // go on from a checkpoint of the same config and data
+	// Checkpoint is called with the model at each checkpoint, written or not,
+	// and at the end. ErrStop ends training there, without an error.
+	Checkpoint func(*Model) error
 }
+
+// ErrStop is what FitOptions.Checkpoint returns to end training early.
+var ErrStop = errors.New("training was stopped early")
 
 // ErrResume is wrapped by errors that say why a checkpoint cannot be gone on
 // from.
@@ -98,10 +104,18 @@ func Fit(ctx context.Context, c Config, e Engine, t Training, o FitOptions) (*Mo
 		every = 1000
 	}
 	store := func() (err error) {
-		if m.Params, m.State, err = e.Store(); err != nil || o.Path == "" {
+		if m.Params, m.State, err = e.Store(); err != nil {
 			return err
 		}
-		return m.WriteFile(o.Path)
+		if o.Path != "" {
+			if err := m.WriteFile(o.Path); err != nil {
+				return err
+			}
+		}
+		if o.Checkpoint != nil {
+			return o.Checkpoint(m)
+		}
+		return nil
 	}
 	steps := [...]int{c.Embed, c.Super, c.Joint}
 	losses := make([]Losses, interval)
@@ -119,7 +133,10 @@ func Fit(ctx context.Context, c Config, e Engine, t Training, o FitOptions) (*Mo
 				if errors.As(err, &diverged) {
 					return nil, err // the last checkpoint is the last that is good
 				}
-				return m, errors.Join(err, store())
+				if stop := store(); !errors.Is(stop, ErrStop) {
+					err = errors.Join(err, stop)
+				}
+				return m, err
 			}
 			if o.Report != nil && (m.Update%interval == 0 || m.Update == of) {
 				before := 0
@@ -129,14 +146,19 @@ func Fit(ctx context.Context, c Config, e Engine, t Training, o FitOptions) (*Mo
 				o.Report(Progress{m.Phase, m.Update, of, before + m.Update, steps[0] + steps[1] + steps[2], m.Losses})
 			}
 			if m.Update%every == 0 && m.Update < of {
-				if err := store(); err != nil {
+				if err := store(); errors.Is(err, ErrStop) {
+					return m, nil
+				} else if err != nil {
 					return m, err
 				}
 			}
 		}
 		m.Phase, m.Update = m.Phase+1, 0
 	}
-	return m, store()
+	if err := store(); !errors.Is(err, ErrStop) {
+		return m, err
+	}
+	return m, nil
 }
 
 // merge keeps of l what the latest update has not computed.

@@ -38,6 +38,7 @@ var allowed = map[string][]string{
 
 	"timegan":           {"internal/nn", "internal/rng", "internal/safetensors", "telemetry"},
 	"timegan/selection": {"internal/rng", "telemetry"},
+	"timegan/sweep":     {"telemetry", "timegan", "timegan/selection"},
 }
 
 func TestImports(t *testing.T) {

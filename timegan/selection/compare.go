@@ -23,9 +23,11 @@ type Options struct {
 	// and that the synthetic one is a complete grid of the same length: the
 	// real one's gaps are applied to both, so that gaps are not what is scored.
 	Like bool
-	Test bool   // the held-out blocks only; needs Like
-	Rows int    // the synthetic table is a concatenation of windows of so many rows; 0: one piece
-	Seed uint64 // of the noise floor's draws
+	// Test and Train are the held-out blocks only and the others only; both
+	// need Like.
+	Test, Train bool
+	Rows        int    // the synthetic table is a concatenation of windows of so many rows; 0: one piece
+	Seed        uint64 // of the noise floor's draws
 	// Draws of the noise floor: 0 is 200, negative none.
 	Draws int
 }
@@ -91,7 +93,9 @@ func prepare(real, synth Table, o Options) (Table, Table, error) {
 	switch {
 	case !slices.Equal(real.Columns, synth.Columns):
 		return real, synth, fmt.Errorf("selection: the real columns %v are not the synthetic ones %v", real.Columns, synth.Columns)
-	case o.Test && !o.Like:
+	case o.Test && o.Train:
+		return real, synth, fmt.Errorf("selection: the held-out blocks only, and the others only: nothing is left")
+	case (o.Test || o.Train) && !o.Like:
 		return real, synth, fmt.Errorf("selection: held-out blocks are blocks of seconds: they need a grid")
 	case o.Rows < 0 || o.Rows == 1:
 		return real, synth, fmt.Errorf("selection: windows of %d rows", o.Rows)
@@ -107,9 +111,14 @@ func prepare(real, synth Table, o Options) (Table, Table, error) {
 		if real.Rows() != synth.Rows() {
 			return real, synth, fmt.Errorf("selection: %d synthetic rows for a grid of %d", synth.Rows(), real.Rows())
 		}
-		grid := real
+		grid, split := real, telemetry.All
+		if o.Test {
+			split = telemetry.Test
+		} else if o.Train {
+			split = telemetry.Train
+		}
 		keep := func(i int) bool {
-			return !slices.ContainsFunc(grid.Row(i), math.IsNaN) && (!o.Test || telemetry.Test.Holds(i))
+			return !slices.ContainsFunc(grid.Row(i), math.IsNaN) && split.Holds(i)
 		}
 		real, synth = real.pick(keep), synth.pick(keep)
 	}
