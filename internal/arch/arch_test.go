@@ -23,7 +23,7 @@ var allowed = map[string][]string{
 	"env":                  {"internal/rng", "p4", "telemetry"},
 	"env/envtest":          {"env", "internal/rng", "p4", "telemetry"},
 	"scenarios":            {"env"},
-	"internal/cli":         {"env", "env/ws", "internal/report", "scenarios", "telemetry", "timegan/selection"},
+	"internal/cli":         {"env", "env/ws", "internal/nn", "internal/report", "scenarios", "telemetry", "timegan", "timegan/selection", "timegan/sweep"},
 	"cmd/planegym":         {"internal/cli"},
 	"p4/program":           {},
 	"internal/report":      {"internal/rng", "telemetry"},
