@@ -99,7 +99,7 @@ func Join(probes, player *Reader, how Aggregation) (*Dataset, error) {
 			continue
 		}
 		for i, c := range columns {
-			v, ok := a.value(i)
+			v, ok := a.Value(i)
 			at := int(t)*len(b.fields) + c
 			b.values[at], b.valid[at] = float32(v), ok
 			met = met || ok
@@ -113,28 +113,66 @@ func Join(probes, player *Reader, how Aggregation) (*Dataset, error) {
 
 // aggregator makes one row a second of a log of probes.
 type aggregator struct {
+	*Aggregator
 	from *Reader
-	how  Aggregation
-	out  []Field
-	of   []int // fields of from, by out
 
-	rec     Record
-	read    bool // rec is read, and belongs to the next second
+	rec  Record
+	read bool // rec is read, and belongs to the next second
+}
+
+func newAggregator(from *Reader, how Aggregation) (*aggregator, error) {
+	if from.format != INT {
+		return nil, fmt.Errorf("telemetry: join: %s is a %v file, not INT", from.file, from.format)
+	}
+	a, err := NewAggregator(from.fields, how)
+	if err != nil {
+		return nil, err
+	}
+	return &aggregator{Aggregator: a, from: from}, nil
+}
+
+// next reads the probes of the next second and returns it, since 1970.
+func (a *aggregator) next() (int64, error) {
+	a.Clear()
+	if !a.read {
+		if err := a.from.Read(&a.rec); err != nil {
+			return 0, err
+		}
+	}
+	second := a.rec.Millis / 1000
+	for n := 1; ; n++ {
+		if n > maxProbes {
+			return 0, a.from.bad("timestamp", "", fmt.Sprintf("at most %d probes a second", maxProbes))
+		}
+		a.Add(&a.rec)
+		err := a.from.Read(&a.rec)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return 0, err
+		}
+		if a.read = err == nil; !a.read || a.rec.Millis/1000 != second {
+			return second, nil
+		}
+	}
+}
+
+// Aggregator makes one value per field of the probes of a second.
+type Aggregator struct {
+	how     Aggregation
+	out     []Field
+	of      []int // of the probes' fields, by out
 	samples [][]float64
 	worst   int // deq_timedelta1 among out
 }
 
-func newAggregator(from *Reader, how Aggregation) (*aggregator, error) {
-	a := &aggregator{from: from, how: how, worst: -1}
-	if from.format != INT {
-		return nil, fmt.Errorf("telemetry: join: %s is a %v file, not INT", from.file, from.format)
-	}
+// NewAggregator makes an aggregator of probes with the given fields.
+func NewAggregator(fields []Field, how Aggregation) (*Aggregator, error) {
+	a := &Aggregator{how: how, worst: -1}
 	switch how {
 	case MaxTimedelta1, Max, Mean, P95, Count:
 	default:
 		return nil, fmt.Errorf("telemetry: join: aggregation: %q is none of %q, %q, %q, %q, %q", how, MaxTimedelta1, Max, Mean, P95, Count)
 	}
-	for i, f := range from.fields {
+	for i, f := range fields {
 		if how == Count {
 			if stem, hop := splitHop(f.Name); stem != "deq_timedelta" {
 				continue
@@ -147,57 +185,42 @@ func newAggregator(from *Reader, how Aggregation) (*aggregator, error) {
 		}
 		a.out, a.of = append(a.out, f), append(a.of, i)
 	}
+	if how == MaxTimedelta1 && a.worst < 0 {
+		return nil, fmt.Errorf("telemetry: join: aggregation: %q needs deq_timedelta1, the fields are %v", how, fields)
+	}
 	a.samples = make([][]float64, len(a.out))
 	return a, nil
 }
 
-// next reads the probes of the next second and returns it, since 1970.
-func (a *aggregator) next() (int64, error) {
+// Fields are what it makes, in the order of Value.
+func (a *Aggregator) Fields() []Field { return slices.Clone(a.out) }
+
+// Clear begins another second.
+func (a *Aggregator) Clear() {
 	for i := range a.samples {
 		a.samples[i] = a.samples[i][:0]
 	}
-	if !a.read {
-		if err := a.from.Read(&a.rec); err != nil {
-			return 0, err
-		}
-	}
-	second := a.rec.Millis / 1000
-	for n := 1; ; n++ {
-		if n > maxProbes {
-			return 0, a.from.bad("timestamp", "", fmt.Sprintf("at most %d probes a second", maxProbes))
-		}
-		a.add()
-		err := a.from.Read(&a.rec)
-		if err != nil && !errors.Is(err, io.EOF) {
-			return 0, err
-		}
-		if a.read = err == nil; !a.read || a.rec.Millis/1000 != second {
-			return second, nil
-		}
-	}
 }
 
-// add adds a probe to the second.
-func (a *aggregator) add() {
+// Add adds a probe to the second.
+func (a *Aggregator) Add(rec *Record) {
 	if a.how == MaxTimedelta1 {
 		w := a.of[a.worst]
 		held := a.samples[a.worst]
-		if !a.rec.Valid[w] || len(held) > 0 && a.rec.Values[w] <= held[0] {
+		if !rec.Valid[w] || len(held) > 0 && rec.Values[w] <= held[0] {
 			return
 		}
-		for i := range a.samples {
-			a.samples[i] = a.samples[i][:0]
-		}
+		a.Clear()
 	}
 	for i, f := range a.of {
-		if a.rec.Valid[f] {
-			a.samples[i] = append(a.samples[i], a.rec.Values[f])
+		if rec.Valid[f] {
+			a.samples[i] = append(a.samples[i], rec.Values[f])
 		}
 	}
 }
 
-// value is column i of the second, and whether it was measured.
-func (a *aggregator) value(i int) (float64, bool) {
+// Value is field i of the second, and whether it was measured.
+func (a *Aggregator) Value(i int) (float64, bool) {
 	s := a.samples[i]
 	if a.how == Count {
 		return float64(len(s)), true
@@ -262,7 +285,7 @@ func Tutorial(probes, player *Reader) (*Table, error) {
 	row := func(second int64, rec *Record, where []int) {
 		t.Seconds = append(t.Seconds, second)
 		for i := range a.out {
-			v, ok := a.value(i)
+			v, ok := a.Value(i)
 			t.Values, valid = append(t.Values, v), append(valid, ok)
 		}
 		for _, w := range where {

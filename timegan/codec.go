@@ -314,3 +314,21 @@ func (c *Codec) decode(x, values []float32) {
 		}
 	}
 }
+
+// Scale puts a value of a column in [0, 1] of the range that was trained on:
+// what an agent is shown of a simulation, as telemetry's min-max scaler shows
+// it of the recordings.
+func (c *Codec) Scale(column int, x float32) float32 {
+	col := &c.Columns[column]
+	lo, hi := col.Value, col.Value
+	switch col.Kind {
+	case Continuous:
+		lo, hi = col.Knots[0], col.Knots[len(col.Knots)-1]
+	case Categories:
+		lo, hi = slices.Min(col.Levels), slices.Max(col.Levels)
+	}
+	if hi > lo {
+		return float32((float64(x) - float64(lo)) / (float64(hi) - float64(lo)))
+	}
+	return x - lo
+}

@@ -89,7 +89,8 @@ type Server struct {
 	sessions map[string]*session
 	conns    map[*conn]struct{} // upgraded, and not yet a session's
 	draining bool
-	running  sync.WaitGroup // greetings and sessions
+	watching bool
+	running  sync.WaitGroup // greetings, sessions and watch
 }
 
 // NewServer makes a server; o.Open must be set.
@@ -202,6 +203,11 @@ func (s *Server) greet(c *conn, remote string) {
 	default:
 		ss = s.newSession(c)
 		s.sessions[ss.id] = ss
+		if !s.watching {
+			s.watching = true
+			s.running.Add(1)
+			go func() { defer s.running.Done(); s.watch() }()
+		}
 	}
 	s.mu.Unlock()
 	if err != nil {
@@ -213,6 +219,26 @@ func (s *Server) greet(c *conn, remote string) {
 	s.mu.Lock()
 	delete(s.sessions, ss.id)
 	s.mu.Unlock()
+}
+
+const tick = 100 * time.Millisecond
+
+// watch ticks the sessions while there are any.
+func (s *Server) watch() {
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	for range t.C {
+		s.mu.Lock()
+		for _, ss := range s.sessions {
+			ss.tick()
+		}
+		s.watching = len(s.sessions) > 0
+		goOn := s.watching
+		s.mu.Unlock()
+		if !goOn {
+			return
+		}
+	}
 }
 
 // first reads the hello.

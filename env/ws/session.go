@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sort"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,9 +20,12 @@ import (
 
 // session is a client's environments and its numbered requests.
 //
-// Its goroutine, run, owns the environments and every reply written to conn;
-// the goroutine it starts, read, owns every read and answers pings. A read
-// error cancels ctx, which ends a step that is still waiting.
+// Its goroutine, run, owns the environments, every reply and every read: a
+// second goroutine to read costs 2 µs a step, a third of a round trip. Only
+// while a step of a real-time environment, or any that takes longer than a
+// tick of Server.watch, is under way does a goroutine of its own read, help.
+// It answers pings, queues what comes, and when the connection fails cancels
+// ctx, which ends a step that is still waiting.
 type session struct {
 	srv    *Server
 	id     string
@@ -29,10 +34,20 @@ type session struct {
 	cancel context.CancelFunc
 	conn   *conn
 
-	in       chan *message
-	free     chan *message
-	readErr  error         // why in was closed
-	draining atomic.Bool   // read ends at its next deadline
+	// Of whoever reads: run, or help between its start and the close of helped.
+	last    time.Time // a byte came
+	request time.Time // a request came
+	pinged  bool      // since last
+	queue   []message // read by help
+	readErr error     // why nothing more will be read
+
+	work     atomic.Uint32 // see executing
+	watched  uint32        // work at the last tick
+	helpMu   sync.Mutex    // guards helped
+	helped   chan struct{} // closed when help is done
+	stopHelp atomic.Bool
+
+	draining atomic.Bool   // reading ends at its next deadline
 	replied  atomic.Uint64 // highest number whose reply was handed to conn
 
 	envs    map[uint32]*vector
@@ -44,11 +59,17 @@ type session struct {
 	req     request
 }
 
-// message is a data message on its way from read to run.
+// session.work counts executions in steps of one, over these bits.
+const (
+	executing = 1 << iota // an environment is at work
+	helping               // and help reads meanwhile
+	oneExecution
+)
+
+// message is a data message. buf is valid until the next read.
 type message struct {
 	op      byte
 	buf     []byte
-	more    bool   // another is there already
 	replied uint64 // session.replied when it was read
 }
 
@@ -77,7 +98,6 @@ type vector struct {
 func (s *Server) newSession(c *conn) *session {
 	ss := &session{
 		srv: s, id: newID(), conn: c, next: 1, envs: map[uint32]*vector{},
-		in: make(chan *message, inFlight), free: make(chan *message, inFlight+2),
 	}
 	ss.log = s.opts.Log.With("session", ss.id)
 	ss.ctx, ss.cancel = context.WithCancel(context.Background())
@@ -107,8 +127,6 @@ func (e *errEnd) Error() string { return e.text }
 // run answers requests until the connection or the session ends.
 func (s *session) run(hello uint64) {
 	defer s.cancel()
-	reading := make(chan struct{})
-	go func() { defer close(reading); s.read() }()
 	var err error
 	func() {
 		defer func() {
@@ -130,10 +148,6 @@ func (s *session) run(hello uint64) {
 		}
 	}
 	s.cancel()
-	_ = s.conn.net.SetReadDeadline(time.Now()) // ends read, which then touches conn no more
-	for range s.in {
-	}
-	<-reading
 	if code != 0 {
 		s.conn.end(code, text, time.Second)
 	} else {
@@ -162,104 +176,146 @@ func (s *session) closeVector(e *vector) {
 	delete(s.envs, e.id)
 }
 
-// read hands messages to run until the connection fails, the peer closes it,
-// or the session drains.
-func (s *session) read() {
-	defer close(s.in)
-	defer func() {
-		if p := recover(); p != nil {
-			s.readErr = s.panicked(p)
-		}
-	}()
-	s.readErr = s.readAll()
-	if !s.draining.Load() {
-		s.cancel()
+// busy marks the start of work that may take long. It uses no message's
+// memory, since help may read during it.
+func (s *session) busy() { s.work.Add(executing) }
+
+// idle marks the end of it, and takes reading back from help.
+func (s *session) idle() {
+	if s.work.Add(oneExecution-executing)&helping == 0 {
+		return
+	}
+	s.stopHelp.Store(true)
+	_ = s.conn.net.SetReadDeadline(time.Now())
+	s.helpMu.Lock()
+	helped := s.helped
+	s.helpMu.Unlock()
+	<-helped
+	s.stopHelp.Store(false)
+	s.work.Add(^uint32(helping) + 1)
+	if s.readErr == nil {
+		s.readErr = s.arm()
 	}
 }
 
-func (s *session) readAll() error {
-	o := &s.srv.opts
-	c := s.conn
-	last := time.Now() // a byte came, or the deadline was set for it
-	request, pinged := last, false
-	arm := func(d time.Duration) error {
-		err := c.net.SetReadDeadline(last.Add(d))
-		if s.draining.Load() || s.ctx.Err() != nil { // whose own deadline must not be lost
-			err = c.net.SetReadDeadline(last)
+// startHelp has a goroutine read while the work that state counts is
+// under way.
+func (s *session) startHelp(state uint32) {
+	s.helpMu.Lock()
+	defer s.helpMu.Unlock()
+	if s.work.CompareAndSwap(state, state|helping) {
+		done := make(chan struct{})
+		s.helped = done
+		go func() { defer close(done); s.help() }()
+	}
+}
+
+// tick is called by Server.watch alone: work that was under way at the last
+// call, and is, gets help.
+func (s *session) tick() {
+	state := s.work.Load()
+	if state == s.watched && state&(executing|helping) == executing {
+		s.startHelp(state)
+	}
+	s.watched = state
+}
+
+func (s *session) help() {
+	for len(s.queue) < inFlight {
+		m, err := s.read()
+		if err != nil {
+			if !s.stopHelp.Load() || !isTimeout(err) {
+				s.readErr = err
+				if !s.draining.Load() {
+					s.cancel()
+				}
+			}
+			return
 		}
-		return err
+		m.buf = bytes.Clone(m.buf)
+		s.queue = append(s.queue, m)
 	}
-	if err := arm(o.PingAfter); err != nil {
-		return err
+}
+
+// receive is the next message for run.
+func (s *session) receive() (message, error) {
+	if len(s.queue) > 0 {
+		m := s.queue[0]
+		if s.queue = s.queue[1:]; len(s.queue) == 0 {
+			s.queue = nil
+		}
+		return m, nil
 	}
+	if s.readErr != nil {
+		return message{}, s.readErr
+	}
+	return s.read()
+}
+
+// arm sets the deadline of reads: the ping that is due, or the pong.
+func (s *session) arm() error {
+	d := s.srv.opts.PingAfter
+	if s.pinged {
+		d += s.srv.opts.PongTimeout
+	}
+	err := s.conn.net.SetReadDeadline(s.last.Add(d))
+	if s.draining.Load() || s.stopHelp.Load() { // whose own deadline must not be lost
+		err = s.conn.net.SetReadDeadline(s.last)
+	}
+	return err
+}
+
+// read is the next data message. It answers pings and sends them.
+func (s *session) read() (message, error) {
+	o, c := &s.srv.opts, s.conn
 	for {
 		op, p, err := c.in.next()
 		if c.in.data {
-			c.in.data, pinged = false, false
-			last = time.Now()
+			c.in.data, s.pinged = false, false
+			s.last = time.Now()
 		}
 		if isTimeout(err) {
 			now := time.Now()
-			silent := now.Sub(last)
+			silent := now.Sub(s.last)
 			switch {
 			case s.draining.Load():
-				return &errEnd{closeGoingAway, "draining"}
-			case s.ctx.Err() != nil:
-				return s.ctx.Err()
-			case now.Sub(request) >= o.IdleTimeout:
-				return &errEnd{closeIdle, fmt.Sprintf("no request for %v", o.IdleTimeout)}
+				return message{}, &errEnd{closeGoingAway, "draining"}
+			case s.stopHelp.Load():
+				return message{}, err
+			case now.Sub(s.request) >= o.IdleTimeout:
+				return message{}, &errEnd{closeIdle, fmt.Sprintf("no request for %v", o.IdleTimeout)}
 			case silent >= o.PingAfter+o.PongTimeout:
-				return &errEnd{closeNoPong, "no pong"}
-			case silent >= o.PingAfter && !pinged:
-				pinged = true
+				return message{}, &errEnd{closeNoPong, "no pong"}
+			case silent >= o.PingAfter && !s.pinged:
+				s.pinged = true
 				if err := c.send(opPing, nil, true); err != nil {
-					return err
+					return message{}, err
 				}
 			}
-			d := o.PingAfter
-			if pinged {
-				d += o.PongTimeout
-			}
-			if err := arm(d); err != nil {
-				return err
+			if err := s.arm(); err != nil {
+				return message{}, err
 			}
 			continue
 		}
 		if err != nil {
-			return err
+			return message{}, err
 		}
 		switch op {
 		case opPing:
 			if err := c.send(opPong, p, true); err != nil {
-				return err
+				return message{}, err
 			}
-			continue
 		case opPong:
-			continue
 		case opClose:
-			return parseClose(p)
-		}
-		request = last
-		var m *message
-		select {
-		case m = <-s.free:
+			return message{}, parseClose(p)
 		default:
-			m = new(message)
-		}
-		m.op, m.buf, m.more, m.replied = op, append(m.buf[:0], p...), c.in.ready(), s.replied.Load()
-		select {
-		case s.in <- m:
-		default:
-			select {
-			case s.in <- m:
-			case <-s.ctx.Done():
-				return s.ctx.Err()
-			}
+			s.request = s.last
+			return message{op, p, s.replied.Load()}, nil
 		}
 	}
 }
 
-// serve answers what read hands over; the error says why it ended.
+// serve answers what is received; the error says why it ended.
 func (s *session) serve(hello uint64) error {
 	o := &s.srv.opts
 	s.write(&welcome{
@@ -273,8 +329,17 @@ func (s *session) serve(hello uint64) error {
 	if err := s.conn.flush(); err != nil {
 		return err
 	}
-	for m := range s.in {
-		var err error
+	s.last = time.Now()
+	s.request = s.last
+	if err := s.arm(); err != nil {
+		return err
+	}
+	for {
+		m, err := s.receive()
+		if err != nil {
+			_ = s.conn.flush()
+			return err
+		}
 		if m.op == opText {
 			err = s.text(m)
 		} else {
@@ -283,22 +348,12 @@ func (s *session) serve(hello uint64) error {
 		if err != nil {
 			return err // conn.end flushes
 		}
-		if !m.more && len(s.in) == 0 {
+		if len(s.queue) == 0 && !s.conn.in.ready() { // the next read may block
 			if err := s.conn.flush(); err != nil {
 				return err
 			}
 		}
-		if cap(m.buf) <= fullBuffer {
-			select {
-			case s.free <- m:
-			default:
-			}
-		}
 	}
-	if err := s.conn.flush(); err != nil {
-		return err
-	}
-	return s.readErr
 }
 
 // write sends an unnumbered message.
@@ -414,7 +469,7 @@ func (s *session) find(id uint32) (*vector, error) {
 }
 
 // admit checks what a real-time environment asks for beyond order.
-func (e *vector) admit(seq uint64, m *message, many bool) error {
+func (e *vector) admit(seq uint64, m message, many bool) error {
 	last := e.lastSeq
 	e.lastSeq = seq
 	if !e.spec.RealTime {
@@ -430,7 +485,7 @@ func (e *vector) admit(seq uint64, m *message, many bool) error {
 }
 
 // binary answers a request of the hot path. An error ends the session.
-func (s *session) binary(m *message) error {
+func (s *session) binary(m message) error {
 	h, err := parseHeader(m.buf)
 	if err != nil {
 		return s.fatal(0, err)
@@ -458,7 +513,7 @@ func (s *session) binary(m *message) error {
 }
 
 // hot decodes, executes and answers; an error is to be answered.
-func (s *session) hot(e *vector, h header, m *message) error {
+func (s *session) hot(e *vector, h header, m message) error {
 	if h.Flags&flagResync != 0 {
 		e.skip = false
 	}
@@ -494,12 +549,17 @@ func (s *session) hot(e *vector, h header, m *message) error {
 // execute does what r asks, into e.out (STEP_MANY: e.many) and e.info, and
 // gives the number of steps done.
 func (s *session) execute(e *vector, r *request) (steps int, err error) {
+	s.busy()
+	defer s.idle()
 	defer func() {
 		if p := recover(); p != nil {
 			_ = s.panicked(p)
 			err = fmt.Errorf("%w: %v", ErrInternal, p)
 		}
 	}()
+	if e.spec.RealTime {
+		s.startHelp(s.work.Load())
+	}
 	e.info = e.info[:0]
 	switch r.Type {
 	case typeReset:
@@ -568,7 +628,7 @@ func (s *session) stepMany(e *vector, r *request) (int, error) {
 }
 
 // text answers a control message. An error ends the session.
-func (s *session) text(m *message) error {
+func (s *session) text(m message) error {
 	c, err := parseControl(m.buf)
 	if c.ID == nil {
 		s.write(errorFor(0, err))
@@ -614,7 +674,11 @@ func (s *session) text(m *message) error {
 }
 
 // control does what c asks and gives the reply.
-func (s *session) control(c *control, id uint64, m *message) (out any, err error) {
+func (s *session) control(c *control, id uint64, m message) (out any, err error) {
+	if c.Type != "step" && c.Type != "reset" { // execute does
+		s.busy()
+		defer s.idle()
+	}
 	defer func() {
 		if p := recover(); p != nil {
 			_ = s.panicked(p)

@@ -32,7 +32,11 @@ var allowed = map[string][]string{
 	"agent":                {"env", "internal/episodes", "internal/nn", "internal/rng", "internal/safetensors", "telemetry"},
 	"p4/p4test":            {"p4", "p4/program"},
 	"internal/nn":          {"internal/rng"},
-	"env/ws":               {"env", "p4", "telemetry"},
+	"env/ws":               {"env", "telemetry", "p4"},
+	"internal/switches":    {"p4", "p4/p4rt", "p4/bmv2"},
+	"p4/bmv2":              {"p4"},
+	"p4/p4rt":              {"p4", "p4/program", "internal/rng"},
+	"internal/testbed":     {"telemetry", "p4", "internal/rng"},
 	"internal/arch":        {},
 	"timegan/enginetest":   {"internal/nn", "internal/rng", "timegan"},
 

@@ -14,7 +14,7 @@ func TestGenerated(t *testing.T) {
 		t.Skip("builds the generator")
 	}
 	dir := t.TempDir()
-	names := []string{"kernels_amd64.s", "kernels_amd64_asm.go"}
+	names := []string{"kernels_amd64.s", "kernels_asm_amd64.go"}
 	cmd := exec.Command("go", "run", ".", "-out", filepath.Join(dir, names[0]), "-stubs", filepath.Join(dir, names[1]), "-pkg", "nn")
 	cmd.Dir = "asm"
 	if out, err := cmd.CombinedOutput(); err != nil {

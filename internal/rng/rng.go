@@ -35,6 +35,11 @@ const (
 	Action                     // a random policy
 )
 
+// Purposes of the emulated testbed.
+const (
+	Traffic Purpose = 96 + iota // what the loads and players of a run draw: A is who draws
+)
+
 // Purposes of generative models: training, sampling and their evaluation.
 const (
 	Bootstrap   Purpose = 64 + iota // windows drawn for a noise floor
@@ -42,6 +47,11 @@ const (
 	BatchOrder                      // which windows an update trains on
 	Noise                           // a generator's input in training: A is the update, B the example
 	SampleNoise                     // a generator's input in a rollout: B is the model
+)
+
+// Purposes of controllers of live switches.
+const (
+	Backoff Purpose = 192 + iota // what is taken off a wait before a reconnect
 )
 
 // Purposes of training an agent: A is the vector step or the update.
