@@ -25,6 +25,7 @@ type Config struct {
 	Seed   uint64 `toml:"seed" json:"seed"`
 
 	LearningRate float64 `toml:"learning_rate" json:"learning_rate"` // of Adam; 0.001
+	FinalRate    float64 `toml:"final_rate" json:"final_rate"`       // share of it that is left at the end of the joint phase, over which it falls linearly; 0.1
 	Gamma        float64 `toml:"gamma" json:"gamma"`                 // γ, weight of the generator's own latent code in the adversarial loss; 1
 	Moments      float64 `toml:"moments" json:"moments"`             // weight of the moment loss; 100
 	Eta          float64 `toml:"eta" json:"eta"`                     // η, weight of the generator's √(supervised loss); 1
@@ -53,10 +54,10 @@ func Preset(name string) (Config, error) {
 		return Config{}.withDefaults(), nil
 	case "paper":
 		return Config{Window: 24, Hidden: 24, Layers: 3, Batch: 128, Embed: 10000, Super: 10000, Joint: 10000,
-			Noise: 6, Clock: -1, Latent: true, Eta: 100, Changes: -1, Covariances: -1}.withDefaults(), nil
+			Noise: 6, Clock: -1, FinalRate: 1, Latent: true, Eta: 100, Changes: -1, Covariances: -1}.withDefaults(), nil
 	case "tutorial":
 		return Config{Window: 50, Hidden: 20, Layers: 3, Batch: 100, Embed: 100, Super: 100, Joint: 100,
-			Noise: 16, Clock: -1, Latent: true, Eta: 100, Changes: -1, Covariances: -1, LearningRate: 5e-4}.withDefaults(), nil
+			Noise: 16, Clock: -1, FinalRate: 1, Latent: true, Eta: 100, Changes: -1, Covariances: -1, LearningRate: 5e-4}.withDefaults(), nil
 	}
 	return Config{}, fmt.Errorf(`timegan: preset: %q is none of "", "paper", "tutorial"`, name)
 }
@@ -77,7 +78,7 @@ func (c Config) withDefaults() Config {
 	for _, d := range []struct {
 		field *float64
 		value float64
-	}{{&c.LearningRate, 1e-3}, {&c.Gamma, 1}, {&c.Moments, 100}, {&c.Eta, 1}, {&c.Changes, 30}, {&c.Covariances, 100}, {&c.Threshold, .15}} {
+	}{{&c.LearningRate, 1e-3}, {&c.FinalRate, .1}, {&c.Gamma, 1}, {&c.Moments, 100}, {&c.Eta, 1}, {&c.Changes, 30}, {&c.Covariances, 100}, {&c.Threshold, .15}} {
 		if *d.field == 0 {
 			*d.field = d.value
 		}
@@ -104,7 +105,7 @@ func (c Config) Check() error {
 	for _, f := range []struct {
 		name  string
 		value float64
-	}{{"learning_rate", c.LearningRate}, {"gamma", c.Gamma}, {"moments", c.Moments}, {"eta", c.Eta}, {"changes", max(c.Changes, 0)}, {"covariances", max(c.Covariances, 0)}, {"threshold", c.Threshold}} {
+	}{{"learning_rate", c.LearningRate}, {"final_rate", c.FinalRate}, {"gamma", c.Gamma}, {"moments", c.Moments}, {"eta", c.Eta}, {"changes", max(c.Changes, 0)}, {"covariances", max(c.Covariances, 0)}, {"threshold", c.Threshold}} {
 		if !(f.value >= 0) || math.IsInf(f.value, 0) {
 			return fmt.Errorf("timegan: %s: %v is not a finite number of at least 0", f.name, f.value)
 		}

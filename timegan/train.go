@@ -198,6 +198,9 @@ func (t *trainer) supervise(update int, seed uint64, l *Losses) {
 // joint is an update of the third phase: twice the generator (eq. 11) and the
 // embedder (eq. 10), then the discriminator unless it is good already.
 func (t *trainer) joint(update int, seed uint64, l *Losses) {
+	for _, n := range t.nets {
+		n.adam.LR = t.c.LearningRate * (1 - (1-t.c.FinalRate)*float64(update)/float64(max(t.c.Joint, 1)))
+	}
 	for k := range 2 {
 		t.draw(update, k, seed)
 		h := t.encode()
@@ -398,7 +401,7 @@ func (t *trainer) run(ctx context.Context, ph Phase, from, steps int, seed uint6
 	}
 	if from == 0 { // each phase has an optimiser of its own
 		for _, n := range t.nets {
-			n.adam.T = 0
+			n.adam.T, n.adam.LR = 0, t.c.LearningRate
 			clear(n.adam.M)
 			clear(n.adam.V)
 		}

@@ -42,6 +42,8 @@ var allowed = map[string][]string{
 
 	"timegan":           {"internal/nn", "internal/rng", "internal/safetensors", "telemetry"},
 	"timegan/selection": {"internal/rng", "telemetry"},
+	"bench/stocks":      {"internal/nn", "internal/rng", "internal/safetensors", "telemetry", "timegan", "timegan/posthoc"},
+	"timegan/posthoc":   {"internal/nn", "internal/rng"},
 	"timegan/sweep":     {"telemetry", "timegan", "timegan/selection"},
 }
 
