@@ -23,10 +23,10 @@ var allowed = map[string][]string{
 	"env":                  {"telemetry", "p4", "internal/rng"},
 	"env/envtest":          {"env", "telemetry", "p4", "internal/rng"},
 	"scenarios":            {"env", "internal/testbed", "internal/switches", "p4"},
-	"internal/cli":         {"scenarios", "env", "env/ws", "telemetry", "timegan/selection", "internal/report", "internal/testbed", "internal/switches", "agent", "p4", "internal/episodes", "internal/nn", "internal/scalars"},
+	"internal/cli":         {"scenarios", "env", "env/ws", "telemetry", "timegan/selection", "internal/report", "internal/testbed", "internal/switches", "agent", "p4", "internal/episodes", "internal/nn", "internal/scalars", "timegan", "timegan/sweep"},
 	"cmd/planegym":         {"internal/cli"},
 	"timegan":              {"telemetry", "internal/nn", "internal/rng", "internal/safetensors"},
-	"timegan/selection":    {"internal/rng"},
+	"timegan/selection":    {"internal/rng", "telemetry"},
 	"p4/program":           {},
 	"internal/report":      {"telemetry", "internal/rng"},
 	"internal/scalars":     {},
@@ -42,6 +42,10 @@ var allowed = map[string][]string{
 	"telemetry/intreport":  {},
 	"telemetry/live":       {"telemetry", "telemetry/intreport", "internal/pcap"},
 	"internal/pcap":        {},
+	"timegan/enginetest":   {"internal/nn", "internal/rng", "timegan"},
+	"bench/stocks":         {"internal/nn", "internal/rng", "internal/safetensors", "telemetry", "timegan", "timegan/posthoc"},
+	"timegan/posthoc":      {"internal/nn", "internal/rng"},
+	"timegan/sweep":        {"telemetry", "timegan", "timegan/selection"},
 	"internal/arch":        {},
 }
 
