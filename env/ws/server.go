@@ -138,6 +138,7 @@ func NewServer(o Options) *Server {
 	s.mux = http.NewServeMux()
 	s.mux.HandleFunc(Path, s.upgrade)
 	s.mux.HandleFunc(ticketPath, s.ticket)
+	s.mux.HandleFunc("GET /v1/spec", serveSpec)
 	s.mux.HandleFunc("GET /{$}", s.welcome)
 	s.observability(s.mux, true)
 	s.sweepJournals()
@@ -165,7 +166,7 @@ Step them over WebSocket:  %s://%s%s   subprotocol %s
            {"type":"reset","id":2,"ack":1,"env":1,"seed":"7"}
            {"type":"step","id":3,"ack":2,"env":1,"actions":[1]}
 
-Health: /healthz, /readyz. Metrics: /metrics.
+The protocol: /v1/spec (AsyncAPI). Health: /healthz, /readyz. Metrics: /metrics.
 `, s.opts.Name, scheme, r.Host, Path, Protocol)
 }
 
