@@ -226,7 +226,7 @@ func (s *server) run(cmd *cobra.Command) error {
 			*d = -1 // as ws.Options has it
 		}
 	}
-	recording := &recordings{dir: s.record, log: s.o.Log}
+	recording := &recorder{dir: s.record, log: s.o.Log}
 	s.o.Metrics = append(s.o.Metrics, recording)
 	s.o.Open = recording.wrap(open.serveOpen(served))
 	handler := ws.NewServer(s.o)
@@ -299,8 +299,8 @@ func (s *server) run(cmd *cobra.Command) error {
 	return err
 }
 
-// recordings are the files of serve --record, and what went wrong with them.
-type recordings struct {
+// recorder is the files of serve --record, and what went wrong with them.
+type recorder struct {
 	dir    string // "": nothing is recorded
 	log    *slog.Logger
 	failed atomic.Uint64
@@ -309,16 +309,16 @@ type recordings struct {
 var recordErrors = prometheus.NewDesc("planegym_record_errors_total", "Recordings that ended because their file could not be written.", nil, nil)
 
 // Describe and Collect make it a prometheus.Collector.
-func (r *recordings) Describe(ch chan<- *prometheus.Desc) { ch <- recordErrors }
+func (r *recorder) Describe(ch chan<- *prometheus.Desc) { ch <- recordErrors }
 
 // Collect counts the recordings that failed.
-func (r *recordings) Collect(ch chan<- prometheus.Metric) {
+func (r *recorder) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(recordErrors, prometheus.CounterValue, float64(r.failed.Load()))
 }
 
 // wrap has what open makes recorded, in a file of session, environment and a
 // count.
-func (r *recordings) wrap(open func(context.Context, ws.MakeRequest) (env.Vector, error)) func(context.Context, ws.MakeRequest) (env.Vector, error) {
+func (r *recorder) wrap(open func(context.Context, ws.MakeRequest) (env.Vector, error)) func(context.Context, ws.MakeRequest) (env.Vector, error) {
 	return func(ctx context.Context, m ws.MakeRequest) (env.Vector, error) {
 		if r.dir == "" && m.Record {
 			return nil, fmt.Errorf("%w: record: this server does not record: start it with --record", ws.ErrInvalidConfig)
