@@ -105,7 +105,7 @@ func NewCodec(recordings []telemetry.Recording, knots int, split telemetry.Split
 		}
 		col.Integer = !slices.ContainsFunc(x, func(v float64) bool { return v != math.Trunc(v) })
 		for i := range knots {
-			col.Knots = append(col.Knots, float32(telemetry.Quantile(x, float64(i)/float64(knots-1))))
+			col.Knots = append(col.Knots, float32(knot(x, float64(i)/float64(knots-1))))
 		}
 		col.Channel = c.Channels
 		c.Channels++
@@ -169,9 +169,31 @@ func findLevels(recordings []telemetry.Recording, fields []telemetry.Field, spli
 	return levels, nil
 }
 
-// scale gives x's place among the knots, in [0, 1]: the share of measurements
-// below it, piecewise linear. A value that fills several knots stands in their
-// middle.
+// knot is the value at u of a scale that is half the share of measurements
+// below a value and half its place in their range: x sorted, not constant. So
+// what is frequent is seen finely, and two regimes stay apart as they are.
+func knot(x []float64, u float64) float64 {
+	lo, span := x[0], x[len(x)-1]-x[0]
+	a, b := 0., 1.
+	for range 40 {
+		p := (a + b) / 2
+		if (p+(telemetry.Quantile(x, p)-lo)/span)/2 < u {
+			a = p
+		} else {
+			b = p
+		}
+	}
+	switch u {
+	case 0:
+		return lo
+	case 1:
+		return lo + span
+	}
+	return telemetry.Quantile(x, (a+b)/2)
+}
+
+// scale gives x's place among the knots, in [0, 1], piecewise linear. A value
+// that fills several knots stands in their middle.
 func (c *Column) scale(x float32) float32 {
 	n := len(c.Knots) - 1
 	lo, _ := slices.BinarySearch(c.Knots, x) // the first knot ≥ x

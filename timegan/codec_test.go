@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/telemetry"
 )
 
@@ -159,7 +158,7 @@ func TestCodecRefuses(t *testing.T) {
 			t.Errorf("got %v, want it to say %q", err, c.want)
 		}
 	}
-	if _, err := NewTraining([]telemetry.Recording{good}, telemetry.Train, 30, 9); err == nil || !strings.Contains(err.Error(), "no run of 30 seconds") {
+	if _, err := NewTraining([]telemetry.Recording{good}, telemetry.Train, Config{Window: 30}, 9); err == nil || !strings.Contains(err.Error(), "no run of 30 seconds") {
 		t.Errorf("windows of 30 in 20 seconds: %v", err)
 	}
 }
@@ -168,7 +167,7 @@ func TestCodecRefuses(t *testing.T) {
 // clear of test blocks.
 func TestWindows(t *testing.T) {
 	r := dataset(t, 64, codecFields, codecRows(800), func(s, k int) bool { return k > 1 || s%5 > 1 })
-	tr, err := NewTraining([]telemetry.Recording{r}, telemetry.Train, 10, 33)
+	tr, err := NewTraining([]telemetry.Recording{r}, telemetry.Train, Config{Window: 10}, 33)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,8 +182,9 @@ func TestWindows(t *testing.T) {
 	}
 	const n = 3
 	f := w.Channels()
-	b := batch{make([]float32, 10*n*f), make([]float32, 10*n), make([]float32, 10*n)}
-	w.draw(&b, n, 1, 2, 3)
+	config := Config{Batch: n, Clock: -1}
+	b := batch{make([]float32, 10*n*f), make([]float32, 10*n), make([]float32, n), make([]float32, 10*n)}
+	w.draw(&b, config, 1, 2, 3)
 	for i := range n {
 		last := w.Median[0]
 		for s := range 10 {
@@ -198,8 +198,9 @@ func TestWindows(t *testing.T) {
 		}
 	}
 	// Example 1 is the same in a batch of another size.
-	c := batch{make([]float32, 10*2*f), make([]float32, 10*2), make([]float32, 10*2)}
-	w.draw(&c, 2, 1, 2, 3)
+	config.Batch = 2
+	c := batch{make([]float32, 10*2*f), make([]float32, 10*2), make([]float32, 2), make([]float32, 10*2)}
+	w.draw(&c, config, 1, 2, 3)
 	for s := range 10 {
 		if !slices.Equal(b.x[(s*n+1)*f:(s*n+2)*f], c.x[(s*2+1)*f:(s*2+2)*f]) {
 			t.Fatalf("second %d of example 1 depends on the batch's size", s)
@@ -242,30 +243,14 @@ func TestPresets(t *testing.T) {
 	}
 }
 
-// The slow part of the noise is a stationary Ornstein-Uhlenbeck process.
-func TestSlowNoise(t *testing.T) {
-	c := Config{Noise: 3, Slow: 1, SlowSeconds: 20}
-	slow, z := make([]float32, 1), make([]float32, 3)
-	var series, white []float64
-	for s := range uint32(40000) {
-		c.noiseAt(z, keyOf(3), s, slow, s == 0)
-		series, white = append(series, float64(z[0])), append(white, float64(z[1]))
-	}
-	correlation := func(x []float64, lag int) float64 {
-		var sum, square float64
-		for i := range x[lag:] {
-			sum += x[i] * x[i+lag]
-			square += x[i] * x[i]
-		}
-		return sum / square
-	}
-	var square float64
-	for _, v := range series {
-		square += v * v / float64(len(series))
-	}
-	if math.Abs(square-1) > .15 || math.Abs(correlation(series, 20)-math.Exp(-1)) > .08 || math.Abs(correlation(white, 1)) > .03 {
-		t.Errorf("variance %v, correlation after a time constant %v, of white noise %v", square, correlation(series, 20), correlation(white, 1))
+// The clock begins anew after a turn, and stands where the recording does.
+func TestCondition(t *testing.T) {
+	c := Config{Clock: 100}
+	a, b, quarter := make([]float32, 3), make([]float32, 3), make([]float32, 3)
+	c.condition(a, .5, 7)
+	c.condition(b, .5, 307)
+	c.condition(quarter, 0, 25)
+	if !slices.Equal(a, b) || a[0] != .5 || quarter[1] != 1 || math.Abs(float64(quarter[2])) > 1e-6 {
+		t.Errorf("%v, a turn later %v, after a quarter %v", a, b, quarter)
 	}
 }
-
-func keyOf(seed uint64) rng.Key { return rng.Key{Seed: seed, Purpose: rng.SampleNoise} }

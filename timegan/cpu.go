@@ -104,7 +104,7 @@ func (t *trainer) each(p Params, s OptimiserState, do func(tensor, ours []float3
 		}
 	}
 	if s != nil {
-		do(s[len(s)-1].Data, t.slow)
+		do(s[len(s)-1].Data, t.clock)
 	}
 }
 
@@ -129,8 +129,8 @@ func (e *cpu) Stepper(n int) (Stepper, error) {
 }
 
 func (s *stepper) Next(rows []int, noise, cond, x []float32) error {
-	n, h, z, f := len(rows), s.t.c.Hidden, s.t.c.Noise, s.t.data.Channels()
-	if len(noise) != n*z || len(cond) != n || len(x) != n*f {
+	n, h, z, k, f := len(rows), s.t.c.Hidden, s.t.c.Noise, s.t.c.conditions(), s.t.data.Channels()
+	if len(noise) != n*z || len(cond) != n*k || len(x) != n*f {
 		return fmt.Errorf("timegan: %d rows: %d noise, %d conditions, %d channels", n, len(noise), len(cond), len(x))
 	}
 	if n == 0 {
@@ -138,8 +138,8 @@ func (s *stepper) Next(rows []int, noise, cond, x []float32) error {
 	}
 	in, width := noise, z
 	for i, p := range s.parts {
-		s.x = telemetry.Grow(s.x, n*(width+1))
-		join(s.x, n, part{in, width}, part{cond, 1})
+		s.x = telemetry.Grow(s.x, n*(width+k))
+		join(s.x, n, part{in, width}, part{cond, k})
 		out := x
 		if i < len(s.parts)-1 {
 			s.h = telemetry.Grow(s.h, n*h)

@@ -32,6 +32,7 @@ type Losses struct {
 	U  float32 `json:"adversarial"`    // eq. 8, as the generator pays it
 	V  float32 `json:"moments"`        // |mean| and |standard deviation| differences
 	C  float32 `json:"changes"`        // as V, of the changes from second to second
+	K  float32 `json:"covariances"`    // |covariance| differences, at several distances in time
 	D  float32 `json:"discriminator"`  // eq. 8, as the discriminator pays it
 	At string  `json:"-"`              // the tensor that first held NaN or Inf, "" where none did
 }
@@ -74,7 +75,7 @@ type Engine interface {
 // rows, each with a hidden state of its own.
 type Stepper interface {
 	// Next advances rows, distinct, by one second: noise [len(rows),Z] and
-	// condition [len(rows)] go in, channels [len(rows),F] come out. A row's
+	// conditions [len(rows),C] go in, channels [len(rows),F] come out. A row's
 	// channels do not depend on which other rows advance with it.
 	Next(rows []int, noise, cond, x []float32) error
 	// Hidden copies a row's hidden state [Size] to dst, SetHidden puts it back.

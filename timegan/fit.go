@@ -19,15 +19,19 @@ type Training struct {
 // DefaultKnots is how many quantiles a channel's scaler has by default.
 const DefaultKnots = 129
 
-// NewTraining encodes the seconds of recordings in a split, for windows of
-// length seconds. knots is that of NewCodec.
-func NewTraining(recordings []telemetry.Recording, split telemetry.Split, length, knots int) (Training, error) {
+// NewTraining encodes the seconds of recordings in a split, for the windows of
+// c. knots is that of NewCodec.
+func NewTraining(recordings []telemetry.Recording, split telemetry.Split, c Config, knots int) (Training, error) {
+	if err := c.Check(); err != nil {
+		return Training{}, err
+	}
+
 	var t Training
 	var err error
 	if t.Codec, err = NewCodec(recordings, knots, split); err != nil {
 		return t, err
 	}
-	if t.Windows, err = NewWindows(t.Codec, recordings, length, split); err != nil {
+	if t.Windows, err = NewWindows(t.Codec, recordings, c.withDefaults().Window, split); err != nil {
 		return t, err
 	}
 	for _, r := range recordings {
@@ -164,7 +168,7 @@ func Fit(ctx context.Context, c Config, e Engine, t Training, o FitOptions) (*Mo
 // merge keeps of l what the latest update has not computed.
 func (l *Losses) merge(latest Losses) {
 	for _, f := range []struct{ to, from *float32 }{
-		{&l.R, &latest.R}, {&l.S, &latest.S}, {&l.U, &latest.U}, {&l.V, &latest.V}, {&l.C, &latest.C}, {&l.D, &latest.D},
+		{&l.R, &latest.R}, {&l.S, &latest.S}, {&l.U, &latest.U}, {&l.V, &latest.V}, {&l.C, &latest.C}, {&l.K, &latest.K}, {&l.D, &latest.D},
 	} {
 		if *f.from != 0 {
 			*f.to = *f.from

@@ -6,8 +6,8 @@ import (
 )
 
 // The five networks (section 4 of the paper, figure 2), each a stack of GRU
-// layers under one dense layer. c is the condition, a number a second that
-// tells the queue limit: the paper has none.
+// layers under one dense layer. c is the condition, the queue limit and where
+// the clock stands: the paper has none.
 //
 //	embedder       e: x ⊕ v ⊕ c → h      v: validity bits
 //	recovery       r: h ⊕ c → x̃
@@ -30,7 +30,7 @@ var networkNames = [networkCount]string{"embedder", "recovery", "generator", "su
 // sizes of the five networks for channels F and validity bits V.
 func (c Config) sizes(channels, bits int) [networkCount]nn.GRUConfig {
 	net := func(in, layers, out int, act nn.Activation) nn.GRUConfig {
-		return nn.GRUConfig{In: in + 1, Hidden: c.Hidden, Layers: layers, Out: out, Act: act}
+		return nn.GRUConfig{In: in + c.conditions(), Hidden: c.Hidden, Layers: layers, Out: out, Act: act}
 	}
 	h, l := c.Hidden, c.Layers
 	return [networkCount]nn.GRUConfig{
@@ -86,7 +86,7 @@ func emptyState(c Config, channels, bits int) OptimiserState {
 			s = append(s, t)
 		}
 	}
-	return append(s, Tensor{"state.slow", []int{c.Batch, max(c.Slow, 0)}, make([]float32, c.Batch*max(c.Slow, 0))})
+	return append(s, Tensor{"state.clock", []int{c.Batch}, make([]float32, c.Batch)})
 }
 
 // network is one of the five: its weights, their gradients, its optimiser.

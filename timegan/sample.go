@@ -9,9 +9,10 @@ import (
 )
 
 // Sample rolls out a recording of so many seconds from each seed, under one
-// limit in packets, from rows 0… of s, which it resets. What begins at the
-// epoch was measured in full.
-func Sample(ctx context.Context, s *Simulator, seeds []uint64, limit int32, seconds int) ([]*telemetry.Dataset, error) {
+// limit in packets, from rows 0… of s, which it resets to a second of the
+// clock: 0 is where recordings begin, -1 a random one. What begins at the epoch
+// was measured in full.
+func Sample(ctx context.Context, s *Simulator, seeds []uint64, second int, limit int32, seconds int) ([]*telemetry.Dataset, error) {
 	if len(seeds) < 1 || len(seeds) > s.Num() || seconds < 1 {
 		return nil, fmt.Errorf("timegan: sample: %d seeds for %d simulations, %d seconds", len(seeds), s.Num(), seconds)
 	}
@@ -19,7 +20,7 @@ func Sample(ctx context.Context, s *Simulator, seeds []uint64, limit int32, seco
 	for i := range rows {
 		rows[i], limits[i] = i, limit
 	}
-	if err := s.Reset(rows, seeds); err != nil {
+	if err := s.ResetAt(rows, seeds, second); err != nil {
 		return nil, err
 	}
 	fields := s.Columns()

@@ -36,12 +36,12 @@ type Simulator struct {
 type member struct {
 	model   *Model
 	stepper Stepper
-	slow    []float32 // [n,Slow]
 	hidden  []float32 // a row's, in transit
 }
 
 type simRow struct {
 	seed   uint64
+	start  uint32 // of the clock
 	second uint32 // generated, warm-up included
 }
 
@@ -64,6 +64,9 @@ func NewSimulator(n int, models []*Model, engines []Engine) (*Simulator, error) 
 		if !slices.Equal(m.Codec.Fields(), models[0].Codec.Fields()) {
 			return nil, fmt.Errorf("timegan: the models of limits %d and %d have different fields", models[0].Codec.Lo, m.Codec.Lo)
 		}
+		if m.Config.Clock != models[0].Config.Clock {
+			return nil, fmt.Errorf("timegan: the clocks of models turn in %d and %d seconds", models[0].Config.Clock, m.Config.Clock)
+		}
 		if err := engines[i].Load(m.Config, m.Params, nil, m.Codec.empty()); err != nil {
 			return nil, err
 		}
@@ -71,7 +74,7 @@ func NewSimulator(n int, models []*Model, engines []Engine) (*Simulator, error) 
 		if err != nil {
 			return nil, err
 		}
-		s.members = append(s.members, member{m, st, make([]float32, n*max(m.Config.Slow, 0)), make([]float32, st.Size())})
+		s.members = append(s.members, member{m, st, make([]float32, st.Size())})
 	}
 	s.values = make([]float32, len(models[0].Codec.Columns))
 	return s, nil
@@ -92,13 +95,26 @@ func (s *Simulator) Limits() (lo, hi int32) {
 	return lo, hi
 }
 
-// Reset starts simulations in rows, row i from seeds[i].
-func (s *Simulator) Reset(rows []int, seeds []uint64) error {
+// Reset starts simulations in rows, row i from seeds[i], at a random time of
+// the clock: what follows is stationary.
+func (s *Simulator) Reset(rows []int, seeds []uint64) error { return s.ResetAt(rows, seeds, -1) }
+
+// ResetAt is Reset at a second of the clock, as of a recording; -1 is random.
+func (s *Simulator) ResetAt(rows []int, seeds []uint64, second int) error {
 	if len(rows) != len(seeds) {
 		return fmt.Errorf("timegan: %d seeds for %d rows", len(seeds), len(rows))
 	}
+	turn := max(s.members[0].model.Config.Clock, 1)
+	if second < -1 || second >= turn && second > 0 {
+		return fmt.Errorf("timegan: the clock has no second %d, it turns in %d", second, turn)
+	}
 	for i, r := range rows {
-		s.rows[r] = simRow{seed: seeds[i]}
+		start := second
+		if start < 0 {
+			start = rng.Key{Seed: seeds[i], Purpose: rng.SampleNoise}.Intn(0, turn)
+		}
+		// The first second seen is the one after the warm-up.
+		s.rows[r] = simRow{seed: seeds[i], start: uint32(start + turn*warmUp - warmUp)}
 		for _, m := range s.members {
 			clear(m.hidden)
 			m.stepper.SetHidden(r, m.hidden)
@@ -155,17 +171,17 @@ func (s *Simulator) Step(ctx context.Context, rows []int, limit []int32, out *te
 func (s *Simulator) second(rows []int, limit []int32, out *telemetry.Window, t int) error {
 	n := len(rows)
 	for k, m := range s.members {
-		c, codec := &m.model.Config, m.model.Codec
-		slow := max(c.Slow, 0)
-		s.z, s.cond, s.x = telemetry.Grow(s.z, n*c.Noise), telemetry.Grow(s.cond, n), telemetry.Grow(s.x, n*codec.Channels)
+		c, codec, C := &m.model.Config, m.model.Codec, m.model.Config.conditions()
+		s.z, s.cond, s.x = telemetry.Grow(s.z, n*c.Noise), telemetry.Grow(s.cond, n*C), telemetry.Grow(s.x, n*codec.Channels)
 		for i, r := range rows {
 			row := &s.rows[r]
 			key := rng.Key{Seed: row.seed, B: uint32(k), Purpose: rng.SampleNoise}
-			c.noiseAt(s.z[i*c.Noise:(i+1)*c.Noise], key, row.second, m.slow[r*slow:(r+1)*slow], row.second == 0)
-			s.cond[i] = codec.Condition(limit[i])
-		}
-		if len(s.members) > 1 {
-			clear(s.cond)
+			c.noiseAt(s.z[i*c.Noise:(i+1)*c.Noise], key, 1+row.second)
+			var told float32
+			if len(s.members) == 1 {
+				told = codec.Condition(limit[i])
+			}
+			c.condition(s.cond[i*C:(i+1)*C], told, int(row.start)+int(row.second))
 		}
 		if err := m.stepper.Next(rows, s.z, s.cond, s.x); err != nil {
 			return err
@@ -190,50 +206,38 @@ func (s *Simulator) second(rows []int, limit []int32, out *telemetry.Window, t i
 // Snapshot appends the state of a row to dst.
 func (s *Simulator) Snapshot(row int, dst []byte) ([]byte, error) {
 	dst = binary.LittleEndian.AppendUint64(dst, s.rows[row].seed)
+	dst = binary.LittleEndian.AppendUint32(dst, s.rows[row].start)
 	dst = binary.LittleEndian.AppendUint32(dst, s.rows[row].second)
 	for _, m := range s.members {
-		for _, x := range m.state(row) {
-			for _, v := range x {
-				dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(v))
-			}
+		m.stepper.Hidden(row, m.hidden)
+		for _, v := range m.hidden {
+			dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(v))
 		}
 	}
 	return dst, nil
 }
 
-// state is what a row of a member carries from second to second: the slow
-// noise as a view, the hidden state as a copy.
-func (m member) state(row int) [2][]float32 {
-	slow := max(m.model.Config.Slow, 0)
-	m.stepper.Hidden(row, m.hidden)
-	return [2][]float32{m.slow[row*slow : (row+1)*slow], m.hidden}
-}
-
 // Restore puts a row into a state that Snapshot gave. On an error it is as it
 // was.
 func (s *Simulator) Restore(row int, src []byte) error {
-	want := 12
+	want := 16
 	for _, m := range s.members {
-		for _, x := range m.state(row) {
-			want += 4 * len(x)
-		}
+		want += 4 * len(m.hidden)
 	}
 	if len(src) != want {
 		return fmt.Errorf("timegan: a state of %d bytes, want %d", len(src), want)
 	}
-	for at := 12; at < len(src); at += 4 {
+	for at := 16; at < len(src); at += 4 {
 		if v := math.Float32frombits(binary.LittleEndian.Uint32(src[at:])); v-v != 0 {
 			return errors.New("timegan: a state that is not finite")
 		}
 	}
-	s.rows[row] = simRow{binary.LittleEndian.Uint64(src), binary.LittleEndian.Uint32(src[8:])}
-	src = src[12:]
+	s.rows[row] = simRow{binary.LittleEndian.Uint64(src), binary.LittleEndian.Uint32(src[8:]), binary.LittleEndian.Uint32(src[12:])}
+	src = src[16:]
 	for _, m := range s.members {
-		for _, x := range m.state(row) {
-			for i := range x {
-				x[i] = math.Float32frombits(binary.LittleEndian.Uint32(src))
-				src = src[4:]
-			}
+		for i := range m.hidden {
+			m.hidden[i] = math.Float32frombits(binary.LittleEndian.Uint32(src))
+			src = src[4:]
 		}
 		m.stepper.SetHidden(row, m.hidden)
 	}

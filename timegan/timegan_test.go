@@ -61,7 +61,7 @@ func recording(t testing.TB, limit, seconds int, lost float64) telemetry.Recordi
 
 func training(t testing.TB, c timegan.Config, lost float64) timegan.Training {
 	t.Helper()
-	tr, err := timegan.NewTraining([]telemetry.Recording{recording(t, 32, 500, lost), recording(t, 64, 500, lost)}, telemetry.Train, c.Window, 17)
+	tr, err := timegan.NewTraining([]telemetry.Recording{recording(t, 32, 500, lost), recording(t, 64, 500, lost)}, telemetry.Train, c, 17)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +186,7 @@ func TestFitRefuses(t *testing.T) {
 		{"hidden: -1", func(c *timegan.Config) { c.Hidden = -1 }},
 		{"batch: 1 ", func(c *timegan.Config) { c.Batch = 1 }},
 		{"learning_rate: NaN", func(c *timegan.Config) { c.LearningRate = math.NaN() }},
-		{"slow: 5", func(c *timegan.Config) { c.Slow = 5 }},
+		{"clock: -2", func(c *timegan.Config) { c.Clock = -2 }},
 		{"gaps", func(c *timegan.Config) { c.Latent = true }},
 		{"windows of 8 seconds, window is 9", func(c *timegan.Config) { c.Window = 9 }},
 	} {
@@ -274,7 +274,7 @@ func TestLockStep(t *testing.T) {
 	var engines []timegan.Engine
 	c := tiny()
 	for _, limit := range []int{32, 64} {
-		tr, err := timegan.NewTraining([]telemetry.Recording{recording(t, limit, 500, .3)}, telemetry.Train, c.Window, 17)
+		tr, err := timegan.NewTraining([]telemetry.Recording{recording(t, limit, 500, .3)}, telemetry.Train, c, 17)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -25,7 +25,8 @@ type trainer struct {
 	cells []bool                  // [T,B,F], was measured
 	codes []bool                  // [T,B,H], of a second in which something was
 	z     []float32               // [T,B,Z]
-	slow  []float32               // [B,Slow], the Ornstein-Uhlenbeck process, carried
+	cond  []float32               // [T,B,C], conditions of generated windows
+	clock []float32               // [B], their next second, carried
 	carry [networkCount][]float32 // [L,B,H], hidden states carried by generated windows
 	phase Phase
 
@@ -36,6 +37,9 @@ type trainer struct {
 	filled                                  []float32 // [T,B,F] generated channels with the real batch's gaps
 	dH, dX, dS, dY                          []float32
 	deltaX, deltaReal, dDelta               []float32 // [T-1,B,F], changes
+	unit, unitReal, dUnit                   []float32 // [T,B,F], on the scale of the real
+	mean, sd                                []float32 // [F]
+	products                                []float32 // [F,F]
 }
 
 func newTrainer(be *nn.Backend, c Config, d Windows) *trainer {
@@ -45,9 +49,10 @@ func newTrainer(be *nn.Backend, c Config, d Windows) *trainer {
 		t.nets[i] = newNetwork(s, c.LearningRate)
 		t.carry[i] = make([]float32, s.Layers*B*h)
 	}
-	t.batch = batch{make([]float32, T*B*f), make([]float32, T*B*v), make([]float32, T*B)}
+	k := c.conditions()
+	t.batch = batch{make([]float32, T*B*f), make([]float32, T*B*v), make([]float32, B), make([]float32, T*B*k)}
 	t.cells, t.codes = make([]bool, T*B*f), make([]bool, T*B*h)
-	t.z, t.slow = make([]float32, T*B*c.Noise), make([]float32, B*max(c.Slow, 0))
+	t.z, t.cond, t.clock = make([]float32, T*B*c.Noise), make([]float32, T*B*k), make([]float32, B)
 	t.filled = make([]float32, T*B*f)
 	t.dH, t.dX, t.dS, t.dY = make([]float32, T*B*h), make([]float32, T*B*f), make([]float32, T*B*h), make([]float32, T*B)
 	n := (T - 1) * B * f
@@ -55,6 +60,8 @@ func newTrainer(be *nn.Backend, c Config, d Windows) *trainer {
 	pass := func(n int) *pass { return newPass(be, t.nets[n], T, B) }
 	t.embed, t.recover, t.super, t.judge = pass(embedder), pass(recovery), pass(supervisor), pass(discriminator)
 	t.generate, t.next, t.render, t.again, t.judgeGen = pass(generator), pass(supervisor), pass(recovery), pass(embedder), pass(discriminator)
+	t.unit, t.unitReal, t.dUnit = make([]float32, T*B*f), make([]float32, T*B*f), make([]float32, T*B*f)
+	t.mean, t.sd, t.products = make([]float32, f), make([]float32, f), make([]float32, f*f)
 	if c.Latent {
 		t.judgeOwn = pass(discriminator)
 	} else {
@@ -94,12 +101,15 @@ func take(dst, src []float32, width, stride int) {
 
 func (t *trainer) rows() int { return t.data.Length * t.c.Batch }
 
-func (t *trainer) cond() part  { return part{t.batch.cond, 1} }
 func (t *trainer) valid() part { return part{t.batch.valid, t.data.Bits} }
+
+// told is the condition of a second: that of the batch, or of the generated
+// windows beside it.
+func (t *trainer) told(cond []float32) part { return part{cond, t.c.conditions()} }
 
 // draw gets a batch of real windows. pick separates the batches of one update.
 func (t *trainer) draw(update, pick int, seed uint64) {
-	t.data.draw(&t.batch, t.c.Batch, seed, uint32(update), uint32(int(t.phase)*4+pick))
+	t.data.draw(&t.batch, t.c, seed, uint32(update), uint32(int(t.phase)*4+pick))
 	f, v, h := t.data.Channels(), t.data.Bits, t.c.Hidden
 	for row := range t.rows() {
 		some := false
@@ -116,19 +126,19 @@ func (t *trainer) draw(update, pick int, seed uint64) {
 
 // encode is H = e(X), the latent codes of the batch.
 func (t *trainer) encode() []float32 {
-	join(t.embed.x, t.rows(), part{t.batch.x, t.data.Channels()}, t.valid(), t.cond())
+	join(t.embed.x, t.rows(), part{t.batch.x, t.data.Channels()}, t.valid(), t.told(t.batch.cond))
 	return t.embed.forward()
 }
 
 // latent runs a network from latent codes and the condition.
-func (t *trainer) latent(p *pass, h []float32) []float32 {
-	join(p.x, t.rows(), part{h, t.c.Hidden}, t.cond())
+func (t *trainer) latent(p *pass, h, cond []float32) []float32 {
+	join(p.x, t.rows(), part{h, t.c.Hidden}, t.told(cond))
 	return p.forward()
 }
 
 // judgeCode runs the discriminator.
-func (t *trainer) judgeCode(p *pass, h []float32) []float32 {
-	join(p.x, t.rows(), part{h, t.c.Hidden}, t.valid(), t.cond())
+func (t *trainer) judgeCode(p *pass, h, cond []float32) []float32 {
+	join(p.x, t.rows(), part{h, t.c.Hidden}, t.valid(), t.told(cond))
 	return p.forward()
 }
 
@@ -158,11 +168,11 @@ func root(weight, loss float64, d []float32) {
 // autoencode is eq. 7 on the codes h, over measured cells: its loss, and the
 // gradient of 10·√loss into the recovery and into dH.
 func (t *trainer) autoencode(h []float32) float64 {
-	x := t.latent(t.recover, h)
+	x := t.latent(t.recover, h, t.batch.cond)
 	clear(t.dX)
 	loss := nn.MSE(x, t.batch.x, t.cells, 1, t.dX, nil)
 	root(10, loss, t.dX)
-	take(t.dH, t.recover.learnAndPass(t.dX), t.c.Hidden, t.c.Hidden+1)
+	take(t.dH, t.recover.learnAndPass(t.dX), t.c.Hidden, t.c.Hidden+t.c.conditions())
 	return loss
 }
 
@@ -179,7 +189,7 @@ func (t *trainer) embedding(update int, seed uint64, l *Losses) {
 func (t *trainer) supervise(update int, seed uint64, l *Losses) {
 	t.draw(update, 0, seed)
 	h := t.encode()
-	s := t.latent(t.super, h)
+	s := t.latent(t.super, h, t.batch.cond)
 	clear(t.dS)
 	l.S = float32(t.supervised(s, h, 1, t.dS, nil))
 	t.super.learn(t.dS)
@@ -210,58 +220,38 @@ func (t *trainer) joint(update int, seed uint64, l *Losses) {
 // generator is the gradient of min over g, s of L_U + γ·L_U(ê) + η·√L_S +
 // moments, on the codes h of real data and the noise in z.
 func (t *trainer) generator(h []float32, l *Losses) {
-	s := t.latent(t.super, h)
+	s := t.latent(t.super, h, t.batch.cond)
 	clear(t.dS)
 	loss := t.supervised(s, h, 1, t.dS, nil)
 	root(t.c.Eta, loss, t.dS)
 	t.super.learn(t.dS)
 
 	x := t.fake()
-	H, f, v := t.c.Hidden, t.data.Channels(), t.data.Bits
+	H, f, v, k := t.c.Hidden, t.data.Channels(), t.data.Bits, t.c.conditions()
 	clear(t.dX)
 	clear(t.dH)
 	clear(t.dY)
 	l.S = float32(loss)
 	l.V = float32(nn.Moments(x, t.batch.x, t.data.Length, t.c.Batch, f, float32(t.c.Moments), t.dX))
 	l.C = float32(t.changes(x))
+	l.K = float32(t.covariances(x))
 	l.U = float32(nn.BCEWithLogits(t.judgeGen.y, 1, 1, t.dY))
-	take(t.dH, t.judgeGen.passOn(t.dY), H, H+v+1)
+	take(t.dH, t.judgeGen.passOn(t.dY), H, H+v+k)
 	if !t.c.Latent { // the discriminator saw the codes of x
-		take(t.dX, t.again.passOn(t.dH), f, f+v+1)
+		take(t.dX, t.again.passOn(t.dH), f, f+v+k)
 		t.data.fillGrad(t.dX, t.batch.valid, t.c.Batch)
 		clear(t.dH)
 	}
-	take(t.dH, t.render.passOn(t.dX), H, H+1)
+	take(t.dH, t.render.passOn(t.dX), H, H+k)
 	dOwn := t.dS // free by now
 	clear(dOwn)
-	take(dOwn, t.next.learnAndPass(t.dH), H, H+1)
+	take(dOwn, t.next.learnAndPass(t.dH), H, H+k)
 	if t.c.Latent {
 		clear(t.dY)
 		l.U += float32(t.c.Gamma * nn.BCEWithLogits(t.judgeOwn.y, 1, float32(t.c.Gamma), t.dY))
-		take(dOwn, t.judgeOwn.passOn(t.dY), H, H+v+1)
+		take(dOwn, t.judgeOwn.passOn(t.dY), H, H+v+k)
 	}
 	t.generate.learn(dOwn)
-}
-
-// changes is the moment loss of the changes from second to second of
-// generated channels against real ones; its gradient goes to dX.
-func (t *trainer) changes(x []float32) float64 {
-	if t.c.Changes <= 0 {
-		return 0
-	}
-	f, B, T := t.data.Channels(), t.c.Batch, t.data.Length
-	n := B * f
-	for i := range t.dDelta {
-		t.deltaX[i] = x[i+n] - x[i]
-		t.deltaReal[i] = t.batch.x[i+n] - t.batch.x[i]
-	}
-	clear(t.dDelta)
-	loss := nn.Moments(t.deltaX, t.deltaReal, T-1, B, f, float32(t.c.Changes), t.dDelta)
-	for i, d := range t.dDelta {
-		t.dX[i+n] += d
-		t.dX[i] -= d
-	}
-	return loss
 }
 
 // embedder is the gradient of min over e, r of 10·√L_R + 0.1·L_S.
@@ -269,9 +259,9 @@ func (t *trainer) embedder(h []float32, l *Losses) {
 	clear(t.dH)
 	clear(t.dS)
 	l.R = float32(t.autoencode(h))
-	s := t.latent(t.super, h)
+	s := t.latent(t.super, h, t.batch.cond)
 	t.supervised(s, h, .1, t.dS, t.dH)
-	take(t.dH, t.super.passOn(t.dS), t.c.Hidden, t.c.Hidden+1)
+	take(t.dH, t.super.passOn(t.dS), t.c.Hidden, t.c.Hidden+t.c.conditions())
 	t.embed.learn(t.dH)
 }
 
@@ -288,7 +278,7 @@ func (t *trainer) discriminator(h []float32, l *Losses) bool {
 		p.learn(t.dY)
 		return loss
 	}
-	t.judgeCode(t.judge, h)
+	t.judgeCode(t.judge, h, t.batch.cond)
 	all := func(learn bool) float64 {
 		loss := one(t.judge, 1, 1, learn) + one(t.judgeGen, 0, 1, learn)
 		if t.c.Latent {
@@ -305,12 +295,12 @@ func (t *trainer) discriminator(h []float32, l *Losses) bool {
 	return true
 }
 
-// noise fills z for an update: example i draws from (seed, update, i). Where
-// windows go on, the slow part and the hidden states do, until, on average
-// after an hour, a sequence starts anew.
+// noise fills z and cond for an update: example i draws from (seed, update,
+// i). Where windows go on, clock and hidden states do, until, on average after
+// an hour, a sequence starts anew.
 func (t *trainer) noise(update, k int, seed uint64) {
 	c, B, T := &t.c, t.c.Batch, t.data.Length
-	slow := max(c.Slow, 0)
+	C := c.conditions()
 	for i := range B {
 		key := rng.Key{Seed: seed, A: uint32(3*update + k), B: uint32(i), Purpose: rng.Noise}
 		fresh := c.Latent || update == 0 && k == 0 || key.Float64(0) < float64(T)/episodeSeconds
@@ -321,16 +311,19 @@ func (t *trainer) noise(update, k int, seed uint64) {
 				}
 			}
 		}
-		for s := range T {
-			row := t.z[(s*B+i)*c.Noise:][:c.Noise]
-			c.noiseAt(row, key, uint32(1+s), t.slow[i*slow:(i+1)*slow], fresh && s == 0)
+		if fresh {
+			t.clock[i] = float32(key.Intn(math.MaxUint32, max(c.Clock, 1)))
 		}
+		for s := range T {
+			c.noiseAt(t.z[(s*B+i)*c.Noise:][:c.Noise], key, uint32(1+s))
+			c.condition(t.cond[(s*B+i)*C:][:C], t.batch.limit[i], int(t.clock[i])+s)
+		}
+		t.clock[i] = float32((int(t.clock[i]) + T) % max(c.Clock, 1))
 	}
 }
 
-// noiseAt fills one second's numbers from the second-th group of a stream and
-// advances the slow process, which starts in its stationary distribution.
-func (c *Config) noiseAt(z []float32, key rng.Key, second uint32, slow []float32, fresh bool) {
+// noiseAt fills one second's numbers from the second-th group of a stream.
+func (c *Config) noiseAt(z []float32, key rng.Key, second uint32) {
 	pairs := uint32(len(z)+1) / 2
 	for j := 0; j < len(z); j += 2 {
 		a, b := key.Normal(second*pairs + uint32(j/2))
@@ -339,33 +332,24 @@ func (c *Config) noiseAt(z []float32, key rng.Key, second uint32, slow []float32
 			z[j+1] = float32(b)
 		}
 	}
-	keep := math.Exp(-1 / c.SlowSeconds)
-	for j := range slow {
-		if fresh {
-			slow[j] = z[j]
-		} else {
-			slow[j] = float32(keep*float64(slow[j]) + math.Sqrt(1-keep*keep)*float64(z[j]))
-		}
-		z[j] = slow[j]
-	}
 }
 
 // fake generates a batch, gives it the real one's gaps, and has it judged. It
 // gives the channels.
 func (t *trainer) fake() []float32 {
-	join(t.generate.x, t.rows(), part{t.z, t.c.Noise}, t.cond())
+	join(t.generate.x, t.rows(), part{t.z, t.c.Noise}, t.told(t.cond))
 	own := t.generate.forward()
-	h := t.latent(t.next, own)
-	x := t.latent(t.render, h)
+	h := t.latent(t.next, own, t.cond)
+	x := t.latent(t.render, h, t.cond)
 	if t.c.Latent {
-		t.judgeCode(t.judgeOwn, own)
-		t.judgeCode(t.judgeGen, h)
+		t.judgeCode(t.judgeOwn, own, t.cond)
+		t.judgeCode(t.judgeGen, h, t.cond)
 		return x
 	}
 	copy(t.filled, x)
 	t.data.fill(t.filled, t.batch.valid, t.c.Batch)
-	join(t.again.x, t.rows(), part{t.filled, t.data.Channels()}, t.valid(), t.cond())
-	t.judgeCode(t.judgeGen, t.again.forward())
+	join(t.again.x, t.rows(), part{t.filled, t.data.Channels()}, t.valid(), t.told(t.cond))
+	t.judgeCode(t.judgeGen, t.again.forward(), t.cond)
 	return t.filled
 }
 

@@ -16,7 +16,8 @@ type Windows struct {
 	Bits   int       // V
 	X      []float32 // [N,F] channels, 0 where not valid
 	Valid  []float32 // [N,V] validity bits, 0 or 1
-	Cond   []float32 // [N] the condition
+	Limit  []float32 // [N] as Codec.Condition gives it
+	Second []int     // [N] of its recording
 	Median []float32 // [F], of what is valid: stands before a window's first measurement
 	Start  []int     // into N
 }
@@ -31,10 +32,10 @@ func NewWindows(c *Codec, recordings []telemetry.Recording, length int, split te
 		if err != nil {
 			return w, err
 		}
-		from := len(w.Cond)
+		from := len(w.Limit)
 		w.X, w.Valid = append(w.X, x...), append(w.Valid, bits...)
 		for t := range r.Data.Len() {
-			w.Cond = append(w.Cond, c.Condition(int32(r.Limit)))
+			w.Limit, w.Second = append(w.Limit, c.Condition(int32(r.Limit))), append(w.Second, t)
 			for k, b := range w.Bit {
 				if split.Holds(t) && (b < 0 || bits[t*c.Bits+b] == 1) {
 					seen[k] = append(seen[k], x[t*c.Channels+k])
@@ -64,21 +65,23 @@ func (w *Windows) Channels() int { return len(w.Bit) }
 type batch struct {
 	x     []float32 // [T,B,F], filled
 	valid []float32 // [T,B,V]
-	cond  []float32 // [T,B]
+	limit []float32 // [B]
+	cond  []float32 // [T,B,C]
 }
 
-// draw fills b with the n windows of an update: example i is drawn by
+// draw fills b with the windows of an update: example i is drawn by
 // (seed, update, i), whatever the batch.
-func (w *Windows) draw(b *batch, n int, seed uint64, update, pick uint32) {
-	f, v := len(w.Bit), w.Bits
+func (w *Windows) draw(b *batch, c Config, seed uint64, update, pick uint32) {
+	f, v, n, k := len(w.Bit), w.Bits, c.Batch, c.conditions()
 	for i := range n {
 		key := rng.Key{Seed: seed, A: update, B: uint32(i), Purpose: rng.BatchOrder}
 		from := w.Start[key.Intn(pick, len(w.Start))]
+		b.limit[i] = w.Limit[from]
 		for t := range w.Length {
 			row := t*n + i
 			copy(b.x[row*f:(row+1)*f], w.X[(from+t)*f:])
 			copy(b.valid[row*v:(row+1)*v], w.Valid[(from+t)*v:])
-			b.cond[row] = w.Cond[from+t]
+			c.condition(b.cond[row*k:(row+1)*k], w.Limit[from+t], w.Second[from+t])
 		}
 	}
 	w.fill(b.x, b.valid, n)

@@ -22,8 +22,8 @@ var background = context.Background()
 
 // sizes of the contract's model: more than one tile of 32 rows, a part of one.
 func config(latent bool) timegan.Config {
-	return timegan.Config{Window: 6, Hidden: 5, Layers: 2, Noise: 3, Batch: 37, Slow: 1, Seed: 5, Latent: latent,
-		LearningRate: 1e-3, Gamma: 1, Moments: 100, Threshold: .15, SlowSeconds: 300}
+	return timegan.Config{Window: 6, Hidden: 5, Layers: 2, Noise: 3, Batch: 37, Clock: 100, Seed: 5, Latent: latent,
+		LearningRate: 1e-3, Gamma: 1, Moments: 100, Threshold: .15}
 }
 
 // windows are four channels, two of them a one-hot; the first has gaps unless
@@ -43,7 +43,7 @@ func windows(complete bool) timegan.Windows {
 			}
 		}
 		w.X = append(w.X, x, float32(t%7)/7, level, 1-level)
-		w.Cond = append(w.Cond, float32(t/100))
+		w.Limit, w.Second = append(w.Limit, float32(t/100)), append(w.Second, t%100)
 		if t < 194 && (t < 95 || t > 99) {
 			w.Start = append(w.Start, t)
 		}
@@ -244,14 +244,14 @@ func reference(t *testing.T, open func() timegan.Engine) {
 func roll(t *testing.T, s timegan.Stepper, rows []int, seeds []uint64, from, seconds int) [][]float32 {
 	t.Helper()
 	out := make([][]float32, len(rows))
-	noise, cond, x := make([]float32, 3*len(rows)), make([]float32, len(rows)), make([]float32, 4*len(rows))
+	noise, cond, x := make([]float32, 3*len(rows)), make([]float32, 3*len(rows)), make([]float32, 4*len(rows))
 	for sec := range seconds {
 		for i, seed := range seeds {
 			for k := range 3 {
 				a, _ := rng.Key{Seed: seed, A: uint32(from + sec), Purpose: rng.SampleNoise}.Normal(uint32(k))
 				noise[3*i+k] = float32(a)
 			}
-			cond[i] = float32((from + sec) / 3 % 2)
+			cond[3*i] = float32((from + sec) / 3 % 2)
 		}
 		must(t, s.Next(rows, noise, cond, x))
 		for i := range rows {

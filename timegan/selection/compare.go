@@ -379,3 +379,39 @@ func floor(real *profile, rows, draws int, seed uint64) [3]Means {
 	}
 	return out
 }
+
+// Median is the score of the middle: of every figure the median over scores,
+// which compare several tables with one, as many rollouts with a recording.
+func Median(scores []Score) Score {
+	if len(scores) == 0 {
+		return Score{}
+	}
+	out := scores[0]
+	out.Features = slices.Clone(out.Features)
+	median := func(get func(*Score) *float64) {
+		x := make([]float64, len(scores))
+		for i := range scores {
+			x[i] = *get(&scores[i])
+		}
+		slices.Sort(x)
+		*get(&out) = telemetry.Quantile(x, .5)
+	}
+	for _, get := range []func(*Score) *float64{
+		func(s *Score) *float64 { return &s.MRaw2600 }, func(s *Score) *float64 { return &s.MMinmax2600 },
+		func(s *Score) *float64 { return &s.Mean.W1 }, func(s *Score) *float64 { return &s.Mean.KS },
+		func(s *Score) *float64 { return &s.Mean.ACF }, func(s *Score) *float64 { return &s.Mean.Corr },
+		func(s *Score) *float64 { return &s.Mean.MMinmax },
+	} {
+		median(get)
+	}
+	for k := range out.Features {
+		for _, get := range []func(*Feature) *float64{
+			func(f *Feature) *float64 { return &f.W1 }, func(f *Feature) *float64 { return &f.KS },
+			func(f *Feature) *float64 { return &f.ACF }, func(f *Feature) *float64 { return &f.SD },
+			func(f *Feature) *float64 { return &f.Step },
+		} {
+			median(func(s *Score) *float64 { return get(&s.Features[k]) })
+		}
+	}
+	return out
+}

@@ -300,7 +300,7 @@ func (s *sweep) fit(ctx context.Context, i int, recordings []telemetry.Recording
 	if knots == 0 {
 		knots = timegan.DefaultKnots
 	}
-	t, err := timegan.NewTraining(recordings, telemetry.Train, c.Window, knots)
+	t, err := timegan.NewTraining(recordings, telemetry.Train, c, knots)
 	if err != nil {
 		return nil, err
 	}
@@ -359,11 +359,11 @@ func (s *sweep) score(ctx context.Context, i int, models []*timegan.Model, engin
 	var m, raw []float64
 	sum := 0.
 	for k, r := range s.recordings {
-		data, err := timegan.Sample(ctx, sim, seeds, int32(r.Limit), r.Data.Len())
+		data, err := timegan.Sample(ctx, sim, seeds, 0, int32(r.Limit), r.Data.Len())
 		if err != nil {
 			return err
 		}
-		var each, eachRaw []float64
+		var each []selection.Score
 		for _, d := range data {
 			t, err := selection.FromDataset(d)
 			if err != nil {
@@ -373,11 +373,10 @@ func (s *sweep) score(ctx context.Context, i int, models []*timegan.Model, engin
 			if err != nil {
 				return err
 			}
-			each, eachRaw = append(each, score.Mean.MMinmax), append(eachRaw, score.MRaw2600)
+			each = append(each, score)
 		}
-		slices.Sort(each)
-		slices.Sort(eachRaw)
-		m, raw = append(m, telemetry.Quantile(each, .5)), append(raw, telemetry.Quantile(eachRaw, .5))
+		score := selection.Median(each)
+		m, raw = append(m, score.Mean.MMinmax), append(raw, score.MRaw2600)
 		sum += m[k]
 	}
 	s.set(i, func(st *Status) {
