@@ -91,6 +91,43 @@ func Changes(x *G.Node) (*G.Node, error) {
 	return G.Sub(later, earlier)
 }
 
+// Flat is x [T,B,F] as one second of T·B rows, [1,T·B,F]: with it BatchMean
+// and Centred go over all seconds.
+func Flat(x *G.Node) (*G.Node, error) {
+	s := x.Shape()
+	if s.Dims() != 3 {
+		return nil, fmt.Errorf("graph: flat of shape %v", s)
+	}
+	whole := func(dst, src []float32) { copy(dst, src) }
+	return Linear{name: "flat", in: s.Clone(), out: tensor.Shape{1, s[0] * s[1], s[2]}, apply: whole, adjoint: whole}.Apply(x)
+}
+
+// Spread repeats x [1,1,F] over the given seconds and rows.
+func Spread(x *G.Node, steps, rows int) (*G.Node, error) {
+	s := x.Shape()
+	if s.Dims() != 3 || s[0] != 1 || s[1] != 1 {
+		return nil, fmt.Errorf("graph: spread of shape %v", s)
+	}
+	f := s[2]
+	return Linear{
+		name: fmt.Sprintf("spread(%d,%d)", steps, rows), in: s.Clone(), out: tensor.Shape{steps, rows, f},
+		apply: func(dst, src []float32) {
+			for row := 0; row < len(dst); row += f {
+				copy(dst[row:], src)
+			}
+		},
+		adjoint: func(dst, src []float32) {
+			for k := range dst {
+				sum := 0.
+				for i := k; i < len(src); i += f {
+					sum += float64(src[i])
+				}
+				dst[k] = float32(sum)
+			}
+		},
+	}.Apply(x)
+}
+
 // BatchMean is the mean of x [T,B,F] over the batch, [T,1,F].
 func BatchMean(x *G.Node) (*G.Node, error) {
 	s := x.Shape()
@@ -202,3 +239,120 @@ func (dot) SymDiff(in G.Nodes, _, grad *G.Node) (G.Nodes, error) {
 func (d dot) WriteHash(h hash.Hash) { fmt.Fprint(h, d.String()) }
 func (d dot) Hashcode() uint32      { return hashOf(d) }
 func (dot) String() string          { return "dot" }
+
+// outer is Σ over seconds and rows of a bᵀ.
+type outer struct{ operation }
+
+// Outer is the products of channels of a and b [T,B,F], [1,F,F]: element i, j
+// is Σ a_i·b_j over all seconds and rows.
+func Outer(a, b *G.Node) (*G.Node, error) { return G.ApplyOp(outer{}, a, b) }
+
+func (outer) Arity() int { return 2 }
+
+func (outer) Type() hm.Type { return hm.NewFnType(cube, cube, cube) }
+
+func (outer) InferShape(in ...G.DimSizer) (tensor.Shape, error) {
+	shapes, err := G.DimSizersToShapes(in)
+	if err != nil {
+		return nil, err
+	}
+	if !shapes[0].Eq(shapes[1]) {
+		return nil, fmt.Errorf("graph: outer of shapes %v and %v", shapes[0], shapes[1])
+	}
+	f := shapes[0][2]
+	return tensor.Shape{1, f, f}, nil
+}
+
+func (o outer) Do(in ...G.Value) (G.Value, error) { return o.UsePreallocDo(nil, in...) }
+
+func (outer) UsePreallocDo(prealloc G.Value, in ...G.Value) (G.Value, error) {
+	a, err := floats(in[0])
+	if err != nil {
+		return nil, err
+	}
+	b, err := floats(in[1])
+	if err != nil {
+		return nil, err
+	}
+	f := in[0].Shape()[2]
+	out := into(prealloc, tensor.Shape{1, f, f})
+	p := out.Float32s()
+	clear(p)
+	for row := 0; row < len(a); row += f {
+		u, v := a[row:][:f], b[row:][:f]
+		for i, x := range u {
+			for j, y := range v {
+				p[i*f+j] += x * y
+			}
+		}
+	}
+	return out, nil
+}
+
+func (outer) DiffWRT(int) []bool { return []bool{true, true} }
+
+// SymDiff: with M the gradient, da = M b and db = Mᵀ a.
+func (outer) SymDiff(in G.Nodes, _, grad *G.Node) (G.Nodes, error) {
+	a, err := G.ApplyOp(mix{}, grad, in[1])
+	if err != nil {
+		return nil, err
+	}
+	b, err := G.ApplyOp(mix{transposed: true}, grad, in[0])
+	return G.Nodes{a, b}, err
+}
+
+func (o outer) WriteHash(h hash.Hash) { fmt.Fprint(h, o.String()) }
+func (o outer) Hashcode() uint32      { return hashOf(o) }
+func (outer) String() string          { return "outer" }
+
+// mix is M x for every second and row of x [T,B,F], M [1,F,F].
+type mix struct {
+	operation
+	transposed bool
+}
+
+func (mix) Arity() int { return 2 }
+
+func (mix) Type() hm.Type { return hm.NewFnType(cube, cube, cube) }
+
+func (mix) InferShape(in ...G.DimSizer) (tensor.Shape, error) {
+	shapes, err := G.DimSizersToShapes(in)
+	if err != nil {
+		return nil, err
+	}
+	return shapes[1].Clone(), nil
+}
+
+func (m mix) Do(in ...G.Value) (G.Value, error) { return m.UsePreallocDo(nil, in...) }
+
+func (m mix) UsePreallocDo(prealloc G.Value, in ...G.Value) (G.Value, error) {
+	matrix, err := floats(in[0])
+	if err != nil {
+		return nil, err
+	}
+	x, err := floats(in[1])
+	if err != nil {
+		return nil, err
+	}
+	f := in[1].Shape()[2]
+	di, dj := f, 1
+	if m.transposed {
+		di, dj = 1, f
+	}
+	out := into(prealloc, in[1].Shape())
+	y := out.Float32s()
+	for row := 0; row < len(x); row += f {
+		for i := range f {
+			var sum float32
+			for j, v := range x[row:][:f] {
+				sum += matrix[i*di+j*dj] * v
+			}
+			y[row+i] = sum
+		}
+	}
+	return out, nil
+}
+
+func (m mix) WriteHash(h hash.Hash) { fmt.Fprint(h, m.String()) }
+func (m mix) Hashcode() uint32      { return hashOf(m) }
+func (m mix) String() string        { return fmt.Sprintf("mix(%v)", m.transposed) }

@@ -100,6 +100,45 @@ func (b *builder) moments(fake, real *G.Node) *G.Node {
 	)
 }
 
+// scale is each channel's mean and floored standard deviation over all seconds
+// and rows of x, spread over the shape of another node.
+func (b *builder) scale(x *G.Node, like tensor.Shape) (mean, sd *G.Node) {
+	flat := must(Flat(x))
+	variance := must(BatchMean(must(G.Square(must(Centred(flat))))))
+	sd = must(G.Add(must(G.Sqrt(variance)), b.number(timegan.FloorSD)))
+	return must(Spread(must(BatchMean(flat)), like[0], like[1])), must(Spread(sd, like[0], like[1]))
+}
+
+// changes are the moments of x[t+1] - x[t] over all seconds, on the scale of
+// real ones.
+func (b *builder) changes(x *G.Node) *G.Node {
+	fake, real := must(Changes(x)), must(Changes(b.real()))
+	_, sd := b.scale(real, real.Shape())
+	on := func(d *G.Node) *G.Node { return must(Flat(must(G.HadamardDiv(d, sd)))) }
+	return b.moments(on(fake), on(real))
+}
+
+// covariances is the mean of |covariance - the real one| over lags and pairs
+// of channels, on the scale of the real.
+func (b *builder) covariances(x *G.Node) *G.Node {
+	mean, sd := b.scale(b.real(), x.Shape())
+	on := func(x *G.Node) *G.Node { return must(G.HadamardDiv(must(G.Sub(x, mean)), sd)) }
+	fake, real := on(x), on(b.real())
+	var losses []*G.Node
+	for _, lag := range timegan.CovarianceLags {
+		n := b.Steps - lag
+		if n <= 0 {
+			continue
+		}
+		products := func(u *G.Node) *G.Node {
+			return must(Outer(must(Steps(u, 0, n)), must(Steps(u, lag, b.Steps))))
+		}
+		apart := b.mean(must(G.Abs(must(G.Sub(products(fake), products(real))))))
+		losses = append(losses, b.times(1/float64(n*b.Rows*len(timegan.CovarianceLags)), apart))
+	}
+	return sum(losses...)
+}
+
 // embedding: min over e, r of 10·√L_R.
 func (b *builder) embedding() {
 	b.learns = []*timegan.Network{&b.Embedder, &b.Recovery}
@@ -160,7 +199,10 @@ func (b *builder) generator(terms []Term) {
 		b.times(c.Moments, b.report("V", b.moments(x, b.real()))),
 	}
 	if c.Changes > 0 {
-		losses = append(losses, b.times(c.Changes, b.report("C", b.moments(must(Changes(x)), must(Changes(b.real()))))))
+		losses = append(losses, b.times(c.Changes, b.report("C", b.changes(x))))
+	}
+	if c.Covariances > 0 {
+		losses = append(losses, b.times(c.Covariances, b.report("K", b.covariances(x))))
 	}
 	for i, term := range terms {
 		loss, err := term(Windows{Real: b.real(), Generated: x})

@@ -32,14 +32,14 @@ func NewTimeGAN(k nn.Kernels, threads int, terms ...Term) timegan.Engine {
 	if len(terms) > 0 {
 		name += fmt.Sprintf("+%d", len(terms))
 	}
-	return timegan.NewEngine(name, be, func(t *timegan.Training) (timegan.Objective, error) {
+	return timegan.NewEngine(name, be, func(t *timegan.Update) (timegan.Objective, error) {
 		return newObjective(be, t, terms)
 	})
 }
 
 // objective is a graph for each gradient of training.
 type objective struct {
-	t              *timegan.Training
+	t              *timegan.Update
 	cells          []float32 // [T,B,F], 1/n where measured, else 0
 	codes          []float32 // [T-1,B,H], the same of the codes that the supervisor is to foresee
 	embedding      *program
@@ -50,7 +50,7 @@ type objective struct {
 	real, rollouts []*application // rollouts of the generator's and the discriminator's graphs
 }
 
-func newObjective(be *nn.Backend, t *timegan.Training, terms []Term) (*objective, error) {
+func newObjective(be *nn.Backend, t *timegan.Update, terms []Term) (*objective, error) {
 	o := &objective{t: t, cells: make([]float32, len(t.Cells)), codes: make([]float32, len(t.Codes)-t.Rows*t.Config.Hidden)}
 	var errs [5]error
 	build := func(i int, losses func(b *builder)) *program {
@@ -107,7 +107,8 @@ func (o *objective) Supervised(l *timegan.Losses) error {
 func (o *objective) Generator(l *timegan.Losses) error {
 	o.weigh()
 	err := o.generator.run()
-	l.S, l.U, l.V, l.C = o.generator.loss("S"), o.generator.loss("U"), o.generator.loss("V"), o.generator.loss("C")
+	l.S, l.U = o.generator.loss("S"), o.generator.loss("U")
+	l.V, l.C, l.K = o.generator.loss("V"), o.generator.loss("C"), o.generator.loss("K")
 	o.generator.learn()
 	o.rollouts = o.generator.rollouts
 	return err
@@ -191,11 +192,11 @@ func must[T any](v T, err error) T {
 
 // builder writes the expressions of one graph.
 type builder struct {
-	*timegan.Training
+	*timegan.Update
 	o      *objective
 	be     *nn.Backend
 	g      *G.ExprGraph
-	learns []*timegan.Network       // whose gradients are wanted
+	learns []*timegan.Network // whose gradients are wanted
 	params map[*timegan.Network]*G.Node
 	inputs map[string]*G.Node
 	count  int // applications
@@ -209,7 +210,7 @@ func newProgram(be *nn.Backend, o *objective, losses func(b *builder)) (p *progr
 			err = fmt.Errorf("graph: %w", f.error)
 		}
 	}()
-	b := &builder{Training: o.t, o: o, be: be, g: G.NewGraph(), params: map[*timegan.Network]*G.Node{}, inputs: map[string]*G.Node{},
+	b := &builder{Update: o.t, o: o, be: be, g: G.NewGraph(), params: map[*timegan.Network]*G.Node{}, inputs: map[string]*G.Node{},
 		p: &program{losses: map[string]*G.Value{}}}
 	losses(b)
 	var wrt G.Nodes
