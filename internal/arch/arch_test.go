@@ -46,6 +46,7 @@ var allowed = map[string][]string{
 	"bench/stocks":         {"internal/nn", "internal/rng", "internal/safetensors", "telemetry", "timegan", "timegan/posthoc"},
 	"timegan/posthoc":      {"internal/nn", "internal/rng"},
 	"timegan/sweep":        {"telemetry", "timegan", "timegan/selection"},
+	"internal/graph":       {"timegan", "internal/nn", "internal/rng"},
 	"internal/arch":        {},
 }
 
