@@ -39,15 +39,15 @@ func NewTimeGAN(k nn.Kernels, threads int, terms ...Term) timegan.Engine {
 
 // objective is a graph for each gradient of training.
 type objective struct {
-	t              *timegan.Update
-	cells          []float32 // [T,B,F], 1/n where measured, else 0
-	codes          []float32 // [T-1,B,H], the same of the codes that the supervisor is to foresee
-	embedding      *program
-	supervised     *program
-	generator      *program
-	embedder       *program
-	discriminator  *program
-	real, rollouts []*application // rollouts of the generator's and the discriminator's graphs
+	t             *timegan.Update
+	cells         []float32 // [T,B,F], 1/n where measured, else 0
+	codes         []float32 // [T-1,B,H], the same of the codes that the supervisor is to foresee
+	embedding     *program
+	supervised    *program
+	generator     *program
+	embedder      *program
+	discriminator *program
+	rollouts      []*application // of the generator's or the discriminator's graph, whichever ran last
 }
 
 func newObjective(be *nn.Backend, t *timegan.Update, terms []Term) (*objective, error) {
