@@ -26,7 +26,7 @@ func testConfig(t testing.TB, edit func(*Config)) Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Hidden, c.Batch, c.Replay, c.Minimum, c.Normalise = []int{16}, 8, 500, 20, "none"
+	c.Hidden, c.Batch, c.Replay, c.Minimum, c.Normalise, c.NStep, c.FinalRate = []int{16}, 8, 500, 20, "none", 1, 0
 	if edit != nil {
 		edit(&c)
 	}

@@ -44,10 +44,10 @@ const (
 // Purposes of generative models: training, sampling and their evaluation.
 const (
 	Bootstrap   Purpose = 64 + iota // windows drawn for a noise floor
-	Init                            // initial weights: A is the tensor
+	Init                            // initial weights: A is the network
 	BatchOrder                      // which windows an update trains on
 	Noise                           // a generator's input in training: A is the update, B the example
-	SampleNoise                     // a generator's input in a rollout: B is the second
+	SampleNoise                     // a generator's input in a rollout: B is the model
 )
 
 // Purposes of controllers of live switches.
