@@ -47,6 +47,7 @@ var allowed = map[string][]string{
 	"timegan/posthoc":      {"internal/nn", "internal/rng"},
 	"timegan/sweep":        {"telemetry", "timegan", "timegan/selection"},
 	"internal/graph":       {"timegan", "internal/nn", "internal/rng"},
+	"internal/benchtest":   {},
 	"internal/arch":        {},
 }
 
