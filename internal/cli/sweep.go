@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/planegym/planegym/timegan"
 	"github.com/planegym/planegym/timegan/sweep"
 )
 
@@ -40,6 +39,7 @@ sizes of 20, 40 and 60, batches of 100, 128 and 156, one model per limit.`,
 	addData(cmd, &s.data)
 	f := cmd.Flags()
 	f.StringVar(&s.kernels, "kernels", "auto", "kernel set: auto, go, avx2, avx512 or reference; equal bytes are promised per set")
+	s.engineFlag(cmd)
 	f.StringVarP(&s.out, "output", "o", "", "the folder of the sweep, made where it is missing")
 	f.StringVar(&s.preset, "preset", "", "a study of the tutorial: 3, 9 or 27")
 	f.StringVar(&s.config, "config", "", "TOML file of the grid: windows, hidden, batches, modes, seeds, [base]")
@@ -61,7 +61,7 @@ func (s *sweeper) run(cmd *cobra.Command) error {
 		return usagef("sweep: --output: which folder?")
 	}
 	s.threads = 1
-	k, err := s.check()
+	open, err := s.trainer()
 	if err != nil {
 		return err
 	}
@@ -96,7 +96,7 @@ func (s *sweeper) run(cmd *cobra.Command) error {
 		return err
 	}
 	table := newLive(cmd)
-	all, err := sweep.Run(cmd.Context(), c, data, s.out, func() timegan.Engine { return timegan.NewCPU(k, 1) }, table.report)
+	all, err := sweep.Run(cmd.Context(), c, data, s.out, open, table.report)
 	table.clear()
 	if err != nil {
 		if cmd.Context().Err() != nil {
