@@ -987,25 +987,35 @@ func (e *vector) begin(rows []int) {
 // track adds up episodes over the rows of b from the at-th, and tells of
 // their ends.
 func (s *session) track(e *vector, rows []int, b *env.Batch, at int) {
-	for i := range len(e.out.Reward) {
-		p := &e.episodes[env.RowAt(rows, i)]
+	n := len(e.out.Reward)
+	terminated, truncated := b.Terminated[at:at+n], b.Truncated[at:at+n]
+	for i, reward := range b.Reward[at : at+n] {
+		row := i
+		if rows != nil {
+			row = rows[i]
+		}
+		p := &e.episodes[row]
 		if p.Resetting {
 			*p = episode{}
 			continue
 		}
 		p.Steps++
-		p.Return += float64(b.Reward[at+i])
-		if !b.Terminated[at+i] && !b.Truncated[at+i] {
-			continue
+		p.Return += float64(reward)
+		if terminated[i] || truncated[i] {
+			s.ended(e, row, *p)
+			*p = episode{Resetting: e.spec.Autoreset == env.NextStep}
 		}
-		if !s.replay {
-			s.srv.stats.episodes.Add(1)
-		}
-		if s.events && !s.replay {
-			row := env.RowAt(rows, i)
-			s.write(&event{Type: "event", Event: "episode_end", Env: e.id, Row: &row, Steps: p.Steps, Return: &p.Return})
-		}
-		*p = episode{Resetting: e.spec.Autoreset == env.NextStep}
+	}
+}
+
+func (s *session) ended(e *vector, row int, p episode) {
+	if s.replay {
+		return
+	}
+	s.srv.stats.episodes.Add(1)
+	if s.events {
+		row, total := row, p.Return // only these go to the heap
+		s.write(&event{Type: "event", Event: "episode_end", Env: e.id, Row: &row, Steps: p.Steps, Return: &total})
 	}
 }
 

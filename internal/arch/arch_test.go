@@ -19,6 +19,7 @@ var allowed = map[string][]string{
 	"telemetry":            {},
 	"p4":                   {},
 	"internal/rng":         {},
+	"internal/cutter":      {"internal/rng"},
 	"internal/safetensors": {},
 	"env":                  {"telemetry", "p4", "internal/rng"},
 	"env/envtest":          {"env", "telemetry", "p4", "internal/rng"},
