@@ -20,6 +20,7 @@ var allowed = map[string][]string{
 	"p4":                   {},
 	"internal/rng":         {},
 	"internal/cutter":      {"internal/rng"},
+	"bench/faults":         {"env", "env/ws", "internal/cutter", "internal/rng"},
 	"internal/safetensors": {},
 	"env":                  {"telemetry", "p4", "internal/rng"},
 	"env/envtest":          {"env", "telemetry", "p4", "internal/rng"},
