@@ -37,11 +37,7 @@ type peer struct {
 func pipe(t testing.TB, s *Server, needTicket bool) *peer {
 	client, server := net.Pipe()
 	s.running.Add(1)
-	go func() {
-		if s.greet(newConn(server, false, maxHello, s.opts.WriteTimeout), "pipe", needTicket) {
-			s.running.Done()
-		}
-	}()
+	go s.run(newConn(server, false, maxHello, s.opts.WriteTimeout), "pipe", needTicket)
 	return &peer{t, newConn(client, true, maxReply, time.Minute)}
 }
 

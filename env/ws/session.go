@@ -206,7 +206,7 @@ type peerClosed struct{ *CloseError }
 // other; begin greets the first. With false another goroutine goes on.
 func (s *session) run(begin func() error) bool {
 	for {
-		err := s.guarded(begin)
+		err := s.guarded(func() error { return apart(begin) })
 		if errors.Is(err, errSuperseded) {
 			return false
 		}
@@ -681,7 +681,7 @@ func (s *session) serve() error {
 		case s.limited():
 			err = s.fatal(0, fmt.Errorf("%w: more than %d messages a second", ErrRateLimited, s.rate))
 		case m.op == opText:
-			err = s.text(m)
+			err = apart(func() error { return s.text(m) })
 		default:
 			err = s.binary(m)
 		}
@@ -703,6 +703,27 @@ func (s *session) serve() error {
 			}
 		}
 	}
+}
+
+// apart calls f on a stack of its own. JSON wants 16 KB of it, which the
+// goroutine of a session would keep while it idles.
+func apart(f func() error) error {
+	var err error
+	var panicked any
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() {
+			if p := recover(); p != nil {
+				panicked = fmt.Sprintf("%v\n%s", p, debug.Stack())
+			}
+		}()
+		err = f()
+	}()
+	if <-done; panicked != nil {
+		panic(panicked)
+	}
+	return err
 }
 
 // write sends an unnumbered message.
