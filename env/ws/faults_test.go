@@ -397,6 +397,9 @@ func TestSlowReader(t *testing.T) {
 		if c := s.count(); c != [2]int{1, 1} {
 			t.Errorf("after 6.9 s: %v", c)
 		}
+		if n := s.stats.errors[codeIndex("slow_consumer")].Load(); n != 1 {
+			t.Errorf("%d slow consumers were counted", n)
+		}
 		_ = other.net.Close()
 	})
 }

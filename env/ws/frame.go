@@ -428,6 +428,13 @@ func (c *conn) spill() {
 	c.out, c.spilling = nil, nil
 }
 
+// failure is the first error of a write.
+func (c *conn) failure() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
 // settle waits until nothing is pending, for the timeout at most.
 func (c *conn) settle() {
 	c.mu.Lock()

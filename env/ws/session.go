@@ -266,7 +266,8 @@ func (s *session) detach(err error) (attachment, error) {
 	case errors.As(err, &closed):
 		code, text, final = closed.Code, closed.Text, true
 	}
-	if errors.Is(err, ErrSlowConsumer) {
+	if e := c.failure(); errors.Is(e, ErrSlowConsumer) { // what reading says is its consequence
+		err = e
 		s.srv.stats.failed(codeOf(err))
 	}
 	if s.draining.Load() || s.srv.opts.ResumeFor < 0 || s.next == 1 {
