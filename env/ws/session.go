@@ -1327,7 +1327,7 @@ func (s *session) executeText(e *vector, c *control, id uint64, kind uint8, seed
 }
 
 func (s *session) resetText(e *vector, c *control, id uint64) (any, error) {
-	if len(c.Options) > 0 {
+	if !emptyObject(c.Options) {
 		return nil, fmt.Errorf("%w: reset: options: this environment takes none", ErrBadFrame)
 	}
 	if c.Seed != nil && c.Seeds != nil {
@@ -1353,22 +1353,27 @@ func (s *session) resetText(e *vector, c *control, id uint64) (any, error) {
 	return &resetResult{"reset_result", id, e.id, split(e.out.Obs, n), e.infos(n)}, nil
 }
 
+// emptyObject says that b is absent, null or {}.
+func emptyObject(b json.RawMessage) bool {
+	b = bytes.TrimSpace(b)
+	return len(b) == 0 || string(b) == "null" || b[0] == '{' && len(bytes.TrimSpace(b[1:len(b)-1])) == 0
+}
+
 func (s *session) stepText(e *vector, c *control, id uint64) (any, error) {
 	if c.Actions == nil {
 		return nil, fmt.Errorf("%w: step: actions is missing", ErrBadFrame)
 	}
-	var actions []int32
-	for i, a := range c.Actions {
-		if len(a) != e.s {
-			row := i
-			if i < len(c.Rows) {
-				row = c.Rows[i]
-			}
-			return nil, &env.RowError{Row: row, Err: fmt.Errorf("%w: %d numbers, want %d", env.ErrInvalidAction, len(a), e.s)}
+	if a := c.Actions; a.rows > 0 && (a.width != e.s || a.odd != 0) {
+		i, has := 0, a.width
+		if a.width == e.s {
+			i, has = a.odd, a.has
 		}
-		actions = append(actions, a...)
+		if i < len(c.Rows) {
+			i = c.Rows[i]
+		}
+		return nil, &env.RowError{Row: i, Err: fmt.Errorf("%w: %d numbers, want %d", env.ErrInvalidAction, has, e.s)}
 	}
-	n, err := s.executeText(e, c, id, typeStep, nil, actions)
+	n, err := s.executeText(e, c, id, typeStep, nil, c.Actions.flat)
 	if err != nil {
 		return nil, err
 	}
