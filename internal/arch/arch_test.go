@@ -18,6 +18,8 @@ const module = "github.com/planegym/planegym/"
 var allowed = map[string][]string{
 	"telemetry":            {},
 	"telemetry/intreport":  {},
+	"telemetry/live":       {"telemetry", "telemetry/intreport", "internal/pcap"},
+	"internal/pcap":        {},
 	"p4":                   {},
 	"internal/rng":         {},
 	"internal/safetensors": {},
