@@ -40,9 +40,9 @@ type player struct {
 	_                               [2]byte
 	placeholder                     float64 // s
 	finished                        int64   // when the last segment was complete; 0: taken in
-	asked, first                    int64 // when it was asked for, when its first packet came; 0 not yet
-	buffer, last                    int64 // ns of video; as of
-	stalled                         int64 // ns in this second
+	asked, first                    int64   // when it was asked for, when its first packet came; 0 not yet
+	buffer, last                    int64   // ns of video; as of
+	stalled                         int64   // ns in this second
 	decoded                         float64
 
 	history [20]float64 // kbit/s, a ring
