@@ -79,6 +79,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage. Ctrl-C ends every command cleanly.`
 		newSelect(),
 		newTrain(),
 		newPlay(),
+		newTestbed(),
 		newImport(),
 		newReport(),
 		newScenario(),
