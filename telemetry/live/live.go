@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/bits"
 	"slices"
 	"strconv"
 	"sync"
@@ -39,8 +40,32 @@ type Config struct {
 	// Settle is how long after the end of a window what was measured in it may
 	// still come in; 0: 250 ms.
 	Settle time.Duration
+	// Second is how long a second of what is measured takes by our clock; 0:
+	// 1 s. Emulated switches may be faster; their clocks and their player's,
+	// all stamps that they send, run with them.
+	Second time.Duration
+	// Tap, where not nil, is told of what comes in before it is joined.
+	Tap *Tap
 	// Decode says how reports are read.
 	Decode intreport.Config
+}
+
+// Tap is told of what comes in, at the time that it was measured by our clock.
+// Its functions are called one at a time and own nothing: they copy what they
+// keep. They must not call the Collector. Either may be nil.
+type Tap struct {
+	Report func(at time.Time, values []float64, valid []bool) // [3S] as Columns, before they are joined
+	Sample func(at time.Time, values []float64, valid []bool) // by PlayerFields
+}
+
+// PlayerFields are what a sample of the player is made of.
+func PlayerFields() []telemetry.Field {
+	var f []telemetry.Field
+	for _, name := range playerNames {
+		x, _ := telemetry.Canonical(name)
+		f = append(f, x)
+	}
+	return f
 }
 
 const (
@@ -59,7 +84,12 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Settle == 0 {
 		c.Settle = 250 * time.Millisecond
 	}
+	if c.Second == 0 {
+		c.Second = time.Second
+	}
 	switch {
+	case c.Second < 0 || c.Second > time.Hour:
+		return c, fmt.Errorf("live: second: %v is not between 0 and 1h", c.Second)
 	case len(c.Switches) == 0 || len(c.Switches) > maxSwitches:
 		return c, fmt.Errorf("live: switches: %d are not between 1 and %d", len(c.Switches), maxSwitches)
 	case c.Reports < 1 || c.Reports > 1<<24:
@@ -243,7 +273,7 @@ func (c *Collector) report(r *intreport.Report) {
 		}
 		known++
 		if h.Has&intreport.HasEgressTime != 0 {
-			at = c.clocks[n].align(c.at, h.EgressTime, h.Wrap)
+			at = c.clocks[n].align(c.at, c.ours(h.EgressTime), c.ours(h.Wrap))
 		}
 	}
 	if known == 0 {
@@ -284,6 +314,9 @@ func (c *Collector) report(r *intreport.Report) {
 	}
 	c.next = (k + 1) % len(c.times)
 	c.kept = min(c.kept+1, len(c.times))
+	if c.cfg.Tap != nil && c.cfg.Tap.Report != nil {
+		c.cfg.Tap.Report(c.base.Add(time.Duration(at)), values, valid)
+	}
 }
 
 // Age is how old the newest values are at the end of a window; Never where
@@ -310,7 +343,7 @@ func (c *Collector) Window(ctx context.Context, start time.Time, values []float3
 	if seconds == 0 || len(values) != seconds*f || len(valid) != len(values) {
 		return Age{}, fmt.Errorf("live: window: %d values and %d flags for %d columns", len(values), len(valid), f)
 	}
-	end := start.Add(time.Duration(seconds) * time.Second)
+	end := start.Add(time.Duration(seconds) * c.cfg.Second)
 	if err := sleep(ctx, time.Until(end.Add(c.cfg.Settle))); err != nil {
 		return Age{}, err
 	}
@@ -319,9 +352,9 @@ func (c *Collector) Window(ctx context.Context, start time.Time, values []float3
 	from := int64(start.Sub(c.base))
 	clear(valid)
 	for t := range seconds {
-		c.fill(from+int64(t)*int64(time.Second), values[t*f:][:f], valid[t*f:][:f])
+		c.fill(from+int64(t)*int64(c.cfg.Second), values[t*f:][:f], valid[t*f:][:f])
 	}
-	to := from + int64(seconds)*int64(time.Second)
+	to := from + int64(seconds)*int64(c.cfg.Second)
 	c.read = max(c.read, to)
 	age := Age{Player: since64(c.player, to)}
 	for _, h := range c.heard {
@@ -332,7 +365,7 @@ func (c *Collector) Window(ctx context.Context, start time.Time, values []float3
 
 // fill fills the second that begins at from.
 func (c *Collector) fill(from int64, values []float32, valid []bool) {
-	to := from + int64(time.Second)
+	to := from + int64(c.cfg.Second)
 	width := 3 * len(c.cfg.Switches)
 	c.second.Reset()
 	met := false
@@ -396,7 +429,10 @@ func (c *Collector) keep(at int64, s sample) {
 		c.anchor = at
 	}
 	c.player = max(c.player, at)
-	const second = int64(time.Second)
+	if c.cfg.Tap != nil && c.cfg.Tap.Sample != nil {
+		c.cfg.Tap.Sample(c.base.Add(time.Duration(at)), s.values[:], s.valid[:])
+	}
+	second := int64(c.cfg.Second)
 	s.at = c.anchor + (at - c.anchor + second/2 - mod(at-c.anchor+second/2, second))
 	if s.at < c.read {
 		c.stats.Late++
@@ -411,6 +447,16 @@ func (c *Collector) keep(at int64, s sample) {
 		c.stats.Dropped++
 	}
 	c.samples[c.newest] = s
+}
+
+// ours is how long ns of what is measured take by our clock.
+func (c *Collector) ours(ns uint64) uint64 {
+	if c.cfg.Second == time.Second {
+		return ns
+	}
+	hi, lo := bits.Mul64(ns, uint64(c.cfg.Second))
+	q, _ := bits.Div64(hi%uint64(time.Second), lo, uint64(time.Second))
+	return q // modulo 2^64
 }
 
 // mod is a modulo b, not negative.

@@ -246,6 +246,52 @@ func TestSwitchClock(t *testing.T) {
 	}
 }
 
+// TestSecond: where a second of what is measured takes less than one of ours
+// the columns are the same, with the clocks of switches and player running as
+// fast; a tap sees what came in.
+func TestSecond(t *testing.T) {
+	for _, scale := range []int64{1, 10, 100} {
+		synctest.Test(t, func(t *testing.T) {
+			var reports, samples []time.Time
+			tap := &live.Tap{
+				Report: func(at time.Time, values []float64, _ []bool) { reports = append(reports, at) },
+				Sample: func(at time.Time, values []float64, valid []bool) {
+					if samples = append(samples, at); !valid[0] || len(values) != len(live.PlayerFields()) {
+						t.Errorf("%v %v", values, valid)
+					}
+				},
+			}
+			second := time.Second / time.Duration(scale)
+			c := collector(t, live.Config{Switches: []uint32{1}, Aggregate: telemetry.Count, Second: second, Settle: time.Millisecond, Tap: tap})
+			start := time.Now()
+			for i := range int64(100) { // tenths of a second of theirs
+				theirs := i*100_000_000 + 5_000_000
+				time.Sleep(time.Until(start.Add(time.Duration(theirs / scale))))
+				r := probeOf([3]uint32{1, 1, 1})
+				r.Hops[0].Has |= intreport.HasEgressTime
+				r.Hops[0].EgressTime, r.Hops[0].Wrap = uint64(theirs)%(1<<32), 1<<32
+				c.Report(time.Now(), r)
+				if i%10 == 4 {
+					post(t, c, "", fmt.Sprintf(`{"timestamp": %d, "Buffer": %d}`, 1_700_000_000_000+theirs/1_000_000, i/10))
+				}
+			}
+			values, valid, age := window(t, c, start, 10)
+			if took := time.Since(start); took != 10*second+time.Millisecond {
+				t.Errorf("%v", took)
+			}
+			f := len(c.Columns())
+			for s := range 10 {
+				if values[s*f] != 10 || values[s*f+1] != float32(s) || !valid[s*f+1] {
+					t.Errorf("scale %d, second %d: %v reports, LBO %v", scale, s, values[s*f], values[s*f+1])
+				}
+			}
+			if s := c.Stats(); s.ClockResets != 0 || len(reports) != 100 || len(samples) != 10 || age.Oldest() > second {
+				t.Errorf("%+v, %+v, %d, %d", s, age, len(reports), len(samples))
+			}
+		})
+	}
+}
+
 // TestOverload: of what comes faster than it is read the newest is kept, and
 // what is dropped is counted.
 func TestOverload(t *testing.T) {
@@ -311,6 +357,7 @@ func TestConfigErrors(t *testing.T) {
 		{live.Config{Switches: one, Aggregate: "median"}, `"median" is none of`},
 		{live.Config{Switches: one, Reports: -1}, "reports: -1 is not"},
 		{live.Config{Switches: one, Settle: -1}, "settle: -1ns is not"},
+		{live.Config{Switches: one, Second: -1}, "second: -1ns is not"},
 		{live.Config{Switches: one, Decode: intreport.Config{DSCP: 64}}, "dscp: 64 is more than 63"},
 	} {
 		if _, err := live.New(c.cfg); err == nil || !strings.Contains(err.Error(), c.want) {
