@@ -17,9 +17,7 @@ func draw(seed uint64, n int, limit float64) []float32 {
 }
 
 // fast are the kernel sets of this machine besides the reference.
-func fast() []Kernels {
-	return []Kernels{Go}
-}
+func fast() []Kernels { return Available()[1:] }
 
 // near fails where got is further from want than tol·(1+|want|).
 func near(t *testing.T, what string, got, want []float32, tol float64) {
@@ -119,9 +117,9 @@ func networks(n int) map[string]network {
 // The same network, input and gradient on the reference and on every other
 // kernel set.
 func TestKernelsAgainstReference(t *testing.T) {
-	n := 60
+	n := 24
 	if testing.Short() {
-		n = 6
+		n = 4
 	}
 	for name, net := range networks(n) {
 		x, dy := draw(10, net.in, 1), draw(11, net.out, 1)
@@ -307,6 +305,20 @@ func TestStepper(t *testing.T) {
 				s.Reset(nil)
 			}
 
+			// The tiles listed, the last one first.
+			tiled := append(rowsFrom(64, batch), append(rowsFrom(0, 32), rowsFrom(32, 64)...)...)
+			xs, ys := make([]float32, batch*in), make([]float32, batch*out)
+			for t1 := range steps {
+				for i, row := range tiled {
+					copy(xs[i*in:][:in], x[(t1*batch+row)*in:])
+					copy(ys[i*out:][:out], want[(t1*batch+row)*out:])
+				}
+				s.Step(tiled[:11], xs[:11*in], y[:11*out])
+				s.Step(tiled[11:], xs[11*in:], y[11*out:])
+				near(t, fmt.Sprint(k, " tiled step ", t1), y, ys, tol)
+			}
+			s.Reset(nil)
+
 			// Each row at its own pace, in an order of its own.
 			at := make([]int, batch)
 			key := rng.Key{Seed: 2}
@@ -344,6 +356,13 @@ func TestStepper(t *testing.T) {
 			}
 		}
 	}
+}
+
+func rowsFrom(from, to int) (rows []int) {
+	for i := from; i < to; i++ {
+		rows = append(rows, i)
+	}
+	return rows
 }
 
 func TestNoAllocation(t *testing.T) {

@@ -1,0 +1,623 @@
+"""A session of planegym.v1 that holds one environment batch (env/ws/PROTOCOL.md).
+
+Requests are numbered; with one batch per session replies come in the order of
+requests. A request is kept until its reply has arrived, so that a connection
+that breaks is resumed without anybody noticing but the log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import ssl
+import struct
+import threading
+import time
+import weakref
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import numpy as np
+
+from . import _ws
+from ._version import __version__
+from .errors import (
+    BadVersionError,
+    CapacityError,
+    PendingError,
+    PlanegymError,
+    ProtocolError,
+    RateLimitedError,
+    ReplyTimeoutError,
+    ServerNotRunningError,
+    SessionBusyError,
+    SessionLostError,
+    UnauthorizedError,
+    from_code,
+)
+
+SUBPROTOCOL = "planegym.v1"
+VERSION = 1
+STEP, STEP_RESULT, RESET, RESET_RESULT, STEP_MANY, STEP_MANY_RESULT = 1, 2, 3, 4, 5, 6
+SUBSET, INFO, RESYNC, FINAL_OBS, SEEDS = 1, 2, 4, 8, 16
+HEADER = struct.Struct("<BBHIIIQ")  # version, type, flags, env, n, aux_len, seq
+PAYLOAD_AT = 16  # where the payload of a lone reply lies in the receive buffer
+
+log = logging.getLogger("planegym")
+
+# After these a new connection may go on (close codes 4000 to 4499).
+_RESUMABLE = frozenset(("capacity", "draining", "rate_limited", "session_busy", "slow_consumer"))
+
+_nine = struct.Struct("<9I").pack_into
+_ten = struct.Struct("<10I").pack_into
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a session is made from: plain data, so that it pickles."""
+
+    url: str
+    scenario: str
+    num_envs: int = 1
+    autoreset: str = "disabled"
+    model: str = ""
+    record: bool = False
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    token: str | None = field(default=None, repr=False)
+    timeout: float | None = 30.0
+    reconnect: float = 10.0
+    info: bool = True
+    ca: str | None = None
+    cert: str | tuple[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        _ws.Address(self.url)
+        if self.num_envs < 1:
+            raise ValueError(f"num_envs: {self.num_envs} is less than 1")
+        if self.timeout is not None and not self.timeout > 0:
+            raise ValueError(
+                f"timeout: {self.timeout!r} is not above 0 seconds; None waits for ever"
+            )
+        if not self.reconnect >= 0:
+            raise ValueError(f"reconnect: {self.reconnect!r} is not 0 or more seconds")
+
+
+@dataclass
+class Reply:
+    """A binary reply in the receive buffer, valid until the next is taken."""
+
+    kind: int
+    flags: int
+    n: int
+    aux: int
+    start: int  # of the body
+    end: int
+
+
+class Columns:
+    """Where the columns of a reply lie; the arrays are views."""
+
+    obs: np.ndarray  # f32 [rows,D]
+    reward: np.ndarray  # f32 [rows]
+    terminated: np.ndarray  # u8 [rows]
+    truncated: np.ndarray  # u8 [rows]
+    final_obs: np.ndarray | None  # f32 [rows,D]
+    info: np.ndarray | None  # f32 [rows,F]
+    steps: int = 1
+
+    def __init__(self, buf: bytearray, at: int, rows: int, dim: int, infos: int, flags: int):
+        self.buf, self.at, self.rows, self.dim, self.infos, self.flags = (
+            buf, at, rows, dim, infos, flags,
+        )  # fmt: skip
+        self.aux = (4 * rows * dim if flags & FINAL_OBS else 0) + (
+            4 * rows * infos if flags & INFO else 0
+        )
+        self.end = at + 4 * rows * dim + 4 * rows + 2 * (rows + 3 & ~3) + self.aux
+
+    def map(self) -> None:
+        """Make the views; the buffer is as long as end says."""
+        buf, at, rows, dim = self.buf, self.at, self.rows, self.dim
+        self.obs = np.frombuffer(buf, "<f4", rows * dim, at).reshape(rows, dim)
+        at += 4 * rows * dim
+        self.reward = np.frombuffer(buf, "<f4", rows, at)
+        at += 4 * rows
+        self.terminated = np.frombuffer(buf, "u1", rows, at)
+        at += rows + 3 & ~3
+        self.truncated = np.frombuffer(buf, "u1", rows, at)
+        at += rows + 3 & ~3
+        self.final_obs = self.info = None
+        if self.flags & FINAL_OBS:
+            self.final_obs = np.frombuffer(buf, "<f4", rows * dim, at).reshape(rows, dim)
+            at += 4 * rows * dim
+        if self.flags & INFO:
+            shape = rows, self.infos
+            self.info = np.frombuffer(buf, "<f4", rows * self.infos, at).reshape(shape)
+
+
+class Session:
+    """One connection, one environment batch, one thread."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.pid = os.getpid()
+        self.seq = 0  # of the last request
+        self.ack = 0  # of the last reply
+        self.failed = False  # an error reply came since the last request
+        self.pending: deque[tuple[int, bytes]] = deque()  # unanswered, framed
+        self.alive = True
+        self.in_flight = 64
+        self.ws = self._dial(self._hello)
+        self._link = _Link(self.ws)
+        try:
+            self.made = self._make()
+            self._sizes()
+        except BaseException:
+            self.ws.abort()
+            raise
+        self._keeper = threading.Thread(
+            target=_keep, args=(self._link, self.keep_every), name="planegym-keepalive", daemon=True
+        )
+        self._keeper.start()
+        # Forgotten environments are closed too, at exit at the latest.
+        self._farewell = weakref.finalize(self, _say_farewell, self._link)
+
+    def _sizes(self) -> None:
+        m, c = self.made, self.config
+        try:
+            self.env = int(m["env"])
+            self.dim = len(m["observation_space"]["low"])
+            self.switches = len(m["action_space"]["n"])
+            self.info_names = [str(f["name"]) for f in m.get("info_fields", ())]
+            self.in_flight = int(m.get("in_flight", 64))
+        except (KeyError, TypeError, ValueError) as e:
+            raise ProtocolError(f"the server's made message lacks or mistypes {e}") from e
+        self.info_flag = INFO if c.info and self.info_names else 0
+        n = c.num_envs
+        # A lone reply is read to where its body is aligned to eight bytes.
+        size = 24 + n * (4 * self.dim + 4 + 4 * len(self.info_names)) + 2 * (n + 3 & ~3)
+        self.ws.base = PAYLOAD_AT - (2 if size < 126 else 4 if size < 1 << 16 else 10)
+        self._views: dict[tuple[int, int], Columns] = {}
+        self._batch_frame = bytearray()
+        self._single_frame = bytearray(_ws.frame_header(_ws.BINARY, 36) + bytes(40))
+
+    # --- connecting
+
+    def _dial(self, greet: Any) -> _ws.WebSocket:
+        """Connect and greet; the connection is closed where greet raises."""
+        c = self.config
+        address = _ws.Address(c.url)
+        headers = {"User-Agent": f"planegym-python/{__version__}"}
+        if c.token:
+            headers["Authorization"] = f"Bearer {c.token}"
+        tls = None
+        if address.tls:
+            tls = ssl.create_default_context(cafile=c.ca)
+            if c.cert:
+                tls.load_cert_chain(*([c.cert] if isinstance(c.cert, str) else c.cert))
+        try:
+            ws = _ws.connect(
+                address,
+                subprotocol=SUBPROTOCOL,
+                headers=headers,
+                tls=tls,
+                timeout=min(c.timeout or 30.0, 30.0),
+            )
+        except _ws.RefusedError as e:
+            raise _refusal(c.url, e) from e
+        except ssl.SSLError as e:
+            raise UnauthorizedError(f"TLS with {c.url} failed: {e}; check ca= and cert=") from e
+        except OSError as e:
+            raise ServerNotRunningError(f"no server answers at {c.url}: {e}") from e
+        except _ws.WebSocketError as e:
+            raise ProtocolError(f"{c.url}: {e}") from e
+        try:
+            greet(ws)
+            ws.settimeout(c.timeout)
+            return ws
+        except _ws.WaitError:
+            ws.abort()
+            raise ServerNotRunningError(
+                f"{c.url} took the connection but does not answer"
+            ) from None
+        except _ws.WebSocketError as e:
+            ws.abort()
+            raise ServerNotRunningError(f"{c.url}: {e} while greeting") from e
+        except BaseException:
+            ws.abort()
+            raise
+
+    def _greeting(self, **fields: Any) -> bytes:
+        return _json(
+            {
+                "id": 0,
+                "client": f"planegym-python/{__version__}",
+                "version": VERSION,
+                "capabilities": ["resume"],
+                **fields,
+            }
+        )
+
+    def _hello(self, ws: _ws.WebSocket) -> None:
+        ws.send(_ws.TEXT, self._greeting(type="hello"))
+        welcome = self._answer(ws, "welcome")
+        versions = welcome.get("versions", [])
+        if VERSION not in versions:
+            raise BadVersionError(
+                f"the server {welcome.get('server')} speaks versions {versions}, "
+                f"this client (planegym {__version__}) speaks {VERSION}"
+            )
+        self.welcome = welcome
+        self.token = str(welcome.get("resume_token", ""))
+        self.keep_every = max(0.5, float(welcome.get("limits", {}).get("ping_seconds", 20)) / 2)
+
+    def _answer(self, ws: _ws.WebSocket, kind: str) -> dict[str, Any]:
+        """The reply to a greeting."""
+        while True:
+            opcode, start, end = ws.recv()
+            if opcode != _ws.TEXT:
+                raise ProtocolError(f"a binary message came in place of {kind}")
+            message = _parse(ws.buf, start, end)
+            if message["type"] == kind:
+                return message
+            if message["type"] == "error":
+                raise _error(message)
+            if message["type"] != "event":
+                raise ProtocolError(f"{message['type']!r} came in place of {kind!r}")
+
+    def _make(self) -> dict[str, Any]:
+        c = self.config
+        made = self.request(
+            "make",
+            "made",
+            scenario=c.scenario,
+            num_envs=c.num_envs,
+            autoreset=c.autoreset,
+            model=c.model,
+            record=c.record,
+            kwargs=c.kwargs,
+        )
+        return made
+
+    def _recover(self, cause: Exception) -> None:
+        """Resume on a new connection, or lose the session."""
+        c = self.config
+        self.ws.abort()
+        if isinstance(cause, _ws.ClosedByPeerError) and 4500 <= cause.code <= 4999:
+            self._lose(f"the server ended the session: {cause}")
+        if not self.token or c.reconnect == 0:
+            self._lose(f"{c.url}: {cause}")
+        log.warning("%s: %s; resuming", c.url, cause)
+        deadline, delay = time.monotonic() + c.reconnect, 0.02
+        last: Exception = cause
+        while True:
+            accepted = 0
+
+            def resume(ws: _ws.WebSocket) -> None:
+                nonlocal accepted
+                ws.send(
+                    _ws.TEXT, self._greeting(type="resume", token=self.token, last_seq=self.ack)
+                )
+                accepted = int(self._answer(ws, "resumed")["accepted"])
+
+            try:
+                ws = self._dial(resume)
+                ws.base = self.ws.base
+                self.ws = ws
+                self._link.ws = ws
+                for seq, frame in self.pending:
+                    if seq > accepted:
+                        ws.sendall(frame)
+                log.warning("%s: resumed", c.url)
+                return
+            except (ServerNotRunningError, SessionBusyError, CapacityError, RateLimitedError) as e:
+                last = e
+                if e.retry_ms:
+                    delay = e.retry_ms / 1000
+            except _ws.WebSocketError as e:
+                last = e
+            except PlanegymError as e:
+                self._lose(f"{c.url}: {cause}, and resuming failed: {e.message}", e)
+            left = deadline - time.monotonic()
+            if left <= 0:
+                why = last.message if isinstance(last, PlanegymError) else last
+                self._lose(f"{c.url}: {cause}, not resumed in {c.reconnect:g} s ({why})", last)
+            time.sleep(min(delay, left))
+            delay = min(2 * delay, 1.0)
+
+    def _lose(self, message: str, cause: BaseException | None = None) -> NoReturn:
+        self.abandon()
+        raise SessionLostError(message, fatal=True) from cause
+
+    # --- requests
+
+    def send(self, frame: bytes) -> int:
+        """Send the framed request whose number is seq + 1."""
+        if len(self.pending) >= self.in_flight:
+            raise PendingError(f"{len(self.pending)} requests are unanswered")
+        self._link.seq = self.seq = self.seq + 1
+        self.failed = False
+        self.pending.append((self.seq, frame))
+        try:
+            self.ws.sendall(frame)
+        except _ws.WebSocketError as e:
+            self._recover(e)
+        return self.seq
+
+    def resync(self) -> int:
+        """The flag that ends skipping, where it may be set: with nothing in
+        flight, or once the caller has been told of the error."""
+        return RESYNC if self.failed or not self.pending else 0
+
+    def send_single(self, action: int) -> int:
+        """STEP of a batch of one with one action."""
+        key = self.ws.key()
+        seq = self.seq + 1
+        frame = self._single_frame
+        _ten(
+            frame,
+            2,
+            key,
+            (VERSION | STEP << 8 | (self.info_flag | RESYNC) << 16) ^ key,
+            self.env ^ key,
+            1 ^ key,
+            key,
+            (seq & 0xFFFFFFFF) ^ key,
+            (seq >> 32) ^ key,
+            (self.ack & 0xFFFFFFFF) ^ key,
+            (self.ack >> 32) ^ key,
+            action ^ key,
+        )
+        return self.send(bytes(frame))
+
+    def send_batch(self, kind: int, flags: int, n: int, *columns: np.ndarray) -> int:
+        """A binary request; columns are contiguous and of 4- or 8-byte numbers."""
+        words = [c.reshape(-1).view("<u4") for c in columns]
+        size = 32 + 4 * sum(len(w) for w in words)
+        head = _ws.frame_header(_ws.BINARY, size)
+        at = len(head)
+        frame = self._batch_frame
+        if len(frame) != at + 4 + size:
+            frame = self._batch_frame = bytearray(at + 4 + size)
+            frame[:at] = head
+        key = self.ws.key()
+        seq = self.seq + 1
+        _nine(
+            frame,
+            at,
+            key,
+            (VERSION | kind << 8 | (flags | self.resync()) << 16) ^ key,
+            self.env ^ key,
+            n ^ key,
+            key,
+            (seq & 0xFFFFFFFF) ^ key,
+            (seq >> 32) ^ key,
+            (self.ack & 0xFFFFFFFF) ^ key,
+            (self.ack >> 32) ^ key,
+        )
+        at += 36
+        mask = np.uint32(key)
+        for w in words:
+            out = np.frombuffer(frame, "<u4", len(w), at)
+            np.bitwise_xor(w, mask, out=out)
+            at += 4 * len(w)
+        return self.send(bytes(frame))
+
+    def request(self, kind: str, reply: str, **fields: Any) -> dict[str, Any]:
+        """A text request and its reply; nothing else is in flight."""
+        if self.pending:
+            raise PendingError(f"{len(self.pending)} requests are unanswered")
+        text = _json({"type": kind, "id": self.seq + 1, "ack": self.ack, **fields})
+        self.send(_ws.frame(_ws.TEXT, text, self.ws.key()))
+        message = self.take()
+        if not isinstance(message, dict) or message["type"] != reply:
+            got = message["type"] if isinstance(message, dict) else "a binary message"
+            self._broken(f"{got!r} came in reply to {kind!r}")
+        return message
+
+    # --- replies
+
+    def take(self) -> Reply | dict[str, Any]:
+        """The next reply, in the order of requests. An error reply is raised."""
+        while True:
+            try:
+                opcode, start, end = self.ws.recv()
+            except _ws.WaitError:
+                raise ReplyTimeoutError(
+                    f"{self.config.url}: no reply to request {self.ack + 1} in time"
+                ) from None
+            except _ws.ViolationError as e:
+                self._broken(str(e), e)
+            except _ws.WebSocketError as e:
+                self._recover(e)
+                continue
+            except BaseException:  # Ctrl-C: what came may be lost, resuming repeats it
+                self.ws.abort()
+                raise
+            buf = self.ws.buf
+            if opcode == _ws.BINARY:
+                if end - start < 24:
+                    self._broken(f"a binary message of {end - start} bytes")
+                version, kind, flags, env, n, aux, seq = HEADER.unpack_from(buf, start)
+                if seq <= self.ack:
+                    continue  # sent again after a resume
+                if seq != self.ack + 1 or not self.pending:
+                    self._broken(f"reply {seq} came where {self.ack + 1} was due")
+                if version != VERSION or env != self.env:
+                    self._broken(f"a reply of version {version} for environment {env}")
+                self.ack = seq
+                self.pending.popleft()
+                return Reply(kind, flags, n, aux, start + 24, end)
+            try:
+                message = _parse(buf, start, end)
+            except ProtocolError as e:
+                self._broken(e.message, e)
+            kind = message["type"]
+            if kind == "event":
+                if message.get("event") == "draining":
+                    log.warning("%s: the server is shutting down", self.config.url)
+                continue
+            number = message.get("id")
+            if kind == "error" and (number == 0 or message.get("fatal")):
+                error = _error(message)
+                if error.code in _RESUMABLE:
+                    self._recover(error)
+                    continue
+                self.abandon()
+                raise error
+            if kind == "pong":
+                continue
+            if not isinstance(number, int) or number > self.ack + 1 or not self.pending:
+                self._broken(f"{kind!r} {number!r} came where reply {self.ack + 1} was due")
+            if number <= self.ack:
+                continue
+            self.ack = number
+            self.pending.popleft()
+            if kind == "error":
+                self.failed = True
+                raise _error(message)
+            return message
+
+    def columns(self, reply: Reply | dict[str, Any], kind: int, n: int, steps: int = 1) -> Columns:
+        """The columns of a binary reply, as views of the receive buffer."""
+        if not isinstance(reply, Reply) or reply.kind != kind or reply.n != n:
+            self._broken(f"{reply} came where a reply of type {kind} for {n} rows was due")
+        buf, at, flags = self.ws.buf, reply.start, reply.flags & (FINAL_OBS | INFO)
+        if kind == STEP_MANY_RESULT:
+            if reply.end - at < 8:
+                self._broken("a STEP_MANY_RESULT without its T")
+            done = int.from_bytes(buf[at : at + 4], "little")
+            if not 1 <= done <= steps:
+                self._broken(f"a STEP_MANY_RESULT of {done} steps where {steps} were asked")
+            steps, at = done, at + 8
+        rows = steps * n
+        cached = self._views.get((rows, flags))
+        if cached is not None and cached.at == at and cached.buf is buf:
+            if reply.end != cached.end:
+                self._broken(f"a reply of {reply.end - at} bytes where {cached.end - at} were due")
+            return cached
+        columns = Columns(buf, at, rows, self.dim, len(self.info_names), flags)
+        if columns.end != reply.end or columns.aux != reply.aux:
+            self._broken(f"a reply of {reply.end - at} bytes where {columns.end - at} were due")
+        columns.steps = steps
+        columns.map()
+        if at == PAYLOAD_AT + 24:
+            self._views[rows, flags] = columns
+        return columns
+
+    def drop(self, until: int) -> None:
+        """Take and forget the replies up to a number."""
+        while self.ack < until:
+            try:
+                self.take()
+            except PlanegymError as e:
+                if not self.alive or isinstance(e, ReplyTimeoutError):
+                    raise
+
+    def _broken(self, message: str, cause: BaseException | None = None) -> NoReturn:
+        """The other end breaks the protocol: nothing it says can be trusted."""
+        self.abandon()
+        raise ProtocolError(f"{self.config.url}: {message}", fatal=True) from cause
+
+    # --- ending
+
+    def mine(self) -> bool:
+        """Whether this process opened the session: after a fork it is the
+        parent's, and a single byte written to it would spoil both."""
+        return self.pid == os.getpid()
+
+    def abandon(self) -> None:
+        """Hang up without a word."""
+        self.alive = False
+        self.pending.clear()
+        self.ws.abort()
+        if self.mine():
+            self._link.stop.set()
+
+    def close(self) -> None:
+        """Tell the server, so that it frees the environment at once."""
+        if self.alive and self.mine():
+            with contextlib.suppress(_ws.WebSocketError, OSError):
+                self.ws.settimeout(1.0)
+                self.ws.send(_ws.TEXT, _goodbye(self.seq + 1, self.ack))
+                self.ws.close(linger=1.0)
+            self.abandon()
+            self._keeper.join()
+        else:
+            self.abandon()
+
+
+class _Link:
+    """What outlives a session that is forgotten instead of closed."""
+
+    def __init__(self, ws: _ws.WebSocket) -> None:
+        self.ws = ws
+        self.seq = 0
+        self.pid = os.getpid()
+        self.stop = threading.Event()
+
+
+def _keep(link: _Link, every: float) -> None:
+    """Send a byte now and then: a learner computes for minutes between two
+    steps, and the server frees a session that says nothing."""
+    while not link.stop.wait(every):
+        link.ws.keepalive()
+
+
+def _say_farewell(link: _Link) -> None:
+    if link.pid != os.getpid():
+        return
+    link.stop.set()
+    if not link.ws.closed:
+        with contextlib.suppress(_ws.WebSocketError, OSError):
+            link.ws.settimeout(1.0)
+            link.ws.send(_ws.TEXT, _goodbye(link.seq + 1, 0))
+        link.ws.abort()
+
+
+def _goodbye(number: int, ack: int) -> bytes:
+    return _json({"type": "close", "id": number, "ack": ack})
+
+
+def _json(message: dict[str, Any]) -> bytes:
+    return json.dumps(message, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _parse(buf: bytearray, start: int, end: int) -> dict[str, Any]:
+    try:
+        message = json.loads(bytes(buf[start:end]))
+    except (ValueError, RecursionError) as e:
+        raise ProtocolError(f"a text message is not JSON: {e}") from e
+    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+        raise ProtocolError("a text message is no object with a type")
+    return message
+
+
+def _error(message: dict[str, Any]) -> PlanegymError:
+    row, retry = message.get("row"), message.get("retry_ms")
+    return from_code(
+        str(message.get("code", "")),
+        str(message.get("message", "no message")),
+        row=row if isinstance(row, int) else None,
+        retry_ms=retry if isinstance(retry, int) else None,
+        fatal=bool(message.get("fatal")),
+    )
+
+
+def _refusal(url: str, e: _ws.RefusedError) -> PlanegymError:
+    """The error of an HTTP answer to the upgrade."""
+    if e.status == 101:
+        return BadVersionError(f"{url} upgrades, but does not speak {SUBPROTOCOL}")
+    try:
+        message = _parse(bytearray(e.body), 0, len(e.body))
+        if message["type"] == "error":
+            error = _error(message)
+            error.message = f"{url}: {error.message}"
+            return error
+    except ProtocolError:
+        pass
+    if e.status == 401 or e.status == 403:
+        return UnauthorizedError(f"{url} answers HTTP {e.status} {e.reason}")
+    return ProtocolError(f"{url} is no planegym server: it answers HTTP {e.status} {e.reason}")

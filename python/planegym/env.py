@@ -1,0 +1,190 @@
+"""One environment, as gymnasium.Env."""
+
+from __future__ import annotations
+
+import base64
+import struct
+from operator import index
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+import numpy as np
+
+from ._config import Options, config
+from ._remote import Remote, action_space, observation_space, seed_u64
+from ._session import (
+    RESET,
+    RESET_RESULT,
+    SEEDS,
+    STEP,
+    STEP_MANY,
+    STEP_MANY_RESULT,
+    STEP_RESULT,
+    Columns,
+    Reply,
+    Session,
+)
+from .errors import InvalidActionError, PendingError, ResetRequiredError
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+_tail = struct.Struct("<fB3xB3x").unpack_from  # of one row: reward, terminated, truncated
+
+
+class Env(gymnasium.Env[np.ndarray, Any]):
+    """A remote environment.
+
+    It connects at the first reset, or when a space is asked for; so it can be
+    pickled and forked before and after, and the copy connects on its own.
+    A connection that breaks is resumed unnoticed where the server still has
+    the session; otherwise SessionLostError asks for a reset.
+
+    Args:
+        url: ws://host:port, wss://host or unix:///path; default PLANEGYM_URL,
+            then a server on this machine.
+        scenario: what to step; `planegym scenario list` names them.
+        options: see planegym.Options.
+    """
+
+    metadata = {"render_modes": []}  # noqa: RUF012 (Gymnasium's form)
+
+    made: dict[str, Any]  # what the server told of it: limits, step_seconds, model_hash, …
+
+    def __init__(
+        self, url: str | None = None, scenario: str | None = None, **options: Unpack[Options]
+    ) -> None:
+        self._remote = Remote(config(url, scenario, 1, "disabled", options))
+        self._seeded = False
+
+    def __getattr__(self, name: str) -> Any:
+        # Only attributes that the connection brings are looked up here.
+        if name in ("observation_space", "action_space", "made") and "_remote" in self.__dict__:
+            self._open()
+            return self.__dict__[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def _open(self) -> Session:
+        if self._remote.fresh:
+            self._seeded = False
+        s = self._remote.open()
+        if self.__dict__.get("made") is not s.made:
+            self.made = s.made
+            if "observation_space" not in self.__dict__:
+                self.observation_space = observation_space(s.made)
+                self.action_space = action_space(s.made)
+            self._obs_end = 4 * s.dim
+            self._scalar = s.switches == 1
+        return s
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Start an episode. Without a seed the generator goes on; an
+        environment that was never seeded draws one from np_random."""
+        super().reset(seed=seed)
+        if options:
+            raise ValueError(f"options: the protocol knows none, {sorted(options)} given")
+        s = self._open()
+        if seed is None and not self._seeded and not s.made.get("real_time"):
+            seed = int(self.np_random.integers(1 << 63))
+        if seed is None:
+            seq = s.send_batch(RESET, s.info_flag, 1)
+        else:
+            seq = s.send_batch(
+                RESET, s.info_flag | SEEDS, 1, np.array([seed_u64(seed)], dtype="<u8")
+            )
+        s.drop(seq - 1)
+        c = s.columns(s.take(), RESET_RESULT, 1)
+        self._seeded = True
+        return c.obs[0].copy(), self._info(s, c)
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Gymnasium's step. Nothing is stepped where it raises, but for
+        ReplyTimeoutError, after which only a reset knows where it stands."""
+        s = self._remote.current()
+        if s.pending:
+            raise ResetRequiredError("the last step was never answered, so its outcome is unknown")
+        if self._scalar:
+            try:
+                a = index(action)
+            except TypeError:
+                raise InvalidActionError(f"action {action!r} is no integer") from None
+            if not 0 <= a < 1 << 31:
+                raise InvalidActionError(f"action {a} is not in {self.action_space}")
+            s.send_single(a)
+        else:
+            s.send_batch(STEP, s.info_flag, 1, actions_i32(action, (s.switches,)))
+        r = s.take()
+        if type(r) is Reply and r.aux == 0 and r.kind == STEP_RESULT and r.n == 1:
+            end = r.start + self._obs_end
+            if r.end == end + 12:
+                reward, terminated, truncated = _tail(s.ws.buf, end)
+                obs = np.frombuffer(s.ws.buf, "<f4", s.dim, r.start).copy()
+                return obs, reward, terminated != 0, truncated != 0, {}
+        c = s.columns(r, STEP_RESULT, 1)
+        return (
+            c.obs[0].copy(),
+            float(c.reward[0]),
+            bool(c.terminated[0]),
+            bool(c.truncated[0]),
+            self._info(s, c),
+        )
+
+    def step_many(
+        self, actions: Any
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Play T actions [T] (or [T,S]) in one round trip. It stops after the
+        step that ends the episode, so the results may be shorter than T."""
+        s = self._remote.current()
+        if s.pending:
+            raise PendingError("the last step was never answered")
+        steps = len(actions)
+        body = actions_i32(actions, (steps,) if self._scalar else (steps, s.switches))
+        s.send_batch(STEP_MANY, s.info_flag, 1, np.array([steps, 0], "<u4"), body)
+        c = s.columns(s.take(), STEP_MANY_RESULT, 1, steps)
+        info = {}
+        if c.info is not None:
+            info = {k: c.info[:, i].copy() for i, k in enumerate(s.info_names)}
+        return (
+            c.obs.copy(),
+            c.reward.astype(np.float64),
+            c.terminated.astype(bool),
+            c.truncated.astype(bool),
+            info,
+        )
+
+    def get_state(self) -> bytes:
+        """The environment's state; set_state of an equal environment takes it."""
+        s = self._remote.current()
+        reply = s.request("state", "state_result", env=s.env)
+        return base64.b64decode(reply["states"][0])
+
+    def set_state(self, state: bytes) -> None:
+        """Put a state back: what follows is what followed get_state."""
+        s = self._open()
+        s.request("set_state", "state_set", env=s.env, states=[base64.b64encode(state).decode()])
+        self._seeded = True
+
+    def close(self) -> None:
+        """End the session. Closing again does nothing."""
+        self._remote.close()
+
+    def _info(self, s: Session, c: Columns) -> dict[str, Any]:
+        if c.info is None:
+            return {}
+        return dict(zip(s.info_names, c.info[0].tolist(), strict=True))
+
+
+def actions_i32(actions: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Actions as contiguous int32 of a shape; what would not survive is refused."""
+    a = np.asarray(actions)
+    if a.dtype.kind not in "iu":
+        raise InvalidActionError(f"actions of type {a.dtype} are no integers")
+    if a.shape != shape:
+        raise InvalidActionError(f"actions of shape {a.shape} where {shape} was due")
+    out = np.ascontiguousarray(a, dtype="<i4")
+    if a.dtype.itemsize > 4 and not np.array_equal(out, a):
+        row = int(np.argwhere(out != a)[0][0])
+        raise InvalidActionError(f"row {row}: an action does not fit 32 bits", row=row)
+    return out
