@@ -13,7 +13,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"planegym": main, "recording": recording})
+	testscript.Main(m, map[string]func(){"planegym": main, "recording": recording, "capture": capture})
 }
 
 func TestScripts(t *testing.T) {

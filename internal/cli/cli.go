@@ -71,7 +71,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage. Ctrl-C ends every command cleanly.`
 	}
 	root.PersistentFlags().Bool("json", false, "print results as JSON")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newServe(), newTrain(), newPlay(), newBench(), newBenchPeer(), newScenario(), newImport(), newReport(), newDoctor())
+	root.AddCommand(newServe(), newTrain(), newPlay(), newBench(), newBenchPeer(), newScenario(), newImport(), newTelemetry(), newReport(), newDoctor())
 	return root
 }
 

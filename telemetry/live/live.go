@@ -296,19 +296,10 @@ func (c *Collector) report(r *intreport.Report) {
 		if n < 0 || h.Has&intreport.HasSwitch == 0 {
 			continue
 		}
-		wait, waited := h.Wait, h.Has&intreport.HasWait != 0
-		if !waited {
-			switch times := intreport.HasIngressTime | intreport.HasEgressTime; {
-			case h.Has&intreport.HasLatency != 0:
-				wait, waited = h.Latency, true
-			case h.Has&times == times:
-				wait, waited = since(h.IngressTime, h.EgressTime, h.Wrap), true
-			}
-		}
-		values[3*n], valid[3*n] = float64(h.Depth), h.Has&intreport.HasQueue != 0
-		values[3*n+1], valid[3*n+1] = float64(wait)/1000, waited
-		values[3*n+2], valid[3*n+2] = float64(h.DeqDepth), h.Has&intreport.HasWait != 0
-		if valid[3*n] || valid[3*n+1] {
+		told, known := h.Queueing()
+		copy(values[3*n:], told[:])
+		copy(valid[3*n:], known[:])
+		if known[0] || known[1] {
 			c.heard[n] = max(c.heard[n], at)
 		}
 	}
