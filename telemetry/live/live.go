@@ -28,6 +28,10 @@ type Config struct {
 	// Switches are the ids that reports call the switches by, in order of the
 	// path: Switches[0] is switch 1 of the columns.
 	Switches []uint32
+	// Ports are the egress ports, by switch, whose queues are meant; nil: all.
+	// Where traffic is reported both ways a switch tells of two queues. A hop
+	// that does not tell its port is taken.
+	Ports []uint32
 	// Aggregate makes one value a second of its reports; "" is max-timedelta1,
 	// for reports that tell of the whole path, as probes do. Reports of one
 	// hop each need another one.
@@ -92,6 +96,8 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("live: second: %v is not between 0 and 1h", c.Second)
 	case len(c.Switches) == 0 || len(c.Switches) > maxSwitches:
 		return c, fmt.Errorf("live: switches: %d are not between 1 and %d", len(c.Switches), maxSwitches)
+	case c.Ports != nil && len(c.Ports) != len(c.Switches):
+		return c, fmt.Errorf("live: ports: %d for %d switches", len(c.Ports), len(c.Switches))
 	case c.Reports < 1 || c.Reports > 1<<24:
 		return c, fmt.Errorf("live: reports: %d is not between 1 and %d", c.Reports, 1<<24)
 	case c.Settle < 0 || c.Settle > time.Minute:
@@ -266,9 +272,14 @@ func (c *Collector) report(r *intreport.Report) {
 	known := 0
 	for i := range r.Hops {
 		h := &r.Hops[i]
-		n := slices.Index(c.cfg.Switches, h.Switch)
-		if n < 0 || h.Has&intreport.HasSwitch == 0 {
+		n := c.index(h)
+		switch {
+		case n < 0:
 			c.stats.Unknown++
+		case n == elsewhere:
+			c.stats.Elsewhere++
+		}
+		if n < 0 || n == elsewhere {
 			continue
 		}
 		known++
@@ -292,8 +303,8 @@ func (c *Collector) report(r *intreport.Report) {
 	clear(valid)
 	for i := range r.Hops {
 		h := &r.Hops[i]
-		n := slices.Index(c.cfg.Switches, h.Switch)
-		if n < 0 || h.Has&intreport.HasSwitch == 0 {
+		n := c.index(h)
+		if n < 0 || n == elsewhere {
 			continue
 		}
 		told, known := h.Queueing()
@@ -308,6 +319,20 @@ func (c *Collector) report(r *intreport.Report) {
 	if c.cfg.Tap != nil && c.cfg.Tap.Report != nil {
 		c.cfg.Tap.Report(c.base.Add(time.Duration(at)), values, valid)
 	}
+}
+
+const elsewhere = maxSwitches // the index of a queue that is not meant
+
+// index is the switch that a hop tells of: -1 where it is none of ours.
+func (c *Collector) index(h *intreport.Hop) int {
+	if h.Has&intreport.HasSwitch == 0 {
+		return -1
+	}
+	n := slices.Index(c.cfg.Switches, h.Switch)
+	if n >= 0 && c.cfg.Ports != nil && h.Has&intreport.HasPorts != 0 && h.Egress != c.cfg.Ports[n] {
+		return elsewhere
+	}
+	return n
 }
 
 // Age is how old the newest values are at the end of a window; Never where

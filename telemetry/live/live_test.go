@@ -346,6 +346,26 @@ func TestFields(t *testing.T) {
 	}
 }
 
+// TestPorts: of a switch only the queue that is meant counts.
+func TestPorts(t *testing.T) {
+	start := time.Now().Add(-time.Minute)
+	c := collector(t, live.Config{Switches: []uint32{1}, Ports: []uint32{2}, Aggregate: telemetry.Max})
+	hop := intreport.Hop{Has: intreport.HasSwitch | intreport.HasPorts | intreport.HasQueue, Switch: 1}
+	for _, port := range []uint32{1, 2, 3} {
+		hop.Egress, hop.Depth = port, 10*port
+		c.Report(start, &intreport.Report{Hops: []intreport.Hop{hop}})
+	}
+	values, _, _ := window(t, c, start, 1)
+	if s := c.Stats(); values[0] != 20 || s.Elsewhere != 2 || s.Unknown != 0 {
+		t.Errorf("depth %v, %+v", values[0], s)
+	}
+	hop.Has, hop.Depth = hop.Has&^intreport.HasPorts, 40
+	c.Report(start.Add(time.Second), &intreport.Report{Hops: []intreport.Hop{hop}})
+	if values, _, _ := window(t, c, start.Add(time.Second), 1); values[0] != 40 {
+		t.Errorf("depth %v without a port", values[0])
+	}
+}
+
 func TestConfigErrors(t *testing.T) {
 	one := []uint32{1}
 	for _, c := range []struct {
@@ -354,6 +374,7 @@ func TestConfigErrors(t *testing.T) {
 	}{
 		{live.Config{}, "switches: 0 are not between 1 and 16"},
 		{live.Config{Switches: []uint32{1, 2, 1}}, "switches: 1 is there twice"},
+		{live.Config{Switches: one, Ports: []uint32{1, 2}}, "ports: 2 for 1 switches"},
 		{live.Config{Switches: one, Aggregate: "median"}, `"median" is none of`},
 		{live.Config{Switches: one, Reports: -1}, "reports: -1 is not"},
 		{live.Config{Switches: one, Settle: -1}, "settle: -1ns is not"},
