@@ -210,7 +210,7 @@ func (b *builder) generator(terms []Term) {
 			err = fmt.Errorf("%v is no scalar of float32", loss)
 		}
 		if err != nil {
-			panic(failure{fmt.Errorf("term %d of the generator: %w", i, err)})
+			panic(fmt.Errorf("term %d of the generator: %w", i, err))
 		}
 		losses = append(losses, loss)
 	}
