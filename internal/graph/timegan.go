@@ -281,7 +281,7 @@ func (b *builder) apply(n *timegan.Network, passes bool, start []float32, parts 
 	if start != nil {
 		b.p.rollouts = append(b.p.rollouts, a)
 	}
-	return must(G.ApplyOp(forward{application: a}, append(G.Nodes{theta}, parts...)...))
+	return must(a.apply(theta, parts...))
 }
 
 // report makes a loss readable after a run.
