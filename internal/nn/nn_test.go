@@ -121,7 +121,7 @@ func networks(n int) map[string]network {
 // The same network, input and gradient on the reference and on every other
 // kernel set.
 func TestKernelsAgainstReference(t *testing.T) {
-	n := 24
+	n := 12
 	if testing.Short() {
 		n = 4
 	}
