@@ -112,7 +112,7 @@ class BadVersionError(PlanegymError, ConnectionError):
     """Client and server share no protocol version."""
 
     code = "bad_version"
-    advice = "Install the Python package and the server of one release (`planegym --version`)."
+    advice = "Install the Python package and the server of one release (`planegym doctor` names the server's)."
 
 
 class InvalidActionError(PlanegymError, ValueError):
