@@ -124,6 +124,12 @@ func (inv Inventory) Open(safe p4.Limit, notify func(Event)) (p4.Group, error) {
 	return inv.open(safe, false, notify)
 }
 
+// OpenBackup opens every switch for reading: it is claimed by nobody, nothing
+// is pushed or put back.
+func (inv Inventory) OpenBackup(safe p4.Limit, notify func(Event)) (p4.Group, error) {
+	return inv.open(safe, true, notify)
+}
+
 func (inv Inventory) open(safe p4.Limit, backup bool, notify func(Event)) (p4.Group, error) {
 	var g p4.Group
 	for _, c := range inv.withDefaults(safe) {

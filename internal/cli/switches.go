@@ -1,0 +1,101 @@
+package cli
+
+import (
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/internal/switches"
+	"github.com/planegym/planegym/p4"
+	"github.com/planegym/planegym/scenarios"
+)
+
+func newSwitches() *cobra.Command {
+	group := &cobra.Command{
+		Use:     "switches",
+		Short:   "Look after live switches",
+		Example: "  planegym switches check --scenario lab.toml",
+	}
+	group.AddCommand(newSwitchesCheck())
+	return group
+}
+
+func newSwitchesCheck() *cobra.Command {
+	var name string
+	cmd := &cobra.Command{
+		Use:   "check --scenario FILE",
+		Short: "Say what is wrong with the switches, and how to mend it",
+		Long: `check looks at every switch of a scenario with plant = "live" and changes
+nothing: whether it is reached, who is primary, whether it runs our program with
+our P4Info, whether every limit has a queue, and which limit is in force. It
+looks at the clock of this machine, too: reports are put on seconds by it.
+
+It fails where something stands in the way of deploy.`,
+		Example: `  planegym switches check --scenario lab.toml
+  planegym switches check --scenario lab.toml --json`,
+		Args: exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error { return checkSwitches(cmd, name) },
+	}
+	addLiveScenario(cmd, &name)
+	return cmd
+}
+
+func addLiveScenario(cmd *cobra.Command, name *string) {
+	cmd.Flags().StringVar(name, "scenario", "", "a scenario with plant = \"live\": a .toml file")
+}
+
+// loadLive loads a scenario of live switches.
+func loadLive(cmd *cobra.Command, name string) (scenarios.Scenario, error) {
+	if name == "" {
+		return scenarios.Scenario{}, usagef("%s: --scenario: which live switches? Give a .toml file", cmd.Name())
+	}
+	s, err := loadScenario(name)
+	if err == nil && s.Plant != "live" {
+		err = usagef(`%s: --scenario: %s has plant = %q, not "live"`, cmd.Name(), name, s.Plant)
+	}
+	return s, err
+}
+
+// limitsOf are the limits that actions set.
+func limitsOf(s scenarios.Scenario) []p4.Limit {
+	if s.Env.Limits == nil {
+		return env.DefaultLimits()
+	}
+	return s.Env.Limits
+}
+
+func checkSwitches(cmd *cobra.Command, name string) error {
+	s, err := loadLive(cmd, name)
+	if err != nil {
+		return err
+	}
+	found := append(s.Live.Switches.Examine(cmd.Context(), limitsOf(s), s.Live.Safe), examineClock())
+	bad := 0
+	for _, f := range found {
+		if f.Level == switches.Failed {
+			bad++
+		}
+	}
+	if asJSON(cmd) {
+		if err := writeJSON(cmd.OutOrStdout(), map[string]any{"ok": bad == 0, "found": found}); err != nil {
+			return err
+		}
+	} else {
+		w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+		for _, f := range found {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", f.Switch, f.Check, f.Level, f.Says)
+			for _, m := range f.Mend {
+				fmt.Fprintf(w, "\t\t→\t%s\n", m)
+			}
+		}
+		if err := w.Flush(); err != nil {
+			return err
+		}
+	}
+	if bad > 0 {
+		return reportedError{fmt.Errorf("switches check: %d of %d checks failed", bad, len(found))}
+	}
+	return nil
+}
