@@ -78,7 +78,26 @@ Exit codes: 0 done, 1 failed, 2 wrong usage. Ctrl-C ends every command cleanly.`
 	}
 	root.PersistentFlags().Bool("json", false, "print results as JSON")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newServe(), newBench(), newBenchPeer(), newScenario(), newImport(), newReport(), newDoctor(), newSwitches(), newDeploy(), newCollect(), newTestbed(), newGuard())
+	root.AddCommand(
+		newServe(),
+		newFit(),
+		newSample(),
+		newSweep(),
+		newSelect(),
+		newTrain(),
+		newPlay(),
+		newSwitches(),
+		newDeploy(),
+		newCollect(),
+		newTestbed(),
+		newImport(),
+		newReport(),
+		newScenario(),
+		newBench(),
+		newBenchPeer(),
+		newDoctor(),
+		newGuard(),
+	)
 	return root
 }
 

@@ -18,7 +18,7 @@ import (
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/telemetry"
-	"github.com/planegym/planegym/telemetry/live"
+	collect "github.com/planegym/planegym/telemetry/live"
 )
 
 func newCollect() *cobra.Command {
@@ -51,8 +51,8 @@ episodes too, for train --offline.`,
 			case limit != 0:
 				d.policy = fmt.Sprint("fixed:", limit)
 			}
-			d.recorder = &recorder{dir: dir, limit: p4.Limit(limit)}
-			if parquet {
+			d.recorder = &liveRecorder{dir: dir, limit: p4.Limit(limit)}
+			if d.endless = !parquet; parquet {
 				d.record = filepath.Join(dir, "episodes.parquet")
 			}
 			return d.run(cmd)
@@ -67,8 +67,8 @@ episodes too, for train --offline.`,
 	return cmd
 }
 
-// recorder writes what comes in as the published logs have it.
-type recorder struct {
+// liveRecorder writes what comes in as the published logs have it.
+type liveRecorder struct {
 	dir   string
 	limit p4.Limit // the one recorded under; 0: any
 	files []string // written
@@ -91,7 +91,7 @@ type logFile struct {
 	rows int
 }
 
-func (r *recorder) open(s *scenarios.Scenario) (err error) {
+func (r *liveRecorder) open(s *scenarios.Scenario) (err error) {
 	suffix := ""
 	if r.limit != 0 {
 		suffix = fmt.Sprint("_", r.limit)
@@ -143,10 +143,14 @@ func (l *logFile) keep() error {
 }
 
 // close lets go of what was not kept.
-func (r *recorder) close() error {
+func (r *liveRecorder) close() error {
 	var errs []error
 	for _, l := range []*logFile{&r.int, &r.dash} {
-		if l.f != nil {
+		switch {
+		case l.f == nil:
+		case l.rows == 0:
+			errs = append(errs, l.f.Close(), os.Remove(l.f.Name()))
+		default:
 			errs = append(errs, l.w.Flush(), l.f.Close(), fmt.Errorf("collect: what was recorded is left in %s", l.f.Name()))
 		}
 	}
@@ -154,7 +158,7 @@ func (r *recorder) close() error {
 }
 
 // acted follows which limits are in force.
-func (r *recorder) acted(a env.Act) {
+func (r *liveRecorder) acted(a env.Act) {
 	if r.limit == 0 {
 		return
 	}
@@ -173,13 +177,13 @@ func (r *recorder) acted(a env.Act) {
 }
 
 // at is a time of ours in µs of the switches' time.
-func (r *recorder) at(t time.Time) int64 {
+func (r *liveRecorder) at(t time.Time) int64 {
 	return r.begin.UnixMicro() + int64(float64(t.Sub(r.begin).Microseconds())*r.scale)
 }
 
-func (r *recorder) tap() *live.Tap { return &live.Tap{Report: r.report, Sample: r.sample} }
+func (r *liveRecorder) tap() *collect.Tap { return &collect.Tap{Report: r.report, Sample: r.sample} }
 
-func (r *recorder) report(t time.Time, values []float64, valid []bool) {
+func (r *liveRecorder) report(t time.Time, values []float64, valid []bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.on {
@@ -195,8 +199,8 @@ func (r *recorder) report(t time.Time, values []float64, valid []bool) {
 	r.int.rows++
 }
 
-// sample writes a sample of the player; columns are live.PlayerFields.
-func (r *recorder) sample(t time.Time, v []float64, ok []bool) {
+// sample writes a sample of the player; columns are collect.PlayerFields.
+func (r *liveRecorder) sample(t time.Time, v []float64, ok []bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.on {
@@ -225,7 +229,7 @@ func cell(b []byte, v float64, ok bool) []byte {
 }
 
 // finish keeps the logs and joins them.
-func (r *recorder) finish() error {
+func (r *liveRecorder) finish() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.on = false

@@ -25,7 +25,7 @@ import (
 )
 
 func newDeploy() *cobra.Command {
-	d := deployment{name: "deploy"}
+	d := deployment{name: "deploy", endless: true}
 	cmd := &cobra.Command{
 		Use:   "deploy POLICY --scenario FILE",
 		Short: "Let an agent set the queues of live switches",
@@ -80,8 +80,9 @@ type deployment struct {
 	kernels                  string
 	time                     time.Duration
 	dryRun, shadow           bool
-	record                   string    // Parquet file of episodes, ""
-	recorder                 *recorder // of what comes in, nil: none
+	endless                  bool          // episodes end for no number of steps
+	record                   string        // Parquet file of episodes, ""
+	recorder                 *liveRecorder // of what comes in, nil: none
 
 	s       scenarios.Scenario
 	live    *liveRun
@@ -90,6 +91,8 @@ type deployment struct {
 	guard   *guardProcess
 	metrics metrics
 	status  func(string)
+
+	stopMetrics func()
 
 	mu     sync.Mutex
 	failed error // of the journal: no action goes without a line
@@ -104,16 +107,16 @@ type deployment struct {
 var errPolicy = errors.New("the policy asked for what there is not")
 
 func (d *deployment) run(cmd *cobra.Command) (err error) {
-	if d.s, err = loadLive(cmd, d.scenario); err != nil {
-		return err
-	}
-	if d.time < 0 {
-		return usagef("%s: --for: %v is negative", d.name, d.time)
-	}
 	if d.dryRun {
+		if _, err := loadLive(cmd, d.scenario); err != nil {
+			return err
+		}
 		if err := checkSwitches(cmd, d.scenario); err != nil {
 			return err
 		}
+	}
+	if d.time < 0 {
+		return usagef("%s: --for: %v is negative", d.name, d.time)
 	}
 	k, err := nn.ParseKernels(d.kernels)
 	if err != nil {
@@ -121,57 +124,83 @@ func (d *deployment) run(cmd *cobra.Command) (err error) {
 	}
 	be := nn.NewBackend(k, 1)
 	defer be.Close()
-	ctx, cancel := context.WithCancelCause(cmd.Context())
-	defer cancel(nil)
-	d.cancel = cancel
-	if d.journal, err = switches.OpenJournal(d.journalFile, "agent"); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, d.journal.Close()) }()
-	stop, err := d.metrics.serve(d.metricsAddr)
+	d.status = statusLine(cmd)
+	ctx, err := d.open(cmd, env.Disabled)
 	if err != nil {
 		return err
 	}
-	defer stop()
-	d.status = statusLine(cmd)
+	if err = d.close(d.deploy(ctx, cmd, be)); err != nil || d.dryRun {
+		return err
+	}
+	return d.report(cmd)
+}
+
+// open opens journal, metrics and switches. The context ends with cmd's, and
+// with whatever must end the deployment.
+func (d *deployment) open(cmd *cobra.Command, mode env.Autoreset) (ctx context.Context, err error) {
+	if d.s, err = loadLive(cmd, d.scenario); err != nil {
+		return nil, err
+	}
+	ctx, d.cancel = context.WithCancelCause(cmd.Context())
+	if d.journal, err = switches.OpenJournal(d.journalFile, "agent"); err != nil {
+		return nil, err
+	}
+	if d.stopMetrics, err = d.metrics.serve(d.metricsAddr); err != nil {
+		return nil, errors.Join(err, d.journal.Close())
+	}
 	o := liveOptions{
-		shadow: d.shadow || d.dryRun, data: d.data, endless: d.record == "",
+		shadow: d.shadow || d.dryRun, data: d.data, endless: d.endless, autoreset: mode,
 		act: d.acted, event: d.happened, beat: d.beat,
 	}
 	if d.recorder != nil {
-		if err := d.recorder.open(&d.s); err != nil {
-			return err
+		if err = d.recorder.open(&d.s); err == nil {
+			o.tap = d.recorder.tap()
 		}
-		defer func() { err = errors.Join(err, d.recorder.close()) }()
-		o.tap = d.recorder.tap()
 	}
-	if d.live, err = openLive(ctx, d.s, o); err != nil {
-		return err
+	if err == nil {
+		d.live, err = openLive(ctx, d.s, o)
 	}
-	err = d.deploy(ctx, cmd, be)
-	d.status("")
-	// The plant's Close puts the safe limit in force; then nothing is left to
-	// guard. Where it fails the guard is not told: it tries on.
-	if e := d.live.vector.Close(); e != nil {
-		err = errors.Join(err, e)
-	} else if d.guard != nil {
-		err = errors.Join(err, d.guard.leave())
+	if err != nil {
+		return nil, d.close(err)
+	}
+	return ctx, nil
+}
+
+// close ends a deployment that ended with err. The plant's Close puts the
+// safe limit in force; then nothing is left to guard. Where that fails the
+// guard is not told so: it tries on.
+func (d *deployment) close(err error) error {
+	if d.status != nil {
+		d.status("")
+	}
+	if d.live != nil {
+		if e := d.live.vector.Close(); e != nil {
+			err = errors.Join(err, e)
+		} else if d.guard != nil {
+			err = errors.Join(err, d.guard.leave())
+		}
 	}
 	end := switches.Entry{Event: "end", Step: d.steps}
 	if err != nil {
 		end.Error = err.Error()
 	}
 	d.write(end)
+	d.stopMetrics()
+	if d.recorder != nil {
+		if err == nil {
+			err = d.recorder.finish()
+		}
+		err = errors.Join(err, d.recorder.close())
+	}
+	d.cancel(nil)
+	return errors.Join(err, d.broken(), d.journal.Close())
+}
+
+// broken is why nothing more may be done.
+func (d *deployment) broken() error {
 	d.mu.Lock()
-	err = errors.Join(err, d.failed)
-	d.mu.Unlock()
-	if err == nil && d.recorder != nil {
-		err = d.recorder.finish()
-	}
-	if err == nil && !d.dryRun {
-		return d.report(cmd)
-	}
-	return err
+	defer d.mu.Unlock()
+	return d.failed
 }
 
 // deploy runs until the time is over or ctx is.
@@ -184,24 +213,9 @@ func (d *deployment) deploy(ctx context.Context, cmd *cobra.Command, be *nn.Back
 	if d.dryRun {
 		return d.wouldDo(ctx, cmd, spec)
 	}
-	if !d.shadow {
-		if d.guard, err = startGuard(ctx, d.scenario, d.journalFile, d.live.window); err != nil {
-			return err
-		}
-		go func() { // a deployment without a guard ends
-			err := <-d.guard.done
-			d.guard.done <- err
-			if err == nil {
-				err = errors.New("it has taken over, or was ended")
-			}
-			d.cancel(fmt.Errorf("the guard is gone: %w", err))
-		}()
+	if err := d.begin(ctx, fmt.Sprintf("%s %s", d.policy, hash)); err != nil {
+		return err
 	}
-	mode := "acts"
-	if d.shadow {
-		mode = "shadow: decides, nobody acts"
-	}
-	d.write(switches.Entry{Event: "begin", Why: fmt.Sprintf("%s %s %s in %s", d.policy, hash, mode, d.scenario)})
 	err = d.loop(ctx, spec)
 	if errors.Is(err, context.Canceled) {
 		if err = context.Cause(ctx); errors.Is(err, context.Canceled) {
@@ -209,6 +223,27 @@ func (d *deployment) deploy(ctx context.Context, cmd *cobra.Command, be *nn.Back
 		}
 	}
 	return err
+}
+
+// begin starts the guard, and the journal's account of who acts.
+func (d *deployment) begin(ctx context.Context, who string) (err error) {
+	if d.shadow {
+		d.write(switches.Entry{Event: "begin", Why: fmt.Sprintf("%s decides in %s, nobody acts", who, d.scenario)})
+		return nil
+	}
+	if d.guard, err = startGuard(ctx, d.scenario, d.journalFile, d.live.window); err != nil {
+		return err
+	}
+	go func() { // a deployment without a guard ends
+		err := <-d.guard.done
+		d.guard.done <- err
+		if err == nil {
+			err = errors.New("it has taken over, or was ended")
+		}
+		d.cancel(fmt.Errorf("the guard is gone: %w", err))
+	}()
+	d.write(switches.Entry{Event: "begin", Why: fmt.Sprintf("%s acts in %s, guarded by process %d", who, d.scenario, d.guard.pid)})
+	return nil
 }
 
 // load loads the policy.
@@ -277,11 +312,8 @@ func (d *deployment) loop(ctx context.Context, spec env.Spec) (err error) {
 		reward := out.Reward[0]
 		d.write(switches.Entry{Event: "step", Step: d.steps, Asked: limitsAt(spec, actions), Reward: &reward})
 		d.tell(spec, actions, reward)
-		d.mu.Lock()
-		failed := d.failed
-		d.mu.Unlock()
-		if failed != nil {
-			return failed
+		if err := d.broken(); err != nil {
+			return err
 		}
 	}
 	return nil

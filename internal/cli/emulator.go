@@ -63,14 +63,11 @@ func addEmulator(cmd *cobra.Command) {
 }
 
 func (e *emulator) run(cmd *cobra.Command) (err error) {
-	s, err := loadScenario(e.scenario)
+	s, err := loadTestbed(cmd, e.scenario)
 	if err != nil {
 		return err
 	}
-	if s.Plant != "testbed" {
-		return usagef(`testbed: --scenario: %s has plant = %q, not "testbed"`, e.scenario, s.Plant)
-	}
-	limits := limitsOf(s)
+	limits := actionLimits(s)
 	safe := p4.Limit(e.safe)
 	if safe == 0 {
 		safe = slices.Min(limits)

@@ -18,25 +18,26 @@ import (
 	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/telemetry/intreport"
-	"github.com/planegym/planegym/telemetry/live"
+	collect "github.com/planegym/planegym/telemetry/live"
 )
 
 // liveOptions say what to open of a scenario's switches.
 type liveOptions struct {
-	shadow  bool   // nobody acts
-	data    string // folder of recordings that observations are scaled by, ""
-	endless bool   // episodes end for no number of steps
-	act     func(env.Act)
-	event   func(switches.Event)
-	beat    func() // called at least once a window
-	tap     *live.Tap
+	shadow    bool   // nobody acts
+	data      string // folder of recordings that observations are scaled by, ""
+	endless   bool   // episodes end for no number of steps
+	autoreset env.Autoreset
+	act       func(env.Act)
+	event     func(switches.Event)
+	beat      func() // called at least once a window
+	tap       *collect.Tap
 }
 
 // liveRun is a scenario's switches, opened, with their telemetry coming in.
 type liveRun struct {
 	vector    env.Vector
 	plant     *env.Live
-	collector *live.Collector
+	collector *collect.Collector
 	window    time.Duration // ours
 	second    time.Duration // ours, of one of the switches'
 }
@@ -47,7 +48,7 @@ const reachTime = 10 * time.Second
 // openLive opens the switches of a scenario and where their telemetry comes in.
 func openLive(ctx context.Context, s scenarios.Scenario, o liveOptions) (*liveRun, error) {
 	l := s.Live
-	if err := l.Switches.Check(limitsOf(s), l.Safe); err != nil {
+	if err := l.Switches.Check(actionLimits(s), l.Safe); err != nil {
 		return nil, fmt.Errorf("%w: planegym switches check says more", err)
 	}
 	open := l.Switches.Open
@@ -78,7 +79,7 @@ func openLive(ctx context.Context, s scenarios.Scenario, o liveOptions) (*liveRu
 	if err != nil {
 		return nil, errors.Join(err, plant.Close())
 	}
-	s.Env.Autoreset = env.Disabled
+	s.Env.Autoreset = o.autoreset
 	if o.endless {
 		s.Env.MaxSteps = 1 << 30
 	}
@@ -104,7 +105,7 @@ func reach(ctx context.Context, group p4.Group) error {
 
 // collected is a collector with its sources: an env.Telemetry.
 type collected struct {
-	*live.Collector
+	*collect.Collector
 	beat    func()
 	second  time.Duration
 	cancel  context.CancelFunc
@@ -116,7 +117,7 @@ type collected struct {
 // settleTime is how long after a window what was measured in it may come in.
 const settleTime = 250 * time.Millisecond
 
-func openTelemetry(l scenarios.Live, group p4.Group, tap *live.Tap) (*collected, error) {
+func openTelemetry(l scenarios.Live, group p4.Group, tap *collect.Tap) (*collected, error) {
 	scale := l.TimeScale
 	if scale == 0 {
 		scale = 1
@@ -129,7 +130,7 @@ func openTelemetry(l scenarios.Live, group p4.Group, tap *live.Tap) (*collected,
 	}
 	c := &collected{second: time.Duration(float64(time.Second) / scale)}
 	var err error
-	c.Collector, err = live.New(live.Config{
+	c.Collector, err = collect.New(collect.Config{
 		Switches: ids, Stalls: !l.Player.NoStalls, Aggregate: l.Probes.Aggregation, Second: c.second, Tap: tap,
 		Settle: max(time.Duration(float64(settleTime)/scale), 5*time.Millisecond),
 		Decode: intreport.Config{Tick: time.Duration(l.Probes.TickNS)},
@@ -230,7 +231,7 @@ func liveScaler(s scenarios.Scenario, data string, columns []telemetry.Field) (e
 		}
 		return byName(scaler.(*telemetry.Scaler), columns)
 	}
-	scaler, err := testbed.FitScaler(s.Testbed, limitsOf(s))
+	scaler, err := testbed.FitScaler(s.Testbed, actionLimits(s))
 	if err != nil {
 		return nil, err
 	}

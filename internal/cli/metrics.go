@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/planegym/planegym/internal/switches"
-	"github.com/planegym/planegym/telemetry/live"
+	collect "github.com/planegym/planegym/telemetry/live"
 )
 
 // metrics are what a deployment tells Prometheus, in its text format. The zero
@@ -25,7 +25,7 @@ type metrics struct {
 	setMS  float64
 	limits []switches.Got
 	player []float32 // buffer, frame rate, bitrate, stall
-	stats  live.Stats
+	stats  collect.Stats
 }
 
 func (m *metrics) set(e switches.Entry) {
@@ -40,7 +40,7 @@ func (m *metrics) set(e switches.Entry) {
 	}
 }
 
-func (m *metrics) step(reward float32, player []float32, stats live.Stats) {
+func (m *metrics) step(reward float32, player []float32, stats collect.Stats) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.steps++

@@ -58,8 +58,8 @@ func loadLive(cmd *cobra.Command, name string) (scenarios.Scenario, error) {
 	return s, err
 }
 
-// limitsOf are the limits that actions set.
-func limitsOf(s scenarios.Scenario) []p4.Limit {
+// actionLimits are the limits that actions set.
+func actionLimits(s scenarios.Scenario) []p4.Limit {
 	if s.Env.Limits == nil {
 		return env.DefaultLimits()
 	}
@@ -71,7 +71,7 @@ func checkSwitches(cmd *cobra.Command, name string) error {
 	if err != nil {
 		return err
 	}
-	found := append(s.Live.Switches.Examine(cmd.Context(), limitsOf(s), s.Live.Safe), examineClock())
+	found := append(s.Live.Switches.Examine(cmd.Context(), actionLimits(s), s.Live.Safe), examineClock())
 	bad := 0
 	for _, f := range found {
 		if f.Level == switches.Failed {

@@ -2,7 +2,7 @@ package nn
 
 import "golang.org/x/sys/cpu"
 
-//go:generate go -C asm run . -out ../kernels_amd64.s -stubs ../kernels_amd64_asm.go -pkg nn
+//go:generate go -C asm run . -out ../kernels_amd64.s -stubs ../kernels_asm_amd64.go -pkg nn
 
 // native gives the kernel set of that name, or nil where this machine does
 // not run it.
