@@ -425,6 +425,9 @@ func (d *deployment) tell(spec env.Spec, actions []int32, reward float32) {
 	if n := len(d.took); n > 0 {
 		line += fmt.Sprintf("  set in %.1f ms", d.took[n-1])
 	}
+	if d.status == nil {
+		return
+	}
 	d.status(fmt.Sprintf("%s  safe %d×  late %d", line, d.trips, stats.Late))
 }
 
