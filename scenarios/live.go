@@ -39,6 +39,14 @@ type Player struct {
 	NoStalls bool `toml:"no_stalls"`
 }
 
+// ID is what switch i of the inventory reports under.
+func (p Probes) ID(i int) uint32 {
+	if len(p.Switch) > 0 {
+		return p.Switch[i]
+	}
+	return uint32(i + 1)
+}
+
 func (l Live) check(c env.Config) error {
 	if err := l.LiveConfig.Check(); err != nil {
 		return err

@@ -111,7 +111,7 @@ func (d *deployment) run(cmd *cobra.Command) (err error) {
 		if _, err := loadLive(cmd, d.scenario); err != nil {
 			return err
 		}
-		if err := checkSwitches(cmd, d.scenario); err != nil {
+		if err := checkSwitches(cmd, d.scenario, 0); err != nil {
 			return err
 		}
 	}
@@ -180,6 +180,9 @@ func (d *deployment) close(err error) error {
 			err = errors.Join(err, d.guard.leave())
 		}
 	}
+	if errors.Is(err, p4.ErrNotPrimary) {
+		err = fmt.Errorf("another controller has taken over; if it was the guard, the journal says why: %w", err)
+	}
 	end := switches.Entry{Event: "end", Step: d.steps}
 	if err != nil {
 		end.Error = err.Error()
@@ -225,13 +228,17 @@ func (d *deployment) deploy(ctx context.Context, cmd *cobra.Command, be *nn.Back
 	return err
 }
 
+// shortestBeat is the least time between heartbeats: where windows are shorter,
+// as those of emulated switches, a machine's hiccup is no agent that hangs.
+const shortestBeat = time.Second
+
 // begin starts the guard, and the journal's account of who acts.
 func (d *deployment) begin(ctx context.Context, who string) (err error) {
 	if d.shadow {
 		d.write(switches.Entry{Event: "begin", Why: fmt.Sprintf("%s decides in %s, nobody acts", who, d.scenario)})
 		return nil
 	}
-	if d.guard, err = startGuard(ctx, d.scenario, d.journalFile, d.live.window); err != nil {
+	if d.guard, err = startGuard(ctx, d.scenario, d.journalFile, max(d.live.window, shortestBeat)); err != nil {
 		return err
 	}
 	go func() { // a deployment without a guard ends

@@ -122,11 +122,9 @@ func openTelemetry(l scenarios.Live, group p4.Group, tap *collect.Tap) (*collect
 	if scale == 0 {
 		scale = 1
 	}
-	ids := slices.Clone(l.Probes.Switch)
+	var ids []uint32
 	for i := range l.Switches {
-		if len(l.Probes.Switch) == 0 {
-			ids = append(ids, uint32(i+1))
-		}
+		ids = append(ids, l.Probes.ID(i))
 	}
 	c := &collected{second: time.Duration(float64(time.Second) / scale)}
 	var err error

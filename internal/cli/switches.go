@@ -1,8 +1,11 @@
 package cli
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -24,21 +27,25 @@ func newSwitches() *cobra.Command {
 
 func newSwitchesCheck() *cobra.Command {
 	var name string
+	var listen time.Duration
 	cmd := &cobra.Command{
 		Use:   "check --scenario FILE",
 		Short: "Say what is wrong with the switches, and how to mend it",
 		Long: `check looks at every switch of a scenario with plant = "live" and changes
 nothing: whether it is reached, who is primary, whether it runs our program with
 our P4Info, whether every limit has a queue, and which limit is in force. It
-looks at the clock of this machine, too: reports are put on seconds by it.
+looks at the clock of this machine, too: reports are put on seconds by it. With
+--listen it takes telemetry for a while, and says what came of whom, and how far
+the clocks are apart.
 
 It fails where something stands in the way of deploy.`,
 		Example: `  planegym switches check --scenario lab.toml
-  planegym switches check --scenario lab.toml --json`,
+  planegym switches check --scenario lab.toml --listen 10s --json`,
 		Args: exactly(0),
-		RunE: func(cmd *cobra.Command, _ []string) error { return checkSwitches(cmd, name) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return checkSwitches(cmd, name, listen) },
 	}
 	addLiveScenario(cmd, &name)
+	cmd.Flags().DurationVar(&listen, "listen", 0, "how long to listen for telemetry; 0: not at all")
 	return cmd
 }
 
@@ -58,6 +65,40 @@ func loadLive(cmd *cobra.Command, name string) (scenarios.Scenario, error) {
 	return s, err
 }
 
+// listenTo takes telemetry for a while and says what came. Packets in go to
+// the primary alone, which this is not.
+func listenTo(ctx context.Context, s scenarios.Scenario, d time.Duration) ([]switches.Finding, error) {
+	c, err := openTelemetry(s.Live, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	n := max(1, int(d/c.second))
+	width := len(c.Columns())
+	values, valid := make([]float32, n*width), make([]bool, n*width)
+	ages, err := c.Window(ctx, time.Now(), values, valid)
+	st := c.Stats()
+	if err := errors.Join(err, c.Close()); err != nil {
+		return nil, err
+	}
+	var found []switches.Finding
+	tell := func(who string, age, offset time.Duration, mend string) {
+		f := switches.Finding{Switch: who, Check: "telemetry", Level: switches.OK, Says: fmt.Sprintf("newest %v old, clock %+v from ours", age.Round(time.Millisecond), -offset.Round(time.Millisecond))}
+		if age == env.Never {
+			f.Level, f.Says, f.Mend = switches.Failed, fmt.Sprintf("nothing came within %v", d), []string{mend}
+		}
+		found = append(found, f)
+	}
+	if s.Live.Probes.UDP == "" {
+		found = append(found, switches.Finding{Switch: "all", Check: "telemetry", Level: switches.Warning, Says: "probes come as packets in, which only a primary gets: deploy --dry-run listens to them"})
+	} else {
+		for i, sw := range s.Live.Switches.Names() {
+			tell(sw, ages.Switches[i], st.Clocks[i], fmt.Sprintf("do its reports go to %s, under switch id %d? %d packets came, %d malformed, %d hops of unknown switches", s.Live.Probes.UDP, s.Live.Probes.ID(i), st.Packets, st.Malformed, st.Unknown))
+		}
+	}
+	tell("player", ages.Player, st.PlayerClock, fmt.Sprintf("does the player's page post to http://%s, or is the log %q written? %d samples could not be read; %s", s.Live.Player.HTTP, s.Live.Player.Log, st.BadSamples, st.LastError))
+	return found, nil
+}
+
 // actionLimits are the limits that actions set.
 func actionLimits(s scenarios.Scenario) []p4.Limit {
 	if s.Env.Limits == nil {
@@ -66,12 +107,19 @@ func actionLimits(s scenarios.Scenario) []p4.Limit {
 	return s.Env.Limits
 }
 
-func checkSwitches(cmd *cobra.Command, name string) error {
+func checkSwitches(cmd *cobra.Command, name string, listen time.Duration) error {
 	s, err := loadLive(cmd, name)
 	if err != nil {
 		return err
 	}
 	found := append(s.Live.Switches.Examine(cmd.Context(), actionLimits(s), s.Live.Safe), examineClock())
+	if listen > 0 {
+		heard, err := listenTo(cmd.Context(), s, listen)
+		if err != nil {
+			return err
+		}
+		found = append(found, heard...)
+	}
 	bad := 0
 	for _, f := range found {
 		if f.Level == switches.Failed {

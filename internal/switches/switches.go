@@ -100,6 +100,15 @@ func (c Config) unprovisioned(limits []p4.Limit) []p4.Limit {
 	return missing
 }
 
+// Names are the names of the switches.
+func (inv Inventory) Names() []string {
+	var names []string
+	for _, c := range inv.withDefaults(0) {
+		names = append(names, c.Name)
+	}
+	return names
+}
+
 // Queues are the queues whose limits are set: every port of every switch.
 func (inv Inventory) Queues() []p4.Queue {
 	var q []p4.Queue
