@@ -57,6 +57,9 @@ func (o *opener) open(s scenarios.Scenario, n int, mode env.Autoreset) (env.Vect
 	if s.Plant == "testbed" {
 		return o.openTestbed(s, n, mode)
 	}
+	if s.Plant == "live" {
+		return nil, fmt.Errorf("%w: live switches are for deploy, collect and train --switches", errConfig)
+	}
 	recordings, scaler, err := o.load()
 	if err != nil {
 		return nil, err

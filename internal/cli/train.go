@@ -43,11 +43,13 @@ number) leaves the last checkpoint in place; Ctrl-C writes one more.`,
   planegym train --url ws://127.0.0.1:7070/v1/ws --set n_step=5 --set 'hidden=[64,64]'
   planegym train --offline episodes --scenario cartpole --cql 0.3
   planegym train --transfer run/policy.safetensors --freeze --scenario mine.toml --out adapted
-  planegym train --export-onnx policy.onnx`,
+  planegym train --export-onnx policy.onnx
+  planegym train --switches --scenario lab.toml --transfer run/policy.safetensors --out online`,
 		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return t.run(cmd) },
 	}
 	t.where.add(cmd, 8)
+	t.switches.add(cmd)
 	f := cmd.Flags()
 	f.StringVar(&t.preset, "preset", "default", "configuration to begin with: "+strings.Join(agent.PresetNames, ", "))
 	f.StringArrayVar(&t.set, "set", nil, "KEY=VALUE of the configuration, as in TOML; repeat for more (agent/DESIGN.md lists the keys)")
@@ -68,6 +70,7 @@ number) leaves the last checkpoint in place; Ctrl-C writes one more.`,
 }
 
 type training struct {
+	switches                                              onSwitches
 	where                                                 where
 	preset, out, resume, transfer, offline, onnx, kernels string
 	set                                                   []string
@@ -125,13 +128,18 @@ func (t *training) check(cmd *cobra.Command) error {
 			return usagef("train: --resume goes on as the training began: leave out --%s", n)
 		}
 	case t.offline != "":
-		if n := given("transfer", "freeze", "url"); n != "" {
+		if n := given("transfer", "freeze", "url", "switches"); n != "" {
 			return usagef("train: --offline learns from recordings alone: leave out --%s", n)
 		}
 	case given("cql") != "":
 		return usagef("train: --cql is for --offline")
 	case t.freeze && t.transfer == "":
 		return usagef("train: --freeze is for --transfer: which agent?")
+	}
+	if n := given("url"); t.switches.on && n != "" {
+		return usagef("train: --switches are reached from here: leave out --%s", n)
+	} else if n := given("journal", "metrics", "collect"); !t.switches.on && n != "" {
+		return usagef("train: --%s is for --switches", n)
 	}
 	switch {
 	case t.every < 1:
@@ -167,6 +175,9 @@ func (t *training) begin(cmd *cobra.Command) (info agent.Info, err error) {
 		if !cmd.Flags().Changed("kernels") {
 			t.kernels = info.Kernels
 		}
+	}
+	if t.switches.on {
+		t.where.envs = 1
 	}
 	if err := t.where.check(cmd, info.Scenario); err != nil {
 		return info, err
@@ -209,13 +220,18 @@ func (t *training) config() (agent.Config, error) {
 	return c, nil
 }
 
-func (t *training) runOnline(cmd *cobra.Command, info agent.Info) error {
+func (t *training) runOnline(cmd *cobra.Command, info agent.Info) (err error) {
 	ctx := cmd.Context()
-	v, err := t.where.open(ctx, t.where.envs, false)
+	var v env.Vector
+	if t.switches.on {
+		v, err = t.switches.open(cmd, t.where.scenario, t.where.local.data)
+	} else {
+		v, err = t.where.open(ctx, t.where.envs, false)
+	}
 	if err != nil {
 		return err
 	}
-	defer v.Close()
+	defer func() { err = errors.Join(err, v.Close()) }()
 	var tr *agent.Trainer
 	if t.resume != "" {
 		tr, err = agent.Resume(ctx, t.path("checkpoint"), v, t.steps, t.be)
