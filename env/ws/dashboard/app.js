@@ -145,7 +145,7 @@ function look(session, e) {
 function group(columns) {
   const groups = new Map();
   columns.forEach((c, i) => {
-    const base = c.name.replace(/\d+/g, "").replace(/_+/g, "_").replace(/_$/, "");
+    const base = c.name.replace(/([a-z])[1-9](?=_|$)/, "$1");
     const key = base + "|" + c.unit;
     if (!groups.has(key)) groups.set(key, { title: base.replaceAll("_", " ") + (c.unit ? `, ${c.unit}` : ""), of: [], names: [] });
     groups.get(key).of.push(i);
