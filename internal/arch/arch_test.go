@@ -43,6 +43,7 @@ var allowed = map[string][]string{
 	"timegan":           {"internal/nn", "internal/rng", "internal/safetensors", "telemetry"},
 	"timegan/selection": {"internal/rng", "telemetry"},
 	"bench/stocks":      {"internal/nn", "internal/rng", "internal/safetensors", "telemetry", "timegan", "timegan/posthoc"},
+	"bench/simulator":   {"env", "internal/nn", "internal/rng", "scenarios", "telemetry", "timegan"},
 	"timegan/posthoc":   {"internal/nn", "internal/rng"},
 	"timegan/sweep":     {"telemetry", "timegan", "timegan/selection"},
 }
