@@ -55,11 +55,11 @@ func Preset(name string) (Config, error) {
 	switch name {
 	case "default":
 		return Config{
-			Hidden: []int{128, 128}, Normalise: "fit",
+			Hidden: []int{64, 64}, Normalise: "fit",
 			EpsilonStart: 1, EpsilonEnd: .04, EpsilonSteps: 8_000, EpsilonDecay: 1,
-			Replay: 50_000, Minimum: 1_000, NStep: 1, Alpha: .6, Beta: .4,
-			Gamma: .99, Loss: "huber", Batch: 64, Steps: 60_000, TrainEvery: 64, Updates: 64, Target: 256,
-			Optimiser: "adam", LearningRate: 1e-3, ClipNorm: 10,
+			Replay: 50_000, Minimum: 1_000, NStep: 5, Alpha: .6, Beta: .4,
+			Gamma: .99, Loss: "huber", Batch: 64, Steps: 60_000, TrainEvery: 8, Updates: 8, Target: 250,
+			Optimiser: "adam", LearningRate: 1e-3, FinalRate: 1e-5, ClipNorm: 10,
 		}, nil
 	case "tutorial":
 		return Config{

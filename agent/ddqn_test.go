@@ -26,7 +26,7 @@ func testConfig(t testing.TB, edit func(*Config)) Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Hidden, c.Batch, c.Replay, c.Minimum, c.Normalise = []int{16}, 8, 500, 20, "none"
+	c.Hidden, c.Batch, c.Replay, c.Minimum, c.Normalise, c.NStep, c.FinalRate = []int{16}, 8, 500, 20, "none", 1, 0
 	if edit != nil {
 		edit(&c)
 	}
@@ -259,42 +259,5 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 		if err := c.Check(); err == nil || !strings.HasPrefix(err.Error(), "agent: "+field+": ") {
 			t.Errorf("%s: %v", field, err)
 		}
-	}
-}
-
-func benchmarkAgent(b *testing.B) *DDQN {
-	c, err := Preset("tutorial")
-	if err != nil {
-		b.Fatal(err)
-	}
-	c.Optimiser, c.Loss = "adam", "huber"
-	k, err := nn.ParseKernels("auto")
-	if err != nil {
-		b.Fatal(err)
-	}
-	return testAgent(b, c, testSpaces(9, 2), k)
-}
-
-func BenchmarkUpdate32(b *testing.B) {
-	d := benchmarkAgent(b)
-	r := filled(d, 1000)
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, _, err := d.update(r, 1, 0); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-func BenchmarkAct(b *testing.B) {
-	for _, n := range []int{1, 32, 256} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			d := benchmarkAgent(b)
-			obs, actions := make([]float32, n*9), make([]int32, n)
-			b.ReportAllocs()
-			for b.Loop() {
-				d.Act(nil, obs, actions)
-			}
-		})
 	}
 }

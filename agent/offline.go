@@ -18,9 +18,10 @@ import (
 type Offline struct {
 	Agent    *DDQN
 	Seed     uint64
-	Episodes int   // read
-	Steps    int   // recorded in them
-	Total    int64 // updates to do: as many as Config.Steps transitions would bring
+	Env      string // recorded in the first episode
+	Episodes int    // read
+	Steps    int    // recorded in them
+	Total    int64  // updates to do: as many as Config.Steps transitions would bring
 
 	replay *replay
 }
@@ -40,7 +41,7 @@ func NewOffline(c Config, path string, seed uint64, be *nn.Backend) (*Offline, e
 	for _, file := range files {
 		err := episodes.Read(file, func(s Spaces, e *episodes.Episode) error {
 			if spaces.Elements == nil {
-				spaces = s
+				spaces, o.Env = s, e.Env
 			} else if !slices.Equal(s.Elements, spaces.Elements) || !slices.Equal(s.Actions, spaces.Actions) || !slices.Equal(s.Limits, spaces.Limits) {
 				return fmt.Errorf("%s are not the spaces of %s, %s: train on the recordings of each scenario apart", describe(s), files[0], describe(spaces))
 			}
@@ -109,13 +110,12 @@ func parquetFiles(path string) ([]string, error) {
 	return files, nil
 }
 
-// Train goes on until Total updates are done and calls report after each every
-// more of them and at the end; Progress counts updates as Steps too. What
-// report returns ends training.
+// Train goes on until Total updates are done and calls report after every so
+// many and at the end; Progress counts updates as Steps too. What report
+// returns ends training.
 func (o *Offline) Train(ctx context.Context, every int64, report func(Progress) error) error {
 	var loss, target mean
 	d := o.Agent
-	next := d.updates + every
 	for d.updates < o.Total {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -126,8 +126,7 @@ func (o *Offline) Train(ctx context.Context, every int64, report func(Progress) 
 		}
 		loss.add(l)
 		target.add(y)
-		if d.updates >= next || d.updates >= o.Total {
-			next += every
+		if d.updates%every == 0 || d.updates >= o.Total {
 			p := Progress{Steps: d.updates, Total: o.Total, Updates: d.updates, Episodes: int64(o.Episodes), Loss: loss.take(), Target: target.take()}
 			p.Return = (&mean{}).take() // NaN: nothing was played
 			if err := report(p); err != nil {

@@ -102,8 +102,8 @@ func (t *Trainer) progress() Progress {
 }
 
 // Train goes on until Config.Steps transitions are taken, and calls report
-// each time that every more of them are, and at the end. What report returns
-// ends training.
+// each time that a multiple of every is passed, and at the end. What report
+// returns ends training.
 //
 // An error leaves the agent as it was after the last whole step; files are
 // not touched. Errors: those of v and of report, the context's, a reward or an
@@ -115,7 +115,7 @@ func (t *Trainer) Train(ctx context.Context, every int64, report func(Progress) 
 			return fmt.Errorf("agent: train: %w", err)
 		}
 	}
-	next := t.steps + every
+	next := (t.steps/every + 1) * every
 	for t.steps < t.Agent.Config.Steps {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -127,7 +127,7 @@ func (t *Trainer) Train(ctx context.Context, every int64, report func(Progress) 
 			return err
 		}
 		if t.steps >= next || t.steps >= t.Agent.Config.Steps {
-			next += every
+			next = (t.steps/every + 1) * every
 			if err := report(t.progress()); err != nil {
 				return err
 			}

@@ -21,97 +21,100 @@ import (
 	"github.com/planegym/planegym/telemetry"
 )
 
-// beat is a source of one report every so often, by whatever time it is.
-type beat struct {
-	fields []telemetry.Field
-	every  time.Duration
-	ahead  time.Duration // its clock
-	record func(n int, r *telemetry.Record)
+// ticker tells of second n, counted from its beginning, enq n, delay 100 n and
+// deq n/2 at every switch, 20+n s in the player's buffer. It joins seconds of
+// any phase.
+type ticker struct {
+	switches int
+	second   time.Duration
+	settle   time.Duration
+	begin    time.Time
+	stall    float32
 
 	mu     sync.Mutex
-	n      int
-	next   time.Time
-	silent bool
+	hushed [2]time.Time // since when switches, player are silent
 	closed bool
 }
 
-func fields(names ...string) []telemetry.Field {
+func (k *ticker) Columns() []telemetry.Field {
 	var out []telemetry.Field
-	for _, n := range names {
+	for s := 1; s <= k.switches; s++ {
+		for _, stem := range []string{"enq_qdepth", "deq_timedelta", "deq_qdepth"} {
+			f, _ := telemetry.Canonical(fmt.Sprint(stem, s))
+			out = append(out, f)
+		}
+	}
+	for _, n := range []string{"lbo_s", "fps", "rep_kbps", "calc_rate", "width", "height", "stall_s"} {
 		f, _ := telemetry.Canonical(n)
 		out = append(out, f)
 	}
 	return out
 }
 
-func (b *beat) Fields() []telemetry.Field { return b.fields }
-
-func (b *beat) Take(dst []telemetry.Record) []telemetry.Record {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.next.IsZero() {
-		b.next = time.Now()
+func (k *ticker) Window(ctx context.Context, start time.Time, values []float32, valid []bool) (env.Ages, error) {
+	f := 3*k.switches + 7
+	end := start.Add(time.Duration(len(values)/f) * k.second)
+	select {
+	case <-time.After(time.Until(end.Add(k.settle))):
+	case <-ctx.Done():
+		return env.Ages{}, ctx.Err()
 	}
-	for ; !b.next.After(time.Now()); b.next = b.next.Add(b.every) {
-		r := telemetry.Record{Millis: b.next.Add(b.ahead).UnixMilli(), Values: make([]float64, len(b.fields)), Valid: make([]bool, len(b.fields))}
-		for i := range r.Valid {
-			r.Valid[i] = true
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for i := range values {
+		at := start.Add(time.Duration(i/f) * k.second)
+		n := float32(at.Sub(k.begin) / k.second)
+		c, who := i%f, 0
+		if c >= 3*k.switches {
+			who = 1
+			values[i] = []float32{20 + n, 30, 3312, 500, 1280, 720, k.stall}[c-3*k.switches]
+		} else {
+			values[i] = []float32{n, 100 * n, n / 2}[c%3]
 		}
-		b.record(b.n, &r)
-		b.n++
-		if !b.silent {
-			dst = append(dst, r)
+		if valid[i] = k.hushed[who].IsZero() || at.Before(k.hushed[who]); !valid[i] {
+			values[i] = -1 // not to be seen
 		}
 	}
-	return dst
+	age := func(who int) time.Duration {
+		switch h := k.hushed[who]; {
+		case h.IsZero():
+			return 0
+		case h.Equal(k.begin):
+			return env.Never
+		default:
+			return max(end.Sub(h), 0)
+		}
+	}
+	ages := env.Ages{Player: age(1)}
+	for range k.switches {
+		ages.Switches = append(ages.Switches, age(0))
+	}
+	return ages, nil
 }
 
-func (b *beat) Close() error { b.closed = true; return nil }
+func (k *ticker) Close() error { k.closed = true; return nil }
 
-func (b *beat) hush(silent bool) {
-	b.mu.Lock()
-	b.silent = silent
-	b.mu.Unlock()
-}
-
-// newProbes reports 4 times a second: enq n, delay 100 n, deq n/2 at every
-// switch, so that what is joined tells which reports were.
-func newProbes(switches int) *beat {
-	var names []string
-	for s := 1; s <= switches; s++ {
-		names = append(names, fmt.Sprint("enq_qdepth", s), fmt.Sprint("deq_timedelta", s), fmt.Sprint("deq_qdepth", s))
-	}
-	return &beat{fields: fields(names...), every: time.Second / 4, record: func(n int, r *telemetry.Record) {
-		for i := range r.Values {
-			r.Values[i] = []float64{float64(n), float64(100 * n), float64(n) / 2}[i%3]
-		}
-	}}
-}
-
-func newPlayer() *beat {
-	return &beat{
-		fields: fields("lbo_s", "fps", "rep_kbps", "calc_cum", "width", "height", "stall_s"), every: time.Second,
-		record: func(n int, r *telemetry.Record) {
-			copy(r.Values, []float64{20 + float64(n), 30, 3312, 500 * float64(n), 1280, 720, 0})
-		},
-	}
+func (k *ticker) hush(who int, since time.Time) {
+	k.mu.Lock()
+	k.hushed[who] = since
+	k.mu.Unlock()
 }
 
 // liveBench is a Live over three P4Runtime switches in memory.
 type liveBench struct {
 	*testing.T
 	*env.Live
-	s              []*p4test.Server
-	probes, player *beat
-	acts           []env.Act
-	window         telemetry.Window
+	s      []*p4test.Server
+	told   *ticker
+	acts   []env.Act
+	window telemetry.Window
 }
 
 const safe, usual = p4.Limit(32), p4.Limit(64)
 
 func live(t *testing.T, cfg env.LiveConfig, do func(b *liveBench)) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &liveBench{T: t, probes: newProbes(3), player: newPlayer()}
+		b := &liveBench{T: t, told: &ticker{switches: 3, second: time.Second, settle: 100 * time.Millisecond, begin: time.Now()}}
 		var g p4.Group
 		var queues []p4.Queue
 		for i := range 3 {
@@ -134,7 +137,7 @@ func live(t *testing.T, cfg env.LiveConfig, do func(b *liveBench)) {
 		}
 		cfg.Safe = safe
 		var err error
-		if b.Live, err = env.NewLive(cfg, g, queues, b.probes, b.player, func(a env.Act) { b.acts = append(b.acts, a) }); err != nil {
+		if b.Live, err = env.NewLive(cfg, g, queues, b.told, func(a env.Act) { b.acts = append(b.acts, a) }); err != nil {
 			t.Fatal(err)
 		}
 		b.window.Size(1, 4, len(b.Columns()))
@@ -143,8 +146,8 @@ func live(t *testing.T, cfg env.LiveConfig, do func(b *liveBench)) {
 			t.Error(err)
 		}
 		b.inForce(safe, safe, safe)
-		if !b.probes.closed || !b.player.closed {
-			t.Error("sources are left open")
+		if !b.told.closed {
+			t.Error("telemetry is left open")
 		}
 	})
 }
@@ -188,42 +191,37 @@ func (b *liveBench) at(t int, name string) (float32, bool) {
 	return values[i], valid[i]
 }
 
-func TestLiveJoinsWhatWasReportedUnderALimit(t *testing.T) {
+func TestLiveTellsWhatWasMeasuredUnderALimit(t *testing.T) {
 	live(t, env.LiveConfig{}, func(b *liveBench) {
 		begin := time.Now()
 		b.reset(usual)
 		b.inForce(usual, usual, usual)
-		// The first window begins at once; of each second the probe that
-		// waited longest, the fourth.
+		// Of the seconds 0…4, one to see whether anything comes, then four.
 		for i := range 4 {
 			for _, c := range []struct {
 				name string
 				want float32
 			}{
-				{"enq_qdepth1", float32(4*i + 3)}, {"deq_timedelta3", float32(400*i + 300)}, {"deq_qdepth2", float32(4*i+3) / 2},
-				{"lbo_s", float32(20 + i)}, {"fps", 30}, {"rep_kbps", 3312}, {"stall_s", 0},
+				{"enq_qdepth1", float32(i + 1)}, {"deq_timedelta3", float32(100 * (i + 1))}, {"deq_qdepth2", float32(i+1) / 2},
+				{"lbo_s", float32(21 + i)}, {"fps", 30}, {"rep_kbps", 3312}, {"calc_rate", 500}, {"stall_s", 0},
 			} {
 				if v, ok := b.at(i, c.name); v != c.want || !ok {
 					b.Errorf("second %d: %s = %v, %v; want %v", i, c.name, v, ok, c.want)
 				}
 			}
-			if v, ok := b.at(i, "calc_rate"); ok != (i > 0) || ok && v != 500 {
-				b.Errorf("second %d: calc_rate %v, %v: the first report of a counter gives no difference", i, v, ok)
-			}
 		}
-		if took := time.Since(begin); took != 4100*time.Millisecond {
-			b.Errorf("reset took %v, want a window and its grace", took)
+		if took := time.Since(begin); took != 5200*time.Millisecond {
+			b.Errorf("the first reset took %v, want a second, a window and what they settle in", took)
 		}
+		at := time.Now()
 		b.advance(safe)
 		b.inForce(safe, safe, safe)
-		if v, _ := b.at(0, "calc_rate"); v != 500 {
-			b.Errorf("calc_rate %v across windows, want 500", v)
-		}
 		if b.window.End[0] != telemetry.Going || b.window.Reason[0] != "" {
 			b.Errorf("%v %q", b.window.End[0], b.window.Reason[0])
 		}
-		if b.Late() != 0 {
-			b.Errorf("%d reports are late", b.Late())
+		b.reset(usual)
+		if took := time.Since(at); took != 8200*time.Millisecond {
+			b.Errorf("a step and a reset took %v, want two windows", took)
 		}
 		var why []string
 		for i, a := range b.acts {
@@ -232,7 +230,7 @@ func TestLiveJoinsWhatWasReportedUnderALimit(t *testing.T) {
 				b.Errorf("act %d: %+v", i, a)
 			}
 		}
-		if want := []string{"reset", "reset", "policy", "policy"}; !slices.Equal(why, want) {
+		if want := []string{"reset", "reset", "policy", "policy", "reset", "reset"}; !slices.Equal(why, want) {
 			b.Errorf("acts %v, want %v", why, want)
 		}
 	})
@@ -241,28 +239,27 @@ func TestLiveJoinsWhatWasReportedUnderALimit(t *testing.T) {
 func TestLiveMasksWhatIsMissing(t *testing.T) {
 	live(t, env.LiveConfig{}, func(b *liveBench) {
 		b.reset(usual)
-		b.probes.hush(true)
+		silent := time.Now()
+		b.told.hush(0, silent)
 		b.advance(usual)
 		v, ok := b.at(3, "enq_qdepth1")
-		if p, played := b.at(3, "lbo_s"); ok || v != 15 || !played || p != 28 {
-			b.Errorf("silent probes: %v %v, want the last good 15, invalid; player %v %v", v, ok, p, played)
+		if p, played := b.at(3, "lbo_s"); ok || v != 4 || !played || p != 28 {
+			b.Errorf("silent switches: %v %v, want the last good 4, invalid; player %v %v", v, ok, p, played)
 		}
 		if b.window.End[0] != telemetry.Going {
 			b.Errorf("truncated after one window: %s", b.window.Reason[0])
 		}
-		// Two windows after the last report the safe limit comes.
-		silent := time.Now()
+		// At the end of the window in which the last report became older than
+		// two windows the safe limit comes.
 		b.advance(usual)
-		b.truncated("nothing from the probes (INT) for 8")
+		b.truncated("telemetry: nothing of switch 1 for 8.1 s")
 		b.inForce(safe, safe, safe)
-		if took := time.Since(silent); took > 4*time.Second {
-			b.Errorf("detected %v after the window began", took)
-		}
+		b.Logf("the safe limit was in force %v after the last report", time.Since(silent))
 		if last := b.acts[len(b.acts)-1]; !last.Done || !strings.HasPrefix(last.Why, "telemetry: ") {
 			b.Errorf("the last act: %+v", last)
 		}
 		// A reset waits for reports; the safe limit holds.
-		time.AfterFunc(20*time.Second, func() { b.inForce(safe, safe, safe); b.probes.hush(false) })
+		time.AfterFunc(20*time.Second, func() { b.inForce(safe, safe, safe); b.told.hush(0, time.Time{}) })
 		begin := time.Now()
 		b.reset(usual)
 		if took := time.Since(begin); took < 24*time.Second || took > 27*time.Second {
@@ -274,10 +271,10 @@ func TestLiveMasksWhatIsMissing(t *testing.T) {
 
 func TestLiveResetGivesUp(t *testing.T) {
 	live(t, env.LiveConfig{PatienceS: 10}, func(b *liveBench) {
-		b.player.hush(true)
+		b.told.hush(1, b.told.begin)
 		begin := time.Now()
 		err := b.Reset(b.Context(), []int{0}, nil, []p4.Limit{usual, usual, usual}, &b.window)
-		if err == nil || !strings.Contains(err.Error(), "nothing from the player (DASH) yet") || time.Since(begin) != 10*time.Second {
+		if err == nil || err.Error() != "env: live: telemetry: nothing of the player yet" || time.Since(begin) > 12*time.Second {
 			b.Errorf("%v after %v", err, time.Since(begin))
 		}
 		b.inForce(safe, safe, safe)
@@ -319,43 +316,10 @@ func TestLiveSwitchOutOfHand(t *testing.T) {
 func TestLiveStall(t *testing.T) {
 	live(t, env.LiveConfig{MaxStallS: 3}, func(b *liveBench) {
 		b.reset(usual)
-		b.player.record = func(_ int, r *telemetry.Record) { r.Values[6] = 1 }
+		b.told.stall = 1
 		b.advance(usual)
 		b.truncated("playback: stalled for 4 s")
 		b.inForce(safe, safe, safe)
-	})
-}
-
-func TestLiveWrongClock(t *testing.T) {
-	live(t, env.LiveConfig{PatienceS: 5}, func(b *liveBench) {
-		b.player.ahead = time.Hour
-		err := b.Reset(b.Context(), []int{0}, nil, []p4.Limit{usual, usual, usual}, &b.window)
-		if err == nil || !strings.Contains(err.Error(), "player") || b.Late() == 0 {
-			b.Errorf("%v, %d late", err, b.Late())
-		}
-	})
-}
-
-// However short episodes are, limits change at most once a window.
-func TestLiveChangesOnceAWindow(t *testing.T) {
-	live(t, env.LiveConfig{}, func(b *liveBench) {
-		b.reset(usual)
-		b.player.hush(true)
-		b.advance(usual)
-		b.advance(usual)
-		b.truncated("player")
-		b.player.hush(false)
-		b.reset(usual)
-		var last time.Time
-		for _, a := range b.acts {
-			if a.Done || len(b.acts) == 0 {
-				continue
-			}
-			if d := a.Time.Sub(last); d < 4*time.Second && !strings.Contains(a.Why, "player") {
-				b.Errorf("%s %v after the change before", a.Why, d)
-			}
-			last = a.Time
-		}
 	})
 }
 
@@ -367,7 +331,6 @@ func TestLiveConfigErrorsNameTheKey(t *testing.T) {
 	}{
 		{func(*env.LiveConfig) {}, ""},
 		{func(c *env.LiveConfig) { c.Safe = 0 }, "env: live: safe: p4: limit 0 is outside 1…524287 packets"},
-		{func(c *env.LiveConfig) { c.GraceS = -1 }, "env: live: grace_s: -1 is outside 0…10"},
 		{func(c *env.LiveConfig) { c.StaleWindows = -1 }, "env: live: stale_windows: -1 is outside 1…100"},
 		{func(c *env.LiveConfig) { c.TimeScale = 1e9 }, "env: live: time_scale: 1e+09 is outside 0.001…10000"},
 	} {
@@ -377,29 +340,27 @@ func TestLiveConfigErrorsNameTheKey(t *testing.T) {
 			t.Errorf("%v, want %s", err, c.want)
 		}
 	}
-	probes := newProbes(3)
-	probes.fields = probes.fields[:6]
-	_, err := env.NewLive(ok, p4.Group{}, []p4.Queue{{Switch: 2}, {Switch: 1}, {Switch: 0}}, probes, newPlayer(), nil)
-	if err == nil || err.Error() != "env: live: neither probes nor player report enq_qdepth3" {
+	_, err := env.NewLive(ok, p4.Group{}, []p4.Queue{{Switch: 2}, {Switch: 1}, {Switch: 0}}, &ticker{switches: 2}, nil)
+	if err == nil || err.Error() != "env: live: telemetry tells no enq_qdepth3" {
 		t.Error(err)
 	}
-	_, err = env.NewLive(ok, p4.Group{}, []p4.Queue{{Switch: 1}}, probes, newPlayer(), nil)
+	_, err = env.NewLive(ok, p4.Group{}, []p4.Queue{{Switch: 1}}, &ticker{switches: 2}, nil)
 	if err == nil || err.Error() != "env: live: switch 1 has no port whose limit is set" {
 		t.Error(err)
 	}
 }
 
-// told is a controller that remembers.
-type told map[p4.Queue]p4.Limit
+// remembers is a controller that remembers.
+type remembers map[p4.Queue]p4.Limit
 
-func (m told) Set(_ context.Context, queues []p4.Queue, limits []p4.Limit) ([]p4.InForce, error) {
+func (m remembers) Set(_ context.Context, queues []p4.Queue, limits []p4.Limit) ([]p4.InForce, error) {
 	for i, q := range queues {
 		m[q] = limits[i]
 	}
 	return m.Read(context.Background(), queues)
 }
 
-func (m told) Read(_ context.Context, queues []p4.Queue) ([]p4.InForce, error) {
+func (m remembers) Read(_ context.Context, queues []p4.Queue) ([]p4.InForce, error) {
 	var got []p4.InForce
 	for _, q := range queues {
 		got = append(got, p4.InForce{Queue: q, Limit: m[q]})
@@ -407,15 +368,14 @@ func (m told) Read(_ context.Context, queues []p4.Queue) ([]p4.InForce, error) {
 	return got, nil
 }
 
-func (m told) Close() error { return nil }
+func (m remembers) Close() error { return nil }
 
 // The vector over it is one row in real time, at a thousand of the switches'
 // seconds in one of ours.
 func TestLiveIsAVector(t *testing.T) {
 	envtest.Check(t, func(t *testing.T) env.Vector {
-		probes, player := newProbes(2), newPlayer()
-		probes.every, player.every = time.Millisecond/4, time.Millisecond
-		l, err := env.NewLive(env.LiveConfig{Safe: safe, TimeScale: 1000, GraceS: 1, StaleWindows: 100}, told{}, []p4.Queue{{Switch: 0, Port: 1}, {Switch: 1, Port: 1}}, probes, player, nil)
+		told := &ticker{switches: 2, second: time.Millisecond, begin: time.Now()}
+		l, err := env.NewLive(env.LiveConfig{Safe: safe, TimeScale: 1000}, remembers{}, []p4.Queue{{Switch: 0, Port: 1}, {Switch: 1, Port: 1}}, told, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,15 +16,18 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/internal/testbed"
 )
 
 // Scenario is one experiment as data.
 type Scenario struct {
 	Name        string           `toml:"name"`        // the file's, where it gives none
 	Description string           `toml:"description"` // one line
-	Plant       string           `toml:"plant"`       // "cartpole" or "replay"
+	Plant       string           `toml:"plant"`       // "cartpole", "replay", "testbed" or "live"
 	Env         env.Config       `toml:"env"`
-	Replay      env.ReplayConfig `toml:"replay"` // where Plant is "replay"
+	Replay      env.ReplayConfig `toml:"replay"`  // where Plant is "replay"
+	Testbed     testbed.Config   `toml:"testbed"` // where Plant is "testbed"
+	Live        Live             `toml:"live"`    // where Plant is "live"
 }
 
 // ErrUnknown is the error of a name that is neither bundled nor a file.
@@ -114,7 +117,7 @@ func line(text []byte, key string) int {
 func (s Scenario) Check() error {
 	switch s.Plant {
 	case "":
-		return errors.New(`scenarios: plant: is missing: give "cartpole" or "replay"`)
+		return errors.New(`scenarios: plant: is missing: give "cartpole", "replay", "testbed" or "live"`)
 	case "cartpole":
 		return nil
 	case "replay":
@@ -125,6 +128,19 @@ func (s Scenario) Check() error {
 			return fmt.Errorf("scenarios: env.per_switch: a recording has one limit for all switches")
 		}
 		return s.Env.Check()
+	case "testbed":
+		if err := s.Testbed.Check(); err != nil {
+			return err
+		}
+		return s.Env.Check()
+	case "live":
+		if err := s.Testbed.Check(); err != nil { // observations may be scaled by it
+			return err
+		}
+		if err := s.Env.Check(); err != nil {
+			return err
+		}
+		return s.Live.check(s.Env)
 	}
-	return fmt.Errorf(`scenarios: plant: %q is none of "cartpole", "replay"`, s.Plant)
+	return fmt.Errorf(`scenarios: plant: %q is none of "cartpole", "replay", "testbed", "live"`, s.Plant)
 }

@@ -7,24 +7,6 @@ import (
 	"slices"
 )
 
-// Aggregation makes one value a second of the probes that came in it.
-type Aggregation string
-
-// The aggregations. All but MaxTimedelta1 take each column by itself, of the
-// probes that measured it.
-const (
-	// MaxTimedelta1 keeps the one probe that waited longest at switch 1, the
-	// first of several: what the published pipeline does. What other probes
-	// met at other switches in that second is lost.
-	MaxTimedelta1 Aggregation = "max-timedelta1"
-	Max           Aggregation = "max"
-	Mean          Aggregation = "mean"
-	P95           Aggregation = "p95" // linearly interpolated
-	// Count is, in place of the three columns of each switch, probesN: how
-	// many of the second's probes measured its delay.
-	Count Aggregation = "count"
-)
-
 // maxProbes is the most probes accepted within a second.
 const maxProbes = 1 << 20
 
@@ -113,9 +95,8 @@ func Join(probes, player *Reader, how Aggregation) (*Dataset, error) {
 
 // aggregator makes one row a second of a log of probes.
 type aggregator struct {
-	*Aggregator
+	*Second
 	from *Reader
-
 	rec  Record
 	read bool // rec is read, and belongs to the next second
 }
@@ -124,16 +105,16 @@ func newAggregator(from *Reader, how Aggregation) (*aggregator, error) {
 	if from.format != INT {
 		return nil, fmt.Errorf("telemetry: join: %s is a %v file, not INT", from.file, from.format)
 	}
-	a, err := NewAggregator(from.fields, how)
+	s, err := NewSecond(from.fields, how)
 	if err != nil {
 		return nil, err
 	}
-	return &aggregator{Aggregator: a, from: from}, nil
+	return &aggregator{Second: s, from: from}, nil
 }
 
 // next reads the probes of the next second and returns it, since 1970.
 func (a *aggregator) next() (int64, error) {
-	a.Clear()
+	a.Reset()
 	if !a.read {
 		if err := a.from.Read(&a.rec); err != nil {
 			return 0, err
@@ -144,7 +125,7 @@ func (a *aggregator) next() (int64, error) {
 		if n > maxProbes {
 			return 0, a.from.bad("timestamp", "", fmt.Sprintf("at most %d probes a second", maxProbes))
 		}
-		a.Add(&a.rec)
+		a.Add(a.rec.Values, a.rec.Valid)
 		err := a.from.Read(&a.rec)
 		if err != nil && !errors.Is(err, io.EOF) {
 			return 0, err
@@ -153,95 +134,6 @@ func (a *aggregator) next() (int64, error) {
 			return second, nil
 		}
 	}
-}
-
-// Aggregator makes one value per field of the probes of a second.
-type Aggregator struct {
-	how     Aggregation
-	out     []Field
-	of      []int // of the probes' fields, by out
-	samples [][]float64
-	worst   int // deq_timedelta1 among out
-}
-
-// NewAggregator makes an aggregator of probes with the given fields.
-func NewAggregator(fields []Field, how Aggregation) (*Aggregator, error) {
-	a := &Aggregator{how: how, worst: -1}
-	switch how {
-	case MaxTimedelta1, Max, Mean, P95, Count:
-	default:
-		return nil, fmt.Errorf("telemetry: join: aggregation: %q is none of %q, %q, %q, %q, %q", how, MaxTimedelta1, Max, Mean, P95, Count)
-	}
-	for i, f := range fields {
-		if how == Count {
-			if stem, hop := splitHop(f.Name); stem != "deq_timedelta" {
-				continue
-			} else {
-				f, _ = Canonical(fmt.Sprint("probes", hop))
-			}
-		}
-		if f.Name == "deq_timedelta1" {
-			a.worst = len(a.out)
-		}
-		a.out, a.of = append(a.out, f), append(a.of, i)
-	}
-	if how == MaxTimedelta1 && a.worst < 0 {
-		return nil, fmt.Errorf("telemetry: join: aggregation: %q needs deq_timedelta1, the fields are %v", how, fields)
-	}
-	a.samples = make([][]float64, len(a.out))
-	return a, nil
-}
-
-// Fields are what it makes, in the order of Value.
-func (a *Aggregator) Fields() []Field { return slices.Clone(a.out) }
-
-// Clear begins another second.
-func (a *Aggregator) Clear() {
-	for i := range a.samples {
-		a.samples[i] = a.samples[i][:0]
-	}
-}
-
-// Add adds a probe to the second.
-func (a *Aggregator) Add(rec *Record) {
-	if a.how == MaxTimedelta1 {
-		w := a.of[a.worst]
-		held := a.samples[a.worst]
-		if !rec.Valid[w] || len(held) > 0 && rec.Values[w] <= held[0] {
-			return
-		}
-		a.Clear()
-	}
-	for i, f := range a.of {
-		if rec.Valid[f] {
-			a.samples[i] = append(a.samples[i], rec.Values[f])
-		}
-	}
-}
-
-// Value is field i of the second, and whether it was measured.
-func (a *Aggregator) Value(i int) (float64, bool) {
-	s := a.samples[i]
-	if a.how == Count {
-		return float64(len(s)), true
-	}
-	if len(s) == 0 {
-		return 0, false
-	}
-	switch a.how {
-	case Max:
-		return slices.Max(s), true
-	case Mean:
-		var sum float64
-		for _, v := range s {
-			sum += v
-		}
-		return sum / float64(len(s)), true
-	case P95:
-		slices.Sort(s)
-		return Quantile(s, .95), true
-	}
-	return s[0], true
 }
 
 // Table is rows without a grid: what is left of a recording when rows were

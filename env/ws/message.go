@@ -169,6 +169,28 @@ type welcome struct {
 	ResumeToken  string   `json:"resume_token"`
 }
 
+type resumed struct {
+	Type         string   `json:"type"`
+	ID           uint64   `json:"id"`
+	Server       string   `json:"server"`
+	Versions     []int    `json:"versions"`
+	Capabilities []string `json:"capabilities"`
+	Limits       limits   `json:"limits"`
+	Session      string   `json:"session"`
+	Accepted     uint64   `json:"accepted"`
+}
+
+// event is pushed: draining, and episode_end with its keys.
+type event struct {
+	Type    string   `json:"type"`
+	Event   string   `json:"event"`
+	Seconds *float64 `json:"seconds,omitempty"`
+	Env     uint32   `json:"env,omitempty"`
+	Row     *int     `json:"row,omitempty"`
+	Steps   int      `json:"steps,omitempty"`
+	Return  *float64 `json:"return,omitempty"`
+}
+
 type field struct {
 	Name string `json:"name"`
 	Unit string `json:"unit"`

@@ -23,48 +23,87 @@ import (
 // Its goroutine, run, owns the environments, every reply and every read: a
 // second goroutine to read costs 2 µs a step, a third of a round trip. Only
 // while a step of a real-time environment, or any that takes longer than a
-// tick of Server.watch, is under way does a goroutine of its own read, help.
-// It answers pings, queues what comes, and when the connection fails cancels
-// ctx, which ends a step that is still waiting.
+// tick of Server.watch, is under way does a goroutine of its own read, help:
+// it answers pings, queues what comes, and notices that the client is gone.
+//
+// A step that takes longer than Options.StepTimeout is left to the goroutine
+// it hangs in; another takes the session over, answers `timeout` and goes on.
+// What the first returns with, at last, nobody sees.
+//
+// A session whose connection fails waits for its client, which resumes it on
+// a new one.
 type session struct {
 	srv    *Server
 	id     string
+	secret secret
+	token  string // "" once it was told
 	log    *slog.Logger
-	ctx    context.Context
-	cancel context.CancelFunc
-	conn   *conn
+	rate   int // messages a second; 0: no bound
+	rows   atomic.Int64
+
+	// Guarded by srv.mu.
+	current *conn     // the client's connection; nil while there is none
+	lostAt  time.Time // since when there is none
+
+	attach  chan attachment // holds the next connection; sent to by who set current
+	drained chan struct{}   // closed by drain
 
 	// Of whoever reads: run, or help between its start and the close of helped.
+	conn    *conn
 	last    time.Time // a byte came
 	request time.Time // a request came
 	pinged  bool      // since last
 	queue   []message // read by help
 	readErr error     // why nothing more will be read
 
-	work     atomic.Uint32 // see executing
-	watched  uint32        // work at the last tick
-	helpMu   sync.Mutex    // guards helped
+	work     atomic.Uint64 // see executing
+	doing    doing         // what is under way
+	watched  uint64        // work at the last tick, and since when
+	since    time.Time
+	helpMu   sync.Mutex    // guards helped, ctx and cancel
 	helped   chan struct{} // closed when help is done
+	ctx      context.Context
+	cancel   context.CancelFunc
 	stopHelp atomic.Bool
 
 	draining atomic.Bool   // reading ends at its next deadline
 	replied  atomic.Uint64 // highest number whose reply was handed to conn
 
+	events  bool // the client wants episode_end
 	envs    map[uint32]*vector
 	lastEnv uint32
 	next    uint64 // number of the next request
 	acked   uint64
 	replies [inFlight]reply // by number
 	spare   [][]byte        // memory of forgotten replies
-	req     request
+	req     *request
+	sendErr error     // of the replies to this connection
+	window  time.Time // since when count counts
+	count   int
+	journal *journal // nil: none is kept
+	replay  bool     // requests come from the journal
 }
 
 // session.work counts executions in steps of one, over these bits.
 const (
 	executing = 1 << iota // an environment is at work
+	timed                 // and StepTimeout counts
 	helping               // and help reads meanwhile
 	oneExecution
+	workBits = oneExecution - 1
 )
+
+// doing is the execution that work counts.
+type doing struct {
+	e   *vector
+	seq uint64
+}
+
+// attachment is a connection and the message that resumed the session on it.
+type attachment struct {
+	conn   *conn
+	resume control
+}
 
 // message is a data message. buf is valid until the next read.
 type message struct {
@@ -83,40 +122,76 @@ type reply struct {
 type vector struct {
 	env.Vector
 	id        uint32
+	made      json.RawMessage // the request that made it
 	spec      env.Spec
 	num, d, s int
 	f         int // info fields
 	informer  env.Informer
 	skip      bool   // answer `skipped` until RESYNC
 	lastSeq   uint64 // of its last request
+	hung      atomic.Int32
 
-	out  env.Batch
-	many env.Batch // [T,n,…] of STEP_MANY
-	info []float32 // [n,F], or [T,n,F]
+	out      env.Batch
+	many     env.Batch // [T,n,…] of STEP_MANY
+	info     []float32 // [n,F], or [T,n,F]
+	episodes []episode // [num]
 }
 
-func (s *Server) newSession(c *conn) *session {
+// vector.hung: a hung vector belongs to the goroutine that hangs in it,
+// which closes it if it was orphaned meanwhile.
+const (
+	hungNot = iota
+	hungNow
+	orphaned
+)
+
+// episode is what episode_end tells.
+type episode struct {
+	Steps     int     `json:"steps"`
+	Return    float64 `json:"return"`
+	Resetting bool    `json:"resetting,omitempty"` // its next step starts an episode, and is none
+}
+
+var errSuperseded = errors.New("another goroutine took the session over")
+
+// newSession is a session whose client is at c; srv.mu is held.
+func (s *Server) newSession(c *conn, k secret) *session {
 	ss := &session{
-		srv: s, id: newID(), conn: c, next: 1, envs: map[uint32]*vector{},
+		srv: s, id: newID(), secret: k, conn: c, current: c, next: 1, envs: map[uint32]*vector{}, req: new(request),
+		attach: make(chan attachment, 1), drained: make(chan struct{}), last: time.Now(),
 	}
 	ss.log = s.opts.Log.With("session", ss.id)
 	ss.ctx, ss.cancel = context.WithCancel(context.Background())
+	s.sessions[k] = ss
 	return ss
 }
 
-// drain lets the session answer what it has accepted, and end.
+// drain lets the session answer what it has accepted, and end; srv.mu is held.
 func (s *session) drain() {
 	s.draining.Store(true)
-	_ = s.conn.net.SetReadDeadline(time.Now())
+	close(s.drained)
+	if s.current != nil {
+		_ = s.current.net.SetReadDeadline(time.Now())
+	}
 }
 
-// cut ends the session at once.
+// cut ends the session at once; srv.mu is held.
 func (s *session) cut() {
-	s.cancel()
-	_ = s.conn.net.Close()
+	s.abort()
+	if s.current != nil {
+		_ = s.current.net.Close()
+	}
 }
 
-// errEnd ends a session whose last reply is written.
+// abort ends a step that waits for its context.
+func (s *session) abort() {
+	s.helpMu.Lock()
+	defer s.helpMu.Unlock()
+	s.cancel()
+}
+
+// errEnd ends a connection whose last reply is written; the session ends
+// with it, except where the code says that coming back helps.
 type errEnd struct {
 	code int
 	text string
@@ -124,39 +199,37 @@ type errEnd struct {
 
 func (e *errEnd) Error() string { return e.text }
 
-// run answers requests until the connection or the session ends.
-func (s *session) run(hello uint64) {
-	defer s.cancel()
-	var err error
-	func() {
-		defer func() {
-			if p := recover(); p != nil {
-				err = s.panicked(p)
-			}
-		}()
-		err = s.serve(hello)
-	}()
-	var end *errEnd
-	var closed *CloseError
-	code, text := 0, ""
-	switch {
-	case errors.As(err, &end):
-		code, text = end.code, end.text
-	case errors.As(err, &closed):
-		if code, text = closed.Code, closed.Text; code == 1005 {
-			code, text = closeNormal, ""
+// peerClosed is the end of a connection as the peer wanted it.
+type peerClosed struct{ *CloseError }
+
+// run answers requests until the session ends, on one connection after the
+// other; begin greets the first. With false another goroutine goes on.
+func (s *session) run(begin func() error) bool {
+	for {
+		err := s.guarded(begin)
+		if errors.Is(err, errSuperseded) {
+			return false
 		}
+		a, err := s.detach(err)
+		if err != nil {
+			s.over(err)
+			return true
+		}
+		s.srv.stats.resumed.Add(1)
+		begin = func() error { return s.resumed(a) }
 	}
-	s.cancel()
-	if code != 0 {
-		s.conn.end(code, text, time.Second)
-	} else {
-		_ = s.conn.net.Close()
+}
+
+func (s *session) guarded(begin func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = s.panicked(p)
+		}
+	}()
+	if err := begin(); err != nil {
+		return err
 	}
-	for _, e := range s.envs {
-		s.closeVector(e)
-	}
-	s.log.Info("session closed", "code", code, "reason", err)
+	return s.serve()
 }
 
 func (s *session) panicked(p any) error {
@@ -164,27 +237,166 @@ func (s *session) panicked(p any) error {
 	return &errEnd{closeInternal, "internal"}
 }
 
+// lose notes that the client is gone from c.
+func (s *session) lose(c *conn) {
+	s.srv.mu.Lock()
+	defer s.srv.mu.Unlock()
+	if s.current == c {
+		s.current, s.lostAt = nil, time.Now()
+	}
+}
+
+// detach closes the connection, which ended with err, and waits for the next.
+// With an error there will be none, and why.
+func (s *session) detach(err error) (attachment, error) {
+	c := s.conn
+	var end *errEnd
+	var peer peerClosed
+	var closed *CloseError
+	code, text, final := 0, "", false
+	switch {
+	case errors.As(err, &end):
+		code, text = end.code, end.text
+		final = code < closeNoPong || code >= closeBadFrame
+	case errors.As(err, &peer):
+		if code, text = peer.Code, peer.Text; code == 1005 {
+			code, text = closeNormal, ""
+		}
+		final = code == closeNormal || code == closeGoingAway
+	case errors.As(err, &closed):
+		code, text, final = closed.Code, closed.Text, true
+	}
+	if errors.Is(err, ErrSlowConsumer) {
+		s.srv.stats.failed(codeOf(err))
+	}
+	if s.draining.Load() || s.srv.opts.ResumeFor < 0 || s.next == 1 {
+		final = true
+	}
+	if final {
+		s.forgotten() // before its client hears of it
+	} else {
+		s.lose(c)
+		s.log.Info("client lost", "code", code, "reason", err)
+	}
+	if code == closeGoingAway && s.draining.Load() {
+		s.write(&event{Type: "event", Event: "draining"})
+	}
+	if code != 0 {
+		c.end(code, text, time.Second)
+	} else {
+		_ = c.flush()
+		c.close()
+	}
+	if final {
+		return attachment{}, err
+	}
+	s.journal.flush(s)
+	c.in.buf, s.queue = nil, nil
+	t := time.NewTimer(s.srv.opts.ResumeFor)
+	defer t.Stop()
+	select {
+	case a := <-s.attach:
+		return a, nil
+	case <-s.drained:
+		return attachment{}, ErrDraining
+	case <-t.C:
+	}
+	s.srv.mu.Lock()
+	back := s.current != nil
+	if !back {
+		delete(s.srv.sessions, s.secret)
+	}
+	s.srv.mu.Unlock()
+	if back {
+		return <-s.attach, nil
+	}
+	return attachment{}, fmt.Errorf("its client did not come back within %v: %w", s.srv.opts.ResumeFor, err)
+}
+
+// forgotten takes the session off the server's list.
+func (s *session) forgotten() {
+	s.srv.mu.Lock()
+	defer s.srv.mu.Unlock()
+	if s.srv.sessions[s.secret] == s {
+		delete(s.srv.sessions, s.secret)
+	}
+}
+
+// over frees what the session holds. A journal stays where the server drains:
+// its successor reads it.
+func (s *session) over(reason error) {
+	s.abort()
+	s.forgotten()
+	select {
+	case a := <-s.attach:
+		s.srv.turnAway(a.conn, a.resume, ErrDraining)
+	default:
+	}
+	s.journal.end(s, s.draining.Load())
+	for _, e := range s.envs {
+		s.closeVector(e)
+	}
+	s.log.Info("session closed", "reason", reason)
+}
+
 func (s *session) closeVector(e *vector) {
+	delete(s.envs, e.id)
+	s.rows.Add(-int64(e.num))
+	if e.hung.CompareAndSwap(hungNow, orphaned) {
+		return // who hangs in it closes it
+	}
+	e.close(s.log)
+}
+
+func (e *vector) close(log *slog.Logger) {
 	defer func() {
 		if p := recover(); p != nil {
-			_ = s.panicked(p)
+			log.Error("panic", "panic", p, "stack", string(debug.Stack()))
 		}
 	}()
 	if err := e.Close(); err != nil {
-		s.log.Warn("environment did not close", "env", e.id, "error", err)
+		log.Warn("environment did not close", "env", e.id, "error", err)
 	}
-	delete(s.envs, e.id)
 }
 
 // busy marks the start of work that may take long. It uses no message's
-// memory, since help may read during it.
-func (s *session) busy() { s.work.Add(executing) }
+// memory, since help may read during it. kind is executing, or with timed.
+func (s *session) busy(kind uint64) (mine uint64) { return s.work.Add(kind) }
 
-// idle marks the end of it, and takes reading back from help.
-func (s *session) idle() {
-	if s.work.Add(oneExecution-executing)&helping == 0 {
-		return
+// still renews the time that work may take; false: another goroutine has
+// taken over.
+func (s *session) still(mine *uint64) bool {
+	for {
+		now := s.work.Load()
+		if now&^helping != *mine {
+			return false
+		}
+		if s.work.CompareAndSwap(now, now+oneExecution) {
+			*mine += oneExecution
+			return true
+		}
 	}
+}
+
+// idle marks the end of work, and takes reading back from help. With false
+// another goroutine has taken over, and the session is to be left alone.
+func (s *session) idle(mine uint64) bool {
+	for {
+		now := s.work.Load()
+		if now&^helping != mine {
+			return false
+		}
+		if s.work.CompareAndSwap(now, now&^workBits+oneExecution) {
+			if now&helping != 0 {
+				s.unhelp()
+			}
+			return true
+		}
+	}
+}
+
+// unhelp ends help.
+func (s *session) unhelp() {
 	s.stopHelp.Store(true)
 	_ = s.conn.net.SetReadDeadline(time.Now())
 	s.helpMu.Lock()
@@ -192,7 +404,6 @@ func (s *session) idle() {
 	s.helpMu.Unlock()
 	<-helped
 	s.stopHelp.Store(false)
-	s.work.Add(^uint32(helping) + 1)
 	if s.readErr == nil {
 		s.readErr = s.arm()
 	}
@@ -200,7 +411,7 @@ func (s *session) idle() {
 
 // startHelp has a goroutine read while the work that state counts is
 // under way.
-func (s *session) startHelp(state uint32) {
+func (s *session) startHelp(state uint64) {
 	s.helpMu.Lock()
 	defer s.helpMu.Unlock()
 	if s.work.CompareAndSwap(state, state|helping) {
@@ -210,24 +421,74 @@ func (s *session) startHelp(state uint32) {
 	}
 }
 
-// tick is called by Server.watch alone: work that was under way at the last
-// call, and is, gets help.
-func (s *session) tick() {
+// tick is called by Server.watch alone, with srv.mu held. Work that was under
+// way at the last call, and is, gets help, and is given up when its time has
+// passed. Work for a client that did not come back ends with its context.
+func (s *session) tick(now time.Time) {
 	state := s.work.Load()
-	if state == s.watched && state&(executing|helping) == executing {
-		s.startHelp(state)
+	if state&executing == 0 || state&^helping != s.watched {
+		s.watched, s.since = state&^helping, now
+		return
 	}
-	s.watched = state
+	if state&helping == 0 {
+		s.startHelp(state)
+		return
+	}
+	if s.current == nil && now.Sub(s.lostAt) >= max(s.srv.opts.ResumeFor, 0) {
+		s.abort()
+	}
+	if t := s.srv.opts.StepTimeout; t > 0 && state&timed != 0 && now.Sub(s.since) >= t {
+		s.giveUp(state)
+	}
+}
+
+// giveUp leaves the step that state counts to the goroutine it hangs in.
+func (s *session) giveUp(state uint64) {
+	s.helpMu.Lock()
+	defer s.helpMu.Unlock()
+	if !s.work.CompareAndSwap(state, state&^workBits+oneExecution) {
+		return
+	}
+	d := s.doing // of who hangs, who waits for helpMu before it goes on
+	d.e.hung.Store(hungNow)
+	s.cancel()
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.srv.stats.supersessions.Add(1)
+	s.log.Warn("step given up", "request", d.seq, "env", d.e.id, "after", s.srv.opts.StepTimeout)
+	go func() {
+		if s.run(func() error {
+			s.unhelp()
+			s.req = new(request)
+			d.e.skip = true
+			s.journal.drop(s, errors.New("a step was given up"))
+			s.replyText(d.seq, errorFor(d.seq, fmt.Errorf("%w: more than %v", ErrTimeout, s.srv.opts.StepTimeout)))
+			return s.conn.flush()
+		}) {
+			s.srv.running.Done()
+		}
+	}()
+}
+
+// late is called where a step came back that was given up.
+func (s *session) late(e *vector) {
+	s.log.Info("step came back that was given up", "env", e.id)
+	s.helpMu.Lock() // which giveUp holds until e is hung
+	back := e.hung.CompareAndSwap(hungNow, hungNot)
+	s.helpMu.Unlock()
+	if !back {
+		e.close(s.log)
+	}
 }
 
 func (s *session) help() {
-	for len(s.queue) < inFlight {
+	for s.readErr == nil && len(s.queue) < inFlight {
 		m, err := s.read()
 		if err != nil {
 			if !s.stopHelp.Load() || !isTimeout(err) {
 				s.readErr = err
-				if !s.draining.Load() {
-					s.cancel()
+				var end *errEnd
+				if !errors.As(err, &end) {
+					s.lose(s.conn)
 				}
 			}
 			return
@@ -307,7 +568,7 @@ func (s *session) read() (message, error) {
 			}
 		case opPong:
 		case opClose:
-			return message{}, parseClose(p)
+			return message{}, peerClosed{parseClose(p)}
 		default:
 			s.request = s.last
 			return message{op, p, s.replied.Load()}, nil
@@ -315,41 +576,129 @@ func (s *session) read() (message, error) {
 	}
 }
 
-// serve answers what is received; the error says why it ended.
-func (s *session) serve(hello uint64) error {
+func (s *session) limits() limits {
 	o := &s.srv.opts
-	s.write(&welcome{
-		Type: "welcome", ID: hello, Server: o.Name, Versions: []int{1}, Session: s.id,
-		Capabilities: []string{"info", "state", "step_many"},
-		Limits: limits{
-			RequestBytes: maxRequest, ReplyBytes: maxReply, InFlight: inFlight, Envs: o.MaxEnvs,
-			IdleSeconds: o.IdleTimeout.Seconds(), PingSeconds: o.PingAfter.Seconds(), PongSeconds: o.PongTimeout.Seconds(),
-		},
-	})
+	return limits{
+		RequestBytes: maxRequest, ReplyBytes: maxReply, InFlight: inFlight, Envs: o.MaxEnvs,
+		IdleSeconds: o.IdleTimeout.Seconds(), PingSeconds: o.PingAfter.Seconds(), PongSeconds: o.PongTimeout.Seconds(),
+		ResumeSeconds: max(o.ResumeFor, 0).Seconds(),
+	}
+}
+
+func (s *session) capabilities() []string {
+	if s.srv.opts.ResumeFor < 0 {
+		return []string{"episode_end", "info", "state", "step_many"}
+	}
+	return []string{"episode_end", "info", "resume", "state", "step_many"}
+}
+
+// listen readies the session to read from its connection.
+func (s *session) listen(hello control) error {
+	s.events = slices.Contains(hello.Capabilities, "episode_end")
+	if s.rate = s.srv.opts.Rate; s.rate == 0 && !local(s.conn.net) {
+		s.rate = defaultRate
+	}
+	s.last = time.Now()
+	s.request, s.pinged = s.last, false
+	s.window, s.count = s.last, 0
+	s.queue, s.readErr, s.sendErr = nil, nil, nil
 	if err := s.conn.flush(); err != nil {
 		return err
 	}
-	s.last = time.Now()
-	s.request = s.last
-	if err := s.arm(); err != nil {
-		return err
+	return s.arm()
+}
+
+// welcome answers the first hello.
+func (s *session) welcome(hello control) error {
+	w := &welcome{
+		Type: "welcome", ID: *hello.ID, Server: s.srv.opts.Name, Versions: []int{1},
+		Capabilities: s.capabilities(), Limits: s.limits(), Session: s.id,
 	}
+	if s.srv.opts.ResumeFor >= 0 {
+		w.ResumeToken = s.token
+	}
+	s.token = ""
+	s.write(w)
+	s.journal = s.openJournal()
+	return s.listen(hello)
+}
+
+// resumed goes on at a new connection: with the replies that the client has
+// not had, or an error, which ends the session.
+func (s *session) resumed(a attachment) error {
+	s.conn = a.conn
+	for _, e := range s.envs {
+		s.conn.allow(e.pending())
+	}
+	from := a.resume.LastSeq + 1
+	missing := from > s.next || s.next-from > inFlight
+	for n := from; n < s.next && !missing; n++ {
+		missing = s.replies[n%inFlight].seq != n
+	}
+	if missing {
+		return s.fatal(*a.resume.ID, fmt.Errorf("%w: last_seq is %d, and not all replies from there to %d are kept", ErrSessionLost, a.resume.LastSeq, s.next-1))
+	}
+	s.write(&resumed{
+		Type: "resumed", ID: *a.resume.ID, Server: s.srv.opts.Name, Versions: []int{1},
+		Capabilities: s.capabilities(), Limits: s.limits(), Session: s.id, Accepted: s.next - 1,
+	})
+	for n := from; n < s.next; n++ {
+		r := &s.replies[n%inFlight]
+		if err := s.conn.send(r.op, r.buf, false); err != nil {
+			return err
+		}
+	}
+	s.log.Info("session resumed", "remote", a.conn.net.RemoteAddr().String(), "last_seq", a.resume.LastSeq, "accepted", s.next-1)
+	return s.listen(a.resume)
+}
+
+// limited says that this message is one too many.
+func (s *session) limited() bool {
+	if s.rate == 0 {
+		return false
+	}
+	if s.count++; s.count <= s.rate {
+		return false
+	}
+	if s.last.Sub(s.window) < time.Second {
+		s.count--
+		return true
+	}
+	s.window, s.count = s.last, 1
+	return false
+}
+
+// serve answers what is received; the error says why it ended.
+func (s *session) serve() error {
 	for {
 		m, err := s.receive()
 		if err != nil {
+			s.journal.flush(s)
 			_ = s.conn.flush()
 			return err
 		}
-		if m.op == opText {
+		switch {
+		case s.limited():
+			err = s.fatal(0, fmt.Errorf("%w: more than %d messages a second", ErrRateLimited, s.rate))
+		case m.op == opText:
 			err = s.text(m)
-		} else {
+		default:
 			err = s.binary(m)
 		}
 		if err != nil {
+			if !errors.Is(err, errSuperseded) {
+				s.journal.flush(s)
+			}
 			return err // conn.end flushes
 		}
+		if s.sendErr != nil {
+			return s.sendErr
+		}
 		if len(s.queue) == 0 && !s.conn.in.ready() { // the next read may block
-			if err := s.conn.flush(); err != nil {
+			s.journal.flush(s)
+			err := s.conn.flush()
+			s.srv.stats.took(time.Since(s.last))
+			if err != nil {
 				return err
 			}
 		}
@@ -370,7 +719,6 @@ func (s *session) write(m any) {
 func (s *session) fatal(id uint64, err error) error {
 	m := errorFor(id, err)
 	m.Fatal = true
-	s.write(m)
 	code := closeBadFrame
 	switch {
 	case errors.Is(err, ErrBadVersion):
@@ -379,7 +727,12 @@ func (s *session) fatal(id uint64, err error) error {
 		code = closeLost
 	case errors.Is(err, ErrInternal):
 		code = closeInternal
+	case errors.Is(err, ErrRateLimited):
+		code, m.RetryMS = closeBusy, 1000
 	}
+	s.srv.stats.failed(m.Code)
+	s.log.Info("session fails", "request", id, "code", m.Code, "error", err)
+	s.write(m)
 	return &errEnd{code, m.Code}
 }
 
@@ -442,10 +795,16 @@ func (s *session) buffer(seq uint64) []byte {
 func (s *session) reply(seq uint64, op byte, b []byte) {
 	s.replies[seq%inFlight] = reply{seq, op, b}
 	s.replied.Store(seq)
-	_ = s.conn.send(op, b, false) // a broken connection shows at the flush
+	if s.journal.commit(s, b); !s.replay && s.sendErr == nil {
+		s.sendErr = s.conn.send(op, b, false)
+	}
 }
 
 func (s *session) replyText(seq uint64, m any) {
+	if e, ok := m.(*errorMessage); ok && !s.replay {
+		s.srv.stats.failed(e.Code)
+		s.log.Debug("request failed", "request", seq, "code", e.Code, "error", e.Message)
+	}
 	s.buffer(seq)
 	b, err := encode(m)
 	if err != nil {
@@ -460,6 +819,10 @@ func (s *session) replyText(seq uint64, m any) {
 // find is the environment of a number.
 func (s *session) find(id uint32) (*vector, error) {
 	if e := s.envs[id]; e != nil {
+		if e.hung.Load() != hungNot {
+			e.skip = true
+			return nil, fmt.Errorf("%w: a step of it, given up, has not come back", ErrTimeout)
+		}
 		return e, nil
 	}
 	if id >= 1 && id <= s.lastEnv {
@@ -498,14 +861,18 @@ func (s *session) binary(m message) error {
 	} else if !fresh {
 		return nil
 	}
+	s.journal.begin(m)
+	s.srv.stats.requests[h.Type].Add(1)
 	e, err := s.find(h.Env)
 	if err == nil {
 		err = s.hot(e, h, m)
 	}
-	if err == nil {
+	switch {
+	case err == nil:
 		return nil
-	}
-	if errors.Is(err, ErrInternal) {
+	case errors.Is(err, errSuperseded):
+		return err
+	case errors.Is(err, ErrInternal):
 		return s.fatal(h.Seq, err)
 	}
 	s.replyText(h.Seq, errorFor(h.Seq, err))
@@ -517,7 +884,7 @@ func (s *session) hot(e *vector, h header, m message) error {
 	if h.Flags&flagResync != 0 {
 		e.skip = false
 	}
-	r := &s.req
+	r := s.req
 	r.header = h
 	err := e.admit(h.Seq, m, h.Type == typeStepMany)
 	if err == nil {
@@ -533,6 +900,9 @@ func (s *session) hot(e *vector, h header, m message) error {
 	if err == nil {
 		steps, err = s.execute(e, r)
 	}
+	if errors.Is(err, errSuperseded) {
+		return err
+	}
 	if err != nil {
 		e.skip = true
 		return err
@@ -547,32 +917,96 @@ func (s *session) hot(e *vector, h header, m message) error {
 }
 
 // execute does what r asks, into e.out (STEP_MANY: e.many) and e.info, and
-// gives the number of steps done.
+// gives the number of steps done. After errSuperseded the session and r
+// belong to another goroutine.
 func (s *session) execute(e *vector, r *request) (steps int, err error) {
-	s.busy()
-	defer s.idle()
+	s.doing = doing{e, r.Seq}
+	kind := uint64(executing | timed)
+	if s.replay {
+		kind = executing
+	}
+	ctx := s.ctx // giveUp replaces it
+	mine := s.busy(kind)
+	if e.spec.RealTime {
+		s.startHelp(mine)
+	}
+	steps, err = s.call(ctx, e, r, &mine)
+	if !s.idle(mine) {
+		s.late(e)
+		return 0, errSuperseded
+	}
+	if err != nil {
+		return 0, err
+	}
+	switch {
+	case r.Type == typeReset:
+		e.begin(r.Rows)
+	default:
+		s.srv.stats.rows.Add(uint64(steps * len(e.out.Reward)))
+		if r.Type == typeStep {
+			s.track(e, r.Rows, &e.out, 0)
+			break
+		}
+		for t := range steps {
+			s.track(e, r.Rows, &e.many, t*len(e.out.Reward))
+		}
+	}
+	return steps, nil
+}
+
+// call is the call of the environment, whose panic is an error.
+func (s *session) call(ctx context.Context, e *vector, r *request, mine *uint64) (steps int, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			_ = s.panicked(p)
 			err = fmt.Errorf("%w: %v", ErrInternal, p)
 		}
 	}()
-	if e.spec.RealTime {
-		s.startHelp(s.work.Load())
-	}
 	e.info = e.info[:0]
 	switch r.Type {
 	case typeReset:
-		err = e.Reset(s.ctx, r.Rows, r.Seeds, &e.out)
+		err = e.Reset(ctx, r.Rows, r.Seeds, &e.out)
 	case typeStep:
-		err = e.Step(s.ctx, r.Rows, r.Actions, &e.out)
+		err = e.Step(ctx, r.Rows, r.Actions, &e.out)
 	default:
-		return s.stepMany(e, r)
+		return s.stepMany(ctx, e, r, mine)
 	}
 	if err == nil && r.Flags&flagInfo != 0 {
 		e.tell(r.Rows, len(e.out.Reward))
 	}
 	return 1, err
+}
+
+// begin notes that rows begin an episode.
+func (e *vector) begin(rows []int) {
+	for i := range len(e.out.Reward) {
+		e.episodes[env.RowAt(rows, i)] = episode{}
+	}
+}
+
+// track adds up episodes over the rows of b from the at-th, and tells of
+// their ends.
+func (s *session) track(e *vector, rows []int, b *env.Batch, at int) {
+	for i := range len(e.out.Reward) {
+		p := &e.episodes[env.RowAt(rows, i)]
+		if p.Resetting {
+			*p = episode{}
+			continue
+		}
+		p.Steps++
+		p.Return += float64(b.Reward[at+i])
+		if !b.Terminated[at+i] && !b.Truncated[at+i] {
+			continue
+		}
+		if !s.replay {
+			s.srv.stats.episodes.Add(1)
+		}
+		if s.events && !s.replay {
+			row := env.RowAt(rows, i)
+			s.write(&event{Type: "event", Event: "episode_end", Env: e.id, Row: &row, Steps: p.Steps, Return: &p.Return})
+		}
+		*p = episode{Resetting: e.spec.Autoreset == env.NextStep}
+	}
 }
 
 // tell appends the rows' info.
@@ -584,7 +1018,7 @@ func (e *vector) tell(rows []int, n int) {
 	}
 }
 
-func (s *session) stepMany(e *vector, r *request) (int, error) {
+func (s *session) stepMany(ctx context.Context, e *vector, r *request, mine *uint64) (int, error) {
 	n, final := int(r.N), e.spec.Autoreset == env.SameStep
 	f := 0
 	if r.Flags&flagInfo != 0 {
@@ -603,7 +1037,10 @@ func (s *session) stepMany(e *vector, r *request) (int, error) {
 	b := &e.many
 	b.Size(n*r.Steps, e.d, final)
 	for t := range r.Steps {
-		if err := e.Step(s.ctx, r.Rows, r.Actions[t*wide:(t+1)*wide], &e.out); err != nil {
+		if !s.still(mine) {
+			return 0, errSuperseded
+		}
+		if err := e.Step(ctx, r.Rows, r.Actions[t*wide:(t+1)*wide], &e.out); err != nil {
 			if t > 0 {
 				err = fmt.Errorf("after %d of %d steps: %w", t, r.Steps, err)
 			}
@@ -652,6 +1089,8 @@ func (s *session) text(m message) error {
 	} else if !fresh {
 		return nil
 	}
+	s.journal.begin(m)
+	s.srv.stats.requests[0].Add(1)
 	if err == nil {
 		err = s.ack(c.Ack)
 	}
@@ -660,6 +1099,8 @@ func (s *session) text(m message) error {
 		out, err = s.control(&c, id, m)
 	}
 	switch {
+	case errors.Is(err, errSuperseded):
+		return err
 	case errors.Is(err, ErrInternal):
 		return s.fatal(id, err)
 	case err != nil:
@@ -675,9 +1116,13 @@ func (s *session) text(m message) error {
 
 // control does what c asks and gives the reply.
 func (s *session) control(c *control, id uint64, m message) (out any, err error) {
+	made := m.buf
+	if c.Type == "make" {
+		made = bytes.Clone(m.buf)
+	}
 	if c.Type != "step" && c.Type != "reset" { // execute does
-		s.busy()
-		defer s.idle()
+		mine := s.busy(executing)
+		defer s.idle(mine)
 	}
 	defer func() {
 		if p := recover(); p != nil {
@@ -687,10 +1132,14 @@ func (s *session) control(c *control, id uint64, m message) (out any, err error)
 	}()
 	switch c.Type {
 	case "make":
-		return s.make(c, id)
+		return s.make(c, id, made)
 	case "close":
 		if c.Env == 0 {
 			return &envReply{"closed", id, 0}, nil
+		}
+		if e := s.envs[c.Env]; e != nil { // one that hangs too
+			s.closeVector(e)
+			return &envReply{"closed", id, e.id}, nil
 		}
 	case "reset", "step", "state", "set_state":
 	default:
@@ -710,17 +1159,14 @@ func (s *session) control(c *control, id uint64, m message) (out any, err error)
 		return s.stepText(e, c, id)
 	case "state":
 		return s.state(e, c, id)
-	case "set_state":
-		return s.setState(e, c, id)
 	}
-	s.closeVector(e)
-	return &envReply{"closed", id, e.id}, nil
+	return s.setState(e, c, id)
 }
 
 // requestBytes is the longest request for num rows of s actions.
 func requestBytes(num, s int) int { return headerBytes + 8 + max(12, 4+4*s)*num }
 
-func (s *session) make(c *control, id uint64) (any, error) {
+func (s *session) make(c *control, id uint64, request []byte) (any, error) {
 	switch {
 	case c.Scenario == "":
 		return nil, fmt.Errorf("%w: make: scenario is missing", ErrBadFrame)
@@ -742,31 +1188,31 @@ func (s *session) make(c *control, id uint64) (any, error) {
 	if err := fits(func(n int) int { return requestBytes(n, 1) }, maxRequest, "a request"); err != nil {
 		return nil, err
 	}
-	v, err := s.srv.opts.Open(s.ctx, MakeRequest{c.Scenario, c.NumEnvs, c.Autoreset, c.Model, c.Record, slices.Clone(json.RawMessage(c.Kwargs))})
+	v, err := s.srv.opts.Open(s.ctx, MakeRequest{c.Scenario, c.NumEnvs, c.Autoreset, c.Model, c.Record, slices.Clone(json.RawMessage(c.Kwargs)), s.id, s.lastEnv + 1})
 	if err != nil {
 		return nil, err
 	}
-	e := &vector{Vector: v, id: s.lastEnv + 1, spec: v.Spec(), num: v.Num()}
+	e := &vector{Vector: v, id: s.lastEnv + 1, made: request, spec: v.Spec(), num: v.Num()}
+	e.episodes = make([]episode, e.num)
 	e.d, e.s = e.spec.Observation.Dim(), len(e.spec.Action)
 	if i, ok := v.(env.Informer); ok {
 		e.informer, e.f = i, len(i.InfoFields())
 	}
-	replyBytes := func(n int) int {
-		return int(resultBytes(false, n, e.d, e.f, e.spec.Autoreset == env.SameStep))
-	}
-	err = fits(replyBytes, maxReply, "a reply")
+	err = fits(e.replyBytes, maxReply, "a reply")
 	if err == nil {
 		err = fits(func(n int) int { return requestBytes(n, e.s) }, maxRequest, "a request")
 	}
 	if err != nil {
-		s.closeVector(e)
+		e.close(s.log)
 		return nil, err
 	}
 	s.lastEnv = e.id
 	s.envs[e.id] = e
+	s.rows.Add(int64(e.num))
+	s.conn.allow(e.pending())
 	out := &made{
 		Type: "made", ID: id, Env: e.id, Scenario: c.Scenario, NumEnvs: e.num, InfoFields: []field{},
-		InFlight: inFlight, PendingBytes: max(4<<20, 2*inFlight*replyBytes(e.num)),
+		InFlight: inFlight, PendingBytes: e.pending(),
 	}
 	out.describe(e.spec)
 	if e.f > 0 {
@@ -782,9 +1228,19 @@ func (s *session) make(c *control, id uint64) (any, error) {
 		_, err := snap.Snapshot(0, nil) // a wrapper may wrap one that takes none
 		out.Snapshots = !errors.Is(err, env.ErrBadSnapshot)
 	}
+	if !out.Snapshots || e.spec.RealTime {
+		s.journal.drop(s, errors.New("its environment takes no snapshots"))
+	}
 	s.log.Info("environment made", "request", id, "env", e.id, "scenario", c.Scenario, "num_envs", e.num)
 	return out, nil
 }
+
+func (e *vector) replyBytes(n int) int {
+	return int(resultBytes(false, n, e.d, e.f, e.spec.Autoreset == env.SameStep))
+}
+
+// pending is how many bytes of replies may wait for a client.
+func (e *vector) pending() int { return max(leastPending, 2*inFlight*e.replyBytes(e.num)) }
 
 // readable refuses a text reply that would be too long.
 func (e *vector) readable(rows []int) error {
@@ -821,19 +1277,21 @@ func (e *vector) infos(n int) map[string][]float32 {
 }
 
 // executeText executes a text form as its binary one would be; n is the rows.
-func (s *session) executeText(e *vector, c *control, kind uint8, seeds []uint64, actions []int32) (n int, err error) {
+func (s *session) executeText(e *vector, c *control, id uint64, kind uint8, seeds []uint64, actions []int32) (n int, err error) {
 	if c.Rows != nil && len(c.Rows) == 0 {
 		return 0, fmt.Errorf("%w: rows is empty", env.ErrInvalidRows)
 	}
 	if err := e.readable(c.Rows); err != nil {
 		return 0, err
 	}
-	r := &request{header: header{Type: kind}, Seeds: seeds, Rows: c.Rows, Actions: actions}
+	r := &request{header: header{Type: kind, Seq: id}, Seeds: seeds, Rows: c.Rows, Actions: actions}
 	if c.Info {
 		r.Flags = flagInfo
 	}
-	_, err = s.execute(e, r)
-	return len(e.out.Reward), err
+	if _, err = s.execute(e, r); err != nil {
+		return 0, err
+	}
+	return len(e.out.Reward), nil
 }
 
 func (s *session) resetText(e *vector, c *control, id uint64) (any, error) {
@@ -856,7 +1314,7 @@ func (s *session) resetText(e *vector, c *control, id uint64) (any, error) {
 			seeds = append(seeds, uint64(*c.Seed)+uint64(i))
 		}
 	}
-	n, err := s.executeText(e, c, typeReset, seeds, nil)
+	n, err := s.executeText(e, c, id, typeReset, seeds, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -878,7 +1336,7 @@ func (s *session) stepText(e *vector, c *control, id uint64) (any, error) {
 		}
 		actions = append(actions, a...)
 	}
-	n, err := s.executeText(e, c, typeStep, nil, actions)
+	n, err := s.executeText(e, c, id, typeStep, nil, actions)
 	if err != nil {
 		return nil, err
 	}
@@ -955,6 +1413,9 @@ func (s *session) setState(e *vector, c *control, id uint64) (any, error) {
 			return nil, err
 		}
 		before = append(before, old)
+	}
+	for _, r := range rows {
+		e.episodes[r] = episode{} // counted from here
 	}
 	return &envReply{"state_set", id, e.id}, nil
 }

@@ -71,7 +71,23 @@ Exit codes: 0 done, 1 failed, 2 wrong usage. Ctrl-C ends every command cleanly.`
 	}
 	root.PersistentFlags().Bool("json", false, "print results as JSON")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newServe(), newBench(), newBenchPeer(), newScenario(), newImport(), newReport(), newFit(), newSample(), newSweep(), newSelect(), newDoctor())
+	root.AddCommand(
+		newServe(),
+		newFit(),
+		newSample(),
+		newSweep(),
+		newSelect(),
+		newTrain(),
+		newPlay(),
+		newTestbed(),
+		newTelemetry(),
+		newImport(),
+		newReport(),
+		newScenario(),
+		newBench(),
+		newBenchPeer(),
+		newDoctor(),
+	)
 	return root
 }
 

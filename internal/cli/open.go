@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/ws"
+	"github.com/planegym/planegym/internal/testbed"
 	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/telemetry"
 )
@@ -28,6 +30,7 @@ type opener struct {
 	mu         sync.Mutex
 	recordings []*telemetry.Dataset
 	scaler     env.Scaler
+	testbeds   map[string]env.Scaler // by configuration
 }
 
 // bundled are the bundled scenarios by name.
@@ -51,6 +54,9 @@ func (o *opener) open(s scenarios.Scenario, n int, mode env.Autoreset) (env.Vect
 	if s.Plant == "cartpole" {
 		return env.NewCartPole(n, mode)
 	}
+	if s.Plant == "testbed" {
+		return o.openTestbed(s, n, mode)
+	}
 	recordings, scaler, err := o.load()
 	if err != nil {
 		return nil, err
@@ -70,6 +76,39 @@ func (o *opener) open(s scenarios.Scenario, n int, mode env.Autoreset) (env.Vect
 		}
 	}
 	return v, nil
+}
+
+// openTestbed makes n emulated testbeds.
+func (o *opener) openTestbed(s scenarios.Scenario, n int, mode env.Autoreset) (env.Vector, error) {
+	plant, err := testbed.New(s.Testbed)
+	if err != nil {
+		return nil, err
+	}
+	s.Env.Autoreset = mode
+	if normalise := s.Env.Observation.Normalise; normalise == "none" || normalise == "l2" {
+		return env.New(s.Env, plant, n, nil)
+	}
+	limits := s.Env.Limits
+	if limits == nil {
+		limits = env.DefaultLimits()
+	}
+	key, err := json.Marshal([]any{s.Testbed, limits})
+	if err != nil {
+		return nil, err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	scaler, ok := o.testbeds[string(key)]
+	if !ok {
+		if scaler, err = testbed.FitScaler(s.Testbed, limits); err != nil {
+			return nil, err
+		}
+		if o.testbeds == nil {
+			o.testbeds = map[string]env.Scaler{}
+		}
+		o.testbeds[string(key)] = scaler
+	}
+	return env.New(s.Env, plant, n, scaler)
 }
 
 // load reads the recordings and fits the scaler of observations to them.

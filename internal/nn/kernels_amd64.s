@@ -221,12 +221,17 @@ loaded6:
 // func gruForwardAVX2(x *float32, h *float32, wi *float32, wh *float32, bi *float32, bh *float32, out *float32, saved *float32, in int, hid int)
 // Requires: AVX, AVX2, FMA3
 TEXT ·gruForwardAVX2(SB), NOSPLIT, $8-80
-	MOVQ hid+72(FP), AX
-	MOVQ wi+16(FP), CX
-	MOVQ wh+24(FP), DX
-	MOVQ bi+32(FP), BX
-	MOVQ bh+40(FP), SI
-	MOVQ saved+56(FP), DI
+	VSTMXCSR (SP)
+	MOVL     (SP), AX
+	ORL      $0x00008040, AX
+	MOVL     AX, 4(SP)
+	VLDMXCSR 4(SP)
+	MOVQ     hid+72(FP), AX
+	MOVQ     wi+16(FP), CX
+	MOVQ     wh+24(FP), DX
+	MOVQ     bi+32(FP), BX
+	MOVQ     bh+40(FP), SI
+	MOVQ     saved+56(FP), DI
 
 block8:
 	CMPQ         AX, $+1
@@ -354,18 +359,71 @@ loop11:
 	JMP          block8
 
 smaller9:
-	// gates
+	// r and z
 	MOVQ hid+72(FP), AX
 	MOVQ hid+72(FP), CX
 	SHLQ $0x02, AX
 	SHLQ $0x07, CX
+	MOVQ saved+56(FP), BX
+	MOVQ AX, DX
+
+loop12:
+	VMOVUPS      (BX), Y0
+	VMOVUPS      (BX)(CX*1), Y1
+	VMOVUPS      cc2200000<>+0(SB), Y2
+	VMAXPS       Y0, Y2, Y0
+	VMOVUPS      c42200000<>+0(SB), Y2
+	VMINPS       Y0, Y2, Y0
+	VMOVUPS      c4b40007f<>+0(SB), Y2
+	VFNMADD231PS c3fb8aa3b<>+0(SB), Y0, Y2
+	VSUBPS       c4b40007f<>+0(SB), Y2, Y3
+	VFMADD231PS  c3f317218<>+0(SB), Y3, Y0
+	VPSLLD       $0x17, Y2, Y2
+	VMOVUPS      cbc07d3ec<>+0(SB), Y3
+	VFMADD213PS  c3d2b9d68<>+0(SB), Y0, Y3
+	VFMADD213PS  cbe2aad37<>+0(SB), Y0, Y3
+	VFMADD213PS  c3efffee2<>+0(SB), Y0, Y3
+	VFMADD213PS  cbf7ffffb<>+0(SB), Y0, Y3
+	VFMADD213PS  c3f800000<>+0(SB), Y0, Y3
+	VFMADD213PS  c3f800000<>+0(SB), Y2, Y3
+	VMOVUPS      cc2200000<>+0(SB), Y0
+	VMAXPS       Y1, Y0, Y1
+	VMOVUPS      c42200000<>+0(SB), Y0
+	VMINPS       Y1, Y0, Y1
+	VMOVUPS      c4b40007f<>+0(SB), Y0
+	VFNMADD231PS c3fb8aa3b<>+0(SB), Y1, Y0
+	VSUBPS       c4b40007f<>+0(SB), Y0, Y2
+	VFMADD231PS  c3f317218<>+0(SB), Y2, Y1
+	VPSLLD       $0x17, Y0, Y0
+	VMOVUPS      cbc07d3ec<>+0(SB), Y2
+	VFMADD213PS  c3d2b9d68<>+0(SB), Y1, Y2
+	VFMADD213PS  cbe2aad37<>+0(SB), Y1, Y2
+	VFMADD213PS  c3efffee2<>+0(SB), Y1, Y2
+	VFMADD213PS  cbf7ffffb<>+0(SB), Y1, Y2
+	VFMADD213PS  c3f800000<>+0(SB), Y1, Y2
+	VFMADD213PS  c3f800000<>+0(SB), Y0, Y2
+	VMOVUPS      c3f800000<>+0(SB), Y1
+	VMULPS       Y3, Y2, Y0
+	VDIVPS       Y0, Y1, Y0
+	VMULPS       Y0, Y3, Y3
+	VMULPS       Y0, Y2, Y2
+	VMOVUPS      Y2, (BX)
+	VMOVUPS      Y3, (BX)(CX*1)
+	ADDQ         $0x20, BX
+	DECQ         DX
+	JNZ          loop12
+
+	// n and the next state
 	MOVQ saved+56(FP), DX
 	MOVQ h+8(FP), BX
 	MOVQ out+48(FP), SI
 	LEAQ (DX)(CX*2), DI
 
-loop12:
+loop13:
 	VMOVUPS      (DX), Y0
+	VMULPS       (DI)(CX*1), Y0, Y0
+	VADDPS       (DI), Y0, Y0
+	VADDPS       Y0, Y0, Y0
 	VMOVUPS      cc2200000<>+0(SB), Y1
 	VMAXPS       Y0, Y1, Y0
 	VMOVUPS      c42200000<>+0(SB), Y1
@@ -382,64 +440,22 @@ loop12:
 	VFMADD213PS  cbf7ffffb<>+0(SB), Y0, Y2
 	VFMADD213PS  c3f800000<>+0(SB), Y0, Y2
 	VFMADD213PS  c3f800000<>+0(SB), Y1, Y2
-	VMOVUPS      (DX)(CX*1), Y0
-	VMOVUPS      cc2200000<>+0(SB), Y1
-	VMAXPS       Y0, Y1, Y0
-	VMOVUPS      c42200000<>+0(SB), Y1
-	VMINPS       Y0, Y1, Y0
-	VMOVUPS      c4b40007f<>+0(SB), Y1
-	VFNMADD231PS c3fb8aa3b<>+0(SB), Y0, Y1
-	VSUBPS       c4b40007f<>+0(SB), Y1, Y3
-	VFMADD231PS  c3f317218<>+0(SB), Y3, Y0
-	VPSLLD       $0x17, Y1, Y1
-	VMOVUPS      cbc07d3ec<>+0(SB), Y3
-	VFMADD213PS  c3d2b9d68<>+0(SB), Y0, Y3
-	VFMADD213PS  cbe2aad37<>+0(SB), Y0, Y3
-	VFMADD213PS  c3efffee2<>+0(SB), Y0, Y3
-	VFMADD213PS  cbf7ffffb<>+0(SB), Y0, Y3
-	VFMADD213PS  c3f800000<>+0(SB), Y0, Y3
-	VFMADD213PS  c3f800000<>+0(SB), Y1, Y3
-	VMULPS       Y2, Y3, Y0
-	VMOVUPS      c3f800000<>+0(SB), Y1
-	VDIVPS       Y0, Y1, Y0
-	VMULPS       Y0, Y2, Y2
-	VMULPS       Y0, Y3, Y3
-	VMOVUPS      Y3, (DX)
-	VMOVUPS      Y2, (DX)(CX*1)
-	VMULPS       (DI)(CX*1), Y3, Y3
-	VADDPS       (DI), Y3, Y3
-	VADDPS       Y3, Y3, Y3
-	VMOVUPS      cc2200000<>+0(SB), Y0
-	VMAXPS       Y3, Y0, Y3
-	VMOVUPS      c42200000<>+0(SB), Y0
-	VMINPS       Y3, Y0, Y3
-	VMOVUPS      c4b40007f<>+0(SB), Y0
-	VFNMADD231PS c3fb8aa3b<>+0(SB), Y3, Y0
-	VSUBPS       c4b40007f<>+0(SB), Y0, Y1
-	VFMADD231PS  c3f317218<>+0(SB), Y1, Y3
-	VPSLLD       $0x17, Y0, Y0
-	VMOVUPS      cbc07d3ec<>+0(SB), Y1
-	VFMADD213PS  c3d2b9d68<>+0(SB), Y3, Y1
-	VFMADD213PS  cbe2aad37<>+0(SB), Y3, Y1
-	VFMADD213PS  c3efffee2<>+0(SB), Y3, Y1
-	VFMADD213PS  cbf7ffffb<>+0(SB), Y3, Y1
-	VFMADD213PS  c3f800000<>+0(SB), Y3, Y1
-	VFMADD213PS  c3f800000<>+0(SB), Y0, Y1
 	VMOVUPS      c3f800000<>+0(SB), Y0
-	VDIVPS       Y1, Y0, Y1
+	VDIVPS       Y2, Y0, Y2
 	VMOVUPS      c40000000<>+0(SB), Y0
-	VFMADD213PS  cbf800000<>+0(SB), Y0, Y1
-	VMOVUPS      Y1, (DI)
+	VFMADD213PS  cbf800000<>+0(SB), Y0, Y2
+	VMOVUPS      Y2, (DI)
 	VMOVUPS      (BX), Y0
-	VSUBPS       Y1, Y0, Y0
-	VFMADD231PS  Y0, Y2, Y1
-	VMOVUPS      Y1, (SI)
+	VSUBPS       Y2, Y0, Y0
+	VFMADD231PS  (DX)(CX*1), Y0, Y2
+	VMOVUPS      Y2, (SI)
 	ADDQ         $0x20, DX
 	ADDQ         $0x20, DI
 	ADDQ         $0x20, BX
 	ADDQ         $0x20, SI
 	DECQ         AX
-	JNZ          loop12
+	JNZ          loop13
+	VLDMXCSR     (SP)
 	VZEROUPPER
 	RET
 
@@ -679,18 +695,23 @@ GLOBL cbf800000<>(SB), RODATA|NOPTR, $64
 
 // func gruGatesAVX2(saved *float32, h *float32, dy *float32, dh *float32, hid int)
 // Requires: AVX, FMA3
-TEXT ·gruGatesAVX2(SB), NOSPLIT, $0-40
-	MOVQ hid+32(FP), AX
-	MOVQ hid+32(FP), CX
-	SHLQ $0x02, AX
-	SHLQ $0x07, CX
-	MOVQ saved+0(FP), DX
-	MOVQ h+8(FP), BX
-	MOVQ dy+16(FP), SI
-	MOVQ dh+24(FP), DI
-	LEAQ (DX)(CX*2), R8
+TEXT ·gruGatesAVX2(SB), NOSPLIT, $8-40
+	VSTMXCSR (SP)
+	MOVL     (SP), AX
+	ORL      $0x00008040, AX
+	MOVL     AX, 4(SP)
+	VLDMXCSR 4(SP)
+	MOVQ     hid+32(FP), AX
+	MOVQ     hid+32(FP), CX
+	SHLQ     $0x02, AX
+	SHLQ     $0x07, CX
+	MOVQ     saved+0(FP), DX
+	MOVQ     h+8(FP), BX
+	MOVQ     dy+16(FP), SI
+	MOVQ     dh+24(FP), DI
+	LEAQ     (DX)(CX*2), R8
 
-loop13:
+loop14:
 	VMOVUPS      (DI), Y0
 	VADDPS       (SI), Y0, Y0
 	VMOVUPS      (DX)(CX*1), Y1
@@ -719,23 +740,29 @@ loop13:
 	ADDQ         $0x20, SI
 	ADDQ         $0x20, DI
 	DECQ         AX
-	JNZ          loop13
+	JNZ          loop14
+	VLDMXCSR     (SP)
 	VZEROUPPER
 	RET
 
 // func affineAVX2(y *float32, x *float32, w *float32, b *float32, out int, in int)
 // Requires: AVX, FMA3
-TEXT ·affineAVX2(SB), NOSPLIT, $0-48
-	MOVQ y+0(FP), AX
-	MOVQ w+16(FP), CX
-	MOVQ b+24(FP), DX
-	MOVQ in+40(FP), BX
-	SHLQ $0x02, BX
-	MOVQ out+32(FP), SI
+TEXT ·affineAVX2(SB), NOSPLIT, $8-48
+	VSTMXCSR (SP)
+	MOVL     (SP), AX
+	ORL      $0x00008040, AX
+	MOVL     AX, 4(SP)
+	VLDMXCSR 4(SP)
+	MOVQ     y+0(FP), AX
+	MOVQ     w+16(FP), CX
+	MOVQ     b+24(FP), DX
+	MOVQ     in+40(FP), BX
+	SHLQ     $0x02, BX
+	MOVQ     out+32(FP), SI
 
-block15:
+block16:
 	CMPQ         SI, $+3
-	JLT          smaller16
+	JLT          smaller17
 	VBROADCASTSS (DX), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
@@ -752,7 +779,7 @@ block15:
 	MOVQ         x+8(FP), R8
 	MOVQ         in+40(FP), R9
 
-loop17:
+loop18:
 	VBROADCASTSS (DI), Y12
 	VBROADCASTSS (DI)(BX*1), Y13
 	VBROADCASTSS (DI)(BX*2), Y14
@@ -775,7 +802,7 @@ loop17:
 	ADDQ         $0x80, R8
 	ADDQ         $0x04, DI
 	DECQ         R9
-	JNZ          loop17
+	JNZ          loop18
 	VMOVUPS      Y0, (AX)
 	VMOVUPS      Y1, 32(AX)
 	VMOVUPS      Y2, 64(AX)
@@ -793,12 +820,12 @@ loop17:
 	IMUL3Q       $0x03, BX, DI
 	ADDQ         DI, CX
 	SUBQ         $+3, SI
-	JMP          block15
+	JMP          block16
 
-smaller16:
-block18:
+smaller17:
+block19:
 	CMPQ         SI, $+2
-	JLT          smaller19
+	JLT          smaller20
 	VBROADCASTSS (DX), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
@@ -811,7 +838,7 @@ block18:
 	MOVQ         x+8(FP), R8
 	MOVQ         in+40(FP), R9
 
-loop20:
+loop21:
 	VBROADCASTSS (DI), Y8
 	VBROADCASTSS (DI)(BX*1), Y9
 	VMOVUPS      (R8), Y10
@@ -829,7 +856,7 @@ loop20:
 	ADDQ         $0x80, R8
 	ADDQ         $0x04, DI
 	DECQ         R9
-	JNZ          loop20
+	JNZ          loop21
 	VMOVUPS      Y0, (AX)
 	VMOVUPS      Y1, 32(AX)
 	VMOVUPS      Y2, 64(AX)
@@ -843,12 +870,12 @@ loop20:
 	IMUL3Q       $0x02, BX, DI
 	ADDQ         DI, CX
 	SUBQ         $+2, SI
-	JMP          block18
+	JMP          block19
 
-smaller19:
-block21:
+smaller20:
+block22:
 	CMPQ         SI, $+1
-	JLT          smaller22
+	JLT          smaller23
 	VBROADCASTSS (DX), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
@@ -857,7 +884,7 @@ block21:
 	MOVQ         x+8(FP), R8
 	MOVQ         in+40(FP), R9
 
-loop23:
+loop24:
 	VBROADCASTSS (DI), Y4
 	VMOVUPS      (R8), Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -870,7 +897,7 @@ loop23:
 	ADDQ         $0x80, R8
 	ADDQ         $0x04, DI
 	DECQ         R9
-	JNZ          loop23
+	JNZ          loop24
 	VMOVUPS      Y0, (AX)
 	VMOVUPS      Y1, 32(AX)
 	VMOVUPS      Y2, 64(AX)
@@ -880,27 +907,33 @@ loop23:
 	IMUL3Q       $0x01, BX, DI
 	ADDQ         DI, CX
 	SUBQ         $+1, SI
-	JMP          block21
+	JMP          block22
 
-smaller22:
+smaller23:
+	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
 
 // func backDataAVX2(dx *float32, d *float32, w *float32, out int, in int, add bool)
 // Requires: AVX, FMA3
-TEXT ·backDataAVX2(SB), NOSPLIT, $0-41
-	MOVQ dx+0(FP), AX
-	MOVQ w+16(FP), CX
-	MOVQ in+32(FP), DX
-	SHLQ $0x02, DX
-	MOVQ in+32(FP), BX
+TEXT ·backDataAVX2(SB), NOSPLIT, $8-41
+	VSTMXCSR (SP)
+	MOVL     (SP), AX
+	ORL      $0x00008040, AX
+	MOVL     AX, 4(SP)
+	VLDMXCSR 4(SP)
+	MOVQ     dx+0(FP), AX
+	MOVQ     w+16(FP), CX
+	MOVQ     in+32(FP), DX
+	SHLQ     $0x02, DX
+	MOVQ     in+32(FP), BX
 
-block25:
+block26:
 	CMPQ   BX, $+3
-	JLT    smaller26
+	JLT    smaller27
 	MOVB   add+40(FP), SI
 	TESTB  SI, SI
-	JNZ    sum27
+	JNZ    sum28
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -913,9 +946,9 @@ block25:
 	VXORPS Y9, Y9, Y9
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
-	JMP    start28
+	JMP    start29
 
-sum27:
+sum28:
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS 64(AX), Y2
@@ -929,12 +962,12 @@ sum27:
 	VMOVUPS 320(AX), Y10
 	VMOVUPS 352(AX), Y11
 
-start28:
+start29:
 	MOVQ CX, SI
 	MOVQ d+8(FP), DI
 	MOVQ out+24(FP), R8
 
-loop29:
+loop30:
 	VBROADCASTSS (SI), Y12
 	VBROADCASTSS 4(SI), Y13
 	VBROADCASTSS 8(SI), Y14
@@ -957,7 +990,7 @@ loop29:
 	ADDQ         $0x80, DI
 	ADDQ         DX, SI
 	DECQ         R8
-	JNZ          loop29
+	JNZ          loop30
 	VMOVUPS      Y0, (AX)
 	VMOVUPS      Y1, 32(AX)
 	VMOVUPS      Y2, 64(AX)
@@ -973,15 +1006,15 @@ loop29:
 	ADDQ         $+384, AX
 	ADDQ         $0x0c, CX
 	SUBQ         $+3, BX
-	JMP          block25
+	JMP          block26
 
-smaller26:
-block30:
+smaller27:
+block31:
 	CMPQ   BX, $+2
-	JLT    smaller31
+	JLT    smaller32
 	MOVB   add+40(FP), SI
 	TESTB  SI, SI
-	JNZ    sum32
+	JNZ    sum33
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -990,9 +1023,9 @@ block30:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-	JMP    start33
+	JMP    start34
 
-sum32:
+sum33:
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS 64(AX), Y2
@@ -1002,12 +1035,12 @@ sum32:
 	VMOVUPS 192(AX), Y6
 	VMOVUPS 224(AX), Y7
 
-start33:
+start34:
 	MOVQ CX, SI
 	MOVQ d+8(FP), DI
 	MOVQ out+24(FP), R8
 
-loop34:
+loop35:
 	VBROADCASTSS (SI), Y8
 	VBROADCASTSS 4(SI), Y9
 	VMOVUPS      (DI), Y10
@@ -1025,7 +1058,7 @@ loop34:
 	ADDQ         $0x80, DI
 	ADDQ         DX, SI
 	DECQ         R8
-	JNZ          loop34
+	JNZ          loop35
 	VMOVUPS      Y0, (AX)
 	VMOVUPS      Y1, 32(AX)
 	VMOVUPS      Y2, 64(AX)
@@ -1037,33 +1070,33 @@ loop34:
 	ADDQ         $+256, AX
 	ADDQ         $0x08, CX
 	SUBQ         $+2, BX
-	JMP          block30
+	JMP          block31
 
-smaller31:
-block35:
+smaller32:
+block36:
 	CMPQ   BX, $+1
-	JLT    smaller36
+	JLT    smaller37
 	MOVB   add+40(FP), SI
 	TESTB  SI, SI
-	JNZ    sum37
+	JNZ    sum38
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	JMP    start38
+	JMP    start39
 
-sum37:
+sum38:
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS 64(AX), Y2
 	VMOVUPS 96(AX), Y3
 
-start38:
+start39:
 	MOVQ CX, SI
 	MOVQ d+8(FP), DI
 	MOVQ out+24(FP), R8
 
-loop39:
+loop40:
 	VBROADCASTSS (SI), Y4
 	VMOVUPS      (DI), Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -1076,7 +1109,7 @@ loop39:
 	ADDQ         $0x80, DI
 	ADDQ         DX, SI
 	DECQ         R8
-	JNZ          loop39
+	JNZ          loop40
 	VMOVUPS      Y0, (AX)
 	VMOVUPS      Y1, 32(AX)
 	VMOVUPS      Y2, 64(AX)
@@ -1084,35 +1117,41 @@ loop39:
 	ADDQ         $+128, AX
 	ADDQ         $0x04, CX
 	SUBQ         $+1, BX
-	JMP          block35
+	JMP          block36
 
-smaller36:
+smaller37:
+	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
 
 // func backWeightsAVX2(dw *float32, d *float32, x *float32, out int, in int, steps int, dStep int, xStep int)
 // Requires: AVX, FMA3
-TEXT ·backWeightsAVX2(SB), NOSPLIT, $0-64
-	MOVQ dw+0(FP), AX
-	MOVQ x+16(FP), CX
-	MOVQ dStep+48(FP), DX
-	MOVQ xStep+56(FP), BX
-	MOVQ in+32(FP), SI
-	SHLQ $0x02, DX
-	SHLQ $0x02, BX
-	SHLQ $0x02, SI
-	MOVQ in+32(FP), DI
+TEXT ·backWeightsAVX2(SB), NOSPLIT, $8-64
+	VSTMXCSR (SP)
+	MOVL     (SP), AX
+	ORL      $0x00008040, AX
+	MOVL     AX, 4(SP)
+	VLDMXCSR 4(SP)
+	MOVQ     dw+0(FP), AX
+	MOVQ     x+16(FP), CX
+	MOVQ     dStep+48(FP), DX
+	MOVQ     xStep+56(FP), BX
+	MOVQ     in+32(FP), SI
+	SHLQ     $0x02, DX
+	SHLQ     $0x02, BX
+	SHLQ     $0x02, SI
+	MOVQ     in+32(FP), DI
 
-block41:
+block42:
 	CMPQ DI, $+4
-	JLT  smaller42
+	JLT  smaller43
 	MOVQ d+8(FP), R8
 	MOVQ AX, R9
 	MOVQ out+24(FP), R10
 
-block44:
+block45:
 	CMPQ   R10, $+3
-	JLT    smaller45
+	JLT    smaller46
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1129,7 +1168,7 @@ block44:
 	MOVQ   CX, R12
 	MOVQ   steps+40(FP), R13
 
-loop46:
+loop47:
 	VMOVUPS      (R11), Y12
 	VMOVUPS      128(R11), Y13
 	VMOVUPS      256(R11), Y14
@@ -1209,7 +1248,7 @@ loop46:
 	ADDQ         DX, R11
 	ADDQ         BX, R12
 	DECQ         R13
-	JNZ          loop46
+	JNZ          loop47
 	VUNPCKHPS    Y1, Y0, Y12
 	VUNPCKLPS    Y1, Y0, Y0
 	VADDPS       Y12, Y0, Y0
@@ -1254,12 +1293,12 @@ loop46:
 	ADDQ         SI, R9
 	ADDQ         $+384, R8
 	SUBQ         $+3, R10
-	JMP          block44
+	JMP          block45
 
-smaller45:
-block47:
+smaller46:
+block48:
 	CMPQ   R10, $+1
-	JLT    smaller48
+	JLT    smaller49
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1268,7 +1307,7 @@ block47:
 	MOVQ   CX, R12
 	MOVQ   steps+40(FP), R13
 
-loop49:
+loop50:
 	VMOVUPS      (R11), Y4
 	VMOVUPS      (R12), Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -1308,7 +1347,7 @@ loop49:
 	ADDQ         DX, R11
 	ADDQ         BX, R12
 	DECQ         R13
-	JNZ          loop49
+	JNZ          loop50
 	VUNPCKHPS    Y1, Y0, Y4
 	VUNPCKLPS    Y1, Y0, Y0
 	VADDPS       Y4, Y0, Y0
@@ -1325,25 +1364,25 @@ loop49:
 	ADDQ         SI, R9
 	ADDQ         $+128, R8
 	SUBQ         $+1, R10
-	JMP          block47
+	JMP          block48
 
-smaller48:
+smaller49:
 	ADDQ $+512, CX
 	ADDQ $0x10, AX
 	SUBQ $+4, DI
-	JMP  block41
+	JMP  block42
 
-smaller42:
-block50:
+smaller43:
+block51:
 	CMPQ DI, $+2
-	JLT  smaller51
+	JLT  smaller52
 	MOVQ d+8(FP), R8
 	MOVQ AX, R9
 	MOVQ out+24(FP), R10
 
-block53:
+block54:
 	CMPQ   R10, $+3
-	JLT    smaller54
+	JLT    smaller55
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1354,7 +1393,7 @@ block53:
 	MOVQ   CX, R12
 	MOVQ   steps+40(FP), R13
 
-loop55:
+loop56:
 	VMOVUPS      (R11), Y6
 	VMOVUPS      128(R11), Y7
 	VMOVUPS      256(R11), Y8
@@ -1402,7 +1441,7 @@ loop55:
 	ADDQ         DX, R11
 	ADDQ         BX, R12
 	DECQ         R13
-	JNZ          loop55
+	JNZ          loop56
 	VUNPCKHPS    Y1, Y0, Y6
 	VUNPCKLPS    Y1, Y0, Y0
 	VADDPS       Y6, Y0, Y0
@@ -1441,19 +1480,19 @@ loop55:
 	ADDQ         SI, R9
 	ADDQ         $+384, R8
 	SUBQ         $+3, R10
-	JMP          block53
+	JMP          block54
 
-smaller54:
-block56:
+smaller55:
+block57:
 	CMPQ   R10, $+1
-	JLT    smaller57
+	JLT    smaller58
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	MOVQ   R8, R11
 	MOVQ   CX, R12
 	MOVQ   steps+40(FP), R13
 
-loop58:
+loop59:
 	VMOVUPS      (R11), Y2
 	VMOVUPS      (R12), Y3
 	VFMADD231PS  Y3, Y2, Y0
@@ -1477,7 +1516,7 @@ loop58:
 	ADDQ         DX, R11
 	ADDQ         BX, R12
 	DECQ         R13
-	JNZ          loop58
+	JNZ          loop59
 	VUNPCKHPS    Y1, Y0, Y2
 	VUNPCKLPS    Y1, Y0, Y0
 	VADDPS       Y2, Y0, Y0
@@ -1492,25 +1531,25 @@ loop58:
 	ADDQ         SI, R9
 	ADDQ         $+128, R8
 	SUBQ         $+1, R10
-	JMP          block56
+	JMP          block57
 
-smaller57:
+smaller58:
 	ADDQ $+256, CX
 	ADDQ $0x08, AX
 	SUBQ $+2, DI
-	JMP  block50
+	JMP  block51
 
-smaller51:
-block59:
+smaller52:
+block60:
 	CMPQ DI, $+1
-	JLT  smaller60
+	JLT  smaller61
 	MOVQ d+8(FP), R8
 	MOVQ AX, R9
 	MOVQ out+24(FP), R10
 
-block62:
+block63:
 	CMPQ   R10, $+3
-	JLT    smaller63
+	JLT    smaller64
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1518,7 +1557,7 @@ block62:
 	MOVQ   CX, R12
 	MOVQ   steps+40(FP), R13
 
-loop64:
+loop65:
 	VMOVUPS      (R11), Y3
 	VMOVUPS      128(R11), Y4
 	VMOVUPS      256(R11), Y5
@@ -1550,7 +1589,7 @@ loop64:
 	ADDQ         DX, R11
 	ADDQ         BX, R12
 	DECQ         R13
-	JNZ          loop64
+	JNZ          loop65
 	VUNPCKHPS    Y0, Y0, Y3
 	VUNPCKLPS    Y0, Y0, Y0
 	VADDPS       Y3, Y0, Y0
@@ -1586,18 +1625,18 @@ loop64:
 	ADDQ         SI, R9
 	ADDQ         $+384, R8
 	SUBQ         $+3, R10
-	JMP          block62
+	JMP          block63
 
-smaller63:
-block65:
+smaller64:
+block66:
 	CMPQ   R10, $+1
-	JLT    smaller66
+	JLT    smaller67
 	VXORPS Y0, Y0, Y0
 	MOVQ   R8, R11
 	MOVQ   CX, R12
 	MOVQ   steps+40(FP), R13
 
-loop67:
+loop68:
 	VMOVUPS      (R11), Y1
 	VMOVUPS      (R12), Y2
 	VFMADD231PS  Y2, Y1, Y0
@@ -1613,7 +1652,7 @@ loop67:
 	ADDQ         DX, R11
 	ADDQ         BX, R12
 	DECQ         R13
-	JNZ          loop67
+	JNZ          loop68
 	VUNPCKHPS    Y0, Y0, Y1
 	VUNPCKLPS    Y0, Y0, Y0
 	VADDPS       Y1, Y0, Y0
@@ -1627,28 +1666,34 @@ loop67:
 	ADDQ         SI, R9
 	ADDQ         $+128, R8
 	SUBQ         $+1, R10
-	JMP          block65
+	JMP          block66
 
-smaller66:
+smaller67:
 	ADDQ $+128, CX
 	ADDQ $0x04, AX
 	SUBQ $+1, DI
-	JMP  block59
+	JMP  block60
 
-smaller60:
+smaller61:
+	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
 
 // func backBiasAVX2(db *float32, d *float32, out int, steps int, dStep int)
 // Requires: AVX
-TEXT ·backBiasAVX2(SB), NOSPLIT, $0-40
-	MOVQ db+0(FP), AX
-	MOVQ d+8(FP), CX
-	MOVQ dStep+32(FP), DX
-	SHLQ $0x02, DX
-	MOVQ out+16(FP), BX
+TEXT ·backBiasAVX2(SB), NOSPLIT, $8-40
+	VSTMXCSR (SP)
+	MOVL     (SP), AX
+	ORL      $0x00008040, AX
+	MOVL     AX, 4(SP)
+	VLDMXCSR 4(SP)
+	MOVQ     db+0(FP), AX
+	MOVQ     d+8(FP), CX
+	MOVQ     dStep+32(FP), DX
+	SHLQ     $0x02, DX
+	MOVQ     out+16(FP), BX
 
-loop68:
+loop69:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1656,14 +1701,14 @@ loop68:
 	MOVQ   CX, SI
 	MOVQ   steps+24(FP), DI
 
-loop69:
+loop70:
 	VADDPS       (SI), Y0, Y0
 	VADDPS       32(SI), Y1, Y1
 	VADDPS       64(SI), Y2, Y2
 	VADDPS       96(SI), Y3, Y3
 	ADDQ         DX, SI
 	DECQ         DI
-	JNZ          loop69
+	JNZ          loop70
 	VADDPS       Y2, Y0, Y0
 	VADDPS       Y3, Y1, Y1
 	VADDPS       Y1, Y0, Y0
@@ -1680,7 +1725,8 @@ loop69:
 	ADDQ         $0x04, AX
 	ADDQ         $0x80, CX
 	DECQ         BX
-	JNZ          loop68
+	JNZ          loop69
+	VLDMXCSR     (SP)
 	VZEROUPPER
 	RET
 
@@ -1691,9 +1737,9 @@ TEXT ·expAVX2(SB), NOSPLIT, $0-24
 	MOVQ  dst+0(FP), CX
 	MOVQ  src+8(FP), DX
 	TESTQ AX, AX
-	JZ    done70
+	JZ    done71
 
-loop71:
+loop72:
 	VMOVUPS      (DX), Y0
 	VMOVUPS      cc2d00000<>+0(SB), Y1
 	VMAXPS       Y0, Y1, Y0
@@ -1723,9 +1769,9 @@ loop71:
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, DX
 	SUBQ         $0x08, AX
-	JNZ          loop71
+	JNZ          loop72
 
-done70:
+done71:
 	VZEROUPPER
 	RET
 
@@ -1916,9 +1962,9 @@ TEXT ·sigmoidAVX2(SB), NOSPLIT, $0-24
 	MOVQ  dst+0(FP), CX
 	MOVQ  src+8(FP), DX
 	TESTQ AX, AX
-	JZ    done72
+	JZ    done73
 
-loop73:
+loop74:
 	VMOVUPS      (DX), Y0
 	VMOVUPS      cc2b1999a<>+0(SB), Y1
 	VMAXPS       Y0, Y1, Y0
@@ -1942,9 +1988,9 @@ loop73:
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, DX
 	SUBQ         $0x08, AX
-	JNZ          loop73
+	JNZ          loop74
 
-done72:
+done73:
 	VZEROUPPER
 	RET
 
@@ -1991,9 +2037,9 @@ TEXT ·tanhAVX2(SB), NOSPLIT, $0-24
 	MOVQ  dst+0(FP), CX
 	MOVQ  src+8(FP), DX
 	TESTQ AX, AX
-	JZ    done74
+	JZ    done75
 
-loop75:
+loop76:
 	VMOVUPS      (DX), Y0
 	VADDPS       Y0, Y0, Y0
 	VMOVUPS      cc2b1999a<>+0(SB), Y1
@@ -2020,9 +2066,9 @@ loop75:
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, DX
 	SUBQ         $0x08, AX
-	JNZ          loop75
+	JNZ          loop76
 
-done74:
+done75:
 	VZEROUPPER
 	RET
 
@@ -2033,16 +2079,16 @@ TEXT ·reluAVX2(SB), NOSPLIT, $0-16
 	MOVQ   n+8(FP), AX
 	MOVQ   y+0(FP), CX
 	TESTQ  AX, AX
-	JZ     done76
+	JZ     done77
 
-loop77:
+loop78:
 	VMAXPS  (CX), Y0, Y1
 	VMOVUPS Y1, (CX)
 	ADDQ    $0x20, CX
 	SUBQ    $0x08, AX
-	JNZ     loop77
+	JNZ     loop78
 
-done76:
+done77:
 	VZEROUPPER
 	RET
 
@@ -2054,31 +2100,36 @@ TEXT ·reluBackAVX2(SB), NOSPLIT, $0-24
 	MOVQ   d+0(FP), CX
 	MOVQ   y+8(FP), DX
 	TESTQ  AX, AX
-	JZ     done78
+	JZ     done79
 
-loop79:
+loop80:
 	VCMPPS  $0x04, (DX), Y0, Y1
 	VANDPS  (CX), Y1, Y1
 	VMOVUPS Y1, (CX)
 	ADDQ    $0x20, CX
 	ADDQ    $0x20, DX
 	SUBQ    $0x08, AX
-	JNZ     loop79
+	JNZ     loop80
 
-done78:
+done79:
 	VZEROUPPER
 	RET
 
 // func sigmoidBackAVX2(d *float32, y *float32, n int)
 // Requires: AVX, FMA3
-TEXT ·sigmoidBackAVX2(SB), NOSPLIT, $0-24
-	MOVQ  n+16(FP), AX
-	MOVQ  d+0(FP), CX
-	MOVQ  y+8(FP), DX
-	TESTQ AX, AX
-	JZ    done80
+TEXT ·sigmoidBackAVX2(SB), NOSPLIT, $8-24
+	VSTMXCSR (SP)
+	MOVL     (SP), AX
+	ORL      $0x00008040, AX
+	MOVL     AX, 4(SP)
+	VLDMXCSR 4(SP)
+	MOVQ     n+16(FP), AX
+	MOVQ     d+0(FP), CX
+	MOVQ     y+8(FP), DX
+	TESTQ    AX, AX
+	JZ       done81
 
-loop81:
+loop82:
 	VMOVUPS      (DX), Y0
 	VMULPS       (CX), Y0, Y1
 	VFNMADD231PS Y1, Y0, Y1
@@ -2086,22 +2137,28 @@ loop81:
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, DX
 	SUBQ         $0x08, AX
-	JNZ          loop81
+	JNZ          loop82
 
-done80:
+done81:
+	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
 
 // func tanhBackAVX2(d *float32, y *float32, n int)
 // Requires: AVX, FMA3
-TEXT ·tanhBackAVX2(SB), NOSPLIT, $0-24
-	MOVQ  n+16(FP), AX
-	MOVQ  d+0(FP), CX
-	MOVQ  y+8(FP), DX
-	TESTQ AX, AX
-	JZ    done82
+TEXT ·tanhBackAVX2(SB), NOSPLIT, $8-24
+	VSTMXCSR (SP)
+	MOVL     (SP), AX
+	ORL      $0x00008040, AX
+	MOVL     AX, 4(SP)
+	VLDMXCSR 4(SP)
+	MOVQ     n+16(FP), AX
+	MOVQ     d+0(FP), CX
+	MOVQ     y+8(FP), DX
+	TESTQ    AX, AX
+	JZ       done83
 
-loop83:
+loop84:
 	VMOVUPS      (DX), Y0
 	VMOVUPS      c3f800000<>+0(SB), Y1
 	VFNMADD231PS Y0, Y0, Y1
@@ -2110,15 +2167,21 @@ loop83:
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, DX
 	SUBQ         $0x08, AX
-	JNZ          loop83
+	JNZ          loop84
 
-done82:
+done83:
+	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
 
 // func adamAVX2(p *float32, grad *float32, m *float32, v *float32, n int, c *float32)
 // Requires: AVX, FMA3
-TEXT ·adamAVX2(SB), NOSPLIT, $0-48
+TEXT ·adamAVX2(SB), NOSPLIT, $8-48
+	VSTMXCSR     (SP)
+	MOVL         (SP), AX
+	ORL          $0x00008040, AX
+	MOVL         AX, 4(SP)
+	VLDMXCSR     4(SP)
 	MOVQ         c+40(FP), AX
 	VBROADCASTSS (AX), Y0
 	VBROADCASTSS 4(AX), Y1
@@ -2133,9 +2196,9 @@ TEXT ·adamAVX2(SB), NOSPLIT, $0-48
 	MOVQ         m+16(FP), BX
 	MOVQ         v+24(FP), SI
 	TESTQ        AX, AX
-	JZ           done84
+	JZ           done85
 
-loop85:
+loop86:
 	VMOVUPS     (DX), Y7
 	VMULPS      (BX), Y0, Y8
 	VFMADD231PS Y7, Y1, Y8
@@ -2156,47 +2219,59 @@ loop85:
 	ADDQ        $0x20, BX
 	ADDQ        $0x20, SI
 	SUBQ        $0x08, AX
-	JNZ         loop85
+	JNZ         loop86
 
-done84:
+done85:
+	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
 
 // func sumAVX2(dst *float32, src *float32, n int)
 // Requires: AVX
-TEXT ·sumAVX2(SB), NOSPLIT, $0-24
-	MOVQ  n+16(FP), AX
-	MOVQ  dst+0(FP), CX
-	MOVQ  src+8(FP), DX
-	TESTQ AX, AX
-	JZ    done86
+TEXT ·sumAVX2(SB), NOSPLIT, $8-24
+	VSTMXCSR (SP)
+	MOVL     (SP), AX
+	ORL      $0x00008040, AX
+	MOVL     AX, 4(SP)
+	VLDMXCSR 4(SP)
+	MOVQ     n+16(FP), AX
+	MOVQ     dst+0(FP), CX
+	MOVQ     src+8(FP), DX
+	TESTQ    AX, AX
+	JZ       done87
 
-loop87:
+loop88:
 	VMOVUPS (CX), Y0
 	VADDPS  (DX), Y0, Y0
 	VMOVUPS Y0, (CX)
 	ADDQ    $0x20, CX
 	ADDQ    $0x20, DX
 	SUBQ    $0x08, AX
-	JNZ     loop87
+	JNZ     loop88
 
-done86:
+done87:
+	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
 
 // func gruForwardAVX512(x *float32, h *float32, wi *float32, wh *float32, bi *float32, bh *float32, out *float32, saved *float32, in int, hid int)
 // Requires: AVX, AVX512F
 TEXT ·gruForwardAVX512(SB), NOSPLIT, $8-80
-	MOVQ hid+72(FP), AX
-	MOVQ wi+16(FP), CX
-	MOVQ wh+24(FP), DX
-	MOVQ bi+32(FP), BX
-	MOVQ bh+40(FP), SI
-	MOVQ saved+56(FP), DI
+	VSTMXCSR (SP)
+	MOVL     (SP), AX
+	ORL      $0x00008040, AX
+	MOVL     AX, 4(SP)
+	VLDMXCSR 4(SP)
+	MOVQ     hid+72(FP), AX
+	MOVQ     wi+16(FP), CX
+	MOVQ     wh+24(FP), DX
+	MOVQ     bi+32(FP), BX
+	MOVQ     bh+40(FP), SI
+	MOVQ     saved+56(FP), DI
 
-block89:
+block90:
 	CMPQ         AX, $+3
-	JLT          smaller90
+	JLT          smaller91
 	MOVQ         hid+72(FP), R8
 	MOVQ         hid+72(FP), R9
 	SHLQ         $0x07, R9
@@ -2241,7 +2316,7 @@ block89:
 	LEAQ         (CX)(R14*1), BP
 	LEAQ         (CX)(R14*2), R14
 
-loop91:
+loop92:
 	VMOVUPS      (R11), Z18
 	VMOVUPS      64(R11), Z19
 	VBROADCASTSS (R15), Z20
@@ -2276,7 +2351,7 @@ loop91:
 	ADDQ         $0x04, BP
 	ADDQ         $0x04, R14
 	DECQ         R12
-	JNZ          loop91
+	JNZ          loop92
 	IMUL3Q       $0x03, R13, R13
 	ADDQ         R13, CX
 	VMOVUPS      Z12, (R10)
@@ -2301,7 +2376,7 @@ loop91:
 	LEAQ         (DX)(R13*1), R15
 	LEAQ         (DX)(R13*2), R13
 
-loop92:
+loop93:
 	VMOVUPS      (R8), Z18
 	VMOVUPS      64(R8), Z19
 	VBROADCASTSS (R14), Z20
@@ -2336,7 +2411,7 @@ loop92:
 	ADDQ         $0x04, R15
 	ADDQ         $0x04, R13
 	DECQ         R11
-	JNZ          loop92
+	JNZ          loop93
 	IMUL3Q       $0x03, R12, R12
 	ADDQ         R12, DX
 	VMOVUPS      Z0, (DI)
@@ -2361,12 +2436,12 @@ loop92:
 	ADDQ         $0x0c, BX
 	ADDQ         $0x0c, SI
 	SUBQ         $+3, AX
-	JMP          block89
+	JMP          block90
 
-smaller90:
-block93:
+smaller91:
+block94:
 	CMPQ         AX, $+2
-	JLT          smaller94
+	JLT          smaller95
 	MOVQ         hid+72(FP), R8
 	MOVQ         hid+72(FP), R9
 	SHLQ         $0x07, R9
@@ -2401,7 +2476,7 @@ block93:
 	LEAQ         (CX)(R14*1), BP
 	LEAQ         (CX)(R14*2), R14
 
-loop95:
+loop96:
 	VMOVUPS      (R11), Z12
 	VMOVUPS      64(R11), Z13
 	VBROADCASTSS (R15), Z14
@@ -2427,7 +2502,7 @@ loop95:
 	ADDQ         $0x04, BP
 	ADDQ         $0x04, R14
 	DECQ         R12
-	JNZ          loop95
+	JNZ          loop96
 	IMUL3Q       $0x02, R13, R13
 	ADDQ         R13, CX
 	VMOVUPS      Z8, (R10)
@@ -2448,7 +2523,7 @@ loop95:
 	LEAQ         (DX)(R13*1), R15
 	LEAQ         (DX)(R13*2), R13
 
-loop96:
+loop97:
 	VMOVUPS      (R8), Z12
 	VMOVUPS      64(R8), Z13
 	VBROADCASTSS (R14), Z14
@@ -2474,7 +2549,7 @@ loop96:
 	ADDQ         $0x04, R15
 	ADDQ         $0x04, R13
 	DECQ         R11
-	JNZ          loop96
+	JNZ          loop97
 	IMUL3Q       $0x02, R12, R12
 	ADDQ         R12, DX
 	VMOVUPS      Z0, (DI)
@@ -2493,12 +2568,12 @@ loop96:
 	ADDQ         $0x08, BX
 	ADDQ         $0x08, SI
 	SUBQ         $+2, AX
-	JMP          block93
+	JMP          block94
 
-smaller94:
-block97:
+smaller95:
+block98:
 	CMPQ         AX, $+1
-	JLT          smaller98
+	JLT          smaller99
 	MOVQ         hid+72(FP), R8
 	MOVQ         hid+72(FP), R9
 	SHLQ         $0x07, R9
@@ -2523,7 +2598,7 @@ block97:
 	LEAQ         (CX)(R14*1), BP
 	LEAQ         (CX)(R14*2), R14
 
-loop99:
+loop100:
 	VMOVUPS      (R11), Z6
 	VMOVUPS      64(R11), Z7
 	VBROADCASTSS (R15), Z8
@@ -2540,7 +2615,7 @@ loop99:
 	ADDQ         $0x04, BP
 	ADDQ         $0x04, R14
 	DECQ         R12
-	JNZ          loop99
+	JNZ          loop100
 	IMUL3Q       $0x01, R13, R13
 	ADDQ         R13, CX
 	VMOVUPS      Z4, (R10)
@@ -2557,7 +2632,7 @@ loop99:
 	LEAQ         (DX)(R13*1), R15
 	LEAQ         (DX)(R13*2), R13
 
-loop100:
+loop101:
 	VMOVUPS      (R8), Z6
 	VMOVUPS      64(R8), Z7
 	VBROADCASTSS (R14), Z8
@@ -2574,7 +2649,7 @@ loop100:
 	ADDQ         $0x04, R15
 	ADDQ         $0x04, R13
 	DECQ         R11
-	JNZ          loop100
+	JNZ          loop101
 	IMUL3Q       $0x01, R12, R12
 	ADDQ         R12, DX
 	VMOVUPS      Z0, (DI)
@@ -2587,10 +2662,10 @@ loop100:
 	ADDQ         $0x04, BX
 	ADDQ         $0x04, SI
 	SUBQ         $+1, AX
-	JMP          block97
+	JMP          block98
 
-smaller98:
-	// gates
+smaller99:
+	// r and z
 	VMOVUPS cc2200000<>+0(SB), Z0
 	VMOVUPS c42200000<>+0(SB), Z1
 	VMOVUPS c3fb8aa3b<>+0(SB), Z2
@@ -2602,19 +2677,67 @@ smaller98:
 	VMOVUPS cbe2aad37<>+0(SB), Z8
 	VMOVUPS c3efffee2<>+0(SB), Z9
 	VMOVUPS cbf7ffffb<>+0(SB), Z10
-	VMOVUPS c40000000<>+0(SB), Z11
-	VMOVUPS cbf800000<>+0(SB), Z12
 	MOVQ    hid+72(FP), AX
 	MOVQ    hid+72(FP), CX
 	SHLQ    $0x01, AX
 	SHLQ    $0x07, CX
+	MOVQ    saved+56(FP), BX
+	MOVQ    AX, DX
+
+loop102:
+	VMOVUPS      (BX), Z11
+	VMOVUPS      (BX)(CX*1), Z12
+	VMAXPS       Z11, Z0, Z11
+	VMINPS       Z11, Z1, Z11
+	VMOVUPS      Z3, Z13
+	VFNMADD231PS Z2, Z11, Z13
+	VSUBPS       Z3, Z13, Z14
+	VFMADD231PS  Z4, Z14, Z11
+	VPSLLD       $0x17, Z13, Z13
+	VMOVUPS      Z6, Z14
+	VFMADD213PS  Z7, Z11, Z14
+	VFMADD213PS  Z8, Z11, Z14
+	VFMADD213PS  Z9, Z11, Z14
+	VFMADD213PS  Z10, Z11, Z14
+	VFMADD213PS  Z5, Z11, Z14
+	VFMADD213PS  Z5, Z13, Z14
+	VMAXPS       Z12, Z0, Z12
+	VMINPS       Z12, Z1, Z12
+	VMOVUPS      Z3, Z11
+	VFNMADD231PS Z2, Z12, Z11
+	VSUBPS       Z3, Z11, Z13
+	VFMADD231PS  Z4, Z13, Z12
+	VPSLLD       $0x17, Z11, Z11
+	VMOVUPS      Z6, Z13
+	VFMADD213PS  Z7, Z12, Z13
+	VFMADD213PS  Z8, Z12, Z13
+	VFMADD213PS  Z9, Z12, Z13
+	VFMADD213PS  Z10, Z12, Z13
+	VFMADD213PS  Z5, Z12, Z13
+	VFMADD213PS  Z5, Z11, Z13
+	VMULPS       Z14, Z13, Z11
+	VDIVPS       Z11, Z5, Z11
+	VMULPS       Z11, Z14, Z14
+	VMULPS       Z11, Z13, Z13
+	VMOVUPS      Z13, (BX)
+	VMOVUPS      Z14, (BX)(CX*1)
+	ADDQ         $0x40, BX
+	DECQ         DX
+	JNZ          loop102
+
+	// n and the next state
+	VMOVUPS c40000000<>+0(SB), Z11
+	VMOVUPS cbf800000<>+0(SB), Z12
 	MOVQ    saved+56(FP), DX
 	MOVQ    h+8(FP), BX
 	MOVQ    out+48(FP), SI
 	LEAQ    (DX)(CX*2), DI
 
-loop101:
+loop103:
 	VMOVUPS      (DX), Z13
+	VMULPS       (DI)(CX*1), Z13, Z13
+	VADDPS       (DI), Z13, Z13
+	VADDPS       Z13, Z13, Z13
 	VMAXPS       Z13, Z0, Z13
 	VMINPS       Z13, Z1, Z13
 	VMOVUPS      Z3, Z14
@@ -2629,75 +2752,43 @@ loop101:
 	VFMADD213PS  Z10, Z13, Z15
 	VFMADD213PS  Z5, Z13, Z15
 	VFMADD213PS  Z5, Z14, Z15
-	VMOVUPS      (DX)(CX*1), Z13
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMOVUPS      Z3, Z14
-	VFNMADD231PS Z2, Z13, Z14
-	VSUBPS       Z3, Z14, Z16
-	VFMADD231PS  Z4, Z16, Z13
-	VPSLLD       $0x17, Z14, Z14
-	VMOVUPS      Z6, Z16
-	VFMADD213PS  Z7, Z13, Z16
-	VFMADD213PS  Z8, Z13, Z16
-	VFMADD213PS  Z9, Z13, Z16
-	VFMADD213PS  Z10, Z13, Z16
-	VFMADD213PS  Z5, Z13, Z16
-	VFMADD213PS  Z5, Z14, Z16
-	VMULPS       Z15, Z16, Z13
-	VDIVPS       Z13, Z5, Z13
-	VMULPS       Z13, Z15, Z15
-	VMULPS       Z13, Z16, Z16
-	VMOVUPS      Z16, (DX)
-	VMOVUPS      Z15, (DX)(CX*1)
-	VMULPS       (DI)(CX*1), Z16, Z16
-	VADDPS       (DI), Z16, Z16
-	VADDPS       Z16, Z16, Z16
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMOVUPS      Z3, Z13
-	VFNMADD231PS Z2, Z16, Z13
-	VSUBPS       Z3, Z13, Z14
-	VFMADD231PS  Z4, Z14, Z16
-	VPSLLD       $0x17, Z13, Z13
-	VMOVUPS      Z6, Z14
-	VFMADD213PS  Z7, Z16, Z14
-	VFMADD213PS  Z8, Z16, Z14
-	VFMADD213PS  Z9, Z16, Z14
-	VFMADD213PS  Z10, Z16, Z14
-	VFMADD213PS  Z5, Z16, Z14
-	VFMADD213PS  Z5, Z13, Z14
-	VDIVPS       Z14, Z5, Z14
-	VFMADD213PS  Z12, Z11, Z14
-	VMOVUPS      Z14, (DI)
+	VDIVPS       Z15, Z5, Z15
+	VFMADD213PS  Z12, Z11, Z15
+	VMOVUPS      Z15, (DI)
 	VMOVUPS      (BX), Z13
-	VSUBPS       Z14, Z13, Z13
-	VFMADD231PS  Z13, Z15, Z14
-	VMOVUPS      Z14, (SI)
+	VSUBPS       Z15, Z13, Z13
+	VFMADD231PS  (DX)(CX*1), Z13, Z15
+	VMOVUPS      Z15, (SI)
 	ADDQ         $0x40, DX
 	ADDQ         $0x40, DI
 	ADDQ         $0x40, BX
 	ADDQ         $0x40, SI
 	DECQ         AX
-	JNZ          loop101
+	JNZ          loop103
+	VLDMXCSR     (SP)
 	VZEROUPPER
 	RET
 
 // func gruGatesAVX512(saved *float32, h *float32, dy *float32, dh *float32, hid int)
 // Requires: AVX, AVX512F
-TEXT ·gruGatesAVX512(SB), NOSPLIT, $0-40
-	VMOVUPS c3f800000<>+0(SB), Z0
-	MOVQ    hid+32(FP), AX
-	MOVQ    hid+32(FP), CX
-	SHLQ    $0x01, AX
-	SHLQ    $0x07, CX
-	MOVQ    saved+0(FP), DX
-	MOVQ    h+8(FP), BX
-	MOVQ    dy+16(FP), SI
-	MOVQ    dh+24(FP), DI
-	LEAQ    (DX)(CX*2), R8
+TEXT ·gruGatesAVX512(SB), NOSPLIT, $8-40
+	VSTMXCSR (SP)
+	MOVL     (SP), AX
+	ORL      $0x00008040, AX
+	MOVL     AX, 4(SP)
+	VLDMXCSR 4(SP)
+	VMOVUPS  c3f800000<>+0(SB), Z0
+	MOVQ     hid+32(FP), AX
+	MOVQ     hid+32(FP), CX
+	SHLQ     $0x01, AX
+	SHLQ     $0x07, CX
+	MOVQ     saved+0(FP), DX
+	MOVQ     h+8(FP), BX
+	MOVQ     dy+16(FP), SI
+	MOVQ     dh+24(FP), DI
+	LEAQ     (DX)(CX*2), R8
 
-loop102:
+loop104:
 	VMOVUPS      (DI), Z1
 	VADDPS       (SI), Z1, Z1
 	VMOVUPS      (DX)(CX*1), Z2
@@ -2726,23 +2817,29 @@ loop102:
 	ADDQ         $0x40, SI
 	ADDQ         $0x40, DI
 	DECQ         AX
-	JNZ          loop102
+	JNZ          loop104
+	VLDMXCSR     (SP)
 	VZEROUPPER
 	RET
 
 // func affineAVX512(y *float32, x *float32, w *float32, b *float32, out int, in int)
 // Requires: AVX, AVX512F
-TEXT ·affineAVX512(SB), NOSPLIT, $0-48
-	MOVQ y+0(FP), AX
-	MOVQ w+16(FP), CX
-	MOVQ b+24(FP), DX
-	MOVQ in+40(FP), BX
-	SHLQ $0x02, BX
-	MOVQ out+32(FP), SI
+TEXT ·affineAVX512(SB), NOSPLIT, $8-48
+	VSTMXCSR (SP)
+	MOVL     (SP), AX
+	ORL      $0x00008040, AX
+	MOVL     AX, 4(SP)
+	VLDMXCSR 4(SP)
+	MOVQ     y+0(FP), AX
+	MOVQ     w+16(FP), CX
+	MOVQ     b+24(FP), DX
+	MOVQ     in+40(FP), BX
+	SHLQ     $0x02, BX
+	MOVQ     out+32(FP), SI
 
-block104:
+block106:
 	CMPQ         SI, $+6
-	JLT          smaller105
+	JLT          smaller107
 	VBROADCASTSS (DX), Z0
 	VMOVAPS      Z0, Z1
 	VBROADCASTSS 4(DX), Z2
@@ -2761,7 +2858,7 @@ block104:
 	MOVQ         x+8(FP), R9
 	MOVQ         in+40(FP), R10
 
-loop106:
+loop108:
 	VMOVUPS      (R9), Z12
 	VMOVUPS      64(R9), Z13
 	VBROADCASTSS (DI), Z14
@@ -2786,7 +2883,7 @@ loop106:
 	ADDQ         $0x04, DI
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          loop106
+	JNZ          loop108
 	VMOVUPS      Z0, (AX)
 	VMOVUPS      Z1, 64(AX)
 	VMOVUPS      Z2, 128(AX)
@@ -2804,12 +2901,12 @@ loop106:
 	IMUL3Q       $0x06, BX, DI
 	ADDQ         DI, CX
 	SUBQ         $+6, SI
-	JMP          block104
+	JMP          block106
 
-smaller105:
-block107:
+smaller107:
+block109:
 	CMPQ         SI, $+3
-	JLT          smaller108
+	JLT          smaller110
 	VBROADCASTSS (DX), Z0
 	VMOVAPS      Z0, Z1
 	VBROADCASTSS 4(DX), Z2
@@ -2820,7 +2917,7 @@ block107:
 	MOVQ         x+8(FP), R8
 	MOVQ         in+40(FP), R9
 
-loop109:
+loop111:
 	VMOVUPS      (R8), Z6
 	VMOVUPS      64(R8), Z7
 	VBROADCASTSS (DI), Z8
@@ -2835,7 +2932,7 @@ loop109:
 	ADDQ         $0x80, R8
 	ADDQ         $0x04, DI
 	DECQ         R9
-	JNZ          loop109
+	JNZ          loop111
 	VMOVUPS      Z0, (AX)
 	VMOVUPS      Z1, 64(AX)
 	VMOVUPS      Z2, 128(AX)
@@ -2847,12 +2944,12 @@ loop109:
 	IMUL3Q       $0x03, BX, DI
 	ADDQ         DI, CX
 	SUBQ         $+3, SI
-	JMP          block107
+	JMP          block109
 
-smaller108:
-block110:
+smaller110:
+block112:
 	CMPQ         SI, $+2
-	JLT          smaller111
+	JLT          smaller113
 	VBROADCASTSS (DX), Z0
 	VMOVAPS      Z0, Z1
 	VBROADCASTSS 4(DX), Z2
@@ -2861,7 +2958,7 @@ block110:
 	MOVQ         x+8(FP), R8
 	MOVQ         in+40(FP), R9
 
-loop112:
+loop114:
 	VMOVUPS      (R8), Z4
 	VMOVUPS      64(R8), Z5
 	VBROADCASTSS (DI), Z6
@@ -2873,7 +2970,7 @@ loop112:
 	ADDQ         $0x80, R8
 	ADDQ         $0x04, DI
 	DECQ         R9
-	JNZ          loop112
+	JNZ          loop114
 	VMOVUPS      Z0, (AX)
 	VMOVUPS      Z1, 64(AX)
 	VMOVUPS      Z2, 128(AX)
@@ -2883,19 +2980,19 @@ loop112:
 	IMUL3Q       $0x02, BX, DI
 	ADDQ         DI, CX
 	SUBQ         $+2, SI
-	JMP          block110
+	JMP          block112
 
-smaller111:
-block113:
+smaller113:
+block115:
 	CMPQ         SI, $+1
-	JLT          smaller114
+	JLT          smaller116
 	VBROADCASTSS (DX), Z0
 	VMOVAPS      Z0, Z1
 	MOVQ         CX, DI
 	MOVQ         x+8(FP), R8
 	MOVQ         in+40(FP), R9
 
-loop115:
+loop117:
 	VMOVUPS      (R8), Z2
 	VMOVUPS      64(R8), Z3
 	VBROADCASTSS (DI), Z4
@@ -2904,7 +3001,7 @@ loop115:
 	ADDQ         $0x80, R8
 	ADDQ         $0x04, DI
 	DECQ         R9
-	JNZ          loop115
+	JNZ          loop117
 	VMOVUPS      Z0, (AX)
 	VMOVUPS      Z1, 64(AX)
 	ADDQ         $+128, AX
@@ -2912,27 +3009,33 @@ loop115:
 	IMUL3Q       $0x01, BX, DI
 	ADDQ         DI, CX
 	SUBQ         $+1, SI
-	JMP          block113
+	JMP          block115
 
-smaller114:
+smaller116:
+	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
 
 // func backDataAVX512(dx *float32, d *float32, w *float32, out int, in int, add bool)
 // Requires: AVX, AVX512DQ, AVX512F
-TEXT ·backDataAVX512(SB), NOSPLIT, $0-41
-	MOVQ dx+0(FP), AX
-	MOVQ w+16(FP), CX
-	MOVQ in+32(FP), DX
-	SHLQ $0x02, DX
-	MOVQ in+32(FP), BX
+TEXT ·backDataAVX512(SB), NOSPLIT, $8-41
+	VSTMXCSR (SP)
+	MOVL     (SP), AX
+	ORL      $0x00008040, AX
+	MOVL     AX, 4(SP)
+	VLDMXCSR 4(SP)
+	MOVQ     dx+0(FP), AX
+	MOVQ     w+16(FP), CX
+	MOVQ     in+32(FP), DX
+	SHLQ     $0x02, DX
+	MOVQ     in+32(FP), BX
 
-block117:
+block119:
 	CMPQ   BX, $+12
-	JLT    smaller118
+	JLT    smaller120
 	MOVB   add+40(FP), SI
 	TESTB  SI, SI
-	JNZ    sum119
+	JNZ    sum121
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -2957,9 +3060,9 @@ block117:
 	VXORPS Z21, Z21, Z21
 	VXORPS Z22, Z22, Z22
 	VXORPS Z23, Z23, Z23
-	JMP    start120
+	JMP    start122
 
-sum119:
+sum121:
 	VMOVUPS (AX), Z0
 	VMOVUPS 64(AX), Z1
 	VMOVUPS 128(AX), Z2
@@ -2985,12 +3088,12 @@ sum119:
 	VMOVUPS 1408(AX), Z22
 	VMOVUPS 1472(AX), Z23
 
-start120:
+start122:
 	MOVQ CX, SI
 	MOVQ d+8(FP), DI
 	MOVQ out+24(FP), R8
 
-loop121:
+loop123:
 	VMOVUPS      (DI), Z24
 	VMOVUPS      64(DI), Z25
 	VBROADCASTSS (SI), Z26
@@ -3032,7 +3135,7 @@ loop121:
 	ADDQ         $0x80, DI
 	ADDQ         DX, SI
 	DECQ         R8
-	JNZ          loop121
+	JNZ          loop123
 	VMOVUPS      Z0, (AX)
 	VMOVUPS      Z1, 64(AX)
 	VMOVUPS      Z2, 128(AX)
@@ -3060,15 +3163,15 @@ loop121:
 	ADDQ         $+1536, AX
 	ADDQ         $0x30, CX
 	SUBQ         $+12, BX
-	JMP          block117
+	JMP          block119
 
-smaller118:
-block122:
+smaller120:
+block124:
 	CMPQ   BX, $+8
-	JLT    smaller123
+	JLT    smaller125
 	MOVB   add+40(FP), SI
 	TESTB  SI, SI
-	JNZ    sum124
+	JNZ    sum126
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -3085,9 +3188,9 @@ block122:
 	VXORPS Z13, Z13, Z13
 	VXORPS Z14, Z14, Z14
 	VXORPS Z15, Z15, Z15
-	JMP    start125
+	JMP    start127
 
-sum124:
+sum126:
 	VMOVUPS (AX), Z0
 	VMOVUPS 64(AX), Z1
 	VMOVUPS 128(AX), Z2
@@ -3105,12 +3208,12 @@ sum124:
 	VMOVUPS 896(AX), Z14
 	VMOVUPS 960(AX), Z15
 
-start125:
+start127:
 	MOVQ CX, SI
 	MOVQ d+8(FP), DI
 	MOVQ out+24(FP), R8
 
-loop126:
+loop128:
 	VMOVUPS      (DI), Z16
 	VMOVUPS      64(DI), Z17
 	VBROADCASTSS (SI), Z18
@@ -3140,7 +3243,7 @@ loop126:
 	ADDQ         $0x80, DI
 	ADDQ         DX, SI
 	DECQ         R8
-	JNZ          loop126
+	JNZ          loop128
 	VMOVUPS      Z0, (AX)
 	VMOVUPS      Z1, 64(AX)
 	VMOVUPS      Z2, 128(AX)
@@ -3160,15 +3263,15 @@ loop126:
 	ADDQ         $+1024, AX
 	ADDQ         $0x20, CX
 	SUBQ         $+8, BX
-	JMP          block122
+	JMP          block124
 
-smaller123:
-block127:
+smaller125:
+block129:
 	CMPQ   BX, $+4
-	JLT    smaller128
+	JLT    smaller130
 	MOVB   add+40(FP), SI
 	TESTB  SI, SI
-	JNZ    sum129
+	JNZ    sum131
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -3177,9 +3280,9 @@ block127:
 	VXORPS Z5, Z5, Z5
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
-	JMP    start130
+	JMP    start132
 
-sum129:
+sum131:
 	VMOVUPS (AX), Z0
 	VMOVUPS 64(AX), Z1
 	VMOVUPS 128(AX), Z2
@@ -3189,12 +3292,12 @@ sum129:
 	VMOVUPS 384(AX), Z6
 	VMOVUPS 448(AX), Z7
 
-start130:
+start132:
 	MOVQ CX, SI
 	MOVQ d+8(FP), DI
 	MOVQ out+24(FP), R8
 
-loop131:
+loop133:
 	VMOVUPS      (DI), Z8
 	VMOVUPS      64(DI), Z9
 	VBROADCASTSS (SI), Z10
@@ -3212,7 +3315,7 @@ loop131:
 	ADDQ         $0x80, DI
 	ADDQ         DX, SI
 	DECQ         R8
-	JNZ          loop131
+	JNZ          loop133
 	VMOVUPS      Z0, (AX)
 	VMOVUPS      Z1, 64(AX)
 	VMOVUPS      Z2, 128(AX)
@@ -3224,33 +3327,33 @@ loop131:
 	ADDQ         $+512, AX
 	ADDQ         $0x10, CX
 	SUBQ         $+4, BX
-	JMP          block127
+	JMP          block129
 
-smaller128:
-block132:
+smaller130:
+block134:
 	CMPQ   BX, $+2
-	JLT    smaller133
+	JLT    smaller135
 	MOVB   add+40(FP), SI
 	TESTB  SI, SI
-	JNZ    sum134
+	JNZ    sum136
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
-	JMP    start135
+	JMP    start137
 
-sum134:
+sum136:
 	VMOVUPS (AX), Z0
 	VMOVUPS 64(AX), Z1
 	VMOVUPS 128(AX), Z2
 	VMOVUPS 192(AX), Z3
 
-start135:
+start137:
 	MOVQ CX, SI
 	MOVQ d+8(FP), DI
 	MOVQ out+24(FP), R8
 
-loop136:
+loop138:
 	VMOVUPS      (DI), Z4
 	VMOVUPS      64(DI), Z5
 	VBROADCASTSS (SI), Z6
@@ -3262,7 +3365,7 @@ loop136:
 	ADDQ         $0x80, DI
 	ADDQ         DX, SI
 	DECQ         R8
-	JNZ          loop136
+	JNZ          loop138
 	VMOVUPS      Z0, (AX)
 	VMOVUPS      Z1, 64(AX)
 	VMOVUPS      Z2, 128(AX)
@@ -3270,29 +3373,29 @@ loop136:
 	ADDQ         $+256, AX
 	ADDQ         $0x08, CX
 	SUBQ         $+2, BX
-	JMP          block132
+	JMP          block134
 
-smaller133:
-block137:
+smaller135:
+block139:
 	CMPQ   BX, $+1
-	JLT    smaller138
+	JLT    smaller140
 	MOVB   add+40(FP), SI
 	TESTB  SI, SI
-	JNZ    sum139
+	JNZ    sum141
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
-	JMP    start140
+	JMP    start142
 
-sum139:
+sum141:
 	VMOVUPS (AX), Z0
 	VMOVUPS 64(AX), Z1
 
-start140:
+start142:
 	MOVQ CX, SI
 	MOVQ d+8(FP), DI
 	MOVQ out+24(FP), R8
 
-loop141:
+loop143:
 	VMOVUPS      (DI), Z2
 	VMOVUPS      64(DI), Z3
 	VBROADCASTSS (SI), Z4
@@ -3301,41 +3404,47 @@ loop141:
 	ADDQ         $0x80, DI
 	ADDQ         DX, SI
 	DECQ         R8
-	JNZ          loop141
+	JNZ          loop143
 	VMOVUPS      Z0, (AX)
 	VMOVUPS      Z1, 64(AX)
 	ADDQ         $+128, AX
 	ADDQ         $0x04, CX
 	SUBQ         $+1, BX
-	JMP          block137
+	JMP          block139
 
-smaller138:
+smaller140:
+	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
 
 // func backWeightsAVX512(dw *float32, d *float32, x *float32, out int, in int, steps int, dStep int, xStep int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL
-TEXT ·backWeightsAVX512(SB), NOSPLIT, $0-64
-	MOVQ dw+0(FP), AX
-	MOVQ x+16(FP), CX
-	MOVQ dStep+48(FP), DX
-	MOVQ xStep+56(FP), BX
-	MOVQ in+32(FP), SI
-	SHLQ $0x02, DX
-	SHLQ $0x02, BX
-	SHLQ $0x02, SI
-	MOVQ in+32(FP), DI
+TEXT ·backWeightsAVX512(SB), NOSPLIT, $8-64
+	VSTMXCSR (SP)
+	MOVL     (SP), AX
+	ORL      $0x00008040, AX
+	MOVL     AX, 4(SP)
+	VLDMXCSR 4(SP)
+	MOVQ     dw+0(FP), AX
+	MOVQ     x+16(FP), CX
+	MOVQ     dStep+48(FP), DX
+	MOVQ     xStep+56(FP), BX
+	MOVQ     in+32(FP), SI
+	SHLQ     $0x02, DX
+	SHLQ     $0x02, BX
+	SHLQ     $0x02, SI
+	MOVQ     in+32(FP), DI
 
-block143:
+block145:
 	CMPQ DI, $+6
-	JLT  smaller144
+	JLT  smaller146
 	MOVQ d+8(FP), R8
 	MOVQ AX, R9
 	MOVQ out+24(FP), R10
 
-block146:
+block148:
 	CMPQ   R10, $+4
-	JLT    smaller147
+	JLT    smaller149
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -3364,7 +3473,7 @@ block146:
 	MOVQ   CX, R12
 	MOVQ   steps+40(FP), R13
 
-loop148:
+loop150:
 	VMOVUPS       (R11), Z24
 	VMOVUPS       128(R11), Z25
 	VMOVUPS       256(R11), Z26
@@ -3436,7 +3545,7 @@ loop148:
 	ADDQ          DX, R11
 	ADDQ          BX, R12
 	DECQ          R13
-	JNZ           loop148
+	JNZ           loop150
 	VEXTRACTF64X4 $0x01, Z0, Y24
 	VADDPS        Y0, Y24, Y24
 	VEXTRACTF64X4 $0x01, Z1, Y0
@@ -3587,12 +3696,12 @@ loop148:
 	ADDQ          SI, R9
 	ADDQ          $+512, R8
 	SUBQ          $+4, R10
-	JMP           block146
+	JMP           block148
 
-smaller147:
-block149:
+smaller149:
+block151:
 	CMPQ   R10, $+1
-	JLT    smaller150
+	JLT    smaller152
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -3603,7 +3712,7 @@ block149:
 	MOVQ   CX, R12
 	MOVQ   steps+40(FP), R13
 
-loop151:
+loop153:
 	VMOVUPS       (R11), Z6
 	VMOVUPS       (R12), Z7
 	VFMADD231PS   Z7, Z6, Z0
@@ -3633,7 +3742,7 @@ loop151:
 	ADDQ          DX, R11
 	ADDQ          BX, R12
 	DECQ          R13
-	JNZ           loop151
+	JNZ           loop153
 	VEXTRACTF64X4 $0x01, Z0, Y6
 	VADDPS        Y0, Y6, Y6
 	VEXTRACTF64X4 $0x01, Z1, Y0
@@ -3673,25 +3782,25 @@ loop151:
 	ADDQ          SI, R9
 	ADDQ          $+128, R8
 	SUBQ          $+1, R10
-	JMP           block149
+	JMP           block151
 
-smaller150:
+smaller152:
 	ADDQ $+768, CX
 	ADDQ $0x18, AX
 	SUBQ $+6, DI
-	JMP  block143
+	JMP  block145
 
-smaller144:
-block152:
+smaller146:
+block154:
 	CMPQ DI, $+2
-	JLT  smaller153
+	JLT  smaller155
 	MOVQ d+8(FP), R8
 	MOVQ AX, R9
 	MOVQ out+24(FP), R10
 
-block155:
+block157:
 	CMPQ   R10, $+4
-	JLT    smaller156
+	JLT    smaller158
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -3704,7 +3813,7 @@ block155:
 	MOVQ   CX, R12
 	MOVQ   steps+40(FP), R13
 
-loop157:
+loop159:
 	VMOVUPS       (R11), Z8
 	VMOVUPS       128(R11), Z9
 	VMOVUPS       256(R11), Z10
@@ -3736,7 +3845,7 @@ loop157:
 	ADDQ          DX, R11
 	ADDQ          BX, R12
 	DECQ          R13
-	JNZ           loop157
+	JNZ           loop159
 	VEXTRACTF64X4 $0x01, Z0, Y8
 	VADDPS        Y0, Y8, Y8
 	VEXTRACTF64X4 $0x01, Z1, Y0
@@ -3803,19 +3912,19 @@ loop157:
 	ADDQ          SI, R9
 	ADDQ          $+512, R8
 	SUBQ          $+4, R10
-	JMP           block155
+	JMP           block157
 
-smaller156:
-block158:
+smaller158:
+block160:
 	CMPQ   R10, $+1
-	JLT    smaller159
+	JLT    smaller161
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	MOVQ   R8, R11
 	MOVQ   CX, R12
 	MOVQ   steps+40(FP), R13
 
-loop160:
+loop162:
 	VMOVUPS       (R11), Z2
 	VMOVUPS       (R12), Z3
 	VFMADD231PS   Z3, Z2, Z0
@@ -3829,7 +3938,7 @@ loop160:
 	ADDQ          DX, R11
 	ADDQ          BX, R12
 	DECQ          R13
-	JNZ           loop160
+	JNZ           loop162
 	VEXTRACTF64X4 $0x01, Z0, Y2
 	VADDPS        Y0, Y2, Y2
 	VEXTRACTF64X4 $0x01, Z1, Y0
@@ -3848,25 +3957,25 @@ loop160:
 	ADDQ          SI, R9
 	ADDQ          $+128, R8
 	SUBQ          $+1, R10
-	JMP           block158
+	JMP           block160
 
-smaller159:
+smaller161:
 	ADDQ $+256, CX
 	ADDQ $0x08, AX
 	SUBQ $+2, DI
-	JMP  block152
+	JMP  block154
 
-smaller153:
-block161:
+smaller155:
+block163:
 	CMPQ DI, $+1
-	JLT  smaller162
+	JLT  smaller164
 	MOVQ d+8(FP), R8
 	MOVQ AX, R9
 	MOVQ out+24(FP), R10
 
-block164:
+block166:
 	CMPQ   R10, $+4
-	JLT    smaller165
+	JLT    smaller167
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -3875,7 +3984,7 @@ block164:
 	MOVQ   CX, R12
 	MOVQ   steps+40(FP), R13
 
-loop166:
+loop168:
 	VMOVUPS       (R11), Z4
 	VMOVUPS       128(R11), Z5
 	VMOVUPS       256(R11), Z6
@@ -3897,7 +4006,7 @@ loop166:
 	ADDQ          DX, R11
 	ADDQ          BX, R12
 	DECQ          R13
-	JNZ           loop166
+	JNZ           loop168
 	VEXTRACTF64X4 $0x01, Z0, Y4
 	VADDPS        Y0, Y4, Y4
 	VUNPCKHPS     Y4, Y4, Y0
@@ -3952,18 +4061,18 @@ loop166:
 	ADDQ          SI, R9
 	ADDQ          $+512, R8
 	SUBQ          $+4, R10
-	JMP           block164
+	JMP           block166
 
-smaller165:
-block167:
+smaller167:
+block169:
 	CMPQ   R10, $+1
-	JLT    smaller168
+	JLT    smaller170
 	VXORPS Z0, Z0, Z0
 	MOVQ   R8, R11
 	MOVQ   CX, R12
 	MOVQ   steps+40(FP), R13
 
-loop169:
+loop171:
 	VMOVUPS       (R11), Z1
 	VMOVUPS       (R12), Z2
 	VFMADD231PS   Z2, Z1, Z0
@@ -3973,7 +4082,7 @@ loop169:
 	ADDQ          DX, R11
 	ADDQ          BX, R12
 	DECQ          R13
-	JNZ           loop169
+	JNZ           loop171
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPS        Y0, Y1, Y1
 	VUNPCKHPS     Y1, Y1, Y0
@@ -3989,39 +4098,45 @@ loop169:
 	ADDQ          SI, R9
 	ADDQ          $+128, R8
 	SUBQ          $+1, R10
-	JMP           block167
+	JMP           block169
 
-smaller168:
+smaller170:
 	ADDQ $+128, CX
 	ADDQ $0x04, AX
 	SUBQ $+1, DI
-	JMP  block161
+	JMP  block163
 
-smaller162:
+smaller164:
+	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
 
 // func backBiasAVX512(db *float32, d *float32, out int, steps int, dStep int)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL
-TEXT ·backBiasAVX512(SB), NOSPLIT, $0-40
-	MOVQ db+0(FP), AX
-	MOVQ d+8(FP), CX
-	MOVQ dStep+32(FP), DX
-	SHLQ $0x02, DX
-	MOVQ out+16(FP), BX
+TEXT ·backBiasAVX512(SB), NOSPLIT, $8-40
+	VSTMXCSR (SP)
+	MOVL     (SP), AX
+	ORL      $0x00008040, AX
+	MOVL     AX, 4(SP)
+	VLDMXCSR 4(SP)
+	MOVQ     db+0(FP), AX
+	MOVQ     d+8(FP), CX
+	MOVQ     dStep+32(FP), DX
+	SHLQ     $0x02, DX
+	MOVQ     out+16(FP), BX
 
-loop170:
+loop172:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	MOVQ   CX, SI
 	MOVQ   steps+24(FP), DI
 
-loop171:
+loop173:
 	VADDPS        (SI), Z0, Z0
 	VADDPS        64(SI), Z1, Z1
 	ADDQ          DX, SI
 	DECQ          DI
-	JNZ           loop171
+	JNZ           loop173
 	VADDPS        Z1, Z0, Z0
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPS        Y0, Y1, Y1
@@ -4038,7 +4153,8 @@ loop171:
 	ADDQ          $0x04, AX
 	ADDQ          $0x80, CX
 	DECQ          BX
-	JNZ           loop170
+	JNZ           loop172
+	VLDMXCSR      (SP)
 	VZEROUPPER
 	RET
 
@@ -4062,9 +4178,9 @@ TEXT ·expAVX512(SB), NOSPLIT, $0-24
 	MOVQ    dst+0(FP), CX
 	MOVQ    src+8(FP), DX
 	TESTQ   AX, AX
-	JZ      done172
+	JZ      done174
 
-loop173:
+loop175:
 	VMOVUPS      (DX), Z13
 	VMAXPS       Z13, Z0, Z13
 	VMINPS       Z13, Z1, Z13
@@ -4092,9 +4208,9 @@ loop173:
 	ADDQ         $0x40, CX
 	ADDQ         $0x40, DX
 	SUBQ         $0x10, AX
-	JNZ          loop173
+	JNZ          loop175
 
-done172:
+done174:
 	VZEROUPPER
 	RET
 
@@ -4116,9 +4232,9 @@ TEXT ·sigmoidAVX512(SB), NOSPLIT, $0-24
 	MOVQ    dst+0(FP), CX
 	MOVQ    src+8(FP), DX
 	TESTQ   AX, AX
-	JZ      done174
+	JZ      done176
 
-loop175:
+loop177:
 	VMOVUPS      (DX), Z11
 	VMAXPS       Z11, Z0, Z11
 	VMINPS       Z11, Z1, Z11
@@ -4139,9 +4255,9 @@ loop175:
 	ADDQ         $0x40, CX
 	ADDQ         $0x40, DX
 	SUBQ         $0x10, AX
-	JNZ          loop175
+	JNZ          loop177
 
-done174:
+done176:
 	VZEROUPPER
 	RET
 
@@ -4165,9 +4281,9 @@ TEXT ·tanhAVX512(SB), NOSPLIT, $0-24
 	MOVQ    dst+0(FP), CX
 	MOVQ    src+8(FP), DX
 	TESTQ   AX, AX
-	JZ      done176
+	JZ      done178
 
-loop177:
+loop179:
 	VMOVUPS      (DX), Z13
 	VADDPS       Z13, Z13, Z13
 	VMAXPS       Z13, Z0, Z13
@@ -4190,9 +4306,9 @@ loop177:
 	ADDQ         $0x40, CX
 	ADDQ         $0x40, DX
 	SUBQ         $0x10, AX
-	JNZ          loop177
+	JNZ          loop179
 
-done176:
+done178:
 	VZEROUPPER
 	RET
 
@@ -4203,16 +4319,16 @@ TEXT ·reluAVX512(SB), NOSPLIT, $0-16
 	MOVQ   n+8(FP), AX
 	MOVQ   y+0(FP), CX
 	TESTQ  AX, AX
-	JZ     done178
+	JZ     done180
 
-loop179:
+loop181:
 	VMAXPS  (CX), Z0, Z1
 	VMOVUPS Z1, (CX)
 	ADDQ    $0x40, CX
 	SUBQ    $0x10, AX
-	JNZ     loop179
+	JNZ     loop181
 
-done178:
+done180:
 	VZEROUPPER
 	RET
 
@@ -4224,9 +4340,9 @@ TEXT ·reluBackAVX512(SB), NOSPLIT, $0-24
 	MOVQ   d+0(FP), CX
 	MOVQ   y+8(FP), DX
 	TESTQ  AX, AX
-	JZ     done180
+	JZ     done182
 
-loop181:
+loop183:
 	VMOVUPS   (DX), Z1
 	VCMPPS    $0x04, Z0, Z1, K1
 	VMOVUPS.Z (CX), K1, Z1
@@ -4234,22 +4350,27 @@ loop181:
 	ADDQ      $0x40, CX
 	ADDQ      $0x40, DX
 	SUBQ      $0x10, AX
-	JNZ       loop181
+	JNZ       loop183
 
-done180:
+done182:
 	VZEROUPPER
 	RET
 
 // func sigmoidBackAVX512(d *float32, y *float32, n int)
 // Requires: AVX, AVX512F
-TEXT ·sigmoidBackAVX512(SB), NOSPLIT, $0-24
-	MOVQ  n+16(FP), AX
-	MOVQ  d+0(FP), CX
-	MOVQ  y+8(FP), DX
-	TESTQ AX, AX
-	JZ    done182
+TEXT ·sigmoidBackAVX512(SB), NOSPLIT, $8-24
+	VSTMXCSR (SP)
+	MOVL     (SP), AX
+	ORL      $0x00008040, AX
+	MOVL     AX, 4(SP)
+	VLDMXCSR 4(SP)
+	MOVQ     n+16(FP), AX
+	MOVQ     d+0(FP), CX
+	MOVQ     y+8(FP), DX
+	TESTQ    AX, AX
+	JZ       done184
 
-loop183:
+loop185:
 	VMOVUPS      (DX), Z0
 	VMULPS       (CX), Z0, Z1
 	VFNMADD231PS Z1, Z0, Z1
@@ -4257,23 +4378,29 @@ loop183:
 	ADDQ         $0x40, CX
 	ADDQ         $0x40, DX
 	SUBQ         $0x10, AX
-	JNZ          loop183
+	JNZ          loop185
 
-done182:
+done184:
+	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
 
 // func tanhBackAVX512(d *float32, y *float32, n int)
 // Requires: AVX, AVX512F
-TEXT ·tanhBackAVX512(SB), NOSPLIT, $0-24
-	VMOVUPS c3f800000<>+0(SB), Z0
-	MOVQ    n+16(FP), AX
-	MOVQ    d+0(FP), CX
-	MOVQ    y+8(FP), DX
-	TESTQ   AX, AX
-	JZ      done184
+TEXT ·tanhBackAVX512(SB), NOSPLIT, $8-24
+	VSTMXCSR (SP)
+	MOVL     (SP), AX
+	ORL      $0x00008040, AX
+	MOVL     AX, 4(SP)
+	VLDMXCSR 4(SP)
+	VMOVUPS  c3f800000<>+0(SB), Z0
+	MOVQ     n+16(FP), AX
+	MOVQ     d+0(FP), CX
+	MOVQ     y+8(FP), DX
+	TESTQ    AX, AX
+	JZ       done186
 
-loop185:
+loop187:
 	VMOVUPS      (DX), Z1
 	VMOVUPS      Z0, Z2
 	VFNMADD231PS Z1, Z1, Z2
@@ -4282,15 +4409,21 @@ loop185:
 	ADDQ         $0x40, CX
 	ADDQ         $0x40, DX
 	SUBQ         $0x10, AX
-	JNZ          loop185
+	JNZ          loop187
 
-done184:
+done186:
+	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
 
 // func adamAVX512(p *float32, grad *float32, m *float32, v *float32, n int, c *float32)
 // Requires: AVX, AVX512F
-TEXT ·adamAVX512(SB), NOSPLIT, $0-48
+TEXT ·adamAVX512(SB), NOSPLIT, $8-48
+	VSTMXCSR     (SP)
+	MOVL         (SP), AX
+	ORL          $0x00008040, AX
+	MOVL         AX, 4(SP)
+	VLDMXCSR     4(SP)
 	MOVQ         c+40(FP), AX
 	VBROADCASTSS (AX), Z0
 	VBROADCASTSS 4(AX), Z1
@@ -4305,9 +4438,9 @@ TEXT ·adamAVX512(SB), NOSPLIT, $0-48
 	MOVQ         m+16(FP), BX
 	MOVQ         v+24(FP), SI
 	TESTQ        AX, AX
-	JZ           done186
+	JZ           done188
 
-loop187:
+loop189:
 	VMOVUPS     (DX), Z7
 	VMULPS      (BX), Z0, Z8
 	VFMADD231PS Z7, Z1, Z8
@@ -4328,30 +4461,37 @@ loop187:
 	ADDQ        $0x40, BX
 	ADDQ        $0x40, SI
 	SUBQ        $0x10, AX
-	JNZ         loop187
+	JNZ         loop189
 
-done186:
+done188:
+	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
 
 // func sumAVX512(dst *float32, src *float32, n int)
 // Requires: AVX, AVX512F
-TEXT ·sumAVX512(SB), NOSPLIT, $0-24
-	MOVQ  n+16(FP), AX
-	MOVQ  dst+0(FP), CX
-	MOVQ  src+8(FP), DX
-	TESTQ AX, AX
-	JZ    done188
+TEXT ·sumAVX512(SB), NOSPLIT, $8-24
+	VSTMXCSR (SP)
+	MOVL     (SP), AX
+	ORL      $0x00008040, AX
+	MOVL     AX, 4(SP)
+	VLDMXCSR 4(SP)
+	MOVQ     n+16(FP), AX
+	MOVQ     dst+0(FP), CX
+	MOVQ     src+8(FP), DX
+	TESTQ    AX, AX
+	JZ       done190
 
-loop189:
+loop191:
 	VMOVUPS (CX), Z0
 	VADDPS  (DX), Z0, Z0
 	VMOVUPS Z0, (CX)
 	ADDQ    $0x40, CX
 	ADDQ    $0x40, DX
 	SUBQ    $0x10, AX
-	JNZ     loop189
+	JNZ     loop191
 
-done188:
+done190:
+	VLDMXCSR (SP)
 	VZEROUPPER
 	RET

@@ -305,6 +305,20 @@ func TestStepper(t *testing.T) {
 				s.Reset(nil)
 			}
 
+			// The tiles listed, the last one first.
+			tiled := append(rowsFrom(64, batch), append(rowsFrom(0, 32), rowsFrom(32, 64)...)...)
+			xs, ys := make([]float32, batch*in), make([]float32, batch*out)
+			for t1 := range steps {
+				for i, row := range tiled {
+					copy(xs[i*in:][:in], x[(t1*batch+row)*in:])
+					copy(ys[i*out:][:out], want[(t1*batch+row)*out:])
+				}
+				s.Step(tiled[:11], xs[:11*in], y[:11*out])
+				s.Step(tiled[11:], xs[11*in:], y[11*out:])
+				near(t, fmt.Sprint(k, " tiled step ", t1), y, ys, tol)
+			}
+			s.Reset(nil)
+
 			// Each row at its own pace, in an order of its own.
 			at := make([]int, batch)
 			key := rng.Key{Seed: 2}
@@ -342,6 +356,13 @@ func TestStepper(t *testing.T) {
 			}
 		}
 	}
+}
+
+func rowsFrom(from, to int) (rows []int) {
+	for i := from; i < to; i++ {
+		rows = append(rows, i)
+	}
+	return rows
 }
 
 func TestNoAllocation(t *testing.T) {

@@ -67,7 +67,11 @@ func (e *examiner) run(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	if err := (Inventory{e.Config}).Check(nil, e.Safe); err != nil {
-		e.say("config", Failed, nil, "%v", err)
+		var mend []string
+		if errors.Is(err, p4.ErrNotProvisioned) {
+			mend = e.provision(e.limits)
+		}
+		e.say("config", Failed, mend, "%v", err)
 		return
 	}
 	if e.Actuator == Thrift {

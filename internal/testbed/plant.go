@@ -3,6 +3,7 @@ package testbed
 import (
 	"context"
 	"fmt"
+	"math"
 	"runtime"
 	"sync"
 
@@ -16,6 +17,7 @@ import (
 type Testbed struct {
 	plan *plan
 	rows []*sim // by row; nil before its first reset
+	logs []*Log // by row; nil: nobody reads it
 }
 
 // New makes the plant of a configuration. An error names the TOML key.
@@ -30,9 +32,28 @@ func New(cfg Config) (*Testbed, error) {
 // Switches counts the switches whose limit an action sets.
 func (t *Testbed) Switches() int { return t.plan.switches }
 
+// Rates are the packets/s that the switches serve, full-sized ones where bits
+// bound them; a switch of several ports has its slowest's.
+func (t *Testbed) Rates() []float64 {
+	rates := make([]float64, t.plan.switches)
+	for _, q := range t.plan.cfg.Ports {
+		r := math.Inf(1)
+		if q.PPS > 0 {
+			r = q.PPS
+		}
+		if q.BPS > 0 {
+			r = min(r, q.BPS/(8*segmentBytes))
+		}
+		if n := q.Switch - 1; n >= 0 && (rates[n] == 0 || r < rates[n]) {
+			rates[n] = r
+		}
+	}
+	return rates
+}
+
 // Columns are the recordings' columns, by second: what the probes saw at each
 // switch, then the player: buffer, frame rate and bitrate of the quality asked
-// for last, kilobytes decoded, seconds stalled.
+// for last, what its counter of decoded kilobytes rose by, seconds stalled.
 func (t *Testbed) Columns() []telemetry.Field { return t.plan.columns() }
 
 func (p *plan) columns() []telemetry.Field {
@@ -47,7 +68,7 @@ func (p *plan) columns() []telemetry.Field {
 		telemetry.Field{Name: "lbo_s", Unit: "s"},
 		telemetry.Field{Name: "fps", Unit: "1/s"},
 		telemetry.Field{Name: "rep_kbps", Unit: "kbit/s"},
-		telemetry.Field{Name: "calc_rate", Unit: "kB/s"},
+		telemetry.Field{Name: "calc_rate", Unit: "1/s"},
 		telemetry.Field{Name: "stall_s", Unit: "s"})
 }
 
@@ -64,10 +85,12 @@ func (t *Testbed) Reset(ctx context.Context, rows []int, seeds []uint64, limit [
 	return t.each(ctx, rows, func(i int) {
 		s := newSim(t.plan, seeds[i], limit[i*t.plan.switches:(i+1)*t.plan.switches])
 		t.rows[rows[i]] = s
+		l := t.log(rows[i])
 		for range *t.plan.cfg.WarmupS {
 			s.second(out.Values[i*out.Seconds*out.Fields:], out.Valid[i*out.Seconds*out.Fields:])
 		}
-		s.window(out, i)
+		l.reset(seeds[i], s.now)
+		s.window(out, i, limit[i*t.plan.switches:(i+1)*t.plan.switches], l)
 	})
 }
 
@@ -77,9 +100,9 @@ func (t *Testbed) Advance(ctx context.Context, rows []int, limit []p4.Limit, out
 		return err
 	}
 	return t.each(ctx, rows, func(i int) {
-		s := t.rows[rows[i]]
-		s.setLimits(limit[i*t.plan.switches : (i+1)*t.plan.switches])
-		s.window(out, i)
+		s, limits := t.rows[rows[i]], limit[i*t.plan.switches:(i+1)*t.plan.switches]
+		s.setLimits(limits)
+		s.window(out, i, limits, t.log(rows[i]))
 	})
 }
 
@@ -128,13 +151,16 @@ func (t *Testbed) each(ctx context.Context, rows []int, run func(i int)) error {
 	return nil
 }
 
-// window measures row i of out.
-func (s *sim) window(out *telemetry.Window, i int) {
+// window measures row i of out, into l as well where it is not nil.
+func (s *sim) window(out *telemetry.Window, i int, limits []p4.Limit, l *Log) {
 	values, valid := out.Row(i)
 	f := out.Fields
+	s.log = l
 	for t := range out.Seconds {
 		s.second(values[t*f:(t+1)*f], valid[t*f:(t+1)*f])
+		l.second(limits, values[t*f:(t+1)*f], valid[t*f:(t+1)*f])
 	}
+	s.log = nil
 	out.End[i], out.Reason[i] = telemetry.Going, ""
 	if h := s.cfg.HorizonS; h > 0 && int(s.now/1e9)-*s.cfg.WarmupS+out.Seconds > h {
 		out.End[i], out.Reason[i] = telemetry.Truncated, "the horizon is reached"

@@ -102,7 +102,7 @@ func (s *sim) arrive(i int, p packet) {
 	q.count.DepthMax = max(q.count.DepthMax, uint64(size))
 	if p.kind == probePacket {
 		h := s.probes.at(p.aux).hop(p.hop)
-		h.enqDepth = size
+		h.enq, h.enqDepth = now, size
 	}
 	first := r.head == r.tail
 	if q.aqm.kind == codel {

@@ -14,7 +14,8 @@ func (p *probe) hop(h uint8) *hopRecord { return &p.hops[h] }
 
 // hopRecord is BMv2's queueing metadata at one port.
 type hopRecord struct {
-	wait               int64 // ns from enqueue to dequeue
+	enq                int64 // ns, enqueued
+	wait               int64 // ns from there to dequeue
 	enqDepth, deqDepth int32 // packets waiting before the push, after the pop
 }
 
@@ -34,12 +35,6 @@ type intState struct {
 }
 
 func (m *intState) clear() { m.n, m.hops, m.worst = 0, [maxHops]hopValues{}, -1 }
-
-// probeLine is a probe as the raw INT CSV has it.
-type probeLine struct {
-	at   int64 // ns, arrival
-	hops [maxHops]hopValues
-}
 
 func (s *sim) sendProbe() {
 	m := &s.int
@@ -67,10 +62,8 @@ func (s *sim) onProbe(p *packet) {
 		}
 		hops[n] = hopValues{float64(h.enqDepth), math.Round(us), float64(h.deqDepth)}
 	}
+	s.log.probe(s, r, &hops)
 	s.probes.put(p.aux)
-	if s.log != nil {
-		*s.log = append(*s.log, probeLine{s.now, hops})
-	}
 	m.n++
 	switch s.cfg.Probe.Aggregate {
 	case "mean":

@@ -25,7 +25,7 @@ type sim struct {
 	stage    stage
 	slots    []sessionEnd // by flow and source: when a session leaves
 
-	log *[]probeLine // where set, every probe that arrives
+	log *Log // where not nil, it is told of every probe
 }
 
 // plan is what a configuration comes to: shared by all runs, never written.

@@ -24,7 +24,7 @@ type Config struct {
 	Addr    string        `toml:"addr"`    // host:port of --thrift-port, mostly 9090
 	Timeout time.Duration `toml:"timeout"` // of a call; 1 s
 
-	Dial func(ctx context.Context, addr string) (net.Conn, error) `toml:"-"` // nil: TCP
+	Dial func(ctx context.Context, addr string) (net.Conn, error) `toml:"-" json:"-"` // nil: TCP
 }
 
 // Client is a p4.Switch over Thrift. It connects when first called, and again

@@ -86,7 +86,7 @@ type Config struct {
 	Election Election `toml:"election"` // {0, 1}
 	// Backup holds a stream and waits: Election is sent once (zero: unset),
 	// nothing is claimed again, pushed or put back until Arbitrate.
-	Backup bool   `toml:"-"`
+	Backup bool   `toml:"-" json:"-"`
 	Role   string `toml:"role"` // "": the default role; PINS wants "sdn_controller"
 	TLS    *TLS   `toml:"tls"`  // nil: none
 
@@ -111,10 +111,10 @@ type Config struct {
 	// Backoff is the wait before the first and before every late reconnect; a
 	// random half is taken off. {50 ms, 500 ms}
 	Backoff [2]time.Duration `toml:"backoff"`
-	Seed    uint64           `toml:"-"` // of the backoff's jitter: different per client
+	Seed    uint64           `toml:"-" json:"-"` // of the backoff's jitter: different per client
 
-	Notify func(Event)                                              `toml:"-"` // must not block
-	Dial   func(ctx context.Context, addr string) (net.Conn, error) `toml:"-"` // nil: TCP
+	Notify func(Event)                                              `toml:"-" json:"-"` // must not block
+	Dial   func(ctx context.Context, addr string) (net.Conn, error) `toml:"-" json:"-"` // nil: TCP
 }
 
 // Check reports the first thing wrong with c, naming the field.

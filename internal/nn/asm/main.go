@@ -10,6 +10,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"math/bits"
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
@@ -83,8 +84,28 @@ func (s isa) vecs(n int) []VecVirtual {
 
 func load(name string) Register { return Load(Param(name), GP64()) }
 
+// flushDenormals makes the rest of the function take and give 0 for numbers
+// below 1.2e-38, which cost the processor a hundred cycles each: moments and
+// gradients of units that are dead decay to them and stay there.
+func flushDenormals() {
+	m := AllocLocal(8)
+	mode := GP32()
+	VSTMXCSR(m)
+	MOVL(m, mode)
+	ORL(U32(1<<15|1<<6), mode)
+	MOVL(mode, m.Offset(4))
+	VLDMXCSR(m.Offset(4))
+	modeWas = &m
+}
+
+var modeWas *Mem // what end restores, unless nil
+
 // end closes a function; upper halves are cleared for the SSE code of Go.
 func end() {
+	if modeWas != nil {
+		VLDMXCSR(*modeWas)
+		modeWas = nil
+	}
 	VZEROUPPER()
 	RET()
 }
@@ -265,6 +286,7 @@ func (s isa) store(acc [][]VecVirtual, m Mem) {
 
 func (s isa) gruForward() {
 	s.text("gruForward", "func(x, h, wi, wh, bi, bh, out, saved *float32, in, hid int)", "kernels.gruForward")
+	flushDenormals()
 	// Sums of the gates' arguments, saved as they are.
 	units := load("hid")
 	sizes := []int{}
@@ -337,49 +359,47 @@ func (s isa) gruForward() {
 		ADDQ(Imm(uint64(4*u)), bh)
 	})
 
-	// The gates. With both arguments within ±40 one division serves r and z.
-	Comment("gates")
-	k := s.expConsts(-40, 40)
-	two, minusOne := s.c(2), s.c(-1)
-	n, gate := load("hid"), load("hid")
-	if s.v == 2 {
-		SHLQ(Imm(1), n)
-	} else {
-		SHLQ(Imm(2), n)
-	}
+	// The gates in two passes, because one long chain of dependent steps would
+	// leave the processor waiting: r and z, which share a division, then n.
+	Comment("r and z")
+	k := s.expConsts(-40, 40) // the product of two is finite
+	count, gate := load("hid"), load("hid")
+	SHLQ(Imm(uint64(bits.Len(uint(s.v))-1)), count)
 	SHLQ(Imm(7), gate)
-	r, h, out := load("saved"), load("h"), load("out")
-	g := GP64()
-	LEAQ(Mem{Base: r, Index: gate, Scale: 2}, g)
-	countdown(n, func() {
-		a := s.vec()
+	left, r := GP64(), load("saved")
+	MOVQ(count, left)
+	countdown(left, func() {
+		a, b, inv := s.vec(), s.vec(), s.vec()
 		VMOVUPS(Mem{Base: r}, a)
-		dr := s.expPlus1(k, a)
-		b := s.vec()
 		VMOVUPS(Mem{Base: r, Index: gate, Scale: 1}, b)
-		dz := s.expPlus1(k, b)
-		inv := s.vec()
+		dr, dz, one := s.expPlus1(k, a), s.expPlus1(k, b), s.reg(k.one)
 		VMULPS(dr, dz, inv)
-		one := s.reg(k.one)
 		VDIVPS(inv, one, inv)
-		VMULPS(inv, dr, dr) // z
-		VMULPS(inv, dz, dz) // r
+		VMULPS(inv, dr, dr)
+		VMULPS(inv, dz, dz)
 		VMOVUPS(dz, Mem{Base: r})
 		VMOVUPS(dr, Mem{Base: r, Index: gate, Scale: 1})
-		VMULPS(Mem{Base: g, Index: gate, Scale: 1}, dz, dz)
-		VADDPS(Mem{Base: g}, dz, dz)
-		VADDPS(dz, dz, dz)
-		e := s.expPlus1(k, dz)
-		// tanh(y) = 2/(1+e^-2y) - 1
-		one = s.reg(k.one)
-		VDIVPS(e, one, e)
-		VFMADD213PS(minusOne, s.reg(two), e)
-		VMOVUPS(e, Mem{Base: g})
-		d := s.vec()
+		ADDQ(Imm(uint64(s.width)), r)
+	})
+	Comment("n and the next state")
+	two, minusOne := s.c(2), s.c(-1)
+	r = load("saved")
+	h, out, g := load("h"), load("out"), GP64()
+	LEAQ(Mem{Base: r, Index: gate, Scale: 2}, g)
+	countdown(count, func() {
+		n, d := s.vec(), s.vec()
+		VMOVUPS(Mem{Base: r}, n)
+		VMULPS(Mem{Base: g, Index: gate, Scale: 1}, n, n)
+		VADDPS(Mem{Base: g}, n, n)
+		VADDPS(n, n, n)
+		n, one := s.expPlus1(k, n), s.reg(k.one)
+		VDIVPS(n, one, n)
+		VFMADD213PS(minusOne, s.reg(two), n) // tanh(y) = 2/(1+e^-2y) - 1
+		VMOVUPS(n, Mem{Base: g})
 		VMOVUPS(Mem{Base: h}, d)
-		VSUBPS(e, d, d)
-		VFMADD231PS(d, dr, e)
-		VMOVUPS(e, Mem{Base: out})
+		VSUBPS(n, d, d)
+		VFMADD231PS(Mem{Base: r, Index: gate, Scale: 1}, d, n)
+		VMOVUPS(n, Mem{Base: out})
 		for _, p := range []Register{r, g, h, out} {
 			ADDQ(Imm(uint64(s.width)), p)
 		}
@@ -389,13 +409,10 @@ func (s isa) gruForward() {
 
 func (s isa) gruGates() {
 	s.text("gruGates", "func(saved, h, dy, dh *float32, hid int)", "kernels.gruGates")
+	flushDenormals()
 	one := s.c(1)
 	n, gate := load("hid"), load("hid")
-	if s.v == 2 {
-		SHLQ(Imm(1), n)
-	} else {
-		SHLQ(Imm(2), n)
-	}
+	SHLQ(Imm(uint64(bits.Len(uint(s.v))-1)), n)
 	SHLQ(Imm(7), gate)
 	r, h, dy, dh := load("saved"), load("h"), load("dy"), load("dh")
 	g := GP64()
@@ -439,6 +456,7 @@ func (s isa) gruGates() {
 
 func (s isa) affine() {
 	s.text("affine", "func(y, x, w, b *float32, out, in int)", "kernels.affine")
+	flushDenormals()
 	y, w, b := load("y"), load("w"), load("b")
 	stride := load("in")
 	SHLQ(Imm(2), stride)
@@ -478,6 +496,7 @@ func (s isa) affine() {
 
 func (s isa) backData() {
 	s.text("backData", "func(dx, d, w *float32, out, in int, add bool)", "kernels.backData")
+	flushDenormals()
 	dx, w := load("dx"), load("w")
 	stride := load("in")
 	SHLQ(Imm(2), stride)
@@ -523,6 +542,7 @@ func (s isa) backData() {
 // and runs through all steps; the columns' x stay in the first-level cache.
 func (s isa) backWeights() {
 	s.text("backWeights", "func(dw, d, x *float32, out, in, steps, dStep, xStep int)", "kernels.backWeights")
+	flushDenormals()
 	dw, x := load("dw"), load("x")
 	dStep, xStep, stride := load("dStep"), load("xStep"), load("in")
 	for _, r := range []Register{dStep, xStep, stride} {
@@ -633,6 +653,7 @@ func (s isa) addSums(acc []VecVirtual, m Mem) int {
 
 func (s isa) backBias() {
 	s.text("backBias", "func(db, d *float32, out, steps, dStep int)", "kernels.backBias")
+	flushDenormals()
 	db, d, dStep := load("db"), load("d"), load("dStep")
 	SHLQ(Imm(2), dStep)
 	countdown(load("out"), func() {
@@ -783,6 +804,7 @@ func (s isa) activateBack() {
 	}, "d", "y")
 
 	s.text("sigmoidBack", signature, fmt.Sprintf(doc, "Sigmoid"))
+	flushDenormals()
 	s.each(func(at []Mem) {
 		y, d := s.vec(), s.vec()
 		VMOVUPS(at[1], y)
@@ -792,6 +814,7 @@ func (s isa) activateBack() {
 	}, "d", "y")
 
 	s.text("tanhBack", signature, fmt.Sprintf(doc, "Tanh"))
+	flushDenormals()
 	one := s.c(1)
 	s.each(func(at []Mem) {
 		y, d := s.vec(), s.vec()
@@ -805,6 +828,7 @@ func (s isa) activateBack() {
 
 func (s isa) adam() {
 	s.text("adam", "func(p, grad, m, v *float32, n int, c *float32)", "kernels.adam, n a multiple of 16,")
+	flushDenormals()
 	c := load("c")
 	k := s.vecs(7)
 	for i := range k {
@@ -832,6 +856,7 @@ func (s isa) adam() {
 
 func (s isa) sum() {
 	s.text("sum", "func(dst, src *float32, n int)", "kernels.sum, n a multiple of 16,")
+	flushDenormals()
 	s.each(func(at []Mem) {
 		a := s.vec()
 		VMOVUPS(at[0], a)
