@@ -49,8 +49,6 @@ var allowed = map[string][]string{
 	"internal/graph":       {"timegan", "internal/nn", "internal/rng"},
 	"internal/benchtest":   {},
 	"internal/arch":        {},
-	"timegan":              {"internal/nn", "internal/rng", "internal/safetensors", "telemetry"},
-	"timegan/selection":    {"internal/rng", "telemetry"},
 	"bench/simulator":      {"env", "internal/nn", "internal/rng", "scenarios", "telemetry", "timegan"},
 }
 
