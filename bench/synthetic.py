@@ -40,7 +40,7 @@ def main():
         print(f"limit {limit}, {len(r)} rows held out, median of {a.rollouts} rollouts, classifiers over {a.classified}")
         print("| set | W1 | KS | corr | ACF | M minmax | LBO step | LBO spread | boosting | logistic | boosting, no counter |")
         print("|---|---|---|---|---|---|---|---|---|---|---|")
-        for name, tables in {"ours": ours, **peers, "shuffled": [train[rng.integers(0, len(train), n)]], "bootstrapped": [bootstrapped]}.items():
+        for name, tables in {**({"ours": ours} if ours else {}), **peers, "shuffled": [train[rng.integers(0, len(train), n)]], "bootstrapped": [bootstrapped]}.items():
             rows = []
             for i, t in enumerate(tables):
                 s = scale(t[keep])
