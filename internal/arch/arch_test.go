@@ -51,6 +51,7 @@ var allowed = map[string][]string{
 	"internal/cutter":      {"internal/rng"},
 	"bench/faults":         {"env", "env/ws", "internal/cutter", "internal/rng"},
 	"internal/emulate":     {"internal/testbed", "p4", "p4/p4test", "telemetry", "telemetry/intreport"},
+	"bench/simulator":      {"env", "internal/nn", "internal/rng", "scenarios", "telemetry", "timegan"},
 	"internal/arch":        {},
 }
 

@@ -21,7 +21,7 @@ func command(ctx context.Context, args ...string) (code int, out, stderr string)
 
 // train trains a small agent on CartPole into out.
 func train(ctx context.Context, out string, args ...string) (int, string) {
-	code, _, stderr := command(ctx, append([]string{"train", "--set", "hidden=[16]", "--kernels", "go", "--evaluate", "3", "--out", out}, args...)...)
+	code, _, stderr := command(ctx, append([]string{"train", "--scenario", "cartpole", "--set", "hidden=[16]", "--kernels", "go", "--evaluate", "3", "--out", out}, args...)...)
 	return code, stderr
 }
 
