@@ -80,6 +80,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage. Ctrl-C ends every command cleanly.`
 		newTrain(),
 		newPlay(),
 		newTestbed(),
+		newTelemetry(),
 		newImport(),
 		newReport(),
 		newScenario(),
