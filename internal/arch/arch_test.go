@@ -38,7 +38,7 @@ var allowed = map[string][]string{
 	"internal/switches":    {"p4", "p4/p4rt", "p4/bmv2"},
 	"p4/bmv2":              {"p4"},
 	"p4/p4rt":              {"p4", "p4/program", "internal/rng"},
-	"internal/testbed":     {"telemetry", "p4", "internal/rng"},
+	"internal/testbed":     {"telemetry", "telemetry/intreport", "p4", "internal/rng"},
 	"telemetry/intreport":  {},
 	"telemetry/live":       {"telemetry", "telemetry/intreport", "internal/pcap"},
 	"internal/pcap":        {},
