@@ -150,10 +150,10 @@ func (p *player) run(cmd *cobra.Command, files []string) error {
 			err = e
 		}
 	}
-	if err != nil {
-		return err
+	if len(results) > 0 && (err == nil || !asJSON(cmd)) {
+		err = errors.Join(printResults(cmd, p.where.scenario, v.Spec(), results), err)
 	}
-	return printResults(cmd, p.where.scenario, v.Spec(), results)
+	return err
 }
 
 // addBaselines adds those that work in spec and are not there yet.
@@ -214,7 +214,8 @@ func (e estimate) String() string {
 	return fmt.Sprintf("%.2f ± %.2f", e.Mean, *e.CI)
 }
 
-// evaluateAll plays every policy in the same episodes.
+// evaluateAll plays every policy in the same episodes; with an error come the
+// results of those that were played.
 func evaluateAll(ctx context.Context, v env.Vector, entries []entry, seeds []uint64, to *episodes.Writer, bar *progressbar.ProgressBar) ([]result, error) {
 	var results []result
 	var first *agent.Evaluation
@@ -225,7 +226,7 @@ func evaluateAll(ctx context.Context, v env.Vector, entries []entry, seeds []uin
 		}
 		got, err := agent.Evaluate(ctx, v, e.policy, seeds, record)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", e.name, err)
+			return results, fmt.Errorf("%s: %w", e.name, err)
 		}
 		r := result{Policy: e.name, Agent: e.hash, Return: estimateOf(got.Return), Length: estimateOf(got.Length), Shares: got.Shares, Returns: got.Returns}
 		if first == nil {
@@ -238,8 +239,8 @@ func evaluateAll(ctx context.Context, v env.Vector, entries []entry, seeds []uin
 			r.QoE = &qoe{estimateOf(q.LBO), estimateOf(q.Level), estimateOf(q.Stalls)}
 		}
 		results = append(results, r)
-		if err := errors.Join(bar.Add(1)); err != nil {
-			return nil, err
+		if err := bar.Add(1); err != nil {
+			return results, err
 		}
 	}
 	return results, bar.Finish()
