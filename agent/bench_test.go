@@ -1,9 +1,12 @@
+//go:build unix
+
 package agent
 
 import (
 	"fmt"
 	"testing"
 
+	"github.com/planegym/planegym/internal/benchtest"
 	"github.com/planegym/planegym/internal/nn"
 )
 
@@ -21,20 +24,16 @@ func BenchmarkDDQN(b *testing.B) {
 		}
 		r := filled(d, c.Replay)
 		b.Run(fmt.Sprint("update/", k), func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
+			benchtest.PerOp(b, func() {
 				if _, _, err := d.update(r, 1, .5); err != nil {
 					b.Fatal(err)
 				}
-			}
+			})
 		})
 		obs, actions := make([]float32, rows*d.dim), make([]int32, rows)
 		copy(obs, r.obs)
 		b.Run(fmt.Sprint("act/", k), func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				d.Act(nil, obs, actions)
-			}
+			benchtest.PerOp(b, func() { d.Act(nil, obs, actions) })
 		})
 	}
 }

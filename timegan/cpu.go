@@ -12,15 +12,25 @@ import (
 
 // cpu is the engine of this machine's processor.
 type cpu struct {
-	be *nn.Backend
-	t  *trainer
+	name string
+	be   *nn.Backend
+	open func(*Update) (Objective, error) // nil is fused
+	t    *trainer
 }
 
 // NewCPU makes the engine on a kernel set of this processor: nn.Reference for
 // plain loops, the oracle of the others. Bytes do not depend on threads.
-func NewCPU(k nn.Kernels, threads int) Engine { return &cpu{be: nn.NewBackend(k, threads)} }
+func NewCPU(k nn.Kernels, threads int) Engine {
+	return &cpu{name: k.String(), be: nn.NewBackend(k, threads)}
+}
 
-func (e *cpu) Name() string { return e.be.Kernels.String() }
+// NewEngine makes an engine that trains by another objective, and rolls out on
+// be, which it closes.
+func NewEngine(name string, be *nn.Backend, open func(*Update) (Objective, error)) Engine {
+	return &cpu{name: name, be: be, open: open}
+}
+
+func (e *cpu) Name() string { return e.name }
 
 var errNotLoaded = errors.New("timegan: the engine has nothing loaded")
 
@@ -35,8 +45,16 @@ func (e *cpu) Load(c Config, p Params, s OptimiserState, d Windows) error {
 			return err
 		}
 	}
-	e.t = newTrainer(e.be, c, d)
-	e.t.load(p, s)
+	t := newTrainer(e.be, c, d)
+	if e.open != nil {
+		o, err := e.open(t.update())
+		if err != nil {
+			return err
+		}
+		t.objective = o
+	}
+	e.t = t
+	t.load(p, s)
 	return nil
 }
 

@@ -60,8 +60,8 @@ func TestGradients(t *testing.T) {
 			run      func()
 			loss     func() float64
 		}{
-			{"embedding", []int{embedder, recovery}, func() { tr.embedding(1, 3, &l) }, func() float64 { return 10 * math.Sqrt(float64(l.R)) }},
-			{"supervised", []int{supervisor}, func() { tr.supervise(1, 3, &l) }, func() float64 { return float64(l.S) }},
+			{"embedding", []int{embedder, recovery}, func() { tr.embedding(&l) }, func() float64 { return 10 * math.Sqrt(float64(l.R)) }},
+			{"supervised", []int{supervisor}, func() { tr.supervise(&l) }, func() float64 { return float64(l.S) }},
 			{"generator", []int{generator, supervisor}, func() { tr.generator(tr.encode(), &l) }, func() float64 {
 				return float64(l.U) + tr.c.Eta*math.Sqrt(float64(l.S)) + tr.c.Moments*float64(l.V) + tr.c.Changes*float64(l.C) + tr.c.Covariances*float64(l.K)
 			}},

@@ -9,12 +9,12 @@ import (
 // Losses of the generator that the paper has not. What they are for, and what
 // each is worth, stands in DESIGN.md.
 
-// floorSD is added to a standard deviation that something is divided by: what
+// FloorSD is added to a standard deviation that something is divided by: what
 // hardly varies in one batch must not outweigh the rest.
-const floorSD = .02
+const FloorSD = .02
 
-// covarianceLags are the distances, in seconds, at which channels are compared.
-var covarianceLags = [...]int{0, 1, 3, 9}
+// CovarianceLags are the distances, in seconds, at which channels are compared.
+var CovarianceLags = [...]int{0, 1, 3, 9}
 
 // changes is the moment loss of the changes from second to second, on the
 // scale of real ones, over all seconds of a batch: with d = x[t+1] - x[t], the
@@ -57,7 +57,7 @@ func (t *trainer) spread(x []float32) (mean, sd []float32) {
 		for i := k; i < len(x); i += f {
 			s += (float64(x[i]) - m) * (float64(x[i]) - m) / n
 		}
-		t.mean[k], t.sd[k] = float32(m), float32(math.Sqrt(s))+floorSD
+		t.mean[k], t.sd[k] = float32(m), float32(math.Sqrt(s))+FloorSD
 	}
 	return t.mean, t.sd
 }
@@ -81,7 +81,7 @@ func (t *trainer) covariances(x []float32) float64 {
 	}
 	clear(t.dUnit)
 	var loss float64
-	for _, lag := range covarianceLags {
+	for _, lag := range CovarianceLags {
 		n := (T - lag) * B
 		if n <= 0 {
 			continue
@@ -92,7 +92,7 @@ func (t *trainer) covariances(x []float32) float64 {
 			add(t.products, f, t.unit[row*f:], t.unit[row*f+far:], 1)
 			add(t.products, f, t.unitReal[row*f:], t.unitReal[row*f+far:], -1)
 		}
-		pairs := float64(f * f * len(covarianceLags))
+		pairs := float64(f * f * len(CovarianceLags))
 		w := float32(t.c.Covariances / pairs / float64(n))
 		for i, p := range t.products { // becomes the gradient of each product
 			loss += math.Abs(float64(p)) / float64(n) / pairs

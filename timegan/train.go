@@ -30,6 +30,8 @@ type trainer struct {
 	carry [networkCount][]float32 // [L,B,H], hidden states carried by generated windows
 	phase Phase
 
+	objective Objective
+
 	// One application each: real data, and generated ones.
 	embed, recover, super, judge            *pass
 	generate, next, render, again, judgeGen *pass
@@ -67,6 +69,7 @@ func newTrainer(be *nn.Backend, c Config, d Windows) *trainer {
 	} else {
 		t.generate.h0, t.next.h0, t.render.h0 = t.carry[generator], t.carry[supervisor], t.carry[recovery]
 	}
+	t.objective = &fused{trainer: t}
 	return t
 }
 
@@ -177,8 +180,7 @@ func (t *trainer) autoencode(h []float32) float64 {
 }
 
 // embedding is the gradient of the first phase: min over e, r of 10·√L_R.
-func (t *trainer) embedding(update int, seed uint64, l *Losses) {
-	t.draw(update, 0, seed)
+func (t *trainer) embedding(l *Losses) {
 	h := t.encode()
 	clear(t.dH)
 	l.R = float32(t.autoencode(h))
@@ -186,8 +188,7 @@ func (t *trainer) embedding(update int, seed uint64, l *Losses) {
 }
 
 // supervise is the gradient of the second phase: min over s of L_S.
-func (t *trainer) supervise(update int, seed uint64, l *Losses) {
-	t.draw(update, 0, seed)
+func (t *trainer) supervise(l *Losses) {
 	h := t.encode()
 	s := t.latent(t.super, h, t.batch.cond)
 	clear(t.dS)
@@ -197,27 +198,34 @@ func (t *trainer) supervise(update int, seed uint64, l *Losses) {
 
 // joint is an update of the third phase: twice the generator (eq. 11) and the
 // embedder (eq. 10), then the discriminator unless it is good already.
-func (t *trainer) joint(update int, seed uint64, l *Losses) {
+func (t *trainer) joint(update int, seed uint64, l *Losses) error {
 	for _, n := range t.nets {
 		n.adam.LR = t.c.LearningRate * (1 - (1-t.c.FinalRate)*float64(update)/float64(max(t.c.Joint, 1)))
 	}
 	for k := range 2 {
 		t.draw(update, k, seed)
-		h := t.encode()
 		t.noise(update, k, seed)
-		t.generator(h, l)
+		if err := t.objective.Generator(l); err != nil {
+			return err
+		}
 		t.learn(l, generator, supervisor)
-		t.goOn()
-		t.embedder(h, l)
+		t.objective.GoOn()
+		if err := t.objective.Embedder(l); err != nil {
+			return err
+		}
 		t.learn(l, embedder, recovery)
 	}
 	t.draw(update, 2, seed)
-	h := t.encode()
 	t.noise(update, 2, seed)
-	if t.discriminator(h, l) {
+	learns, err := t.objective.Discriminator(l)
+	if err != nil {
+		return err
+	}
+	if learns {
 		t.learn(l, discriminator)
 	}
-	t.goOn()
+	t.objective.GoOn()
+	return nil
 }
 
 // generator is the gradient of min over g, s of L_U + γ·L_U(ê) + η·√L_S +
@@ -413,15 +421,21 @@ func (t *trainer) run(ctx context.Context, ph Phase, from, steps int, seed uint6
 		}
 		l := &losses[i]
 		*l = Losses{}
+		var err error
 		switch ph {
 		case Embedding:
-			t.embedding(from+i, seed, l)
+			t.draw(from+i, 0, seed)
+			err = t.objective.Embedding(l)
 			t.learn(l, embedder, recovery)
 		case Supervised:
-			t.supervise(from+i, seed, l)
+			t.draw(from+i, 0, seed)
+			err = t.objective.Supervised(l)
 			t.learn(l, supervisor)
 		case Joint:
-			t.joint(from+i, seed, l)
+			err = t.joint(from+i, seed, l)
+		}
+		if err != nil {
+			return i, fmt.Errorf("timegan: %v phase, update %d: %w", ph, from+i, err)
 		}
 		if l.At != "" {
 			return i, &DivergedError{ph, from + i, l.At}

@@ -474,7 +474,6 @@ func handshake(t testing.TB, c net.Conn) *peer {
 
 func TestCapacity(t *testing.T) {
 	faked(t, Options{MaxSessions: 2}, func(t *testing.T, s *Server) {
-		before := runtime.NumGoroutine()
 		a, b := pipe(t, s, false), pipe(t, s, false)
 		a.start()
 		b.start()
@@ -496,10 +495,7 @@ func TestCapacity(t *testing.T) {
 		c.start()
 		_ = b.net.Close()
 		_ = c.net.Close()
-		time.Sleep(2 * time.Minute)
-		if after := runtime.NumGoroutine(); after > before {
-			t.Errorf("%d goroutines, were %d", after, before)
-		}
+		// No goroutine is left once the sessions have waited: else the bubble panics.
 	})
 }
 

@@ -229,10 +229,12 @@ func (f *frameReader) fill() error {
 	return err
 }
 
-// ready says whether next has a frame without reading.
+// ready says whether next has a message, or an error, without reading. A
+// control frame or part of a message is neither: who waits for a reply to an
+// earlier message may send nothing else before it.
 func (f *frameReader) ready() bool {
 	h, ok, err := parseFrameHead(f.buf[f.start:f.end], f.masked)
-	return err != nil || ok && uint64(f.end-f.start-h.size) >= h.length
+	return err != nil || ok && h.fin && h.op&8 == 0 && uint64(f.end-f.start-h.size) >= h.length
 }
 
 // conn is a WebSocket connection: reads belong to one goroutine, writes are

@@ -138,6 +138,7 @@ func (s *Server) load() (attached, detached int, rows int64, draining bool) {
 func (s *Server) observability(mux *http.ServeMux, guard bool) {
 	r := prometheus.NewRegistry()
 	r.MustRegister(collector{s}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	r.MustRegister(s.opts.Metrics...)
 	metrics := promhttp.HandlerFor(r, promhttp.HandlerOpts{})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
 		if guard {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/planegym/planegym/env"
 )
@@ -37,6 +38,7 @@ type MakeRequest struct {
 	Record    bool            // record the episodes
 	Kwargs    json.RawMessage // an object or empty; the scenario refuses what it does not know
 	Session   string          // its id, as in the log
+	Env       uint32          // its number in the session
 }
 
 // Options configure a Server. Zero values are the defaults in the comments.
@@ -48,6 +50,8 @@ type Options struct {
 	Open func(ctx context.Context, m MakeRequest) (env.Vector, error)
 	Name string       // of the server, told to clients; "planegym"
 	Log  *slog.Logger // nil: no log
+
+	Metrics []prometheus.Collector // shown beside the server's own
 
 	Tokens  *Tokens  // who may connect; nil: everybody who can reach the server
 	Origins []string // of web pages that may connect, "https://host:port"; the server's own where empty
@@ -134,6 +138,7 @@ func NewServer(o Options) *Server {
 	s.mux = http.NewServeMux()
 	s.mux.HandleFunc(Path, s.upgrade)
 	s.mux.HandleFunc(ticketPath, s.ticket)
+	s.mux.HandleFunc("GET /v1/spec", serveSpec)
 	s.mux.HandleFunc("GET /{$}", s.welcome)
 	s.observability(s.mux, true)
 	s.sweepJournals()
@@ -161,7 +166,7 @@ Step them over WebSocket:  %s://%s%s   subprotocol %s
            {"type":"reset","id":2,"ack":1,"env":1,"seed":"7"}
            {"type":"step","id":3,"ack":2,"env":1,"actions":[1]}
 
-Health: /healthz, /readyz. Metrics: /metrics.
+The protocol: /v1/spec (AsyncAPI). Health: /healthz, /readyz. Metrics: /metrics.
 `, s.opts.Name, scheme, r.Host, Path, Protocol)
 }
 

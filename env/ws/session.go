@@ -1188,7 +1188,7 @@ func (s *session) make(c *control, id uint64, request []byte) (any, error) {
 	if err := fits(func(n int) int { return requestBytes(n, 1) }, maxRequest, "a request"); err != nil {
 		return nil, err
 	}
-	v, err := s.srv.opts.Open(s.ctx, MakeRequest{c.Scenario, c.NumEnvs, c.Autoreset, c.Model, c.Record, slices.Clone(json.RawMessage(c.Kwargs)), s.id})
+	v, err := s.srv.opts.Open(s.ctx, MakeRequest{c.Scenario, c.NumEnvs, c.Autoreset, c.Model, c.Record, slices.Clone(json.RawMessage(c.Kwargs)), s.id, s.lastEnv + 1})
 	if err != nil {
 		return nil, err
 	}

@@ -202,6 +202,40 @@ func TestPipeline(t *testing.T) {
 	}
 }
 
+// A reply is not held back for a frame that arrived with its request but calls
+// for none: a pong, or the first part of a message.
+func TestReplyBeforeControlFrame(t *testing.T) {
+	_, url := serve(t, Options{})
+	for name, behind := range map[string][]byte{
+		"pong": {0x8A, 0x80, 0, 0, 0, 0},
+		"part": {0x01, 0x81, 0, 0, 0, 0, '{'},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, err := Dial(background, url, DialOptions{Scenario: "cartpole", NumEnvs: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.conn.net.Close()
+			var out env.Batch
+			if err := c.Reset(background, nil, []uint64{1}, &out); err != nil {
+				t.Fatal(err)
+			}
+			step := make([]byte, 36) // number 3, ack 2, action 0
+			step[0], step[1], step[4], step[8], step[16], step[24] = 1, 1, 1, 1, 3, 2
+			frame := append([]byte{0x82, 0x80 | 36, 0, 0, 0, 0}, step...)
+			if _, err := c.conn.net.Write(append(frame, behind...)); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.conn.net.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			if op, p, err := c.conn.in.next(); err != nil || op != opBinary || p[16] != 3 {
+				t.Fatalf("no reply: opcode %d, %x, %v", op, p, err)
+			}
+		})
+	}
+}
+
 // After an error what was sent before it was known is skipped; then it goes
 // on as if that had never been sent.
 func TestPipelineError(t *testing.T) {

@@ -23,7 +23,7 @@ var allowed = map[string][]string{
 	"env":                  {"telemetry", "p4", "internal/rng"},
 	"env/envtest":          {"env", "telemetry", "p4", "internal/rng"},
 	"scenarios":            {"env", "internal/testbed", "internal/switches", "p4"},
-	"internal/cli":         {"scenarios", "env", "env/ws", "telemetry", "timegan/selection", "internal/report", "internal/testbed", "internal/switches", "agent", "p4", "internal/episodes", "internal/nn", "internal/scalars", "timegan", "timegan/sweep"},
+	"internal/cli":         {"scenarios", "env", "env/ws", "telemetry", "timegan/selection", "internal/report", "internal/testbed", "internal/switches", "agent", "p4", "internal/episodes", "internal/nn", "internal/scalars", "timegan", "timegan/sweep", "internal/graph", "telemetry/intreport", "telemetry/live", "internal/pcap"},
 	"cmd/planegym":         {"internal/cli"},
 	"timegan":              {"telemetry", "internal/nn", "internal/rng", "internal/safetensors"},
 	"timegan/selection":    {"internal/rng", "telemetry"},
@@ -46,6 +46,8 @@ var allowed = map[string][]string{
 	"bench/stocks":         {"internal/nn", "internal/rng", "internal/safetensors", "telemetry", "timegan", "timegan/posthoc"},
 	"timegan/posthoc":      {"internal/nn", "internal/rng"},
 	"timegan/sweep":        {"telemetry", "timegan", "timegan/selection"},
+	"internal/graph":       {"timegan", "internal/nn", "internal/rng"},
+	"internal/benchtest":   {},
 	"internal/arch":        {},
 }
 

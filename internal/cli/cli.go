@@ -79,6 +79,8 @@ Exit codes: 0 done, 1 failed, 2 wrong usage. Ctrl-C ends every command cleanly.`
 		newSelect(),
 		newTrain(),
 		newPlay(),
+		newTestbed(),
+		newTelemetry(),
 		newImport(),
 		newReport(),
 		newScenario(),

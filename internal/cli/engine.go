@@ -11,6 +11,7 @@ import (
 	"github.com/BurntSushi/toml"
 	"github.com/spf13/cobra"
 
+	"github.com/planegym/planegym/internal/graph"
 	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/timegan"
@@ -20,11 +21,38 @@ import (
 type compute struct {
 	kernels string
 	threads int
+	engine  string // of training
+}
+
+// engines are what computes the updates of training, by the names of --engine.
+var engines = map[string]func(nn.Kernels, int) timegan.Engine{
+	"fused":     timegan.NewCPU,
+	"graph":     func(k nn.Kernels, threads int) timegan.Engine { return graph.NewTimeGAN(k, threads) },
+	"reference": func(_ nn.Kernels, threads int) timegan.Engine { return timegan.NewCPU(nn.Reference, threads) },
 }
 
 func (c *compute) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&c.kernels, "kernels", "auto", "kernel set: auto, go, avx2, avx512 or reference; equal bytes are promised per set")
 	cmd.Flags().IntVar(&c.threads, "threads", runtime.GOMAXPROCS(0), "threads of a model; results do not depend on them")
+}
+
+// engineFlag is for commands that train.
+func (c *compute) engineFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&c.engine, "engine", "fused", "fused (gradients by hand), graph (Gorgonia's, of losses as expressions) or reference (plain loops in float64)")
+}
+
+// trainer reports an engine or a kernel set that there is not; it gives what
+// makes engines that train.
+func (c *compute) trainer() (func() timegan.Engine, error) {
+	k, err := c.check()
+	if err != nil {
+		return nil, err
+	}
+	open, ok := engines[c.engine]
+	if !ok {
+		return nil, usagef("--engine: %q is none of fused, graph, reference", c.engine)
+	}
+	return func() timegan.Engine { return open(k, c.threads) }, nil
 }
 
 // check reports a kernel set that this machine does not run.

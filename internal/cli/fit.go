@@ -35,6 +35,7 @@ give equal bytes.`,
 	}
 	addData(cmd, &f.data)
 	f.compute.flags(cmd)
+	f.engineFlag(cmd)
 	fl := cmd.Flags()
 	fl.StringVarP(&f.out, "output", "o", "", "the checkpoint to write")
 	fl.StringVar(&f.preset, "preset", "", "settings to begin with: paper or tutorial; default: ours")
@@ -64,7 +65,7 @@ func (f *fitter) run(cmd *cobra.Command) error {
 	if f.every < 1 {
 		return usagef("fit: --every: %d is below 1", f.every)
 	}
-	k, err := f.check()
+	open, err := f.trainer()
 	if err != nil {
 		return err
 	}
@@ -113,7 +114,7 @@ func (f *fitter) run(cmd *cobra.Command) error {
 		bar.Describe(fmt.Sprintf("%s %s", p.Phase, describe(p.Phase, p.Losses)))
 		_ = bar.Set(p.Done)
 	}
-	e := timegan.NewCPU(k, f.threads)
+	e := open()
 	defer e.Close()
 	m, err := timegan.Fit(cmd.Context(), c, e, t, o)
 	if err != nil {

@@ -1,37 +1,23 @@
+//go:build unix
+
 package nn
 
 import (
 	"fmt"
-	"syscall"
 	"testing"
-	"time"
 
+	"github.com/planegym/planegym/internal/benchtest"
 	"github.com/planegym/planegym/internal/rng"
 )
 
-// cpuPerOp reports the processor time of the whole process per iteration,
-// which other load on the machine disturbs less than the wall clock.
-func cpuPerOp(b *testing.B, body func()) {
-	body() // warm
-	b.ResetTimer()
-	from := cpuTime()
-	for b.Loop() {
-		body()
+// peak reports how much of the core's multiply-adds macs in seconds are: two
+// vectors of them a cycle.
+func peak(b *testing.B, k Kernels, macs int, seconds float64) {
+	width := map[Kernels]float64{AVX2: 8, AVX512: 16}[k]
+	b.ReportMetric(2*float64(macs)/seconds/1e9, "GFLOP/s")
+	if width > 0 {
+		b.ReportMetric(100*float64(macs)/seconds/(2*width*benchtest.Clock(b)), "%peak")
 	}
-	b.ReportMetric(float64(cpuTime()-from)/float64(b.N), "cpu-ns/op")
-}
-
-func cpuTime() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		panic(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-// gflops reports multiply-adds, counted as two, per nanosecond of processor.
-func gflops(b *testing.B, macs int) {
-	b.ReportMetric(2*float64(macs)*float64(b.N)/float64(b.Elapsed().Nanoseconds()), "GFLOP/s")
 }
 
 // One training step of a GRU stack: forward, backward, Adam.
@@ -40,9 +26,10 @@ func BenchmarkGRUStep(b *testing.B) {
 		{24, 24, 1, 24, 128}, {24, 24, 3, 24, 128}, {24, 24, 1, 50, 128}, {24, 24, 3, 50, 128},
 		{32, 32, 3, 24, 128}, {48, 48, 3, 24, 128}, {64, 64, 3, 24, 128}, {96, 96, 3, 24, 128},
 	} {
-		for _, k := range fast() {
-			b.Run(fmt.Sprintf("H%d/L%d/T%d/B%d/%v", c.hidden, c.layers, c.steps, c.batch, k), func(b *testing.B) {
-				be := NewBackend(k, 1)
+		for i := range 2 * len(fast()) {
+			k, threads := fast()[i/2], 1+i%2
+			b.Run(fmt.Sprintf("H%d_L%d_T%d_B%d/%v/threads%d", c.hidden, c.layers, c.steps, c.batch, k, threads), func(b *testing.B) {
+				be := NewBackend(k, threads)
 				defer be.Close()
 				g := NewGRU(GRUConfig{In: c.in, Hidden: c.hidden, Layers: c.layers})
 				g.Init(rng.Key{Seed: 1})
@@ -51,7 +38,7 @@ func BenchmarkGRUStep(b *testing.B) {
 				adam := NewAdam(len(p), 1e-3)
 				x, y := draw(1, c.steps*c.batch*c.in, 1), make([]float32, c.steps*c.batch*c.hidden)
 				dx, grad := make([]float32, len(x)), make([]float32, len(p))
-				cpuPerOp(b, func() {
+				seconds := benchtest.PerOp(b, func() {
 					clear(grad)
 					run.Forward(x, nil, y)
 					run.Backward(y, dx, grad)
@@ -61,7 +48,7 @@ func BenchmarkGRUStep(b *testing.B) {
 				for l := range c.layers {
 					macs += 3 * c.hidden * (g.layerIn(l) + c.hidden)
 				}
-				gflops(b, 3*macs*c.steps*c.batch)
+				peak(b, k, 3*macs*c.steps*c.batch, seconds)
 			})
 		}
 	}
@@ -79,8 +66,8 @@ func BenchmarkStepper(b *testing.B) {
 			g.Init(rng.Key{Seed: 1})
 			s := g.NewStepper(be, n)
 			x, y := draw(1, n*24, 1), make([]float32, n*24)
-			cpuPerOp(b, func() { s.Step(nil, x, y) })
-			gflops(b, n*(3*3*24*48+24*24))
+			seconds := benchtest.PerOp(b, func() { s.Step(nil, x, y) })
+			peak(b, k, n*(3*3*24*48+24*24), seconds)
 		})
 	}
 }
@@ -99,13 +86,13 @@ func BenchmarkMLP(b *testing.B) {
 		grad := make([]float32, len(p))
 		x, y := draw(1, 9*256, 1), make([]float32, 2*256)
 		b.Run("update/"+k.String(), func(b *testing.B) {
-			cpuPerOp(b, func() {
+			benchtest.PerOp(b, func() {
 				clear(grad)
 				run.Forward(x[:9*32], y[:2*32])
 				run.Backward(y[:2*32], nil, grad)
 				adam.Step(be, p, grad)
 			})
 		})
-		b.Run("act/"+k.String(), func(b *testing.B) { cpuPerOp(b, func() { run.Forward(x, y) }) })
+		b.Run("act/"+k.String(), func(b *testing.B) { benchtest.PerOp(b, func() { run.Forward(x, y) }) })
 	}
 }

@@ -3,6 +3,7 @@ package testbed
 import (
 	"context"
 	"fmt"
+	"math"
 	"runtime"
 	"sync"
 
@@ -30,6 +31,25 @@ func New(cfg Config) (*Testbed, error) {
 
 // Switches counts the switches whose limit an action sets.
 func (t *Testbed) Switches() int { return t.plan.switches }
+
+// Rates are the packets/s that the switches serve, full-sized ones where bits
+// bound them; a switch of several ports has its slowest's.
+func (t *Testbed) Rates() []float64 {
+	rates := make([]float64, t.plan.switches)
+	for _, q := range t.plan.cfg.Ports {
+		r := math.Inf(1)
+		if q.PPS > 0 {
+			r = q.PPS
+		}
+		if q.BPS > 0 {
+			r = min(r, q.BPS/(8*segmentBytes))
+		}
+		if n := q.Switch - 1; n >= 0 && (rates[n] == 0 || r < rates[n]) {
+			rates[n] = r
+		}
+	}
+	return rates
+}
 
 // Columns are the recordings' columns, by second: what the probes saw at each
 // switch, then the player: buffer, frame rate and bitrate of the quality asked

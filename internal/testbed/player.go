@@ -16,7 +16,9 @@ import (
 //     (ThroughputHistory, sliding window);
 //   - BolaRule: Spiteri, Urgaonkar, Sitaraman, "BOLA: Near-Optimal Bitrate
 //     Adaptation for Online Videos", INFOCOM 2016, with BOLA-O's cap
-//     on upward switches;
+//     on upward switches and BOLA-E's placeholder buffer (MMSys 2018, below):
+//     what the player waits because its buffer is full counts as buffer, else
+//     12 s would never reach the top quality;
 //   - dynamic: BOLA above the stable buffer until below half of it, else
 //     throughput (Spiteri, Sitaraman, Sparacio, "From Theory to Practice:
 //     Improving Bitrate Adaptation in the DASH Reference Player", MMSys 2018);
@@ -34,11 +36,13 @@ type player struct {
 	bytes   float64
 
 	loading, playing, started, bola bool
-	abandoned                       bool
-	_                               [3]byte
-	asked, first                    int64 // when it was asked for, when its first packet came; 0 not yet
-	buffer, last                    int64 // ns of video; as of
-	stalled                         int64 // ns in this second
+	abandoned, steady               bool // steady: BOLA is past its startup
+	_                               [2]byte
+	placeholder                     float64 // s
+	finished                        int64   // when the last segment was complete; 0: taken in
+	asked, first                    int64   // when it was asked for, when its first packet came; 0 not yet
+	buffer, last                    int64   // ns of video; as of
+	stalled                         int64   // ns in this second
 	decoded                         float64
 
 	history [20]float64 // kbit/s, a ring
@@ -104,7 +108,7 @@ func (p *player) advance(now int64, v *videoPlan) {
 	p.buffer -= play
 	p.stall(dt - play)
 	if play < dt {
-		p.playing = false
+		p.playing, p.placeholder = false, 0
 		p.total.Stalls++
 	}
 	for play > 0 && p.queued > 0 {
@@ -130,7 +134,7 @@ func (s *sim) request(k int) {
 	p.advance(s.now, v)
 	t := &s.flows[p.flow].state
 	if !p.abandoned {
-		level := p.choose(v)
+		level := p.choose(v, s.now)
 		if level != p.level {
 			p.total.Switches++
 		}
@@ -179,6 +183,7 @@ func (s *sim) progress(k int) {
 	}
 	p.buffer += v.duration
 	p.playing, p.started = true, true
+	p.settle(v, s.now)
 	s.schedule(k)
 }
 
@@ -233,24 +238,18 @@ func (v *videoPlan) best(kbps float64) int32 {
 	return int32(l)
 }
 
-func (p *player) choose(v *videoPlan) int32 {
+func (p *player) choose(v *videoPlan, now int64) int32 {
 	mean, ok := p.throughput()
 	if !ok {
 		return 0
 	}
 	byRate := v.best(.9 * mean)
 	level := byRate
-	switch v.abr {
-	case "bola":
-		level = p.bolaLevel(v, byRate)
-	case "dynamic":
-		threshold := v.stable
-		if p.bola {
-			threshold /= 2
-		}
-		if p.bola = p.buffer > threshold; p.bola {
-			level = p.bolaLevel(v, byRate)
-		}
+	if v.abr == "dynamic" {
+		p.watch(v)
+	}
+	if p.bola || v.abr == "bola" {
+		level = p.bolaLevel(v, byRate, now)
 	}
 	switch {
 	case p.started && !p.playing:
@@ -261,17 +260,34 @@ func (p *player) choose(v *videoPlan) int32 {
 	return level
 }
 
-// bolaLevel is the level of the highest score (V(u + γp) - Q) / bitrate.
-func (p *player) bolaLevel(v *videoPlan, byRate int32) int32 {
+// watch turns BOLA on above the stable buffer and off below half of it.
+func (p *player) watch(v *videoPlan) {
+	threshold := v.stable
+	if p.bola {
+		threshold /= 2
+	}
+	p.bola = p.buffer > threshold
+}
+
+// bolaLevel is the level of the highest score (V(u + γp) - Q) / bitrate, Q
+// being the buffer and its placeholder.
+func (p *player) bolaLevel(v *videoPlan, byRate int32, now int64) int32 {
 	if v.gp == 0 {
 		return 0
 	}
-	if p.buffer < v.duration {
-		return byRate // its startup phase
+	buffer := float64(p.buffer) / 1e9
+	if !p.steady { // its startup
+		p.placeholder = max(0, v.bolaLeast(byRate)-buffer)
+		p.steady = p.buffer >= v.duration
+		return byRate
+	}
+	if p.finished > 0 {
+		p.placeholder += float64(now-p.finished) / 1e9
+		p.finished = 0
 	}
 	best, score := 0, math.Inf(-1)
 	for l := range v.ladder {
-		if x := (v.vp*(v.utility[l]+v.gp) - float64(p.buffer)/1e9) / v.ladder[l].Kbps; x >= score {
+		if x := (v.bolaMost(int32(l)) - buffer - p.placeholder) / v.ladder[l].Kbps; x >= score {
 			best, score = l, x
 		}
 	}
@@ -279,7 +295,32 @@ func (p *player) bolaLevel(v *videoPlan, byRate int32) int32 {
 	if q > p.level && q > byRate {
 		q = max(byRate, p.level)
 	}
+	p.placeholder = min(p.placeholder, max(0, v.bolaMost(q)-buffer))
 	return q
+}
+
+// settle keeps the placeholder in proportion when a segment is complete: it
+// decays, and with the buffer at its request is no more than BOLA fills.
+func (p *player) settle(v *videoPlan, now int64) {
+	if v.abr == "dynamic" {
+		p.watch(v)
+	}
+	p.finished = now
+	before := float64(p.buffer-v.duration+now-p.asked) / 1e9
+	p.placeholder = min(.99*p.placeholder, max(0, v.bolaMost(p.level)-before))
+}
+
+// bolaMost is the buffer up to which BOLA downloads level q, in seconds.
+func (v *videoPlan) bolaMost(q int32) float64 { return v.vp * (v.utility[q] + v.gp) }
+
+// bolaLeast is the buffer from which BOLA prefers level q to those below.
+func (v *videoPlan) bolaLeast(q int32) float64 {
+	least := 0.0
+	for i := range q {
+		a, b := v.ladder[q].Kbps, v.ladder[i].Kbps
+		least = max(least, v.vp*(v.gp+(a*v.utility[i]-b*v.utility[q])/(a-b)))
+	}
+	return least
 }
 
 // abandon drops a transfer that is far too slow.

@@ -131,7 +131,7 @@ def test_ppo_reaches_500(url: str) -> None:
         seed=1,
         device="cpu",
     )
-    model.learn(60_000)
+    model.learn(40_000)
     judge = VecMonitor(VecEnv(url, "cartpole", 10))
     judge.seed(1_000)
     mean, spread = evaluate_policy(model, judge, n_eval_episodes=20)
