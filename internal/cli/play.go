@@ -45,7 +45,7 @@ names as Parquet, for train --offline.`,
 	f.IntVar(&p.episodes, "episodes", 20, "evaluation episodes")
 	f.Uint64Var(&p.seed, "seed", 0, "picks the evaluation episodes")
 	f.StringVar(&p.record, "record", "", "file to record the episodes to, .parquet")
-	f.StringVar(&p.kernels, "kernels", "auto", "kernel set to compute with")
+	p.compute.flags(cmd)
 	return cmd
 }
 
@@ -61,13 +61,13 @@ func policyHelp() string {
 }
 
 type player struct {
+	compute
 	where     where
 	policies  []string
 	baselines bool
 	episodes  int
 	seed      uint64
 	record    string
-	kernels   string
 }
 
 // entry is a policy to evaluate.
@@ -82,11 +82,11 @@ func (p *player) run(cmd *cobra.Command, files []string) error {
 	if p.episodes < 1 {
 		return usagef("play: --episodes: %d is less than 1", p.episodes)
 	}
-	k, err := nn.ParseKernels(p.kernels)
+	k, err := p.compute.check()
 	if err != nil {
-		return usagef("play: --kernels: %w", err)
+		return err
 	}
-	be := nn.NewBackend(k, 1)
+	be := nn.NewBackend(k, p.threads)
 	defer be.Close()
 	var entries []entry
 	trained := ""

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -16,6 +17,7 @@ import (
 type where struct {
 	scenario, url, token string
 	envs                 int
+	reconnect            time.Duration
 	local                opener
 }
 
@@ -25,6 +27,7 @@ func (w *where) add(cmd *cobra.Command, envs int) {
 	addData(cmd, &w.local.data)
 	f.StringVar(&w.url, "url", "", "step environments of this server, ws://HOST:PORT"+ws.Path+", instead of ones in this process")
 	f.StringVar(&w.token, "token", os.Getenv("PLANEGYM_TOKEN"), "bearer token for the server; default $PLANEGYM_TOKEN")
+	f.DurationVar(&w.reconnect, "reconnect", 0, "how long to try to come back to a server that was lost; 0: as long as it keeps the session, negative: not at all")
 	f.IntVar(&w.envs, "envs", envs, "environments to step at once")
 }
 
@@ -49,7 +52,7 @@ func (w *where) check(cmd *cobra.Command, trained string) error {
 // leave out.
 func (w *where) open(ctx context.Context, n int, info bool) (env.Vector, error) {
 	if w.url != "" {
-		c, err := ws.Dial(ctx, w.url, ws.DialOptions{Scenario: w.scenario, NumEnvs: n, Info: info, Token: w.token})
+		c, err := ws.Dial(ctx, w.url, ws.DialOptions{Scenario: w.scenario, NumEnvs: n, Info: info, Token: w.token, Resume: w.reconnect})
 		if err != nil {
 			return nil, fmt.Errorf("--url: %w: is planegym serve running there?", err)
 		}
