@@ -99,8 +99,10 @@ func (t *training) run(cmd *cobra.Command) error {
 		return err
 	}
 	defer t.be.Close()
-	if _, err := os.Stat(t.path("checkpoint")); t.resume == "" && !errors.Is(err, fs.ErrNotExist) {
-		return usagef("train: --out: %s already holds a training: --resume %s goes on with it, another --out begins anew", t.out, t.out)
+	for _, name := range []string{"checkpoint", "policy"} {
+		if _, err := os.Stat(t.path(name)); t.resume == "" && !errors.Is(err, fs.ErrNotExist) {
+			return usagef("train: --out: %s is there: --resume %s goes on with a training, another --out begins anew", t.path(name), t.out)
+		}
 	}
 	if t.offline != "" {
 		return t.runOffline(cmd)
