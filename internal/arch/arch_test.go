@@ -48,6 +48,8 @@ var allowed = map[string][]string{
 	"timegan/sweep":        {"telemetry", "timegan", "timegan/selection"},
 	"internal/graph":       {"timegan", "internal/nn", "internal/rng"},
 	"internal/benchtest":   {},
+	"internal/cutter":      {"internal/rng"},
+	"bench/faults":         {"env", "env/ws", "internal/cutter", "internal/rng"},
 	"internal/arch":        {},
 }
 
