@@ -35,6 +35,17 @@ type Evaluation struct {
 	Shares  [][]float64 // [S][n]: how often each action was taken
 }
 
+// Over estimates how much higher e's returns are than other's, episode by
+// episode: both were evaluated with the same seeds. What episodes differ in
+// cancels out, so that it tells policies apart which the means do not.
+func (e *Evaluation) Over(other *Evaluation) Estimate {
+	d := make([]float64, min(len(e.Returns), len(other.Returns)))
+	for i := range d {
+		d[i] = e.Returns[i] - other.Returns[i]
+	}
+	return estimate(d)
+}
+
 // HeldOut are n seeds of evaluation episodes, which training with any seed
 // does not use.
 func HeldOut(seed uint64, n int) []uint64 {

@@ -160,3 +160,10 @@ func TestStudent(t *testing.T) {
 		}
 	}
 }
+
+func TestOverIsPaired(t *testing.T) {
+	a, b := &agent.Evaluation{Returns: []float64{101, 202, 303}}, &agent.Evaluation{Returns: []float64{100, 200, 300}}
+	if got := a.Over(b); got.Mean != 2 || math.Abs(got.CI-4.3027/math.Sqrt(3)) > 1e-9 || got.N != 3 {
+		t.Errorf("%+v", got)
+	}
+}

@@ -116,6 +116,16 @@ func (t *sumTree) set(i int, p float64) {
 	}
 }
 
+// rebuild adds up the sums above the priorities.
+func (r *replay) rebuild() {
+	if r.tree == nil {
+		return
+	}
+	for i := r.tree.leaves - 1; i >= 1; i-- {
+		r.tree.sums[i] = r.tree.sums[2*i] + r.tree.sums[2*i+1]
+	}
+}
+
 // find is the leaf at which the running sum of priorities passes x.
 func (t *sumTree) find(x float64) int {
 	i := 1
@@ -135,52 +145,54 @@ func (t *sumTree) find(x float64) int {
 type collector struct {
 	n, dim, s int
 	gamma     float64
-	rows      []pending
-}
 
-// pending is the steps of a row whose transitions are not complete.
-type pending struct {
-	count   int
-	obs     []float32 // [n,D], the oldest first
-	actions []int32   // [n,S]
-	reward  []float32 // [n]
+	// of each row the steps whose transitions are not complete, oldest first
+	count   []int32   // [N], at most n-1 between two steps
+	obs     []float32 // [N,n,D]
+	actions []int32   // [N,n,S]
+	reward  []float32 // [N,n]
 }
 
 func newCollector(rows, n, dim, s int, gamma float64) *collector {
-	c := &collector{n: n, dim: dim, s: s, gamma: gamma, rows: make([]pending, rows)}
-	for i := range c.rows {
-		c.rows[i] = pending{obs: make([]float32, n*dim), actions: make([]int32, n*s), reward: make([]float32, n)}
+	return &collector{
+		n: n, dim: dim, s: s, gamma: gamma, count: make([]int32, rows),
+		obs: make([]float32, rows*n*dim), actions: make([]int32, rows*n*s), reward: make([]float32, rows*n),
 	}
-	return c
 }
 
 // step takes what happened in a row: actions at obs gave reward and next,
 // which is the last observation of the episode where a flag is set, never the
 // first of the one after. Complete transitions go to out.
 func (c *collector) step(row int, obs []float32, actions []int32, reward float32, next []float32, terminated, truncated bool, out *replay) {
-	p := &c.rows[row]
-	copy(p.obs[p.count*c.dim:], obs)
-	copy(p.actions[p.count*c.s:], actions)
-	p.reward[p.count] = reward
-	p.count++
+	n := int(c.count[row])
+	o, a, r := c.obs[row*c.n*c.dim:][:c.n*c.dim], c.actions[row*c.n*c.s:][:c.n*c.s], c.reward[row*c.n:][:c.n]
+	copy(o[n*c.dim:], obs)
+	copy(a[n*c.s:], actions)
+	r[n] = reward
+	n++
 	over := terminated || truncated
-	for p.count == c.n || over && p.count > 0 {
+	for n == c.n || over && n > 0 {
 		var sum float64
 		discount := 1.0
-		for _, r := range p.reward[:p.count] {
-			sum += discount * float64(r)
+		for _, x := range r[:n] {
+			sum += discount * float64(x)
 			discount *= c.gamma
 		}
 		if terminated {
 			discount = 0
 		}
-		out.add(p.obs[:c.dim], p.actions[:c.s], float32(sum), float32(discount), next)
-		p.count--
-		copy(p.obs, p.obs[c.dim:(p.count+1)*c.dim])
-		copy(p.actions, p.actions[c.s:(p.count+1)*c.s])
-		copy(p.reward, p.reward[1:p.count+1])
+		out.add(o[:c.dim], a[:c.s], float32(sum), float32(discount), next)
+		n--
+		copy(o, o[c.dim:(n+1)*c.dim])
+		copy(a, a[c.s:(n+1)*c.s])
+		copy(r, r[1:n+1])
 	}
+	c.count[row] = int32(n)
 }
+
+// forget drops the incomplete transitions of a row that is reset from
+// outside.
+func (c *collector) forget(row int) { c.count[row] = 0 }
 
 // epsilonAt is ε at step t: linear from start to end in so many steps, then
 // times decay at each.

@@ -22,10 +22,13 @@ type Config struct {
 	Autoreset   Autoreset   `toml:"autoreset"`
 }
 
+// DefaultLimits are the published ones.
+func DefaultLimits() []p4.Limit { return []p4.Limit{32, 64} }
+
 // withDefaults is c with its zero values filled, or what is wrong with it.
 func (c Config) withDefaults() (Config, error) {
 	if c.Limits == nil {
-		c.Limits = []p4.Limit{32, 64}
+		c.Limits = DefaultLimits()
 	}
 	if len(c.Limits) == 0 {
 		return c, fmt.Errorf("env: limits: none are given")

@@ -345,7 +345,7 @@ func (q *Queues) Restore(row int, src []byte) error {
 		}
 	}
 	if err := plant.Restore(row, rest[4*s:]); err != nil {
-		return err
+		return &RowError{row, fmt.Errorf("%w: %w", ErrBadSnapshot, err)}
 	}
 	for j := range s {
 		q.actions[row*s+j] = int32(binary.LittleEndian.Uint32(rest[4*j:]))

@@ -7,24 +7,6 @@ import (
 	"slices"
 )
 
-// Aggregation makes one value a second of the probes that came in it.
-type Aggregation string
-
-// The aggregations. All but MaxTimedelta1 take each column by itself, of the
-// probes that measured it.
-const (
-	// MaxTimedelta1 keeps the one probe that waited longest at switch 1, the
-	// first of several: what the published pipeline does. What other probes
-	// met at other switches in that second is lost.
-	MaxTimedelta1 Aggregation = "max-timedelta1"
-	Max           Aggregation = "max"
-	Mean          Aggregation = "mean"
-	P95           Aggregation = "p95" // linearly interpolated
-	// Count is, in place of the three columns of each switch, probesN: how
-	// many of the second's probes measured its delay.
-	Count Aggregation = "count"
-)
-
 // maxProbes is the most probes accepted within a second.
 const maxProbes = 1 << 20
 
@@ -99,7 +81,7 @@ func Join(probes, player *Reader, how Aggregation) (*Dataset, error) {
 			continue
 		}
 		for i, c := range columns {
-			v, ok := a.value(i)
+			v, ok := a.Value(i)
 			at := int(t)*len(b.fields) + c
 			b.values[at], b.valid[at] = float32(v), ok
 			met = met || ok
@@ -113,49 +95,26 @@ func Join(probes, player *Reader, how Aggregation) (*Dataset, error) {
 
 // aggregator makes one row a second of a log of probes.
 type aggregator struct {
+	*Second
 	from *Reader
-	how  Aggregation
-	out  []Field
-	of   []int // fields of from, by out
-
-	rec     Record
-	read    bool // rec is read, and belongs to the next second
-	samples [][]float64
-	worst   int // deq_timedelta1 among out
+	rec  Record
+	read bool // rec is read, and belongs to the next second
 }
 
 func newAggregator(from *Reader, how Aggregation) (*aggregator, error) {
-	a := &aggregator{from: from, how: how, worst: -1}
 	if from.format != INT {
 		return nil, fmt.Errorf("telemetry: join: %s is a %v file, not INT", from.file, from.format)
 	}
-	switch how {
-	case MaxTimedelta1, Max, Mean, P95, Count:
-	default:
-		return nil, fmt.Errorf("telemetry: join: aggregation: %q is none of %q, %q, %q, %q, %q", how, MaxTimedelta1, Max, Mean, P95, Count)
+	s, err := NewSecond(from.fields, how)
+	if err != nil {
+		return nil, err
 	}
-	for i, f := range from.fields {
-		if how == Count {
-			if stem, hop := splitHop(f.Name); stem != "deq_timedelta" {
-				continue
-			} else {
-				f, _ = Canonical(fmt.Sprint("probes", hop))
-			}
-		}
-		if f.Name == "deq_timedelta1" {
-			a.worst = len(a.out)
-		}
-		a.out, a.of = append(a.out, f), append(a.of, i)
-	}
-	a.samples = make([][]float64, len(a.out))
-	return a, nil
+	return &aggregator{Second: s, from: from}, nil
 }
 
 // next reads the probes of the next second and returns it, since 1970.
 func (a *aggregator) next() (int64, error) {
-	for i := range a.samples {
-		a.samples[i] = a.samples[i][:0]
-	}
+	a.Reset()
 	if !a.read {
 		if err := a.from.Read(&a.rec); err != nil {
 			return 0, err
@@ -166,7 +125,7 @@ func (a *aggregator) next() (int64, error) {
 		if n > maxProbes {
 			return 0, a.from.bad("timestamp", "", fmt.Sprintf("at most %d probes a second", maxProbes))
 		}
-		a.add()
+		a.Add(a.rec.Values, a.rec.Valid)
 		err := a.from.Read(&a.rec)
 		if err != nil && !errors.Is(err, io.EOF) {
 			return 0, err
@@ -175,50 +134,6 @@ func (a *aggregator) next() (int64, error) {
 			return second, nil
 		}
 	}
-}
-
-// add adds a probe to the second.
-func (a *aggregator) add() {
-	if a.how == MaxTimedelta1 {
-		w := a.of[a.worst]
-		held := a.samples[a.worst]
-		if !a.rec.Valid[w] || len(held) > 0 && a.rec.Values[w] <= held[0] {
-			return
-		}
-		for i := range a.samples {
-			a.samples[i] = a.samples[i][:0]
-		}
-	}
-	for i, f := range a.of {
-		if a.rec.Valid[f] {
-			a.samples[i] = append(a.samples[i], a.rec.Values[f])
-		}
-	}
-}
-
-// value is column i of the second, and whether it was measured.
-func (a *aggregator) value(i int) (float64, bool) {
-	s := a.samples[i]
-	if a.how == Count {
-		return float64(len(s)), true
-	}
-	if len(s) == 0 {
-		return 0, false
-	}
-	switch a.how {
-	case Max:
-		return slices.Max(s), true
-	case Mean:
-		var sum float64
-		for _, v := range s {
-			sum += v
-		}
-		return sum / float64(len(s)), true
-	case P95:
-		slices.Sort(s)
-		return Quantile(s, .95), true
-	}
-	return s[0], true
 }
 
 // Table is rows without a grid: what is left of a recording when rows were
@@ -262,7 +177,7 @@ func Tutorial(probes, player *Reader) (*Table, error) {
 	row := func(second int64, rec *Record, where []int) {
 		t.Seconds = append(t.Seconds, second)
 		for i := range a.out {
-			v, ok := a.value(i)
+			v, ok := a.Value(i)
 			t.Values, valid = append(t.Values, v), append(valid, ok)
 		}
 		for _, w := range where {

@@ -9,9 +9,13 @@ import (
 	"strconv"
 )
 
-// WriteCSV writes the recording to path in the grid format, through a
-// temporary file beside it: path holds all of it or what it held before.
-func (d *Dataset) WriteCSV(path string) (err error) {
+// WriteCSV writes the recording to path in the grid format, whole or not at
+// all.
+func (d *Dataset) WriteCSV(path string) error { return WriteFile(path, d.EncodeCSV) }
+
+// WriteFile replaces a file by what write writes, through a temporary file
+// beside it: path holds all of it or what it held before.
+func WriteFile(path string, write func(io.Writer) error) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
 		return fmt.Errorf("telemetry: write %s: %w", path, err)
@@ -26,7 +30,7 @@ func (d *Dataset) WriteCSV(path string) (err error) {
 	if err := f.Chmod(0o644); err != nil {
 		return err
 	}
-	if err := d.EncodeCSV(f); err != nil {
+	if err := write(f); err != nil {
 		return err
 	}
 	if err := f.Sync(); err != nil {

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/url"
 	"reflect"
 	"sync/atomic"
 	"time"
@@ -36,6 +38,7 @@ type DialOptions struct {
 	TLS          *tls.Config // of wss; nil: the system's roots
 	WriteTimeout time.Duration
 	KeepAlive    time.Duration // a frame is sent after so long without one; 5 s
+	Resume       time.Duration // how long to try to come back after a cut; as long as the server waits, negative: not at all
 }
 
 // Client is an environment on a server: an env.Vector, env.Pipeline,
@@ -43,7 +46,11 @@ type DialOptions struct {
 // at a time.
 type Client struct {
 	conn  *conn
+	url   string
 	opts  DialOptions
+	token string                // to resume with
+	kept  [inFlight]sentRequest // by number, those above got
+	alive atomic.Pointer[conn]  // conn, for the keeper
 	spec  env.Spec
 	made  made
 	shape shape
@@ -75,9 +82,18 @@ var _ interface {
 	env.Informer
 } = (*Client)(nil)
 
-// Dial connects to url (ws://host:port/v1/ws, or wss) and makes an
-// environment there. ctx bounds the dialling alone.
-func Dial(ctx context.Context, url string, o DialOptions) (*Client, error) {
+// sentRequest is kept until its reply has come, to be sent again after a cut.
+type sentRequest struct {
+	seq uint64
+	op  byte
+	buf []byte
+}
+
+// Dial connects to rawURL (ws://host:port, wss://host, unix:///path/of/socket)
+// and makes an environment there. ctx bounds the dialling alone. When the
+// connection fails later, the call that finds out connects again and goes on
+// where the session was.
+func Dial(ctx context.Context, rawURL string, o DialOptions) (*Client, error) {
 	if o.NumEnvs == 0 {
 		o.NumEnvs = 1
 	}
@@ -91,9 +107,9 @@ func Dial(ctx context.Context, url string, o DialOptions) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ws: kwargs: %w", err)
 	}
-	c := &Client{opts: o}
-	if err := c.dial(ctx, url, kwargs); err != nil {
-		return nil, fmt.Errorf("ws: dial %s: %w", url, err)
+	c := &Client{opts: o, url: rawURL}
+	if err := c.dial(ctx, kwargs); err != nil {
+		return nil, fmt.Errorf("ws: dial %s: %w", rawURL, err)
 	}
 	ctx, c.stop = context.WithCancel(context.Background())
 	c.keeperEnd = make(chan struct{})
@@ -101,31 +117,59 @@ func Dial(ctx context.Context, url string, o DialOptions) (*Client, error) {
 	return c, nil
 }
 
-func (c *Client) dial(ctx context.Context, url string, kwargs []byte) (err error) {
+// connect is a new connection.
+func (c *Client) connect(ctx context.Context) (*conn, error) {
 	d := websocket.Dialer{Proxy: http.ProxyFromEnvironment, Subprotocols: []string{Protocol}, TLSClientConfig: c.opts.TLS}
+	u, err := url.Parse(c.url)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case u.Scheme == "unix":
+		path := u.Path
+		d.Proxy = nil
+		d.NetDialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", path)
+		}
+		u = &url.URL{Scheme: "ws", Host: "localhost", Path: Path}
+	case u.Scheme != "ws" && u.Scheme != "wss":
+		return nil, fmt.Errorf("%w: url %q: want ws://host:port, wss://host or unix:///path", ErrInvalidConfig, c.url)
+	case u.Path == "" || u.Path == "/":
+		u.Path = Path
+	}
 	h := http.Header{}
 	if c.opts.Token != "" {
 		h.Set("Authorization", "Bearer "+c.opts.Token)
 	}
-	up, resp, err := d.DialContext(ctx, url, h)
+	up, resp, err := d.DialContext(ctx, u.String(), h)
 	if err != nil {
-		return refused(resp, err)
+		return nil, refused(resp, err)
 	}
 	if up.Subprotocol() != Protocol {
 		_ = up.Close()
-		return fmt.Errorf("%w: the server chose subprotocol %q, want %s", ErrBadVersion, up.Subprotocol(), Protocol)
+		return nil, fmt.Errorf("%w: the server chose subprotocol %q, want %s", ErrBadVersion, up.Subprotocol(), Protocol)
 	}
-	c.conn = newConn(up.NetConn(), true, maxReply, c.opts.WriteTimeout)
+	return newConn(up.NetConn(), true, maxReply, c.opts.WriteTimeout), nil
+}
+
+func (c *Client) dial(ctx context.Context, kwargs []byte) (err error) {
+	up, err := c.connect(ctx)
+	if err != nil {
+		return err
+	}
+	c.use(up)
 	defer func() {
 		if err != nil {
 			_ = c.conn.net.Close()
 		}
 	}()
-	c.waiting.conn = c.conn
 	var w welcome
-	err = c.ask(ctx, "welcome", 0, map[string]any{"type": "hello", "id": 0, "client": "planegym-go", "version": 1, "capabilities": []string{}}, &w)
+	err = c.ask(ctx, "welcome", 0, map[string]any{"type": "hello", "id": 0, "client": clientName, "version": 1, "capabilities": []string{"resume"}}, &w)
 	if err != nil {
 		return err
+	}
+	if c.token = w.ResumeToken; c.opts.Resume == 0 {
+		c.opts.Resume = time.Duration(w.Limits.ResumeSeconds * float64(time.Second))
 	}
 	c.sent = 1
 	err = c.ask(ctx, "made", 1, map[string]any{
@@ -172,8 +216,8 @@ func (c *Client) keep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-time.After(c.opts.KeepAlive):
-			if !c.active.Swap(false) && c.conn.send(opPong, nil, true) != nil {
-				return // the next call finds out
+			if !c.active.Swap(false) {
+				_ = c.alive.Load().send(opPong, nil, true) // the next call finds out
 			}
 		}
 	}
@@ -212,8 +256,20 @@ func (w *waiter) on(ctx context.Context) error {
 
 // next is the next data message. An error of ctx leaves the connection whole.
 func (c *Client) next(ctx context.Context) (op byte, p []byte, err error) {
+	for {
+		op, p, err = c.receive(ctx)
+		if err == nil || ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+			return op, p, err
+		}
+		if err := c.resume(ctx, err); err != nil {
+			return 0, nil, err
+		}
+	}
+}
+
+func (c *Client) receive(ctx context.Context) (op byte, p []byte, err error) {
 	if err := c.waiting.on(ctx); err != nil {
-		return 0, nil, c.fail(err)
+		return 0, nil, err
 	}
 	for {
 		op, p, err := c.conn.in.next()
@@ -221,20 +277,145 @@ func (c *Client) next(ctx context.Context) (op byte, p []byte, err error) {
 			if isTimeout(err) && ctx.Err() != nil {
 				return 0, nil, ctx.Err()
 			}
-			return 0, nil, c.fail(err)
+			return 0, nil, err
 		}
 		switch op {
 		case opText, opBinary:
 			return op, p, nil
 		case opPing:
 			if err := c.conn.send(opPong, p, true); err != nil {
-				return 0, nil, c.fail(err)
+				return 0, nil, err
 			}
 		case opClose:
-			return 0, nil, c.fail(parseClose(p))
+			return 0, nil, parseClose(p)
 		}
 	}
 }
+
+// use makes up the connection.
+func (c *Client) use(up *conn) {
+	if w := &c.waiting; w.stop != nil && !w.stop() {
+		<-w.ran
+	}
+	c.conn, c.waiting = up, waiter{conn: up}
+	c.alive.Store(up)
+}
+
+// keepRequest keeps a request, already in c.sent, for resume.
+func (c *Client) keepRequest(op byte, b []byte) {
+	k := &c.kept[c.sent%inFlight]
+	k.seq, k.op, k.buf = c.sent, op, append(k.buf[:0], b...)
+}
+
+// final says that nothing is to be hoped for after err.
+func final(err error) bool {
+	var closed *CloseError
+	var remote *Error
+	switch {
+	case errors.As(err, &remote):
+		return !errors.Is(err, ErrSessionBusy) && !errors.Is(err, ErrDraining) && !errors.Is(err, ErrRateLimited) && !errors.Is(err, ErrCapacity)
+	case errors.As(err, &closed):
+		return closed.Code != closeGoingAway && (closed.Code < closeNoPong || closed.Code >= closeBadFrame)
+	}
+	return false
+}
+
+// resume comes back to the session after a connection that ended with cause.
+// When ctx ends before that, the next call tries again.
+func (c *Client) resume(ctx context.Context, cause error) error {
+	_ = c.conn.net.Close()
+	if c.token == "" || c.opts.Resume < 0 || c.got == 0 || final(cause) {
+		return c.fail(cause)
+	}
+	end := time.Now().Add(c.opts.Resume)
+	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		up, accepted, err := c.reattach(ctx)
+		if err == nil {
+			c.use(up)
+			for n := max(accepted, c.got) + 1; n <= c.sent && err == nil; n++ {
+				k := &c.kept[n%inFlight]
+				if k.seq != n {
+					return c.fail(fmt.Errorf("%w: the server has not got request %d", ErrSessionLost, n))
+				}
+				err = c.conn.send(k.op, k.buf, false)
+			}
+			if err == nil {
+				err = c.conn.flush()
+			}
+			if err == nil {
+				return nil
+			}
+			_ = up.net.Close()
+		}
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case final(err):
+			return c.fail(err)
+		case time.Now().Add(wait).After(end):
+			return c.fail(fmt.Errorf("%w; not back within %v: %w", cause, c.opts.Resume, err))
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+}
+
+// reattach resumes on a new connection, once.
+func (c *Client) reattach(ctx context.Context) (up *conn, accepted uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*c.opts.WriteTimeout)
+	defer cancel()
+	if up, err = c.connect(ctx); err != nil {
+		return nil, 0, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = up.net.Close() })
+	defer stop()
+	if accepted, err = c.sayResume(up); err != nil {
+		_ = up.net.Close()
+	}
+	return up, accepted, err
+}
+
+func (c *Client) sayResume(up *conn) (accepted uint64, err error) {
+	b, err := encode(map[string]any{
+		"type": "resume", "id": 0, "client": clientName, "version": 1, "capabilities": []string{"resume"}, "token": c.token, "last_seq": c.got,
+	})
+	if err != nil {
+		return 0, err
+	}
+	if err := up.send(opText, b, true); err != nil {
+		return 0, err
+	}
+	for {
+		op, p, err := up.in.next()
+		switch {
+		case err != nil:
+			return 0, err
+		case op == opClose:
+			return 0, parseClose(p)
+		case op != opText:
+			continue
+		}
+		var m struct {
+			errorMessage
+			Accepted uint64 `json:"accepted"`
+		}
+		if err := json.Unmarshal(p, &m); err != nil {
+			return 0, fmt.Errorf("%w: %v", ErrBadFrame, err)
+		}
+		switch {
+		case m.Type == "error":
+			return 0, m.remote()
+		case m.Type != "resumed" || m.Accepted < c.got || m.Accepted > c.sent:
+			return 0, &Error{Code: "session_lost", Message: fmt.Sprintf("the server answers resume with %s of %d requests, sent are %d and answered %d", m.Type, m.Accepted, c.sent, c.got)}
+		}
+		return m.Accepted, nil
+	}
+}
+
+const clientName = "planegym-go"
 
 // fail makes the connection useless because of err.
 func (c *Client) fail(err error) error {
@@ -259,19 +440,24 @@ func (c *Client) ask(ctx context.Context, want string, id uint64, m, out any) er
 	if len(b) > maxRequest {
 		return fmt.Errorf("%w: a request of %d bytes, the most is %d", ErrCapacity, len(b), maxRequest)
 	}
+	if id != 0 {
+		c.keepRequest(opText, b)
+	}
 	if err := c.conn.send(opText, b, true); err != nil {
-		return c.fail(err)
+		if err := c.resume(ctx, err); err != nil {
+			return err
+		}
 	}
 	for {
 		op, p, err := c.next(ctx)
 		if err != nil {
 			return err
 		}
-		seq, failed, err := c.number(op, p)
+		seq, failed, err := c.number(ctx, op, p)
 		switch {
 		case err != nil:
 			return err
-		case seq == 0 && id != 0, seq != id && seq <= c.dropped:
+		case seq == 0 && id != 0, seq != id && seq <= max(c.got, c.dropped):
 			continue // an event, or nobody waits for it
 		case seq != id:
 			return c.fail(fmt.Errorf("%w: reply %d while %d is awaited", ErrBadFrame, seq, id))
@@ -289,7 +475,7 @@ func (c *Client) ask(ctx context.Context, want string, id uint64, m, out any) er
 
 // number is whose reply a message is, 0 for an event, and the error that the
 // reply is, if it is one.
-func (c *Client) number(op byte, p []byte) (seq uint64, failed, err error) {
+func (c *Client) number(ctx context.Context, op byte, p []byte) (seq uint64, failed, err error) {
 	if op == opBinary {
 		h, err := parseHeader(p)
 		if err != nil {
@@ -307,7 +493,7 @@ func (c *Client) number(op byte, p []byte) (seq uint64, failed, err error) {
 	case m.Type != "error":
 		return m.ID, nil, nil
 	case m.Fatal:
-		return m.ID, nil, c.fail(m.remote())
+		return 0, nil, c.resume(ctx, m.remote())
 	}
 	return m.ID, m.remote(), nil
 }
@@ -388,12 +574,15 @@ func (c *Client) post(kind uint8, n int, rows []int, flush bool) (seq uint64, er
 	if len(c.buf) > maxRequest {
 		return 0, fmt.Errorf("%w: a request of %d bytes, the most is %d", ErrCapacity, len(c.buf), maxRequest)
 	}
+	c.sent++
+	c.resync = false
+	c.keepRequest(opBinary, c.buf)
 	if err := c.conn.send(opBinary, c.buf, flush); err != nil {
-		return 0, c.fail(err)
+		if err := c.resume(context.Background(), err); err != nil {
+			return 0, err
+		}
 	}
 	c.active.Store(true)
-	c.resync = false
-	c.sent++
 	return c.sent, nil
 }
 
@@ -405,11 +594,11 @@ func (c *Client) await(ctx context.Context, seq uint64, want uint8, rows []int, 
 		if err != nil {
 			return err
 		}
-		got, failed, err := c.number(op, p)
+		got, failed, err := c.number(ctx, op, p)
 		switch {
 		case err != nil:
 			return err
-		case got == 0:
+		case got == 0, got <= c.got: // an event; a reply that had come before a cut
 			continue
 		case got == c.got+1 && got <= c.dropped: // its caller has gone
 			c.got = got
@@ -542,7 +731,9 @@ func (c *Client) Recv(ctx context.Context, out *env.Batch) (seq uint64, err erro
 	}
 	if !c.conn.in.ready() {
 		if err := c.conn.flush(); err != nil {
-			return 0, c.fail(err)
+			if err := c.resume(ctx, err); err != nil {
+				return 0, err
+			}
 		}
 	}
 	seq = max(c.got, c.dropped) + 1
@@ -591,6 +782,7 @@ func (c *Client) Close() error {
 		return nil
 	}
 	c.closed = true
+	c.opts.Resume = -1 // a server that is gone has nothing to free
 	c.stop()
 	<-c.keeperEnd
 	if c.broken != nil {

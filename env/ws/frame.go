@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"sync"
 	"time"
@@ -84,19 +85,25 @@ func parseFrameHead(b []byte, masked bool) (h frameHead, ok bool, err error) {
 	case (b[1]&0x80 != 0) != masked:
 		return h, false, &CloseError{closeProtocol, "frames of a client are masked, those of a server are not"}
 	}
+	least := uint64(0) // that the form of the length is for
 	switch h.length {
 	case 126:
+		least = 126
 		h.size += 2
 		if len(b) < h.size {
 			return h, false, nil
 		}
 		h.length = uint64(binary.BigEndian.Uint16(b[2:]))
 	case 127:
+		least = 1 << 16
 		h.size += 8
 		if len(b) < h.size {
 			return h, false, nil
 		}
 		h.length = binary.BigEndian.Uint64(b[2:])
+	}
+	if h.length < least || h.length > math.MaxInt64 {
+		return h, false, &CloseError{closeProtocol, "length in more bytes than it needs, or beyond 63 bits"}
 	}
 	if masked {
 		if len(b) < h.size+4 {
@@ -239,23 +246,47 @@ func (f *frameReader) ready() bool {
 
 // conn is a WebSocket connection: reads belong to one goroutine, writes are
 // for all.
+//
+// A write takes what the network takes at once. What it does not is written
+// by a goroutine of its own, spill, while requests go on being answered, until
+// pending bytes wait: a peer that sends more before it reads is not locked
+// out, one that stopped reading is cut. TLS cannot try a write without the
+// danger of losing it, so there every write waits, for the timeout at most.
 type conn struct {
 	net     net.Conn
 	in      frameReader
-	timeout time.Duration // of a write
+	timeout time.Duration // of a write that makes no progress
 
 	mu       sync.Mutex // guards what follows
 	out      []byte     // frames not yet written
+	pending  int        // bytes that may wait while a goroutine, spill, writes
+	spilling chan struct{}
+	taken    int // bytes that it took from out and has not written
 	head     [14]byte
 	masked   bool // we are a client
 	keys     []byte
 	deadline time.Time // set on net for writes
 	err      error     // the first of a write; nothing is written after
+	try      *tryWriter
 }
 
-// newConn takes over c. limit is of the messages read.
+const leastPending = 4 << 20
+
+// newConn takes over c. limit is of the messages read. Writes of a client
+// wait, as its caller does.
 func newConn(c net.Conn, client bool, limit int, timeout time.Duration) *conn {
-	return &conn{net: c, masked: client, timeout: timeout, in: frameReader{r: c, masked: !client, limit: limit}}
+	n := &conn{net: c, masked: client, timeout: timeout, pending: leastPending, in: frameReader{r: c, masked: !client, limit: limit}}
+	if !client {
+		n.try = newTryWriter(c)
+	}
+	return n
+}
+
+// allow makes pending at least n bytes.
+func (c *conn) allow(n int) {
+	c.mu.Lock()
+	c.pending = max(c.pending, n)
+	c.mu.Unlock()
 }
 
 // send appends a frame and, if flush is set, writes all that was appended.
@@ -294,13 +325,20 @@ func (c *conn) send(op byte, payload []byte, flush bool) error {
 		xor(c.out[at:], c.out[at:], key)
 	} else {
 		c.out = append(c.out, h...)
-		if len(payload) > fullBuffer { // not worth a copy
+		if len(payload) > fullBuffer && c.spilling == nil { // not worth a copy
 			if err := c.flushLocked(); err != nil {
 				return err
 			}
-			return c.write(payload)
+			if c.spilling == nil {
+				return c.write(payload)
+			}
 		}
 		c.out = append(c.out, payload...)
+	}
+	if c.spilling != nil && c.taken+len(c.out) > c.pending {
+		c.err = fmt.Errorf("%w: %d bytes wait", ErrSlowConsumer, c.taken+len(c.out))
+		_ = c.net.Close()
+		return c.err
 	}
 	if flush || len(c.out) >= fullBuffer {
 		return c.flushLocked()
@@ -316,25 +354,106 @@ func (c *conn) flush() error {
 }
 
 func (c *conn) flushLocked() error {
-	if len(c.out) == 0 || c.err != nil {
+	if len(c.out) == 0 || c.err != nil || c.spilling != nil {
 		return c.err
 	}
-	err := c.write(c.out)
+	b := c.out
 	c.out = c.out[:0]
+	return c.write(b)
+}
+
+// write writes b; what it may keep of it is a copy, except where b is the
+// memory of c.out, which is then c.out again.
+func (c *conn) write(b []byte) error {
+	if c.try == nil {
+		c.err = c.wait(b)
+		return c.err
+	}
+	n, err := c.try.write(b)
+	if err != nil || n == len(b) {
+		c.err = err
+		return err
+	}
+	c.out = append(c.out[:0], b[n:]...)
+	c.spilling = make(chan struct{})
+	go c.spill()
+	return nil
+}
+
+// wait writes all of b within the timeout; setting the deadline costs, so it
+// is set a second too long at most once a second.
+func (c *conn) wait(b []byte) error {
+	if now := time.Now(); c.timeout > 0 && c.deadline.Sub(now) < c.timeout {
+		c.deadline = now.Add(c.timeout + time.Second)
+		if err := c.net.SetWriteDeadline(c.deadline); err != nil {
+			return err
+		}
+	}
+	_, err := c.net.Write(b)
+	if isTimeout(err) {
+		err = fmt.Errorf("%w: nothing was taken for %v", ErrSlowConsumer, c.timeout)
+	}
 	return err
 }
 
-// write writes within the timeout; setting the deadline costs, so it is set
-// a second too long at most once a second.
-func (c *conn) write(b []byte) error {
-	if now := time.Now(); c.timeout > 0 && c.deadline.Sub(now) < c.timeout {
-		c.deadline = now.Add(c.timeout + time.Second)
-		if c.err = c.net.SetWriteDeadline(c.deadline); c.err != nil {
-			return c.err
+// spill writes c.out until it is empty. The timeout is that of a part, so
+// that who reads slowly is only held to pending.
+func (c *conn) spill() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	defer close(c.spilling)
+	for len(c.out) > 0 && c.err == nil {
+		b := c.out
+		c.out = nil
+		for len(b) > 0 && c.err == nil {
+			part := b[:min(len(b), fullBuffer)]
+			c.taken, b = len(b), b[len(part):]
+			c.mu.Unlock()
+			err := c.net.SetWriteDeadline(time.Now().Add(c.timeout))
+			if err == nil {
+				_, err = c.net.Write(part)
+			}
+			c.mu.Lock()
+			if c.err == nil && err != nil {
+				if isTimeout(err) {
+					err = fmt.Errorf("%w: nothing was taken for %v", ErrSlowConsumer, c.timeout)
+				}
+				c.err = err
+				_ = c.net.Close() // whoever reads finds out
+			}
 		}
 	}
-	_, c.err = c.net.Write(b)
+	c.taken = 0
+	if c.err == nil {
+		c.err = c.net.SetWriteDeadline(time.Time{})
+	}
+	c.out, c.spilling = nil, nil
+}
+
+// failure is the first error of a write.
+func (c *conn) failure() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	return c.err
+}
+
+// settle waits until nothing is pending, for the timeout at most.
+func (c *conn) settle() {
+	c.mu.Lock()
+	done := c.spilling
+	c.mu.Unlock()
+	if done == nil {
+		return
+	}
+	t := time.AfterFunc(c.timeout, func() { _ = c.net.Close() })
+	<-done
+	t.Stop()
+}
+
+// close cuts the connection; nothing writes to it afterwards.
+func (c *conn) close() {
+	_ = c.net.Close()
+	c.settle()
 }
 
 // closePayload is the payload of a close frame.
@@ -371,12 +490,13 @@ func parseClose(p []byte) *CloseError {
 // read away until the peer closes, or for linger.
 func (c *conn) end(code int, text string, linger time.Duration) {
 	err := c.send(opClose, closePayload(code, text), true)
+	c.settle()
 	if half, ok := c.net.(interface{ CloseWrite() error }); ok && err == nil && linger > 0 {
 		if half.CloseWrite() == nil && c.net.SetReadDeadline(time.Now().Add(linger)) == nil {
 			_, _ = io.Copy(io.Discard, c.net)
 		}
 	}
-	_ = c.net.Close()
+	c.close()
 }
 
 func isTimeout(err error) bool {

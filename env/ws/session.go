@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sort"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,37 +20,95 @@ import (
 
 // session is a client's environments and its numbered requests.
 //
-// Its goroutine, run, owns the environments and every reply written to conn;
-// the goroutine it starts, read, owns every read and answers pings. A read
-// error cancels ctx, which ends a step that is still waiting.
+// Its goroutine, run, owns the environments, every reply and every read: a
+// second goroutine to read costs 2 µs a step, a third of a round trip. Only
+// while a step of a real-time environment, or any that takes longer than a
+// tick of Server.watch, is under way does a goroutine of its own read, help:
+// it answers pings, queues what comes, and notices that the client is gone.
+//
+// A step that takes longer than Options.StepTimeout is left to the goroutine
+// it hangs in; another takes the session over, answers `timeout` and goes on.
+// What the first returns with, at last, nobody sees.
+//
+// A session whose connection fails waits for its client, which resumes it on
+// a new one.
 type session struct {
 	srv    *Server
 	id     string
+	secret secret
+	token  string // "" once it was told
 	log    *slog.Logger
-	ctx    context.Context
-	cancel context.CancelFunc
-	conn   *conn
+	rate   int // messages a second; 0: no bound
+	rows   atomic.Int64
 
-	in       chan *message
-	free     chan *message
-	readErr  error         // why in was closed
-	draining atomic.Bool   // read ends at its next deadline
+	// Guarded by srv.mu.
+	current *conn     // the client's connection; nil while there is none
+	lostAt  time.Time // since when there is none
+
+	attach  chan attachment // holds the next connection; sent to by who set current
+	drained chan struct{}   // closed by drain
+
+	// Of whoever reads: run, or help between its start and the close of helped.
+	conn    *conn
+	last    time.Time // a byte came
+	request time.Time // a request came
+	pinged  bool      // since last
+	queue   []message // read by help
+	readErr error     // why nothing more will be read
+
+	work     atomic.Uint64 // see executing
+	doing    doing         // what is under way
+	watched  uint64        // work at the last tick, and since when
+	since    time.Time
+	helpMu   sync.Mutex    // guards helped, ctx and cancel
+	helped   chan struct{} // closed when help is done
+	ctx      context.Context
+	cancel   context.CancelFunc
+	stopHelp atomic.Bool
+
+	draining atomic.Bool   // reading ends at its next deadline
 	replied  atomic.Uint64 // highest number whose reply was handed to conn
 
+	events  bool // the client wants episode_end
 	envs    map[uint32]*vector
 	lastEnv uint32
 	next    uint64 // number of the next request
 	acked   uint64
 	replies [inFlight]reply // by number
 	spare   [][]byte        // memory of forgotten replies
-	req     request
+	req     *request
+	sendErr error     // of the replies to this connection
+	window  time.Time // since when count counts
+	count   int
+	journal *journal // nil: none is kept
+	replay  bool     // requests come from the journal
 }
 
-// message is a data message on its way from read to run.
+// session.work counts executions in steps of one, over these bits.
+const (
+	executing = 1 << iota // an environment is at work
+	timed                 // and StepTimeout counts
+	helping               // and help reads meanwhile
+	oneExecution
+	workBits = oneExecution - 1
+)
+
+// doing is the execution that work counts.
+type doing struct {
+	e   *vector
+	seq uint64
+}
+
+// attachment is a connection and the message that resumed the session on it.
+type attachment struct {
+	conn   *conn
+	resume control
+}
+
+// message is a data message. buf is valid until the next read.
 type message struct {
 	op      byte
 	buf     []byte
-	more    bool   // another is there already
 	replied uint64 // session.replied when it was read
 }
 
@@ -62,41 +122,76 @@ type reply struct {
 type vector struct {
 	env.Vector
 	id        uint32
+	made      json.RawMessage // the request that made it
 	spec      env.Spec
 	num, d, s int
 	f         int // info fields
 	informer  env.Informer
 	skip      bool   // answer `skipped` until RESYNC
 	lastSeq   uint64 // of its last request
+	hung      atomic.Int32
 
-	out  env.Batch
-	many env.Batch // [T,n,…] of STEP_MANY
-	info []float32 // [n,F], or [T,n,F]
+	out      env.Batch
+	many     env.Batch // [T,n,…] of STEP_MANY
+	info     []float32 // [n,F], or [T,n,F]
+	episodes []episode // [num]
 }
 
-func (s *Server) newSession(c *conn) *session {
+// vector.hung: a hung vector belongs to the goroutine that hangs in it,
+// which closes it if it was orphaned meanwhile.
+const (
+	hungNot = iota
+	hungNow
+	orphaned
+)
+
+// episode is what episode_end tells.
+type episode struct {
+	Steps     int     `json:"steps"`
+	Return    float64 `json:"return"`
+	Resetting bool    `json:"resetting,omitempty"` // its next step starts an episode, and is none
+}
+
+var errSuperseded = errors.New("another goroutine took the session over")
+
+// newSession is a session whose client is at c; srv.mu is held.
+func (s *Server) newSession(c *conn, k secret) *session {
 	ss := &session{
-		srv: s, id: newID(), conn: c, next: 1, envs: map[uint32]*vector{},
-		in: make(chan *message, inFlight), free: make(chan *message, inFlight+2),
+		srv: s, id: newID(), secret: k, conn: c, current: c, next: 1, envs: map[uint32]*vector{}, req: new(request),
+		attach: make(chan attachment, 1), drained: make(chan struct{}), last: time.Now(),
 	}
 	ss.log = s.opts.Log.With("session", ss.id)
 	ss.ctx, ss.cancel = context.WithCancel(context.Background())
+	s.sessions[k] = ss
 	return ss
 }
 
-// drain lets the session answer what it has accepted, and end.
+// drain lets the session answer what it has accepted, and end; srv.mu is held.
 func (s *session) drain() {
 	s.draining.Store(true)
-	_ = s.conn.net.SetReadDeadline(time.Now())
+	close(s.drained)
+	if s.current != nil {
+		_ = s.current.net.SetReadDeadline(time.Now())
+	}
 }
 
-// cut ends the session at once.
+// cut ends the session at once; srv.mu is held.
 func (s *session) cut() {
-	s.cancel()
-	_ = s.conn.net.Close()
+	s.abort()
+	if s.current != nil {
+		_ = s.current.net.Close()
+	}
 }
 
-// errEnd ends a session whose last reply is written.
+// abort ends a step that waits for its context.
+func (s *session) abort() {
+	s.helpMu.Lock()
+	defer s.helpMu.Unlock()
+	s.cancel()
+}
+
+// errEnd ends a connection whose last reply is written; the session ends
+// with it, except where the code says that coming back helps.
 type errEnd struct {
 	code int
 	text string
@@ -104,45 +199,37 @@ type errEnd struct {
 
 func (e *errEnd) Error() string { return e.text }
 
-// run answers requests until the connection or the session ends.
-func (s *session) run(hello uint64) {
-	defer s.cancel()
-	reading := make(chan struct{})
-	go func() { defer close(reading); s.read() }()
-	var err error
-	func() {
-		defer func() {
-			if p := recover(); p != nil {
-				err = s.panicked(p)
-			}
-		}()
-		err = s.serve(hello)
-	}()
-	var end *errEnd
-	var closed *CloseError
-	code, text := 0, ""
-	switch {
-	case errors.As(err, &end):
-		code, text = end.code, end.text
-	case errors.As(err, &closed):
-		if code, text = closed.Code, closed.Text; code == 1005 {
-			code, text = closeNormal, ""
+// peerClosed is the end of a connection as the peer wanted it.
+type peerClosed struct{ *CloseError }
+
+// run answers requests until the session ends, on one connection after the
+// other; begin greets the first. With false another goroutine goes on.
+func (s *session) run(begin func() error) bool {
+	for {
+		err := s.guarded(func() error { return apart(begin) })
+		if errors.Is(err, errSuperseded) {
+			return false
 		}
+		a, err := s.detach(err)
+		if err != nil {
+			s.over(err)
+			return true
+		}
+		s.srv.stats.resumed.Add(1)
+		begin = func() error { return s.resumed(a) }
 	}
-	s.cancel()
-	_ = s.conn.net.SetReadDeadline(time.Now()) // ends read, which then touches conn no more
-	for range s.in {
+}
+
+func (s *session) guarded(begin func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = s.panicked(p)
+		}
+	}()
+	if err := begin(); err != nil {
+		return err
 	}
-	<-reading
-	if code != 0 {
-		s.conn.end(code, text, time.Second)
-	} else {
-		_ = s.conn.net.Close()
-	}
-	for _, e := range s.envs {
-		s.closeVector(e)
-	}
-	s.log.Info("session closed", "code", code, "reason", err)
+	return s.serve()
 }
 
 func (s *session) panicked(p any) error {
@@ -150,155 +237,494 @@ func (s *session) panicked(p any) error {
 	return &errEnd{closeInternal, "internal"}
 }
 
+// lose notes that the client is gone from c.
+func (s *session) lose(c *conn) {
+	s.srv.mu.Lock()
+	defer s.srv.mu.Unlock()
+	if s.current == c {
+		s.current, s.lostAt = nil, time.Now()
+	}
+}
+
+// detach closes the connection, which ended with err, and waits for the next.
+// With an error there will be none, and why.
+func (s *session) detach(err error) (attachment, error) {
+	c := s.conn
+	var end *errEnd
+	var peer peerClosed
+	var closed *CloseError
+	code, text, final := 0, "", false
+	switch {
+	case errors.As(err, &end):
+		code, text = end.code, end.text
+		final = code < closeNoPong || code >= closeBadFrame
+	case errors.As(err, &peer):
+		if code, text = peer.Code, peer.Text; code == 1005 {
+			code, text = closeNormal, ""
+		}
+		final = code == closeNormal || code == closeGoingAway
+	case errors.As(err, &closed):
+		code, text, final = closed.Code, closed.Text, true
+	}
+	if e := c.failure(); errors.Is(e, ErrSlowConsumer) { // what reading says is its consequence
+		err = e
+		s.srv.stats.failed(codeOf(err))
+	}
+	if s.draining.Load() || s.srv.opts.ResumeFor < 0 || s.next == 1 {
+		final = true
+	}
+	if final {
+		s.forgotten() // before its client hears of it
+	} else {
+		s.lose(c)
+		s.log.Info("client lost", "code", code, "reason", err)
+	}
+	if code == closeGoingAway && s.draining.Load() {
+		s.write(&event{Type: "event", Event: "draining"})
+	}
+	if code != 0 {
+		c.end(code, text, time.Second)
+	} else {
+		_ = c.flush()
+		c.close()
+	}
+	if final {
+		return attachment{}, err
+	}
+	s.journal.flush(s)
+	c.in.buf, s.queue = nil, nil
+	t := time.NewTimer(s.srv.opts.ResumeFor)
+	defer t.Stop()
+	select {
+	case a := <-s.attach:
+		return a, nil
+	case <-s.drained:
+		return attachment{}, ErrDraining
+	case <-t.C:
+	}
+	s.srv.mu.Lock()
+	back := s.current != nil
+	if !back {
+		delete(s.srv.sessions, s.secret)
+	}
+	s.srv.mu.Unlock()
+	if back {
+		return <-s.attach, nil
+	}
+	return attachment{}, fmt.Errorf("its client did not come back within %v: %w", s.srv.opts.ResumeFor, err)
+}
+
+// forgotten takes the session off the server's list.
+func (s *session) forgotten() {
+	s.srv.mu.Lock()
+	defer s.srv.mu.Unlock()
+	if s.srv.sessions[s.secret] == s {
+		delete(s.srv.sessions, s.secret)
+	}
+}
+
+// over frees what the session holds. A journal stays where the server drains:
+// its successor reads it.
+func (s *session) over(reason error) {
+	s.abort()
+	s.forgotten()
+	select {
+	case a := <-s.attach:
+		s.srv.turnAway(a.conn, a.resume, ErrDraining)
+	default:
+	}
+	s.journal.end(s, s.draining.Load())
+	for _, e := range s.envs {
+		s.closeVector(e)
+	}
+	s.log.Info("session closed", "reason", reason)
+}
+
 func (s *session) closeVector(e *vector) {
+	delete(s.envs, e.id)
+	s.rows.Add(-int64(e.num))
+	if e.hung.CompareAndSwap(hungNow, orphaned) {
+		return // who hangs in it closes it
+	}
+	e.close(s.log)
+}
+
+func (e *vector) close(log *slog.Logger) {
 	defer func() {
 		if p := recover(); p != nil {
-			_ = s.panicked(p)
+			log.Error("panic", "panic", p, "stack", string(debug.Stack()))
 		}
 	}()
 	if err := e.Close(); err != nil {
-		s.log.Warn("environment did not close", "env", e.id, "error", err)
+		log.Warn("environment did not close", "env", e.id, "error", err)
 	}
-	delete(s.envs, e.id)
 }
 
-// read hands messages to run until the connection fails, the peer closes it,
-// or the session drains.
-func (s *session) read() {
-	defer close(s.in)
-	defer func() {
-		if p := recover(); p != nil {
-			s.readErr = s.panicked(p)
+// busy marks the start of work that may take long. It uses no message's
+// memory, since help may read during it. kind is executing, or with timed.
+func (s *session) busy(kind uint64) (mine uint64) { return s.work.Add(kind) }
+
+// still renews the time that work may take; false: another goroutine has
+// taken over.
+func (s *session) still(mine *uint64) bool {
+	for {
+		now := s.work.Load()
+		if now&^helping != *mine {
+			return false
+		}
+		if s.work.CompareAndSwap(now, now+oneExecution) {
+			*mine += oneExecution
+			return true
+		}
+	}
+}
+
+// idle marks the end of work, and takes reading back from help. With false
+// another goroutine has taken over, and the session is to be left alone.
+func (s *session) idle(mine uint64) bool {
+	for {
+		now := s.work.Load()
+		if now&^helping != mine {
+			return false
+		}
+		if s.work.CompareAndSwap(now, now&^workBits+oneExecution) {
+			if now&helping != 0 {
+				s.unhelp()
+			}
+			return true
+		}
+	}
+}
+
+// unhelp ends help.
+func (s *session) unhelp() {
+	s.stopHelp.Store(true)
+	_ = s.conn.net.SetReadDeadline(time.Now())
+	s.helpMu.Lock()
+	helped := s.helped
+	s.helpMu.Unlock()
+	<-helped
+	s.stopHelp.Store(false)
+	if s.readErr == nil {
+		s.readErr = s.arm()
+	}
+}
+
+// startHelp has a goroutine read while the work that state counts is
+// under way.
+func (s *session) startHelp(state uint64) {
+	s.helpMu.Lock()
+	defer s.helpMu.Unlock()
+	if s.work.CompareAndSwap(state, state|helping) {
+		done := make(chan struct{})
+		s.helped = done
+		go func() { defer close(done); s.help() }()
+	}
+}
+
+// tick is called by Server.watch alone, with srv.mu held. Work that was under
+// way at the last call, and is, gets help, and is given up when its time has
+// passed. Work for a client that did not come back ends with its context.
+func (s *session) tick(now time.Time) {
+	state := s.work.Load()
+	if state&executing == 0 || state&^helping != s.watched {
+		s.watched, s.since = state&^helping, now
+		return
+	}
+	if state&helping == 0 {
+		s.startHelp(state)
+		return
+	}
+	if s.current == nil && now.Sub(s.lostAt) >= max(s.srv.opts.ResumeFor, 0) {
+		s.abort()
+	}
+	if t := s.srv.opts.StepTimeout; t > 0 && state&timed != 0 && now.Sub(s.since) >= t {
+		s.giveUp(state)
+	}
+}
+
+// giveUp leaves the step that state counts to the goroutine it hangs in.
+func (s *session) giveUp(state uint64) {
+	s.helpMu.Lock()
+	defer s.helpMu.Unlock()
+	if !s.work.CompareAndSwap(state, state&^workBits+oneExecution) {
+		return
+	}
+	d := s.doing // of who hangs, who waits for helpMu before it goes on
+	d.e.hung.Store(hungNow)
+	s.cancel()
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.srv.stats.supersessions.Add(1)
+	s.log.Warn("step given up", "request", d.seq, "env", d.e.id, "after", s.srv.opts.StepTimeout)
+	go func() {
+		if s.run(func() error {
+			s.unhelp()
+			s.req = new(request)
+			d.e.skip = true
+			s.journal.drop(s, errors.New("a step was given up"))
+			s.replyText(d.seq, errorFor(d.seq, fmt.Errorf("%w: more than %v", ErrTimeout, s.srv.opts.StepTimeout)))
+			return s.conn.flush()
+		}) {
+			s.srv.running.Done()
 		}
 	}()
-	s.readErr = s.readAll()
-	if !s.draining.Load() {
-		s.cancel()
+}
+
+// late is called where a step came back that was given up.
+func (s *session) late(e *vector) {
+	s.log.Info("step came back that was given up", "env", e.id)
+	s.helpMu.Lock() // which giveUp holds until e is hung
+	back := e.hung.CompareAndSwap(hungNow, hungNot)
+	s.helpMu.Unlock()
+	if !back {
+		e.close(s.log)
 	}
 }
 
-func (s *session) readAll() error {
-	o := &s.srv.opts
-	c := s.conn
-	last := time.Now() // a byte came, or the deadline was set for it
-	request, pinged := last, false
-	arm := func(d time.Duration) error {
-		err := c.net.SetReadDeadline(last.Add(d))
-		if s.draining.Load() || s.ctx.Err() != nil { // whose own deadline must not be lost
-			err = c.net.SetReadDeadline(last)
+func (s *session) help() {
+	for s.readErr == nil && len(s.queue) < inFlight {
+		m, err := s.read()
+		if err != nil {
+			if !s.stopHelp.Load() || !isTimeout(err) {
+				s.readErr = err
+				var end *errEnd
+				if !errors.As(err, &end) {
+					s.lose(s.conn)
+				}
+			}
+			return
 		}
-		return err
+		m.buf = bytes.Clone(m.buf)
+		s.queue = append(s.queue, m)
 	}
-	if err := arm(o.PingAfter); err != nil {
-		return err
+}
+
+// receive is the next message for run.
+func (s *session) receive() (message, error) {
+	if len(s.queue) > 0 {
+		m := s.queue[0]
+		if s.queue = s.queue[1:]; len(s.queue) == 0 {
+			s.queue = nil
+		}
+		return m, nil
 	}
+	if s.readErr != nil {
+		return message{}, s.readErr
+	}
+	return s.read()
+}
+
+// arm sets the deadline of reads: the ping that is due, or the pong.
+func (s *session) arm() error {
+	d := s.srv.opts.PingAfter
+	if s.pinged {
+		d += s.srv.opts.PongTimeout
+	}
+	err := s.conn.net.SetReadDeadline(s.last.Add(d))
+	if s.draining.Load() || s.stopHelp.Load() { // whose own deadline must not be lost
+		err = s.conn.net.SetReadDeadline(s.last)
+	}
+	return err
+}
+
+// read is the next data message. It answers pings and sends them.
+func (s *session) read() (message, error) {
+	o, c := &s.srv.opts, s.conn
 	for {
 		op, p, err := c.in.next()
 		if c.in.data {
-			c.in.data, pinged = false, false
-			last = time.Now()
+			c.in.data, s.pinged = false, false
+			s.last = time.Now()
 		}
 		if isTimeout(err) {
 			now := time.Now()
-			silent := now.Sub(last)
+			silent := now.Sub(s.last)
 			switch {
 			case s.draining.Load():
-				return &errEnd{closeGoingAway, "draining"}
-			case s.ctx.Err() != nil:
-				return s.ctx.Err()
-			case now.Sub(request) >= o.IdleTimeout:
-				return &errEnd{closeIdle, fmt.Sprintf("no request for %v", o.IdleTimeout)}
+				return message{}, &errEnd{closeGoingAway, "draining"}
+			case s.stopHelp.Load():
+				return message{}, err
+			case now.Sub(s.request) >= o.IdleTimeout:
+				return message{}, &errEnd{closeIdle, fmt.Sprintf("no request for %v", o.IdleTimeout)}
 			case silent >= o.PingAfter+o.PongTimeout:
-				return &errEnd{closeNoPong, "no pong"}
-			case silent >= o.PingAfter && !pinged:
-				pinged = true
+				return message{}, &errEnd{closeNoPong, "no pong"}
+			case silent >= o.PingAfter && !s.pinged:
+				s.pinged = true
 				if err := c.send(opPing, nil, true); err != nil {
-					return err
+					return message{}, err
 				}
 			}
-			d := o.PingAfter
-			if pinged {
-				d += o.PongTimeout
-			}
-			if err := arm(d); err != nil {
-				return err
+			if err := s.arm(); err != nil {
+				return message{}, err
 			}
 			continue
 		}
 		if err != nil {
-			return err
+			return message{}, err
 		}
 		switch op {
 		case opPing:
 			if err := c.send(opPong, p, true); err != nil {
-				return err
+				return message{}, err
 			}
-			continue
 		case opPong:
-			continue
 		case opClose:
-			return parseClose(p)
-		}
-		request = last
-		var m *message
-		select {
-		case m = <-s.free:
+			return message{}, peerClosed{parseClose(p)}
 		default:
-			m = new(message)
+			s.request = s.last
+			return message{op, p, s.replied.Load()}, nil
 		}
-		m.op, m.buf, m.more, m.replied = op, append(m.buf[:0], p...), c.in.ready(), s.replied.Load()
-		select {
-		case s.in <- m:
+	}
+}
+
+func (s *session) limits() limits {
+	o := &s.srv.opts
+	return limits{
+		RequestBytes: maxRequest, ReplyBytes: maxReply, InFlight: inFlight, Envs: o.MaxEnvs,
+		IdleSeconds: o.IdleTimeout.Seconds(), PingSeconds: o.PingAfter.Seconds(), PongSeconds: o.PongTimeout.Seconds(),
+		ResumeSeconds: max(o.ResumeFor, 0).Seconds(),
+	}
+}
+
+func (s *session) capabilities() []string {
+	if s.srv.opts.ResumeFor < 0 {
+		return []string{"episode_end", "info", "state", "step_many"}
+	}
+	return []string{"episode_end", "info", "resume", "state", "step_many"}
+}
+
+// listen readies the session to read from its connection.
+func (s *session) listen(hello control) error {
+	s.events = slices.Contains(hello.Capabilities, "episode_end")
+	if s.rate = s.srv.opts.Rate; s.rate == 0 && !local(s.conn.net) {
+		s.rate = defaultRate
+	}
+	s.last = time.Now()
+	s.request, s.pinged = s.last, false
+	s.window, s.count = s.last, 0
+	s.queue, s.readErr, s.sendErr = nil, nil, nil
+	if err := s.conn.flush(); err != nil {
+		return err
+	}
+	return s.arm()
+}
+
+// welcome answers the first hello.
+func (s *session) welcome(hello control) error {
+	w := &welcome{
+		Type: "welcome", ID: *hello.ID, Server: s.srv.opts.Name, Versions: []int{1},
+		Capabilities: s.capabilities(), Limits: s.limits(), Session: s.id,
+	}
+	if s.srv.opts.ResumeFor >= 0 {
+		w.ResumeToken = s.token
+	}
+	s.token = ""
+	s.write(w)
+	s.journal = s.openJournal()
+	return s.listen(hello)
+}
+
+// resumed goes on at a new connection: with the replies that the client has
+// not had, or an error, which ends the session.
+func (s *session) resumed(a attachment) error {
+	s.conn = a.conn
+	for _, e := range s.envs {
+		s.conn.allow(e.pending())
+	}
+	from := a.resume.LastSeq + 1
+	missing := from > s.next || s.next-from > inFlight
+	for n := from; n < s.next && !missing; n++ {
+		missing = s.replies[n%inFlight].seq != n
+	}
+	if missing {
+		return s.fatal(*a.resume.ID, fmt.Errorf("%w: last_seq is %d, and not all replies from there to %d are kept", ErrSessionLost, a.resume.LastSeq, s.next-1))
+	}
+	s.write(&resumed{
+		Type: "resumed", ID: *a.resume.ID, Server: s.srv.opts.Name, Versions: []int{1},
+		Capabilities: s.capabilities(), Limits: s.limits(), Session: s.id, Accepted: s.next - 1,
+	})
+	for n := from; n < s.next; n++ {
+		r := &s.replies[n%inFlight]
+		if err := s.conn.send(r.op, r.buf, false); err != nil {
+			return err
+		}
+	}
+	s.log.Info("session resumed", "remote", a.conn.net.RemoteAddr().String(), "last_seq", a.resume.LastSeq, "accepted", s.next-1)
+	return s.listen(a.resume)
+}
+
+// limited says that this message is one too many.
+func (s *session) limited() bool {
+	if s.rate == 0 {
+		return false
+	}
+	if s.count++; s.count <= s.rate {
+		return false
+	}
+	if s.last.Sub(s.window) < time.Second {
+		s.count--
+		return true
+	}
+	s.window, s.count = s.last, 1
+	return false
+}
+
+// serve answers what is received; the error says why it ended.
+func (s *session) serve() error {
+	for {
+		m, err := s.receive()
+		if err != nil {
+			s.journal.flush(s)
+			_ = s.conn.flush()
+			return err
+		}
+		switch {
+		case s.limited():
+			err = s.fatal(0, fmt.Errorf("%w: more than %d messages a second", ErrRateLimited, s.rate))
+		case m.op == opText:
+			err = apart(func() error { return s.text(m) })
 		default:
-			select {
-			case s.in <- m:
-			case <-s.ctx.Done():
-				return s.ctx.Err()
+			err = s.binary(m)
+		}
+		if err != nil {
+			if !errors.Is(err, errSuperseded) {
+				s.journal.flush(s)
+			}
+			return err // conn.end flushes
+		}
+		if s.sendErr != nil {
+			return s.sendErr
+		}
+		if len(s.queue) == 0 && !s.conn.in.ready() { // the next read may block
+			s.journal.flush(s)
+			err := s.conn.flush()
+			s.srv.stats.took(time.Since(s.last))
+			if err != nil {
+				return err
 			}
 		}
 	}
 }
 
-// serve answers what read hands over; the error says why it ended.
-func (s *session) serve(hello uint64) error {
-	o := &s.srv.opts
-	s.write(&welcome{
-		Type: "welcome", ID: hello, Server: o.Name, Versions: []int{1}, Session: s.id,
-		Capabilities: []string{"info", "state", "step_many"},
-		Limits: limits{
-			RequestBytes: maxRequest, ReplyBytes: maxReply, InFlight: inFlight, Envs: o.MaxEnvs,
-			IdleSeconds: o.IdleTimeout.Seconds(), PingSeconds: o.PingAfter.Seconds(), PongSeconds: o.PongTimeout.Seconds(),
-		},
-	})
-	if err := s.conn.flush(); err != nil {
-		return err
-	}
-	for m := range s.in {
-		var err error
-		if m.op == opText {
-			err = s.text(m)
-		} else {
-			err = s.binary(m)
-		}
-		if err != nil {
-			return err // conn.end flushes
-		}
-		if !m.more && len(s.in) == 0 {
-			if err := s.conn.flush(); err != nil {
-				return err
+// apart calls f on a stack of its own. JSON wants 16 KB of it, which the
+// goroutine of a session would keep while it idles.
+func apart(f func() error) error {
+	var err error
+	var panicked any
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() {
+			if p := recover(); p != nil {
+				panicked = fmt.Sprintf("%v\n%s", p, debug.Stack())
 			}
-		}
-		if cap(m.buf) <= fullBuffer {
-			select {
-			case s.free <- m:
-			default:
-			}
-		}
+		}()
+		err = f()
+	}()
+	if <-done; panicked != nil {
+		panic(panicked)
 	}
-	if err := s.conn.flush(); err != nil {
-		return err
-	}
-	return s.readErr
+	return err
 }
 
 // write sends an unnumbered message.
@@ -315,7 +741,6 @@ func (s *session) write(m any) {
 func (s *session) fatal(id uint64, err error) error {
 	m := errorFor(id, err)
 	m.Fatal = true
-	s.write(m)
 	code := closeBadFrame
 	switch {
 	case errors.Is(err, ErrBadVersion):
@@ -324,7 +749,12 @@ func (s *session) fatal(id uint64, err error) error {
 		code = closeLost
 	case errors.Is(err, ErrInternal):
 		code = closeInternal
+	case errors.Is(err, ErrRateLimited):
+		code, m.RetryMS = closeBusy, 1000
 	}
+	s.srv.stats.failed(m.Code)
+	s.log.Info("session fails", "request", id, "code", m.Code, "error", err)
+	s.write(m)
 	return &errEnd{code, m.Code}
 }
 
@@ -387,10 +817,16 @@ func (s *session) buffer(seq uint64) []byte {
 func (s *session) reply(seq uint64, op byte, b []byte) {
 	s.replies[seq%inFlight] = reply{seq, op, b}
 	s.replied.Store(seq)
-	_ = s.conn.send(op, b, false) // a broken connection shows at the flush
+	if s.journal.commit(s, b); !s.replay && s.sendErr == nil {
+		s.sendErr = s.conn.send(op, b, false)
+	}
 }
 
 func (s *session) replyText(seq uint64, m any) {
+	if e, ok := m.(*errorMessage); ok && !s.replay {
+		s.srv.stats.failed(e.Code)
+		s.log.Debug("request failed", "request", seq, "code", e.Code, "error", e.Message)
+	}
 	s.buffer(seq)
 	b, err := encode(m)
 	if err != nil {
@@ -405,6 +841,10 @@ func (s *session) replyText(seq uint64, m any) {
 // find is the environment of a number.
 func (s *session) find(id uint32) (*vector, error) {
 	if e := s.envs[id]; e != nil {
+		if e.hung.Load() != hungNot {
+			e.skip = true
+			return nil, fmt.Errorf("%w: a step of it, given up, has not come back", ErrTimeout)
+		}
 		return e, nil
 	}
 	if id >= 1 && id <= s.lastEnv {
@@ -414,7 +854,7 @@ func (s *session) find(id uint32) (*vector, error) {
 }
 
 // admit checks what a real-time environment asks for beyond order.
-func (e *vector) admit(seq uint64, m *message, many bool) error {
+func (e *vector) admit(seq uint64, m message, many bool) error {
 	last := e.lastSeq
 	e.lastSeq = seq
 	if !e.spec.RealTime {
@@ -430,7 +870,7 @@ func (e *vector) admit(seq uint64, m *message, many bool) error {
 }
 
 // binary answers a request of the hot path. An error ends the session.
-func (s *session) binary(m *message) error {
+func (s *session) binary(m message) error {
 	h, err := parseHeader(m.buf)
 	if err != nil {
 		return s.fatal(0, err)
@@ -443,14 +883,18 @@ func (s *session) binary(m *message) error {
 	} else if !fresh {
 		return nil
 	}
+	s.journal.begin(m)
+	s.srv.stats.requests[h.Type].Add(1)
 	e, err := s.find(h.Env)
 	if err == nil {
 		err = s.hot(e, h, m)
 	}
-	if err == nil {
+	switch {
+	case err == nil:
 		return nil
-	}
-	if errors.Is(err, ErrInternal) {
+	case errors.Is(err, errSuperseded):
+		return err
+	case errors.Is(err, ErrInternal):
 		return s.fatal(h.Seq, err)
 	}
 	s.replyText(h.Seq, errorFor(h.Seq, err))
@@ -458,11 +902,11 @@ func (s *session) binary(m *message) error {
 }
 
 // hot decodes, executes and answers; an error is to be answered.
-func (s *session) hot(e *vector, h header, m *message) error {
+func (s *session) hot(e *vector, h header, m message) error {
 	if h.Flags&flagResync != 0 {
 		e.skip = false
 	}
-	r := &s.req
+	r := s.req
 	r.header = h
 	err := e.admit(h.Seq, m, h.Type == typeStepMany)
 	if err == nil {
@@ -478,6 +922,9 @@ func (s *session) hot(e *vector, h header, m *message) error {
 	if err == nil {
 		steps, err = s.execute(e, r)
 	}
+	if errors.Is(err, errSuperseded) {
+		return err
+	}
 	if err != nil {
 		e.skip = true
 		return err
@@ -492,8 +939,45 @@ func (s *session) hot(e *vector, h header, m *message) error {
 }
 
 // execute does what r asks, into e.out (STEP_MANY: e.many) and e.info, and
-// gives the number of steps done.
+// gives the number of steps done. After errSuperseded the session and r
+// belong to another goroutine.
 func (s *session) execute(e *vector, r *request) (steps int, err error) {
+	s.doing = doing{e, r.Seq}
+	kind := uint64(executing | timed)
+	if s.replay {
+		kind = executing
+	}
+	ctx := s.ctx // giveUp replaces it
+	mine := s.busy(kind)
+	if e.spec.RealTime {
+		s.startHelp(mine)
+	}
+	steps, err = s.call(ctx, e, r, &mine)
+	if !s.idle(mine) {
+		s.late(e)
+		return 0, errSuperseded
+	}
+	if err != nil {
+		return 0, err
+	}
+	switch {
+	case r.Type == typeReset:
+		e.begin(r.Rows)
+	default:
+		s.srv.stats.rows.Add(uint64(steps * len(e.out.Reward)))
+		if r.Type == typeStep {
+			s.track(e, r.Rows, &e.out, 0)
+			break
+		}
+		for t := range steps {
+			s.track(e, r.Rows, &e.many, t*len(e.out.Reward))
+		}
+	}
+	return steps, nil
+}
+
+// call is the call of the environment, whose panic is an error.
+func (s *session) call(ctx context.Context, e *vector, r *request, mine *uint64) (steps int, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			_ = s.panicked(p)
@@ -503,16 +987,58 @@ func (s *session) execute(e *vector, r *request) (steps int, err error) {
 	e.info = e.info[:0]
 	switch r.Type {
 	case typeReset:
-		err = e.Reset(s.ctx, r.Rows, r.Seeds, &e.out)
+		err = e.Reset(ctx, r.Rows, r.Seeds, &e.out)
 	case typeStep:
-		err = e.Step(s.ctx, r.Rows, r.Actions, &e.out)
+		err = e.Step(ctx, r.Rows, r.Actions, &e.out)
 	default:
-		return s.stepMany(e, r)
+		return s.stepMany(ctx, e, r, mine)
 	}
 	if err == nil && r.Flags&flagInfo != 0 {
 		e.tell(r.Rows, len(e.out.Reward))
 	}
 	return 1, err
+}
+
+// begin notes that rows begin an episode.
+func (e *vector) begin(rows []int) {
+	for i := range len(e.out.Reward) {
+		e.episodes[env.RowAt(rows, i)] = episode{}
+	}
+}
+
+// track adds up episodes over the rows of b from the at-th, and tells of
+// their ends.
+func (s *session) track(e *vector, rows []int, b *env.Batch, at int) {
+	n := len(e.out.Reward)
+	terminated, truncated := b.Terminated[at:at+n], b.Truncated[at:at+n]
+	for i, reward := range b.Reward[at : at+n] {
+		row := i
+		if rows != nil {
+			row = rows[i]
+		}
+		p := &e.episodes[row]
+		if p.Resetting {
+			*p = episode{}
+			continue
+		}
+		p.Steps++
+		p.Return += float64(reward)
+		if terminated[i] || truncated[i] {
+			s.ended(e, row, *p)
+			*p = episode{Resetting: e.spec.Autoreset == env.NextStep}
+		}
+	}
+}
+
+func (s *session) ended(e *vector, row int, p episode) {
+	if s.replay {
+		return
+	}
+	s.srv.stats.episodes.Add(1)
+	if s.events {
+		row, total := row, p.Return // only these go to the heap
+		s.write(&event{Type: "event", Event: "episode_end", Env: e.id, Row: &row, Steps: p.Steps, Return: &total})
+	}
 }
 
 // tell appends the rows' info.
@@ -524,7 +1050,7 @@ func (e *vector) tell(rows []int, n int) {
 	}
 }
 
-func (s *session) stepMany(e *vector, r *request) (int, error) {
+func (s *session) stepMany(ctx context.Context, e *vector, r *request, mine *uint64) (int, error) {
 	n, final := int(r.N), e.spec.Autoreset == env.SameStep
 	f := 0
 	if r.Flags&flagInfo != 0 {
@@ -543,7 +1069,10 @@ func (s *session) stepMany(e *vector, r *request) (int, error) {
 	b := &e.many
 	b.Size(n*r.Steps, e.d, final)
 	for t := range r.Steps {
-		if err := e.Step(s.ctx, r.Rows, r.Actions[t*wide:(t+1)*wide], &e.out); err != nil {
+		if !s.still(mine) {
+			return 0, errSuperseded
+		}
+		if err := e.Step(ctx, r.Rows, r.Actions[t*wide:(t+1)*wide], &e.out); err != nil {
 			if t > 0 {
 				err = fmt.Errorf("after %d of %d steps: %w", t, r.Steps, err)
 			}
@@ -568,7 +1097,7 @@ func (s *session) stepMany(e *vector, r *request) (int, error) {
 }
 
 // text answers a control message. An error ends the session.
-func (s *session) text(m *message) error {
+func (s *session) text(m message) error {
 	c, err := parseControl(m.buf)
 	if c.ID == nil {
 		s.write(errorFor(0, err))
@@ -592,6 +1121,8 @@ func (s *session) text(m *message) error {
 	} else if !fresh {
 		return nil
 	}
+	s.journal.begin(m)
+	s.srv.stats.requests[0].Add(1)
 	if err == nil {
 		err = s.ack(c.Ack)
 	}
@@ -600,6 +1131,8 @@ func (s *session) text(m *message) error {
 		out, err = s.control(&c, id, m)
 	}
 	switch {
+	case errors.Is(err, errSuperseded):
+		return err
 	case errors.Is(err, ErrInternal):
 		return s.fatal(id, err)
 	case err != nil:
@@ -614,7 +1147,15 @@ func (s *session) text(m *message) error {
 }
 
 // control does what c asks and gives the reply.
-func (s *session) control(c *control, id uint64, m *message) (out any, err error) {
+func (s *session) control(c *control, id uint64, m message) (out any, err error) {
+	made := m.buf
+	if c.Type == "make" {
+		made = bytes.Clone(m.buf)
+	}
+	if c.Type != "step" && c.Type != "reset" { // execute does
+		mine := s.busy(executing)
+		defer s.idle(mine)
+	}
 	defer func() {
 		if p := recover(); p != nil {
 			_ = s.panicked(p)
@@ -623,10 +1164,14 @@ func (s *session) control(c *control, id uint64, m *message) (out any, err error
 	}()
 	switch c.Type {
 	case "make":
-		return s.make(c, id)
+		return s.make(c, id, made)
 	case "close":
 		if c.Env == 0 {
 			return &envReply{"closed", id, 0}, nil
+		}
+		if e := s.envs[c.Env]; e != nil { // one that hangs too
+			s.closeVector(e)
+			return &envReply{"closed", id, e.id}, nil
 		}
 	case "reset", "step", "state", "set_state":
 	default:
@@ -646,17 +1191,14 @@ func (s *session) control(c *control, id uint64, m *message) (out any, err error
 		return s.stepText(e, c, id)
 	case "state":
 		return s.state(e, c, id)
-	case "set_state":
-		return s.setState(e, c, id)
 	}
-	s.closeVector(e)
-	return &envReply{"closed", id, e.id}, nil
+	return s.setState(e, c, id)
 }
 
 // requestBytes is the longest request for num rows of s actions.
 func requestBytes(num, s int) int { return headerBytes + 8 + max(12, 4+4*s)*num }
 
-func (s *session) make(c *control, id uint64) (any, error) {
+func (s *session) make(c *control, id uint64, request []byte) (any, error) {
 	switch {
 	case c.Scenario == "":
 		return nil, fmt.Errorf("%w: make: scenario is missing", ErrBadFrame)
@@ -678,31 +1220,31 @@ func (s *session) make(c *control, id uint64) (any, error) {
 	if err := fits(func(n int) int { return requestBytes(n, 1) }, maxRequest, "a request"); err != nil {
 		return nil, err
 	}
-	v, err := s.srv.opts.Open(s.ctx, MakeRequest{c.Scenario, c.NumEnvs, c.Autoreset, c.Model, c.Record, slices.Clone(json.RawMessage(c.Kwargs))})
+	v, err := s.srv.opts.Open(s.ctx, MakeRequest{c.Scenario, c.NumEnvs, c.Autoreset, c.Model, c.Record, slices.Clone(json.RawMessage(c.Kwargs)), s.id, s.lastEnv + 1})
 	if err != nil {
 		return nil, err
 	}
-	e := &vector{Vector: v, id: s.lastEnv + 1, spec: v.Spec(), num: v.Num()}
+	e := &vector{Vector: v, id: s.lastEnv + 1, made: request, spec: v.Spec(), num: v.Num()}
+	e.episodes = make([]episode, e.num)
 	e.d, e.s = e.spec.Observation.Dim(), len(e.spec.Action)
 	if i, ok := v.(env.Informer); ok {
 		e.informer, e.f = i, len(i.InfoFields())
 	}
-	replyBytes := func(n int) int {
-		return int(resultBytes(false, n, e.d, e.f, e.spec.Autoreset == env.SameStep))
-	}
-	err = fits(replyBytes, maxReply, "a reply")
+	err = fits(e.replyBytes, maxReply, "a reply")
 	if err == nil {
 		err = fits(func(n int) int { return requestBytes(n, e.s) }, maxRequest, "a request")
 	}
 	if err != nil {
-		s.closeVector(e)
+		e.close(s.log)
 		return nil, err
 	}
 	s.lastEnv = e.id
 	s.envs[e.id] = e
+	s.rows.Add(int64(e.num))
+	s.conn.allow(e.pending())
 	out := &made{
 		Type: "made", ID: id, Env: e.id, Scenario: c.Scenario, NumEnvs: e.num, InfoFields: []field{},
-		InFlight: inFlight, PendingBytes: max(4<<20, 2*inFlight*replyBytes(e.num)),
+		InFlight: inFlight, PendingBytes: e.pending(),
 	}
 	out.describe(e.spec)
 	if e.f > 0 {
@@ -718,9 +1260,19 @@ func (s *session) make(c *control, id uint64) (any, error) {
 		_, err := snap.Snapshot(0, nil) // a wrapper may wrap one that takes none
 		out.Snapshots = !errors.Is(err, env.ErrBadSnapshot)
 	}
+	if !out.Snapshots || e.spec.RealTime {
+		s.journal.drop(s, errors.New("its environment takes no snapshots"))
+	}
 	s.log.Info("environment made", "request", id, "env", e.id, "scenario", c.Scenario, "num_envs", e.num)
 	return out, nil
 }
+
+func (e *vector) replyBytes(n int) int {
+	return int(resultBytes(false, n, e.d, e.f, e.spec.Autoreset == env.SameStep))
+}
+
+// pending is how many bytes of replies may wait for a client.
+func (e *vector) pending() int { return max(leastPending, 2*inFlight*e.replyBytes(e.num)) }
 
 // readable refuses a text reply that would be too long.
 func (e *vector) readable(rows []int) error {
@@ -757,23 +1309,25 @@ func (e *vector) infos(n int) map[string][]float32 {
 }
 
 // executeText executes a text form as its binary one would be; n is the rows.
-func (s *session) executeText(e *vector, c *control, kind uint8, seeds []uint64, actions []int32) (n int, err error) {
+func (s *session) executeText(e *vector, c *control, id uint64, kind uint8, seeds []uint64, actions []int32) (n int, err error) {
 	if c.Rows != nil && len(c.Rows) == 0 {
 		return 0, fmt.Errorf("%w: rows is empty", env.ErrInvalidRows)
 	}
 	if err := e.readable(c.Rows); err != nil {
 		return 0, err
 	}
-	r := &request{header: header{Type: kind}, Seeds: seeds, Rows: c.Rows, Actions: actions}
+	r := &request{header: header{Type: kind, Seq: id}, Seeds: seeds, Rows: c.Rows, Actions: actions}
 	if c.Info {
 		r.Flags = flagInfo
 	}
-	_, err = s.execute(e, r)
-	return len(e.out.Reward), err
+	if _, err = s.execute(e, r); err != nil {
+		return 0, err
+	}
+	return len(e.out.Reward), nil
 }
 
 func (s *session) resetText(e *vector, c *control, id uint64) (any, error) {
-	if len(c.Options) > 0 {
+	if !emptyObject(c.Options) {
 		return nil, fmt.Errorf("%w: reset: options: this environment takes none", ErrBadFrame)
 	}
 	if c.Seed != nil && c.Seeds != nil {
@@ -792,29 +1346,34 @@ func (s *session) resetText(e *vector, c *control, id uint64) (any, error) {
 			seeds = append(seeds, uint64(*c.Seed)+uint64(i))
 		}
 	}
-	n, err := s.executeText(e, c, typeReset, seeds, nil)
+	n, err := s.executeText(e, c, id, typeReset, seeds, nil)
 	if err != nil {
 		return nil, err
 	}
 	return &resetResult{"reset_result", id, e.id, split(e.out.Obs, n), e.infos(n)}, nil
 }
 
+// emptyObject says that b is absent, null or {}.
+func emptyObject(b json.RawMessage) bool {
+	b = bytes.TrimSpace(b)
+	return len(b) == 0 || string(b) == "null" || b[0] == '{' && len(bytes.TrimSpace(b[1:len(b)-1])) == 0
+}
+
 func (s *session) stepText(e *vector, c *control, id uint64) (any, error) {
 	if c.Actions == nil {
 		return nil, fmt.Errorf("%w: step: actions is missing", ErrBadFrame)
 	}
-	var actions []int32
-	for i, a := range c.Actions {
-		if len(a) != e.s {
-			row := i
-			if i < len(c.Rows) {
-				row = c.Rows[i]
-			}
-			return nil, &env.RowError{Row: row, Err: fmt.Errorf("%w: %d numbers, want %d", env.ErrInvalidAction, len(a), e.s)}
+	if a := c.Actions; a.rows > 0 && (a.width != e.s || a.odd != 0) {
+		i, has := 0, a.width
+		if a.width == e.s {
+			i, has = a.odd, a.has
 		}
-		actions = append(actions, a...)
+		if i < len(c.Rows) {
+			i = c.Rows[i]
+		}
+		return nil, &env.RowError{Row: i, Err: fmt.Errorf("%w: %d numbers, want %d", env.ErrInvalidAction, has, e.s)}
 	}
-	n, err := s.executeText(e, c, typeStep, nil, actions)
+	n, err := s.executeText(e, c, id, typeStep, nil, c.Actions.flat)
 	if err != nil {
 		return nil, err
 	}
@@ -891,6 +1450,9 @@ func (s *session) setState(e *vector, c *control, id uint64) (any, error) {
 			return nil, err
 		}
 		before = append(before, old)
+	}
+	for _, r := range rows {
+		e.episodes[r] = episode{} // counted from here
 	}
 	return &envReply{"state_set", id, e.id}, nil
 }

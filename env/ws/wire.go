@@ -3,7 +3,7 @@ package ws
 import (
 	"encoding/binary"
 	"fmt"
-	"math"
+	"unsafe"
 
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/telemetry"
@@ -31,9 +31,11 @@ const (
 const (
 	wireVersion = 1
 	headerBytes = 24
-	maxRequest  = 1 << 20  // bytes
-	maxReply    = 16 << 20 // bytes
-	inFlight    = 64       // requests of a session
+	maxHello    = 16 << 10 // bytes
+	maxRequest  = 1 << 20
+	maxReply    = 16 << 20
+	inFlight    = 64      // requests of a session
+	defaultRate = 200_000 // messages a second from another machine
 )
 
 type header struct {
@@ -101,12 +103,7 @@ func (r *request) append(dst []byte) []byte {
 	for _, row := range r.Rows {
 		dst = le.AppendUint32(dst, uint32(row))
 	}
-	at := len(dst)
-	dst = append(dst, make([]byte, 4*len(r.Actions))...)
-	for i, a := range r.Actions {
-		le.PutUint32(dst[at+4*i:], uint32(a))
-	}
-	return dst
+	return appendWords(dst, r.Actions)
 }
 
 // decode reads the body of b, a request whose header is r.header, to an
@@ -174,9 +171,7 @@ func (r *request) decode(b []byte, num, s int) error {
 		r.Rows, b = r.rows, b[4*n:]
 	}
 	r.Actions = telemetry.Grow(r.Actions, len(b)/4)
-	for i := range r.Actions {
-		r.Actions[i] = int32(le.Uint32(b[4*i:]))
-	}
+	takeWords(r.Actions, b)
 	return nil
 }
 
@@ -215,12 +210,12 @@ func appendResult(dst []byte, h header, steps int, b *env.Batch, info []float32)
 		dst = le.AppendUint32(dst, uint32(steps))
 		dst = le.AppendUint32(dst, 0)
 	}
-	dst = appendFloats(dst, b.Obs)
-	dst = appendFloats(dst, b.Reward)
+	dst = appendWords(dst, b.Obs)
+	dst = appendWords(dst, b.Reward)
 	dst = appendBools(dst, b.Terminated)
 	dst = appendBools(dst, b.Truncated)
-	dst = appendFloats(dst, final)
-	return appendFloats(dst, info)
+	dst = appendWords(dst, final)
+	return appendWords(dst, info)
 }
 
 func anySet(flags []bool) bool {
@@ -244,12 +239,37 @@ func extend(dst []byte, n int) (all, tail []byte) {
 	return dst, dst[at:]
 }
 
-func appendFloats(dst []byte, x []float32) []byte {
+// bytesOf is the memory of x, which is what the wire has on machines that
+// store numbers as it does. All that Go builds for and we test are such; on
+// another, swap32 puts the bytes in order after a copy.
+func bytesOf[T int32 | float32](x []T) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(x))), 4*len(x))
+}
+
+var bigEndian = binary.NativeEndian.Uint16([]byte{0, 1}) == 1
+
+func swap32(b []byte) {
+	for ; len(b) >= 4; b = b[4:] {
+		le.PutUint32(b, binary.BigEndian.Uint32(b))
+	}
+}
+
+func appendWords[T int32 | float32](dst []byte, x []T) []byte {
 	dst, tail := extend(dst, 4*len(x))
-	for i, v := range x {
-		le.PutUint32(tail[4*i:], math.Float32bits(v))
+	copy(tail, bytesOf(x))
+	if bigEndian {
+		swap32(tail)
 	}
 	return dst
+}
+
+// takeWords fills dst from b and gives the rest.
+func takeWords[T int32 | float32](dst []T, b []byte) []byte {
+	copy(bytesOf(dst), b[:4*len(dst)])
+	if bigEndian {
+		swap32(bytesOf(dst))
+	}
+	return b[4*len(dst):]
 }
 
 func appendBools(dst []byte, x []bool) []byte {
@@ -325,8 +345,8 @@ func (r *result) decode(b []byte, s shape, out *env.Batch) error {
 		return bad("aux_len is %d, want %d", h.Aux, aux)
 	}
 	out.Size(n, s.d, s.final)
-	b = takeFloats(out.Obs, b)
-	b = takeFloats(out.Reward, b)
+	b = takeWords(out.Obs, b)
+	b = takeWords(out.Reward, b)
 	if b, err = takeBools(out.Terminated, b); err != nil {
 		return err
 	}
@@ -334,22 +354,13 @@ func (r *result) decode(b []byte, s shape, out *env.Batch) error {
 		return err
 	}
 	if final {
-		b = takeFloats(out.FinalObs, b)
+		b = takeWords(out.FinalObs, b)
 	} else {
 		clear(out.FinalObs)
 	}
 	r.Info = telemetry.Grow(r.Info, n*f)
-	takeFloats(r.Info, b)
+	takeWords(r.Info, b)
 	return nil
-}
-
-func takeFloats(dst []float32, b []byte) []byte {
-	rest := b[4*len(dst):]
-	b = b[:4*len(dst)]
-	for i := range dst {
-		dst[i] = math.Float32frombits(le.Uint32(b[4*i:]))
-	}
-	return rest
 }
 
 func takeBools(dst []bool, b []byte) ([]byte, error) {

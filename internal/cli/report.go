@@ -3,8 +3,7 @@ package cli
 import (
 	"bytes"
 	"fmt"
-	"os"
-	"path/filepath"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -104,7 +103,10 @@ func (r *reporter) run(cmd *cobra.Command) error {
 	if err := page.WriteHTML(&html); err != nil {
 		return err
 	}
-	if err := writeFile(r.out, html.Bytes()); err != nil {
+	if err := telemetry.WriteFile(r.out, func(w io.Writer) error {
+		_, err := w.Write(html.Bytes())
+		return err
+	}); err != nil {
 		return err
 	}
 	if r.png != "" {
@@ -166,28 +168,4 @@ func dataset(name string, t selection.Table) report.Set {
 		s.Fields = append(s.Fields, telemetry.Field{Name: c, Unit: unit})
 	}
 	return s
-}
-
-// writeFile replaces a file whole or not at all.
-func writeFile(path string, data []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
-		}
-	}()
-	if _, err := f.Write(data); err != nil {
-		return err
-	}
-	if err := f.Chmod(0o644); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }

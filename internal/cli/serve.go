@@ -2,22 +2,32 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
+	"os"
+	"os/signal"
+	"path/filepath"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/ws"
+	"github.com/planegym/planegym/internal/episodes"
 )
 
 // defaultScenario is what serve serves unasked.
-const defaultScenario = "cartpole"
+const defaultScenario = "synthetic"
 
 // drainTime is how long sessions may take to finish what they have accepted.
 const drainTime = 10 * time.Second
@@ -32,28 +42,163 @@ planegym.v1, see env/ws/PROTOCOL.md). Every bundled scenario can be asked for by
 name; those that replay recordings need --data. --scenario names one that must
 work, bundled or a TOML file; the server refuses to start where it does not.
 
+A client that is cut off comes back to its session within --resume, and with
+--journal to a server that was killed and started again. With --record every
+episode goes to Parquet files, which play and train read.
+
+Everybody who reaches the address may step, unless --token-file or --client-ca
+says who; beyond loopback give one of them. SIGHUP reads the tokens again.
 Ctrl-C or SIGTERM drains: no connection is accepted any more, what was accepted
 is answered, then the server ends.`,
 		Example: `  planegym serve
   planegym serve --scenario replay --data recordings
-  planegym serve --scenario mine.toml --addr 127.0.0.1:0 --json`,
+  planegym serve --scenario mine.toml --addr 127.0.0.1:0 --json
+  planegym serve --unix /run/user/1000/planegym.sock
+  planegym serve --addr :7070 --token-file tokens --tls-cert cert.pem --tls-key key.pem
+  planegym serve --record episodes --journal /var/lib/planegym --admin 127.0.0.1:7071`,
 		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd) },
 	}
 	f := cmd.Flags()
 	f.StringVar(&s.scenario, "scenario", defaultScenario, "the scenario to serve: bundled, or a .toml file")
 	addData(cmd, &s.data)
+	f.StringVar(&s.kernels, "kernels", "auto", "kernel set of models: auto, go, avx2, avx512 or reference; equal bytes are promised per set")
 	f.StringVar(&s.addr, "addr", "127.0.0.1:7070", "address to listen at; port 0 takes a free one")
+	f.StringVar(&s.unix, "unix", "", "path of a unix socket to listen at, in place of --addr")
+	f.StringVar(&s.admin, "admin", "", "loopback address for metrics, health and pprof")
+	f.StringVar(&s.tokenFile, "token-file", "", "file of bearer tokens, one a line, of which a client must have one")
+	f.StringVar(&s.cert, "tls-cert", "", "certificate chain, PEM: serve wss")
+	f.StringVar(&s.key, "tls-key", "", "its private key, PEM")
+	f.StringVar(&s.clientCA, "client-ca", "", "certificates, PEM, one of which must have signed a client's")
+	f.StringArrayVar(&s.o.Origins, "origin", nil, "web page that may connect, https://host; may be repeated (default: only the server's own)")
+	f.StringVar(&s.record, "record", "", "folder for recorded episodes")
+	f.StringVar(&s.o.Journal, "journal", "", "folder where sessions outlive the server")
+	f.IntVar(&s.o.MaxSessions, "max-sessions", 1024, "sessions at a time")
+	f.IntVar(&s.o.MaxEnvs, "max-envs", 16, "environments of a session")
+	f.IntVar(&s.o.Rate, "rate", 0, "messages a second of a session (default: 200000 from other machines, no bound from this one)")
+	f.DurationVar(&s.o.StepTimeout, "step-timeout", time.Minute, "how long a step may take; 0: without bound")
+	f.DurationVar(&s.o.ResumeFor, "resume", time.Minute, "how long a session waits for a client that was cut off; 0: not at all")
+	f.DurationVar(&s.o.IdleTimeout, "idle-timeout", 10*time.Minute, "how long a session may send no request")
 	f.BoolVarP(&s.verbose, "verbose", "v", false, "log sessions to stderr")
+	cmd.MarkFlagsMutuallyExclusive("addr", "unix")
 	return cmd
 }
 
 type server struct {
-	scenario, data, addr string
-	verbose              bool
+	scenario, data, kernels, addr, unix, admin, record string
+	tokenFile, cert, key, clientCA                     string
+	o                                                  ws.Options
+	verbose                                            bool
+}
+
+// check finds what the command line asks for and cannot have.
+func (s *server) check() error {
+	switch {
+	case (s.cert == "") != (s.key == ""):
+		return usagef("serve: --tls-cert and --tls-key go together")
+	case s.clientCA != "" && s.cert == "":
+		return usagef("serve: --client-ca needs --tls-cert and --tls-key")
+	case s.o.MaxSessions < 1:
+		return usagef("serve: --max-sessions: %d is less than 1", s.o.MaxSessions)
+	case s.o.MaxEnvs < 1:
+		return usagef("serve: --max-envs: %d is less than 1", s.o.MaxEnvs)
+	case s.o.Rate < 0:
+		return usagef("serve: --rate: %d is negative", s.o.Rate)
+	case s.o.IdleTimeout <= 0:
+		return usagef("serve: --idle-timeout: %v is not positive", s.o.IdleTimeout)
+	case s.o.StepTimeout < 0:
+		return usagef("serve: --step-timeout: %v is negative", s.o.StepTimeout)
+	case s.o.ResumeFor < 0:
+		return usagef("serve: --resume: %v is negative", s.o.ResumeFor)
+	case s.o.Journal != "" && s.o.ResumeFor == 0:
+		return usagef("serve: --journal is for sessions that wait: --resume is 0")
+	}
+	for _, o := range s.o.Origins {
+		if u, err := url.Parse(o); err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" {
+			return usagef("serve: --origin: %q: want https://host or https://host:port", o)
+		}
+	}
+	if s.admin != "" {
+		host, _, err := net.SplitHostPort(s.admin)
+		if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			return usagef("serve: --admin: %q is no loopback address: it answers everybody who reaches it", s.admin)
+		}
+	}
+	return nil
+}
+
+// tls is how to speak it, nil for not at all.
+func (s *server) tls() (*tls.Config, error) {
+	if s.cert == "" {
+		return nil, nil
+	}
+	pair, err := tls.LoadX509KeyPair(s.cert, s.key)
+	if err != nil {
+		return nil, fmt.Errorf("serve: --tls-cert, --tls-key: %w", err)
+	}
+	// A browser would rather have HTTP/2, which gorilla cannot upgrade from.
+	c := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+	if s.clientCA != "" {
+		b, err := os.ReadFile(s.clientCA)
+		if err != nil {
+			return nil, fmt.Errorf("serve: --client-ca: %w", err)
+		}
+		c.ClientCAs, c.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
+		if !c.ClientCAs.AppendCertsFromPEM(b) {
+			return nil, fmt.Errorf("serve: --client-ca: %s has no certificate", s.clientCA)
+		}
+	}
+	return c, nil
+}
+
+// listen opens the address that clients connect to, and gives its URL.
+func (s *server) listen(secure bool) (net.Listener, string, error) {
+	if s.unix != "" {
+		// What a killed server left is no server's any more.
+		if c, err := net.Dial("unix", s.unix); err == nil {
+			c.Close()
+			return nil, "", fmt.Errorf("serve: --unix: a server listens at %s", s.unix)
+		} else if st, err := os.Stat(s.unix); err == nil && st.Mode().Type() == os.ModeSocket {
+			_ = os.Remove(s.unix)
+		}
+		l, err := net.Listen("unix", s.unix)
+		if err != nil {
+			return nil, "", fmt.Errorf("serve: --unix: %w", err)
+		}
+		return l, "unix://" + s.unix, nil
+	}
+	l, err := net.Listen("tcp", s.addr)
+	if err != nil {
+		return nil, "", fmt.Errorf("serve: %w: give another --addr", err)
+	}
+	scheme := "ws://"
+	if secure {
+		scheme = "wss://"
+	}
+	return l, scheme + l.Addr().String() + ws.Path, nil
 }
 
 func (s *server) run(cmd *cobra.Command) error {
+	if err := s.check(); err != nil {
+		return err
+	}
+	secure, err := s.tls()
+	if err != nil {
+		return err
+	}
+	if s.tokenFile != "" {
+		if s.o.Tokens, err = ws.ReadTokens(s.tokenFile); err != nil {
+			return fmt.Errorf("serve: --token-file: %w", err)
+		}
+	}
+	for flag, dir := range map[string]string{"--record": s.record, "--journal": s.o.Journal} {
+		if dir == "" {
+			continue
+		}
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return fmt.Errorf("serve: %s: %w", flag, err)
+		}
+	}
 	first, err := loadScenario(s.scenario)
 	if err != nil {
 		return err
@@ -63,7 +208,7 @@ func (s *server) run(cmd *cobra.Command) error {
 		return err
 	}
 	served[first.Name] = first
-	open := &opener{data: s.data}
+	open := &opener{data: s.data, kernels: s.kernels}
 	trial, err := open.open(first, 1, env.NextStep) // fail now rather than at the first client
 	if err != nil {
 		return fmt.Errorf("serve: scenario %s: %w", first.Name, err)
@@ -72,42 +217,134 @@ func (s *server) run(cmd *cobra.Command) error {
 	if err := trial.Close(); err != nil {
 		return err
 	}
-	log := slog.New(slog.DiscardHandler)
+	level := slog.LevelWarn
 	if s.verbose {
-		log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
+		level = slog.LevelInfo
 	}
-	handler := ws.NewServer(ws.Options{Open: open.serveOpen(served), Log: log})
-	l, err := net.Listen("tcp", s.addr)
+	s.o.Log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
+	for _, d := range []*time.Duration{&s.o.StepTimeout, &s.o.ResumeFor} {
+		if *d == 0 {
+			*d = -1 // as ws.Options has it
+		}
+	}
+	recording := &recorder{dir: s.record, log: s.o.Log}
+	s.o.Metrics = append(s.o.Metrics, recording)
+	s.o.Open = recording.wrap(open.serveOpen(served))
+	handler := ws.NewServer(s.o)
+	l, url, err := s.listen(secure != nil)
 	if err != nil {
-		return fmt.Errorf("serve: %w: give another --addr", err)
+		return err
 	}
-	url := "ws://" + l.Addr().String() + ws.Path
+	if secure != nil {
+		l = tls.NewListener(l, secure)
+	}
+	web := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(cmd.Context()) }}
+	failed := make(chan error, 2)
+	admin := &http.Server{Handler: handler.Admin(), ReadHeaderTimeout: 5 * time.Second}
+	adminURL := ""
+	if s.admin != "" {
+		al, err := net.Listen("tcp", s.admin)
+		if err != nil {
+			l.Close()
+			return fmt.Errorf("serve: --admin: %w", err)
+		}
+		adminURL = "http://" + al.Addr().String()
+		go func() { failed <- admin.Serve(al) }()
+	}
 	if asJSON(cmd) {
-		if err := writeJSON(cmd.OutOrStdout(), map[string]any{"url": url, "scenario": first.Name}); err != nil {
+		out := map[string]any{"url": url, "scenario": first.Name}
+		if adminURL != "" {
+			out["admin"] = adminURL
+		}
+		if err := writeJSON(cmd.OutOrStdout(), out); err != nil {
 			return err
 		}
 	} else {
 		greet(cmd, url, first.Name, spec)
 	}
-	web := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(cmd.Context()) }}
-	failed := make(chan error, 1)
+	if a, ok := l.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() && s.o.Tokens == nil && s.clientCA == "" {
+		fmt.Fprintln(cmd.ErrOrStderr(), "planegym: everybody who reaches", a, "may step: give --token-file or --client-ca")
+	}
 	go func() { failed <- web.Serve(l) }()
-	select {
-	case err := <-failed:
-		return fmt.Errorf("serve: %w", err)
-	case <-cmd.Context().Done():
+	hangup := make(chan os.Signal, 1)
+	if s.o.Tokens != nil {
+		signal.Notify(hangup, syscall.SIGHUP)
+		defer signal.Stop(hangup)
+	}
+	for waiting := true; waiting; {
+		select {
+		case err := <-failed:
+			return fmt.Errorf("serve: %w", err)
+		case <-hangup:
+			if err := s.o.Tokens.Reload(); err != nil {
+				s.o.Log.Error("tokens are what they were", "error", err)
+			} else {
+				s.o.Log.Warn("tokens read again")
+			}
+		case <-cmd.Context().Done():
+			waiting = false
+		}
 	}
 	fmt.Fprintln(cmd.ErrOrStderr(), "planegym: draining")
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
 	err = handler.Shutdown(ctx)
-	if webErr := web.Shutdown(ctx); err == nil {
-		err = webErr
+	for _, h := range []*http.Server{web, admin} {
+		if webErr := h.Shutdown(ctx); err == nil {
+			err = webErr
+		}
 	}
 	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve: %w", err)
 	}
 	return err
+}
+
+// recorder is the files of serve --record, and what went wrong with them.
+type recorder struct {
+	dir    string // "": nothing is recorded
+	log    *slog.Logger
+	failed atomic.Uint64
+}
+
+var recordErrors = prometheus.NewDesc("planegym_record_errors_total", "Recordings that ended because their file could not be written.", nil, nil)
+
+// Describe and Collect make it a prometheus.Collector.
+func (r *recorder) Describe(ch chan<- *prometheus.Desc) { ch <- recordErrors }
+
+// Collect counts the recordings that failed.
+func (r *recorder) Collect(ch chan<- prometheus.Metric) {
+	ch <- prometheus.MustNewConstMetric(recordErrors, prometheus.CounterValue, float64(r.failed.Load()))
+}
+
+// wrap has what open makes recorded, in a file of session, environment and a
+// count.
+func (r *recorder) wrap(open func(context.Context, ws.MakeRequest) (env.Vector, error)) func(context.Context, ws.MakeRequest) (env.Vector, error) {
+	return func(ctx context.Context, m ws.MakeRequest) (env.Vector, error) {
+		if r.dir == "" && m.Record {
+			return nil, fmt.Errorf("%w: record: this server does not record: start it with --record", ws.ErrInvalidConfig)
+		}
+		v, err := open(ctx, m)
+		if r.dir == "" || err != nil {
+			return v, err
+		}
+		hash := ""
+		if h, ok := v.(interface{ ModelHash() string }); ok {
+			hash = h.ModelHash()
+		}
+		rec, err := episodes.Record(v, func(file int) (*episodes.Writer, error) {
+			name := fmt.Sprintf("%s-%s-%d-%d.parquet", filepath.Base(m.Scenario), m.Session, m.Env, file)
+			return episodes.Create(filepath.Join(r.dir, name), episodes.SpacesOf(v.Spec()), m.Scenario, hash)
+		}, func(err error) {
+			r.failed.Add(1)
+			r.log.Error("recording ends, stepping goes on", "session", m.Session, "error", err)
+		})
+		if err != nil {
+			_ = v.Close()
+			return nil, err
+		}
+		return rec, nil
+	}
 }
 
 // greet says where the server is and how to step it.

@@ -26,6 +26,13 @@ import (
 // serve runs the command until the test ends and gives its URL.
 func serve(t *testing.T, args ...string) string {
 	t.Helper()
+	url, _ := serveUntil(t, args...)
+	return url
+}
+
+// serveUntil is serve with a function that ends it before.
+func serveUntil(t *testing.T, args ...string) (url string, stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	out, in := io.Pipe()
 	var stderr bytes.Buffer
@@ -45,7 +52,7 @@ func serve(t *testing.T, args ...string) string {
 		t.Fatalf("serve %v: %v %s %s", args, err, hello.Error, &stderr)
 	}
 	go func() { _, _ = io.Copy(io.Discard, out) }()
-	return hello.URL
+	return hello.URL, cancel
 }
 
 func dial(t *testing.T, url string, o ws.DialOptions) *ws.Client {

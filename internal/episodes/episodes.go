@@ -67,7 +67,10 @@ type Writer struct {
 	out       *parquet.GenericWriter[Row]
 	open      map[int][]Row // by row of the vector
 	episodes  int64
+	buffered  int // rows of the group in memory
 }
+
+const groupRows = 1 << 14
 
 // Create begins a file for episodes of the named environment.
 func Create(path string, spaces Spaces, name, modelHash string) (*Writer, error) {
@@ -126,12 +129,21 @@ func (w *Writer) cut(row int) error {
 }
 
 func (w *Writer) flush(row int) error {
-	_, err := w.out.Write(w.open[row])
+	n, err := w.out.Write(w.open[row])
 	w.open[row] = w.open[row][:0]
+	if w.buffered += n; err == nil && w.buffered >= groupRows {
+		w.buffered, err = 0, w.out.Flush()
+	}
 	if err != nil {
 		return fmt.Errorf("episodes: %s: %w", w.path, err)
 	}
 	return nil
+}
+
+// Discard ends the writer without a file.
+func (w *Writer) Discard() error {
+	_ = w.file.Close()
+	return os.Remove(w.file.Name())
 }
 
 // Close cuts the open episodes, finishes the file and gives it its name.

@@ -11,13 +11,16 @@ type Kernels uint8
 
 // The kernel sets. Reference is plain float64 loops, row by row, in the form
 // of the equations: the oracle of the others. Go is fused float32 loops, with
-// equal bytes on every architecture.
+// equal bytes on every architecture. AVX2 (with FMA) and AVX512 (F, DQ, VL)
+// are assembly for amd64.
 const (
 	Reference Kernels = 1 + iota
 	Go
+	AVX2
+	AVX512
 )
 
-var kernelNames = [...]string{Reference: "reference", Go: "go"}
+var kernelNames = [...]string{Reference: "reference", Go: "go", AVX2: "avx2", AVX512: "avx512"}
 
 func (k Kernels) String() string {
 	if k >= 1 && int(k) < len(kernelNames) {
@@ -26,18 +29,30 @@ func (k Kernels) String() string {
 	return fmt.Sprintf("Kernels(%d)", uint8(k))
 }
 
+// Available are the kernel sets that this machine runs, the fastest last.
+func Available() []Kernels {
+	var all []Kernels
+	for k := Reference; int(k) < len(kernelNames); k++ {
+		if k.table() != nil {
+			all = append(all, k)
+		}
+	}
+	return all
+}
+
 // ParseKernels is the kernel set of that name; "auto" is the fastest that
 // this machine runs. A set that it cannot run is an error.
 func ParseKernels(name string) (Kernels, error) {
+	all := Available()
 	if name == "auto" {
-		return Go, nil
+		return all[len(all)-1], nil
 	}
-	for k := Reference; int(k) < len(kernelNames); k++ {
-		if kernelNames[k] == name {
+	for _, k := range all {
+		if k.String() == name {
 			return k, nil
 		}
 	}
-	return 0, fmt.Errorf("nn: kernels: %q is none of auto, reference, go", name)
+	return 0, fmt.Errorf("nn: kernels: %q is none of auto and what this machine runs: %v", name, all)
 }
 
 // Backend is a kernel set and the threads that run it. It serves one call at
@@ -61,9 +76,13 @@ type Backend struct {
 type sharder interface{ shard(i int) }
 
 // NewBackend starts threads-1 workers beside the caller's goroutine; they end
-// with Close. Threads below 1 count as 1.
+// with Close. Threads below 1 count as 1. k must be Available.
 func NewBackend(k Kernels, threads int) *Backend {
-	b := &Backend{Kernels: k, k: k.table()}
+	table := k.table()
+	if table == nil {
+		panic("nn: this machine does not run the kernels " + k.String())
+	}
+	b := &Backend{Kernels: k, k: table}
 	if threads > 1 {
 		b.workers = threads - 1
 		b.start = make(chan struct{}, b.workers)

@@ -386,3 +386,24 @@ func (r *GRURun) refBackward(dy, dx, grad []float32) {
 		addNarrow(grad, dp)
 	}
 }
+
+// Last copies the hidden states after the last step of the latest Forward,
+// [layers,B,H], to dst: the start of a run that goes on.
+func (r *GRURun) Last(dst []float32) {
+	g := r.g
+	check("gru last hidden states", len(dst), g.Layers, r.rows, g.Hidden)
+	if r.be.Kernels == Reference {
+		for l := range g.Layers {
+			narrow(dst[l*r.rows*g.Hidden:][:r.rows*g.Hidden], r.ref[l].h[(r.steps-1)*r.rows*g.Hidden:])
+		}
+		return
+	}
+	for t := range tiles(r.rows) {
+		rows := min(lanes, r.rows-t*lanes)
+		tile := r.vals[t*r.width:][:r.width]
+		for l := range g.Layers {
+			_, h, _ := r.layer(tile, l)
+			r.be.k.panelOut(dst[(l*r.rows+t*lanes)*g.Hidden:], h[r.steps*g.Hidden*lanes:], rows, g.Hidden)
+		}
+	}
+}

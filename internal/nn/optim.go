@@ -66,11 +66,19 @@ func (s *SGD) Step(params, grad []float32) {
 
 // Norm is the Euclidean norm of grad. It is NaN or Inf where an element is.
 func Norm(grad []float32) float64 {
-	sum := 0.
-	for _, g := range grad {
-		sum += float64(g) * float64(g)
+	var a, b, c, d float64 // four sums, or each addition waits for the one before
+	i := 0
+	for ; i+4 <= len(grad); i += 4 {
+		g := (*[4]float32)(grad[i:])
+		a += float64(g[0]) * float64(g[0])
+		b += float64(g[1]) * float64(g[1])
+		c += float64(g[2]) * float64(g[2])
+		d += float64(g[3]) * float64(g[3])
 	}
-	return math.Sqrt(sum)
+	for _, g := range grad[i:] {
+		a += float64(g) * float64(g)
+	}
+	return math.Sqrt(a + b + c + d)
 }
 
 // ClipNorm scales grad down to Euclidean norm limit where it exceeds it, and

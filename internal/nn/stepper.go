@@ -77,10 +77,10 @@ func (s *Stepper) shard(i int) {
 	for t := from; t < to; t++ {
 		rows := min(lanes, n-t*lanes)
 		k.panelIn(xs, s.x[t*lanes*g.In:], rows, g.In)
-		hs := gathered
-		if s.rows == nil {
-			hs = s.h[t*g.Layers*step:][:g.Layers*step]
-		} else {
+		hs := s.tile(t, rows)
+		inPlace := hs != nil
+		if !inPlace {
+			hs = gathered
 			for b, row := range s.rows[t*lanes:][:rows] {
 				h := s.h[s.at(row):]
 				for j := range g.Layers * g.Hidden {
@@ -103,7 +103,7 @@ func (s *Stepper) shard(i int) {
 			x = ys
 		}
 		k.panelOut(s.y[t*lanes*g.Width():], x, rows, g.Width())
-		if s.rows != nil {
+		if !inPlace {
 			for b, row := range s.rows[t*lanes:][:rows] {
 				h := s.h[s.at(row):]
 				for j := range g.Layers * g.Hidden {
@@ -112,6 +112,26 @@ func (s *Stepper) shard(i int) {
 			}
 		}
 	}
+}
+
+// tile is the hidden states of a tile whose rows the t-th of a call are, in
+// order and all of them; nil where they are not.
+func (s *Stepper) tile(t, rows int) []float32 {
+	if s.rows != nil {
+		group := s.rows[t*lanes:][:rows]
+		first := group[0]
+		if first < 0 || first%lanes != 0 || rows != min(lanes, s.n-first) {
+			return nil
+		}
+		for i, row := range group {
+			if row != first+i {
+				return nil
+			}
+		}
+		t = first / lanes
+	}
+	size := s.g.Layers * s.g.Hidden * lanes
+	return s.h[t*size:][:size]
 }
 
 // Reset sets the hidden states of rows, nil meaning all, to 0.

@@ -14,14 +14,15 @@ import (
 // Philox is one block of Philox4x32-10 (Salmon et al., "Parallel random
 // numbers: as easy as 1, 2, 3", SC 2011, section 4.3).
 func Philox(ctr [4]uint32, key [2]uint32) [4]uint32 {
+	// Variables: the compiler keeps elements of arrays in memory.
+	a, b, c, d, k, l := ctr[0], ctr[1], ctr[2], ctr[3], key[0], key[1]
 	for range 10 {
-		hi0, lo0 := bits.Mul32(0xD2511F53, ctr[0])
-		hi1, lo1 := bits.Mul32(0xCD9E8D57, ctr[2])
-		ctr = [4]uint32{hi1 ^ ctr[1] ^ key[0], lo1, hi0 ^ ctr[3] ^ key[1], lo0}
-		key[0] += 0x9E3779B9
-		key[1] += 0xBB67AE85
+		x, y := 0xD2511F53*uint64(a), 0xCD9E8D57*uint64(c)
+		a, b, c, d = uint32(y>>32)^b^k, uint32(y), uint32(x>>32)^d^l, uint32(x)
+		k += 0x9E3779B9
+		l += 0xBB67AE85
 	}
-	return ctr
+	return [4]uint32{a, b, c, d}
 }
 
 // Purpose separates streams that share a seed.
@@ -35,13 +36,23 @@ const (
 	Action                     // a random policy
 )
 
+// Purposes of the emulated testbed.
+const (
+	Traffic Purpose = 96 + iota // what the loads and players of a run draw: A is who draws
+)
+
 // Purposes of generative models: training, sampling and their evaluation.
 const (
 	Bootstrap   Purpose = 64 + iota // windows drawn for a noise floor
-	Init                            // initial weights: A is the tensor
+	Init                            // initial weights: A is the network
 	BatchOrder                      // which windows an update trains on
 	Noise                           // a generator's input in training: A is the update, B the example
-	SampleNoise                     // a generator's input in a rollout: B is the second
+	SampleNoise                     // a generator's input in a rollout: B is the model
+)
+
+// Purposes of controllers of live switches.
+const (
+	Backoff Purpose = 192 + iota // what is taken off a wait before a reconnect
 )
 
 // Purposes of training an agent: A is the vector step or the update.
@@ -67,12 +78,16 @@ func (k Key) Block(i uint32) [4]uint32 {
 // Uint64 is the i-th 64-bit number of the stream.
 func (k Key) Uint64(i uint32) uint64 {
 	b := k.Block(i / 2)
-	j := i % 2 * 2
-	return uint64(b[j]) | uint64(b[j+1])<<32
+	if i%2 == 0 {
+		return uint64(b[0]) | uint64(b[1])<<32
+	}
+	return uint64(b[2]) | uint64(b[3])<<32
 }
 
 // Float64 is the i-th uniform number in [0, 1) of the stream, 53 bits.
-func (k Key) Float64(i uint32) float64 { return float64(k.Uint64(i)>>11) * 0x1p-53 }
+func (k Key) Float64(i uint32) float64 { return unit(k.Uint64(i)) }
+
+func unit(u uint64) float64 { return float64(u>>11) * 0x1p-53 }
 
 // Intn is the i-th number in [0, n) of the stream. Its bias is below n·2⁻⁶⁴.
 func (k Key) Intn(i uint32, n int) int {
@@ -84,9 +99,10 @@ func (k Key) Intn(i uint32, n int) int {
 }
 
 // Normal is the i-th pair of independent standard normal numbers of the
-// stream (Box and Muller 1958).
+// stream (Box and Muller 1958), made of its uniform numbers 2i and 2i+1.
 func (k Key) Normal(i uint32) (float64, float64) {
-	u, v := 1-k.Float64(2*i), k.Float64(2*i+1)
+	b := k.Block(i)
+	u, v := 1-unit(uint64(b[0])|uint64(b[1])<<32), unit(uint64(b[2])|uint64(b[3])<<32)
 	r := math.Sqrt(-2 * math.Log(u))
 	s, c := math.Sincos(2 * math.Pi * v)
 	return r * c, r * s

@@ -59,3 +59,27 @@ func TestMoments(t *testing.T) {
 		}
 	}
 }
+
+// Normal's two numbers are Box and Muller's of the uniform numbers that its
+// comment names.
+func TestNormalOfUniform(t *testing.T) {
+	for i := range uint32(100) {
+		k := Key{Seed: 9, A: i, Purpose: Noise}
+		u, v := 1-k.Float64(2*i), k.Float64(2*i+1)
+		a, b := k.Normal(i)
+		r := math.Sqrt(-2 * math.Log(u))
+		if math.Abs(a-r*math.Cos(2*math.Pi*v)) > 1e-12 || math.Abs(b-r*math.Sin(2*math.Pi*v)) > 1e-12 {
+			t.Fatalf("Normal(%d) = %v, %v of %v, %v", i, a, b, u, v)
+		}
+	}
+}
+
+func BenchmarkNormal(b *testing.B) {
+	k, i, sum := Key{Seed: 1}, uint32(0), 0.
+	for b.Loop() {
+		x, y := k.Normal(i)
+		sum += x + y
+		i++
+	}
+	_ = sum
+}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/planegym/planegym/internal/rng"
+	"github.com/planegym/planegym/telemetry"
 )
 
 // windowRows is how many rows spread, steps and autocorrelation are taken
@@ -22,9 +23,11 @@ type Options struct {
 	// and that the synthetic one is a complete grid of the same length: the
 	// real one's gaps are applied to both, so that gaps are not what is scored.
 	Like bool
-	Test bool   // the held-out blocks only; needs Like
-	Rows int    // the synthetic table is a concatenation of windows of so many rows; 0: one piece
-	Seed uint64 // of the noise floor's draws
+	// Test and Train are the held-out blocks only and the others only; both
+	// need Like.
+	Test, Train bool
+	Rows        int    // the synthetic table is a concatenation of windows of so many rows; 0: one piece
+	Seed        uint64 // of the noise floor's draws
 	// Draws of the noise floor: 0 is 200, negative none.
 	Draws int
 }
@@ -90,7 +93,9 @@ func prepare(real, synth Table, o Options) (Table, Table, error) {
 	switch {
 	case !slices.Equal(real.Columns, synth.Columns):
 		return real, synth, fmt.Errorf("selection: the real columns %v are not the synthetic ones %v", real.Columns, synth.Columns)
-	case o.Test && !o.Like:
+	case o.Test && o.Train:
+		return real, synth, fmt.Errorf("selection: the held-out blocks only, and the others only: nothing is left")
+	case (o.Test || o.Train) && !o.Like:
 		return real, synth, fmt.Errorf("selection: held-out blocks are blocks of seconds: they need a grid")
 	case o.Rows < 0 || o.Rows == 1:
 		return real, synth, fmt.Errorf("selection: windows of %d rows", o.Rows)
@@ -106,9 +111,14 @@ func prepare(real, synth Table, o Options) (Table, Table, error) {
 		if real.Rows() != synth.Rows() {
 			return real, synth, fmt.Errorf("selection: %d synthetic rows for a grid of %d", synth.Rows(), real.Rows())
 		}
-		grid := real
+		grid, split := real, telemetry.All
+		if o.Test {
+			split = telemetry.Test
+		} else if o.Train {
+			split = telemetry.Train
+		}
 		keep := func(i int) bool {
-			return !slices.ContainsFunc(grid.Row(i), math.IsNaN) && (!o.Test || HeldOut(i))
+			return !slices.ContainsFunc(grid.Row(i), math.IsNaN) && split.Holds(i)
 		}
 		real, synth = real.pick(keep), synth.pick(keep)
 	}
@@ -364,7 +374,43 @@ func floor(real *profile, rows, draws int, seed uint64) [3]Means {
 		}
 		slices.Sort(x)
 		for i, p := range []float64{.05, .5, .95} {
-			*get(&out[i]) = quantile(x, p)
+			*get(&out[i]) = telemetry.Quantile(x, p)
+		}
+	}
+	return out
+}
+
+// Median is the score of the middle: of every figure the median over scores,
+// which compare several tables with one, as many rollouts with a recording.
+func Median(scores []Score) Score {
+	if len(scores) == 0 {
+		return Score{}
+	}
+	out := scores[0]
+	out.Features = slices.Clone(out.Features)
+	median := func(get func(*Score) *float64) {
+		x := make([]float64, len(scores))
+		for i := range scores {
+			x[i] = *get(&scores[i])
+		}
+		slices.Sort(x)
+		*get(&out) = telemetry.Quantile(x, .5)
+	}
+	for _, get := range []func(*Score) *float64{
+		func(s *Score) *float64 { return &s.MRaw2600 }, func(s *Score) *float64 { return &s.MMinmax2600 },
+		func(s *Score) *float64 { return &s.Mean.W1 }, func(s *Score) *float64 { return &s.Mean.KS },
+		func(s *Score) *float64 { return &s.Mean.ACF }, func(s *Score) *float64 { return &s.Mean.Corr },
+		func(s *Score) *float64 { return &s.Mean.MMinmax },
+	} {
+		median(get)
+	}
+	for k := range out.Features {
+		for _, get := range []func(*Feature) *float64{
+			func(f *Feature) *float64 { return &f.W1 }, func(f *Feature) *float64 { return &f.KS },
+			func(f *Feature) *float64 { return &f.ACF }, func(f *Feature) *float64 { return &f.SD },
+			func(f *Feature) *float64 { return &f.Step },
+		} {
+			median(func(s *Score) *float64 { return get(&s.Features[k]) })
 		}
 	}
 	return out

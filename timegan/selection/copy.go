@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/planegym/planegym/internal/rng"
+	"github.com/planegym/planegym/telemetry"
 )
 
 // copyRows is the length of the windows that are looked up, as the classifiers
@@ -14,7 +15,7 @@ const copyRows = 24
 
 // CopyShare is the share of synth's windows of 24 rows that are nearer to a
 // train window of real than to a test window, 0.5 where nothing was learnt by
-// heart. real is a grid with gaps, split in blocks (HeldOut). Windows do not
+// heart. real is a grid with gaps, split in blocks (telemetry.Split). Windows do not
 // cross blocks, distances are over the cells that were measured (at least half
 // of a window's), and as many train blocks are drawn as there are test blocks,
 // draws times over, because the nearest of more is nearer.
@@ -46,9 +47,9 @@ func CopyShare(real, synth Table, draws int, seed uint64) (float64, error) {
 	}
 	r, s := scaled(real), scaled(synth)
 	var train, test [][][]float64 // block, window
-	for block := 0; block+copyRows <= real.Rows(); block += BlockSeconds {
+	for block := 0; block+copyRows <= real.Rows(); block += telemetry.BlockSeconds {
 		var windows [][]float64
-		for from := block; from+copyRows <= min(block+BlockSeconds, real.Rows()); from++ {
+		for from := block; from+copyRows <= min(block+telemetry.BlockSeconds, real.Rows()); from++ {
 			w := r[from*f : (from+copyRows)*f]
 			missing := 0
 			for _, v := range w {
@@ -60,7 +61,7 @@ func CopyShare(real, synth Table, draws int, seed uint64) (float64, error) {
 				windows = append(windows, w)
 			}
 		}
-		if HeldOut(block) {
+		if telemetry.Test.Holds(block) {
 			test = append(test, windows)
 		} else {
 			train = append(train, windows)

@@ -3,6 +3,8 @@ package selection
 import (
 	"math"
 	"slices"
+
+	"github.com/planegym/planegym/telemetry"
 )
 
 // firstRows is how many rows the tutorial's code computes M on.
@@ -30,20 +32,9 @@ func quartiles(t Table, k, rows int) (q [3]float64) {
 	}
 	slices.Sort(x)
 	for i, p := range []float64{.25, .5, .75} {
-		q[i] = quantile(x, p)
+		q[i] = telemetry.Quantile(x, p)
 	}
 	return q
-}
-
-// quantile is numpy.percentile(x, 100·p) with linear interpolation, of x
-// sorted and not empty.
-func quantile(x []float64, p float64) float64 {
-	at := p * float64(len(x)-1)
-	i := int(at)
-	if i+1 >= len(x) {
-		return x[len(x)-1]
-	}
-	return x[i] + (x[i+1]-x[i])*(at-float64(i))
 }
 
 // Index is where model (i, j, k) of a grid of jMax values of its second and

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/planegym/planegym/internal/rng"
+	"github.com/planegym/planegym/telemetry"
 )
 
 // recording reads a file of the published recordings or skips the test.
@@ -249,9 +250,6 @@ func TestGapsAndBlocks(t *testing.T) {
 	if s.RealRows != 160 || s.Mean.W1 != 0 || s.Mean.ACF > .2 {
 		t.Errorf("%d rows, W1 %v, ACF error %v: blocks 3 and 7 have 160 whole rows and nothing differs", s.RealRows, s.Mean.W1, s.Mean.ACF)
 	}
-	if HeldOut(299) || !HeldOut(300) || !HeldOut(399) || HeldOut(400) || !HeldOut(700) {
-		t.Error("test blocks are seconds 300…399, 700…799")
-	}
 	for _, c := range []struct {
 		real, synth Table
 		o           Options
@@ -278,7 +276,7 @@ func TestCopyShare(t *testing.T) {
 	}
 	real := table(1600, noise)
 	var train, test Table
-	train, test = real.pick(func(i int) bool { return !HeldOut(i) }), real.pick(HeldOut)
+	train, test = real.pick(func(i int) bool { return telemetry.Train.Holds(i) }), real.pick(telemetry.Test.Holds)
 	for _, c := range []struct {
 		what   string
 		synth  Table

@@ -17,6 +17,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/planegym/planegym/telemetry"
 )
 
 // Columns are the 13 columns that are compared, in the order of the published
@@ -28,13 +30,6 @@ var Columns = []string{
 
 // aliases are the names that aligned recordings and our plants give.
 var aliases = map[string]string{"lbo_s": "Buffer", "fps": "FPS", "rep_kbps": "ReportedBitrate", "calc_cum": "CalcBitrate"}
-
-// BlockSeconds is the length of the blocks that data are split by, from the
-// first second on; HeldOut says which nobody trains on.
-const BlockSeconds = 100
-
-// HeldOut says whether a second of a recording belongs to a test block.
-func HeldOut(second int) bool { return second/BlockSeconds%4 == 3 }
 
 // Table is n rows of F columns, in time order. A cell that was not measured
 // is NaN.
@@ -194,4 +189,32 @@ func number(x float64) string {
 		s = strconv.FormatFloat(x, 'f', 1, 64)
 	}
 	return s
+}
+
+// FromDataset is the table of a recording or a rollout; its counter is
+// integrated. What was not measured is NaN.
+func FromDataset(d *telemetry.Dataset) (Table, error) {
+	t := Table{Columns: Columns, Values: make([]float64, d.Len()*len(Columns))}
+	fields := d.Fields()
+	for k, name := range Columns {
+		at := slices.IndexFunc(fields, func(f telemetry.Field) bool {
+			return f.Name == name || aliases[f.Name] == name || f.Name == "calc_rate" && name == "CalcBitrate"
+		})
+		if at < 0 {
+			return t, fmt.Errorf("selection: the recording has no %s", name)
+		}
+		counter := d.Counter()
+		for i := range d.Len() {
+			v, ok := d.At(i, at)
+			x := float64(v)
+			if name == "CalcBitrate" {
+				x = counter[i]
+			}
+			if !ok {
+				x = math.NaN()
+			}
+			t.Values[i*len(Columns)+k] = x
+		}
+	}
+	return t, nil
 }

@@ -1,0 +1,41 @@
+package agent_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/internal/nn"
+)
+
+// The preset as it is balances the pole. bench/RESULTS.md has five seeds.
+func TestDefaultSolvesCartPole(t *testing.T) {
+	k, err := nn.ParseKernels("auto")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if testing.Short() || k == nn.Go {
+		t.Skip("takes minutes without vector kernels, seconds with them")
+	}
+	c, err := agent.Preset("default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	be := nn.NewBackend(k, 1)
+	defer be.Close()
+	tr, err := agent.NewTrainer(c, cartPole(t, 8, env.NextStep), 0, be)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tr.Train(context.Background(), c.Steps, func(agent.Progress) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	e, err := agent.Evaluate(context.Background(), cartPole(t, 20, env.NextStep), tr.Agent, agent.HeldOut(0, 100), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e.Return.Mean < 475 {
+		t.Errorf("return %.1f ± %.1f", e.Return.Mean, e.Return.CI)
+	}
+}

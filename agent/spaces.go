@@ -1,0 +1,60 @@
+package agent
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/internal/episodes"
+)
+
+// Spaces are what an agent observes and does.
+type Spaces = episodes.Spaces
+
+// Fits reports why d cannot act in an environment of these spaces: what it
+// observes or does differs from what it was trained with.
+func (d *DDQN) Fits(s Spaces) error {
+	if err := sameElements(d.Spaces, s); err != nil {
+		return err
+	}
+	return sameActions(d.Spaces, s)
+}
+
+func sameElements(trained, s Spaces) error {
+	if len(trained.Elements) != len(s.Elements) {
+		return fmt.Errorf("agent: the agent was trained on observations of %d elements (%s), the environment has %d (%s): give it the scenario it was trained in, or train anew",
+			len(trained.Elements), names(trained), len(s.Elements), names(s))
+	}
+	for i, e := range trained.Elements {
+		if s.Elements[i] != e {
+			return fmt.Errorf("agent: observation element %d was %q [%s] in training and is %q [%s] here: give it the scenario it was trained in, or train anew",
+				i, e.Name, e.Unit, s.Elements[i].Name, s.Elements[i].Unit)
+		}
+	}
+	return nil
+}
+
+func sameActions(trained, s Spaces) error {
+	if !slices.Equal(trained.Actions, s.Actions) || !slices.Equal(trained.Limits, s.Limits) {
+		return fmt.Errorf("agent: the agent was trained with actions %v on limits %v, the environment has %v on %v: train --transfer gives it a new output layer",
+			trained.Actions, trained.Limits, s.Actions, s.Limits)
+	}
+	return nil
+}
+
+// names lists the first few elements.
+func names(s Spaces) string {
+	var n []string
+	for i, e := range s.Elements {
+		if i == 4 {
+			n = append(n, "…")
+			break
+		}
+		n = append(n, e.Name)
+	}
+	return strings.Join(n, ", ")
+}
+
+// spacesOf are the spaces of a vector.
+func spacesOf(v env.Vector) Spaces { return episodes.SpacesOf(v.Spec()) }

@@ -1,0 +1,197 @@
+// Command stocks runs the TimeGAN paper's own check: a model of the Stocks set,
+// preset paper, scored as its authors do.
+//
+//	go run ./bench/stocks --data stock.csv -o stocks.safetensors
+//	python bench/stocks.py stocks.safetensors        the same scores by PyTorch
+package main
+
+import (
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"math"
+	"os"
+	"os/signal"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/planegym/planegym/internal/nn"
+	"github.com/planegym/planegym/internal/rng"
+	"github.com/planegym/planegym/internal/safetensors"
+	"github.com/planegym/planegym/telemetry"
+	"github.com/planegym/planegym/timegan"
+	"github.com/planegym/planegym/timegan/posthoc"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "stocks:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	data := flag.String("data", "", "CSV of the Stocks set")
+	out := flag.String("o", "", "file for real and generated windows")
+	updates := flag.Int("updates", 10000, "of each phase; the paper's is 10000")
+	repeats := flag.Int("repeats", 10, "of each score")
+	kernels := flag.String("kernels", "auto", "kernel set")
+	seed := flag.Uint64("seed", 0, "of training")
+	flag.Parse()
+	k, err := nn.ParseKernels(*kernels)
+	if err != nil {
+		return err
+	}
+	r, err := read(*data)
+	if err != nil {
+		return err
+	}
+	c, err := timegan.Preset("paper")
+	if err != nil {
+		return err
+	}
+	c.Seed, c.Embed, c.Super, c.Joint = *seed, *updates, *updates, *updates
+	t, err := timegan.NewTraining([]telemetry.Recording{r}, telemetry.All, c, 2)
+	if err != nil {
+		return err
+	}
+	e := timegan.NewCPU(k, 1)
+	defer e.Close()
+	begin := time.Now()
+	m, err := timegan.Fit(ctx, c, e, t, timegan.FitOptions{Interval: max(*updates/5, 1), Report: func(p timegan.Progress) {
+		fmt.Fprintf(os.Stderr, "%v %d/%d %s R %.5f S %.5f U %.3f V %.4f D %.3f\n", p.Phase, p.Update, p.Of,
+			time.Since(begin).Round(time.Second), p.Losses.R, p.Losses.S, p.Losses.U, p.Losses.V, p.Losses.D)
+	}})
+	if err != nil {
+		return err
+	}
+	took := time.Since(begin)
+	real := windows(&t.Windows, m.Config.Window)
+	fake, err := generate(e, m, real.Len())
+	if err != nil {
+		return err
+	}
+	if *out != "" {
+		if err := safetensors.WriteFile(*out, map[string]string{"of": "planegym bench/stocks"}, []safetensors.Tensor{
+			{Name: "real", Shape: []int{real.Len(), real.Length, real.Features}, Data: real.X},
+			{Name: "fake", Shape: []int{fake.Len(), fake.Length, fake.Features}, Data: fake.X},
+		}); err != nil {
+			return err
+		}
+	}
+	be := nn.NewBackend(k, 1)
+	defer be.Close()
+	scores := map[string][]float64{}
+	for i := range uint64(*repeats) {
+		for _, s := range []struct {
+			name  string
+			score func(context.Context, *nn.Backend, posthoc.Set, posthoc.Set, posthoc.Options) (float64, error)
+			fake  posthoc.Set
+		}{
+			{"discriminative", posthoc.Discriminative, fake}, {"predictive", posthoc.Predictive, fake},
+			{"predictive_of_real", posthoc.Predictive, real},
+		} {
+			v, err := s.score(ctx, be, real, s.fake, posthoc.Options{Seed: i})
+			if err != nil {
+				return err
+			}
+			scores[s.name] = append(scores[s.name], v)
+		}
+	}
+	result := map[string]any{"config": m.Config, "kernels": k.String(), "windows": real.Len(), "train_seconds": math.Round(took.Seconds()), "losses": m.Losses}
+	for name, x := range scores {
+		mean, sd := 0., 0.
+		for _, v := range x {
+			mean += v / float64(len(x))
+		}
+		for _, v := range x {
+			sd += (v - mean) * (v - mean) / float64(max(len(x)-1, 1))
+		}
+		result[name] = map[string]any{"mean": mean, "sd": math.Sqrt(sd), "repeats": x}
+	}
+	j := json.NewEncoder(os.Stdout)
+	j.SetIndent("", "  ")
+	return j.Encode(result)
+}
+
+// read reads the set as its authors do, last day first.
+func read(path string) (telemetry.Recording, error) {
+	var r telemetry.Recording
+	f, err := os.Open(path)
+	if err != nil {
+		return r, err
+	}
+	defer f.Close()
+	rows, err := csv.NewReader(f).ReadAll()
+	if err != nil {
+		return r, err
+	}
+	if len(rows) < 2 {
+		return r, errors.New("there is no row")
+	}
+	slices.Reverse(rows[1:])
+	var fields []telemetry.Field
+	for _, name := range rows[0] {
+		fields = append(fields, telemetry.Field{Name: name, Unit: "1"})
+	}
+	var values []float32
+	var valid []bool
+	for i, row := range rows[1:] {
+		for k, s := range row {
+			x, err := strconv.ParseFloat(s, 32)
+			if err != nil {
+				return r, fmt.Errorf("%s: row %d, %s: %q is no number", path, len(rows)-1-i, rows[0][k], s)
+			}
+			values, valid = append(values, float32(x)), append(valid, true)
+		}
+	}
+	r.Data, err = telemetry.NewDataset(fields, 0, time.Unix(0, 0), values, valid)
+	return r, err
+}
+
+// windows are all windows that training draws from, on the model's scale.
+func windows(w *timegan.Windows, length int) posthoc.Set {
+	f := w.Channels()
+	s := posthoc.Set{Length: length, Features: f}
+	for _, at := range w.Start {
+		s.X = append(s.X, w.X[at*f:(at+length)*f]...)
+	}
+	return s
+}
+
+// generate makes n windows that stand alone, as training does.
+func generate(e timegan.Engine, m *timegan.Model, n int) (posthoc.Set, error) {
+	c, f := m.Config, m.Codec.Channels
+	out := posthoc.Set{Length: c.Window, Features: f, X: make([]float32, n*c.Window*f)}
+	st, err := e.Stepper(n)
+	if err != nil {
+		return out, err
+	}
+	rows := make([]int, n)
+	noise, cond, x := make([]float32, n*c.Noise), make([]float32, n), make([]float32, n*f)
+	for i := range rows {
+		rows[i] = i
+	}
+	for t := range c.Window {
+		for i := range rows {
+			key := rng.Key{Seed: c.Seed, A: uint32(t), B: uint32(i), Purpose: rng.SampleNoise}
+			for z := range c.Noise {
+				v, _ := key.Normal(uint32(z))
+				noise[i*c.Noise+z] = float32(v)
+			}
+		}
+		if err := st.Next(rows, noise, cond, x); err != nil {
+			return out, err
+		}
+		for i := range rows {
+			copy(out.X[(i*c.Window+t)*f:][:f], x[i*f:])
+		}
+	}
+	return out, nil
+}

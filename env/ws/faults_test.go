@@ -1,0 +1,1042 @@
+package ws
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/internal/cutter"
+	"github.com/planegym/planegym/internal/rng"
+)
+
+// peer is a client of single messages.
+type peer struct {
+	t testing.TB
+	*conn
+}
+
+// pipe connects a peer to s without a network, so that a test may fake time.
+func pipe(t testing.TB, s *Server, needTicket bool) *peer {
+	client, server := net.Pipe()
+	s.running.Add(1)
+	go s.run(newConn(server, false, maxHello, s.opts.WriteTimeout), "pipe", needTicket)
+	return &peer{t, newConn(client, true, maxReply, time.Minute)}
+}
+
+func (p *peer) say(format string, args ...any) {
+	p.t.Helper()
+	if err := p.send(opText, fmt.Appendf(nil, format, args...), true); err != nil {
+		p.t.Fatalf("%s: %v", fmt.Sprintf(format, args...), err)
+	}
+}
+
+// hear is the next text message; a close frame is its error.
+func (p *peer) hear() (m map[string]any, err error) {
+	p.t.Helper()
+	for {
+		op, b, err := p.in.next()
+		switch {
+		case err != nil:
+			return nil, err
+		case op == opClose:
+			return nil, parseClose(b)
+		case op == opText:
+			err := json.Unmarshal(b, &m)
+			return m, err
+		}
+	}
+}
+
+// want hears a message of a type, or with "error" of a code.
+func (p *peer) want(what string) map[string]any {
+	p.t.Helper()
+	m, err := p.hear()
+	if err != nil {
+		p.t.Fatalf("want %s: %v", what, err)
+	}
+	if m["type"] != what && (m["type"] != "error" || m["code"] != what) && (m["type"] != "event" || m["event"] != what) {
+		p.t.Fatalf("want %s, have %v", what, m)
+	}
+	return m
+}
+
+func (p *peer) wantClose(code int) {
+	p.t.Helper()
+	m, err := p.hear()
+	var closed *CloseError
+	if !errors.As(err, &closed) || closed.Code != code {
+		p.t.Fatalf("want close %d, have %v %v", code, m, err)
+	}
+}
+
+// start opens a session with a cartpole, and gives its resume token.
+func (p *peer) start() string {
+	p.t.Helper()
+	p.say(`{"type":"hello","id":0,"client":"t","version":1,"capabilities":["resume","episode_end"]}`)
+	token := p.want("welcome")["resume_token"].(string)
+	p.say(`{"type":"make","id":1,"ack":0,"scenario":"cartpole","num_envs":1}`)
+	p.want("made")
+	p.say(`{"type":"reset","id":2,"ack":1,"env":1,"seed":"7"}`)
+	p.want("reset_result")
+	return token
+}
+
+// faked runs f in a bubble of fake time with a server that is shut down after.
+func faked(t *testing.T, o Options, f func(t *testing.T, s *Server)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		if o.Open == nil {
+			o.Open = open
+		}
+		s := NewServer(o)
+		f(t, s)
+		ctx, cancel := context.WithTimeout(background, 10*time.Second)
+		defer cancel()
+		if err := s.Shutdown(ctx); err != nil {
+			t.Errorf("shutdown: %v", err)
+		}
+	})
+}
+
+// count is the number of sessions, with a client and without.
+func (s *Server) count() [2]int {
+	attached, detached, _, _ := s.load()
+	return [2]int{attached, detached}
+}
+
+func TestNoHello(t *testing.T) {
+	faked(t, Options{}, func(t *testing.T, s *Server) {
+		start := time.Now()
+		p := pipe(t, s, false)
+		p.want("bad_frame")
+		p.wantClose(closeBadFrame)
+		if d := time.Since(start); d != 2*time.Second {
+			t.Errorf("after %v", d)
+		}
+	})
+}
+
+func TestHalfOpen(t *testing.T) {
+	faked(t, Options{}, func(t *testing.T, s *Server) {
+		start := time.Now()
+		p := pipe(t, s, false)
+		token := p.start()
+		for _, want := range []byte{opPing, opClose} { // the pong never comes
+			if op, _, err := p.in.next(); err != nil || op != want {
+				t.Fatalf("%v: opcode %d, %v", time.Since(start), op, err)
+			}
+		}
+		if d := time.Since(start); d != 30*time.Second {
+			t.Errorf("connection closed after %v, want 30 s", d)
+		}
+		_ = p.net.Close()
+		synctest.Wait()
+		time.Sleep(59 * time.Second)
+		if c := s.count(); c != [2]int{0, 1} {
+			t.Fatalf("59 s later: %v sessions", c)
+		}
+		p = pipe(t, s, false)
+		p.say(`{"type":"resume","id":5,"version":1,"token":%q,"last_seq":2}`, token)
+		if m := p.want("resumed"); m["accepted"] != 2.0 || m["id"] != 5.0 {
+			t.Errorf("%v", m)
+		}
+		p.say(`{"type":"step","id":3,"ack":2,"env":1,"actions":[1]}`)
+		p.want("step_result")
+		_ = p.net.Close()
+		time.Sleep(61 * time.Second)
+		if c := s.count(); c != [2]int{} {
+			t.Fatalf("61 s after the second cut: %v sessions", c)
+		}
+		p = pipe(t, s, false)
+		p.say(`{"type":"resume","id":0,"version":1,"token":%q,"last_seq":3}`, token)
+		p.want("session_lost")
+		p.wantClose(closeLost)
+	})
+}
+
+func TestIdle(t *testing.T) {
+	faked(t, Options{}, func(t *testing.T, s *Server) {
+		p := pipe(t, s, false)
+		p.start()
+		start := time.Now()
+		for {
+			op, b, err := p.in.next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if op == opClose {
+				if c := parseClose(b); c.Code != closeIdle || time.Since(start) < 600*time.Second || time.Since(start) > 620*time.Second {
+					t.Errorf("%v after %v", c, time.Since(start))
+				}
+				return
+			}
+			if err := p.send(opPong, nil, true); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+func TestBusyAndLost(t *testing.T) {
+	faked(t, Options{}, func(t *testing.T, s *Server) {
+		first := pipe(t, s, false)
+		token := first.start()
+		second := pipe(t, s, false)
+		second.say(`{"type":"resume","id":0,"version":1,"token":%q,"last_seq":2}`, token)
+		if m := second.want("session_busy"); m["retry_ms"] == nil || m["fatal"] != true {
+			t.Errorf("%v", m)
+		}
+		second.wantClose(closeBusy)
+		first.say(`{"type":"step","id":3,"ack":2,"env":1,"actions":[1]}`) // the first is none the worse
+		first.want("step_result")
+		_ = first.net.Close()
+		synctest.Wait()
+		for _, last := range []int{9, 1} { // never sent; forgotten after ack 2
+			p := pipe(t, s, false)
+			p.say(`{"type":"resume","id":0,"version":1,"token":%q,"last_seq":%d}`, token, last)
+			p.want("session_lost")
+			p.wantClose(closeLost)
+		}
+		p := pipe(t, s, false)
+		p.say(`{"type":"resume","id":0,"version":1,"token":"guess","last_seq":0}`)
+		p.want("session_lost")
+		p.wantClose(closeLost)
+	})
+}
+
+// What a session accepted before its connection broke is answered after it
+// was resumed, and a request that is sent again is not executed again.
+func TestStoredReplies(t *testing.T) {
+	faked(t, Options{}, func(t *testing.T, s *Server) {
+		p := pipe(t, s, false)
+		token := p.start()
+		p.say(`{"type":"step","id":3,"ack":2,"env":1,"actions":[1]}`)
+		lost := p.want("step_result")
+		_ = p.net.Close()
+		synctest.Wait()
+		p = pipe(t, s, false)
+		p.say(`{"type":"resume","id":0,"version":1,"token":%q,"last_seq":2}`, token)
+		p.want("resumed")
+		for range 2 {
+			if again := p.want("step_result"); fmt.Sprint(again) != fmt.Sprint(lost) {
+				t.Fatalf("stored reply %v, was %v", again, lost)
+			}
+			p.say(`{"type":"step","id":3,"ack":2,"env":1,"actions":[0]}`)
+		}
+		p.want("step_result")
+		p.say(`{"type":"step","id":4,"ack":3,"env":1,"actions":[1]}`)
+		local, _ := env.NewCartPole(1, env.NextStep)
+		var b env.Batch
+		_ = local.Reset(background, nil, []uint64{7}, &b)
+		for range 2 {
+			_ = local.Step(background, nil, []int32{1}, &b)
+		}
+		obs := p.want("step_result")["obs"].([]any)[0].([]any)
+		for i, v := range obs {
+			if float32(v.(float64)) != b.Obs[i] {
+				t.Fatalf("after the resend: %v, want %v", obs, b.Obs)
+			}
+		}
+	})
+}
+
+// hanging is an environment whose steps wait for release, and do not care for
+// their context.
+type hanging struct {
+	env.Vector
+	hang    atomic.Bool
+	release chan struct{}
+	closed  atomic.Int32
+}
+
+func (h *hanging) Step(ctx context.Context, rows []int, actions []int32, out *env.Batch) error {
+	if h.hang.Load() {
+		<-h.release
+	}
+	return h.Vector.Step(ctx, rows, actions, out)
+}
+
+func (h *hanging) Close() error { h.closed.Add(1); return h.Vector.Close() }
+
+func TestHungEnvironment(t *testing.T) {
+	for _, end := range []string{"late", "orphaned"} {
+		h := &hanging{}
+		o := Options{StepTimeout: 5 * time.Second, Open: func(ctx context.Context, m MakeRequest) (env.Vector, error) {
+			v, err := env.NewCartPole(m.NumEnvs, m.Autoreset)
+			if m.Model == "hang" {
+				h.Vector = v
+				return h, err
+			}
+			return v, err
+		}}
+		t.Run(end, func(t *testing.T) {
+			faked(t, o, func(t *testing.T, s *Server) {
+				h.release = make(chan struct{})
+				p := pipe(t, s, false)
+				p.start()
+				p.say(`{"type":"make","id":3,"ack":2,"scenario":"cartpole","model":"hang","num_envs":1}`)
+				p.want("made")
+				p.say(`{"type":"reset","id":4,"ack":3,"env":2,"seed":"1"}`)
+				p.want("reset_result")
+				h.hang.Store(true)
+				start := time.Now()
+				p.say(`{"type":"step","id":5,"ack":4,"env":2,"actions":[1]}`)
+				p.want("timeout")
+				if d := time.Since(start); d < 5*time.Second || d > 5500*time.Millisecond {
+					t.Errorf("timeout after %v", d)
+				}
+				p.say(`{"type":"step","id":6,"ack":5,"env":2,"actions":[1]}`) // still hangs
+				p.want("timeout")
+				p.say(`{"type":"step","id":7,"ack":6,"env":1,"actions":[1]}`) // the session lives
+				p.want("step_result")
+				if end == "orphaned" {
+					p.say(`{"type":"close","id":8,"ack":7}`)
+					p.want("closed")
+					p.wantClose(closeNormal)
+					_ = p.net.Close()
+					synctest.Wait()
+					if h.closed.Load() != 0 {
+						t.Error("closed while it steps")
+					}
+					close(h.release)
+					synctest.Wait()
+					if h.closed.Load() != 1 {
+						t.Errorf("closed %d times", h.closed.Load())
+					}
+					return
+				}
+				h.hang.Store(false)
+				close(h.release)
+				synctest.Wait()
+				p.say(`{"type":"step","id":8,"ack":7,"env":2,"actions":[1]}`) // the late result was dropped
+				p.want("step_result")
+				_ = p.net.Close()
+			})
+		})
+	}
+}
+
+// panicking panics at its third step.
+type panicking struct {
+	env.Vector
+	steps int
+}
+
+func (v *panicking) Step(ctx context.Context, rows []int, actions []int32, out *env.Batch) error {
+	if v.steps++; v.steps == 3 {
+		panic("seeded fault")
+	}
+	return v.Vector.Step(ctx, rows, actions, out)
+}
+
+func TestPanicEndsItsSession(t *testing.T) {
+	o := Options{Open: func(ctx context.Context, m MakeRequest) (env.Vector, error) {
+		v, err := env.NewCartPole(m.NumEnvs, m.Autoreset)
+		return &panicking{Vector: v}, err
+	}}
+	faked(t, o, func(t *testing.T, s *Server) {
+		bad, good := pipe(t, s, false), pipe(t, s, false)
+		token := bad.start()
+		good.start()
+		for id := 3; id < 5; id++ {
+			bad.say(`{"type":"step","id":%d,"ack":%d,"env":1,"actions":[1]}`, id, id-1)
+			bad.want("step_result")
+		}
+		bad.say(`{"type":"step","id":5,"ack":4,"env":1,"actions":[1]}`)
+		bad.want("internal")
+		bad.wantClose(closeInternal)
+		_ = bad.net.Close()
+		synctest.Wait()
+		good.say(`{"type":"step","id":3,"ack":2,"env":1,"actions":[1]}`)
+		good.want("step_result")
+		p := pipe(t, s, false)
+		p.say(`{"type":"resume","id":0,"version":1,"token":%q,"last_seq":4}`, token)
+		p.want("session_lost")
+		p.wantClose(closeLost)
+		_ = good.net.Close()
+	})
+}
+
+func TestSlowReader(t *testing.T) {
+	faked(t, Options{}, func(t *testing.T, s *Server) {
+		slow, other := pipe(t, s, false), pipe(t, s, false)
+		slow.start()
+		other.start()
+		start := time.Now()
+		slow.say(`{"type":"step","id":3,"ack":2,"env":1,"actions":[1]}`) // whose reply it does not read
+		for id := 3; id < 8; id++ {
+			other.say(`{"type":"step","id":%d,"ack":%d,"env":1,"actions":[1]}`, id, id-1)
+			other.want("step_result")
+		}
+		if d := time.Since(start); d != 0 {
+			t.Errorf("the other session waited %v", d)
+		}
+		time.Sleep(4900 * time.Millisecond)
+		if c := s.count(); c != [2]int{2, 0} {
+			t.Errorf("after 4.9 s: %v", c)
+		}
+		time.Sleep(2 * time.Second)
+		if c := s.count(); c != [2]int{1, 1} {
+			t.Errorf("after 6.9 s: %v", c)
+		}
+		if n := s.stats.errors[codeIndex("slow_consumer")].Load(); n != 1 {
+			t.Errorf("%d slow consumers were counted", n)
+		}
+		_ = other.net.Close()
+	})
+}
+
+// A client that sends all it may before it reads is served to the end; one
+// that goes on is cut when its pending output is full, and not before.
+func TestPendingOutput(t *testing.T) {
+	s, url := serve(t, Options{})
+	const n = 16384 // replies of 362 KB: 23 MB under way
+	c := dial(t, url, DialOptions{NumEnvs: n})
+	var b env.Batch
+	if err := c.Reset(background, nil, nil, &b); err != nil {
+		t.Fatal(err)
+	}
+	actions := make([]int32, n)
+	for range inFlight {
+		if _, err := c.Send(nil, actions); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range inFlight {
+		if _, err := c.Recv(background, &b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := s.stats.resumed.Load(); got != 0 {
+		t.Errorf("%d cuts", got)
+	}
+	nc, err := net.Dial("tcp", strings.TrimSuffix(strings.TrimPrefix(url, "ws://"), Path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	p := handshake(t, nc)
+	p.start()
+	p.say(`{"type":"make","id":3,"ack":2,"scenario":"cartpole","num_envs":%d}`, n)
+	limit := p.want("made")["pending_bytes"].(float64)
+	before := s.stats.requests[typeReset].Load()
+	for seq := uint64(4); seq < 1000; seq++ {
+		r := request{header: header{Type: typeReset, Env: 2, N: n, Seq: seq}, Ack: 3}
+		if err := p.send(opBinary, r.append(nil), true); err != nil {
+			break
+		}
+	}
+	for s.stats.errors[codeIndex("slow_consumer")].Load() == 0 { // else the test times out
+		time.Sleep(time.Millisecond)
+	}
+	bytes := float64(s.stats.requests[typeReset].Load()-before) * float64(resultBytes(false, n, 4, 0, false))
+	if bytes < limit || bytes > limit+64<<20 {
+		t.Errorf("cut after %v bytes of replies; %v may be pending", bytes, limit)
+	}
+}
+
+// handshake upgrades c.
+func handshake(t testing.TB, c net.Conn) *peer {
+	t.Helper()
+	fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"+
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: %s\r\n\r\n", Path, Protocol)
+	var head []byte
+	for !bytes.HasSuffix(head, []byte("\r\n\r\n")) {
+		var b [1]byte
+		if _, err := c.Read(b[:]); err != nil {
+			t.Fatalf("handshake: %v after %q", err, head)
+		}
+		head = append(head, b[0])
+	}
+	if !bytes.HasPrefix(head, []byte("HTTP/1.1 101")) || !bytes.Contains(head, []byte("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")) || bytes.Contains(bytes.ToLower(head), []byte("extensions")) {
+		t.Fatalf("handshake: %s", head)
+	}
+	return &peer{t, newConn(c, true, maxReply, 5*time.Second)}
+}
+
+func TestCapacity(t *testing.T) {
+	faked(t, Options{MaxSessions: 2}, func(t *testing.T, s *Server) {
+		a, b := pipe(t, s, false), pipe(t, s, false)
+		a.start()
+		b.start()
+		for range 100 {
+			p := pipe(t, s, false)
+			p.say(`{"type":"hello","id":3,"version":1}`)
+			if m := p.want("capacity"); m["id"] != 3.0 || m["retry_ms"] == nil {
+				t.Errorf("%v", m)
+			}
+			p.wantClose(closeBusy)
+			_ = p.net.Close()
+		}
+		a.say(`{"type":"close","id":3,"ack":2}`)
+		a.want("closed")
+		a.wantClose(closeNormal)
+		_ = a.net.Close()
+		synctest.Wait()
+		c := pipe(t, s, false) // there is room again
+		c.start()
+		_ = b.net.Close()
+		_ = c.net.Close()
+		// No goroutine is left once the sessions have waited: else the bubble panics.
+	})
+}
+
+func TestRate(t *testing.T) {
+	faked(t, Options{Rate: 10}, func(t *testing.T, s *Server) {
+		p := pipe(t, s, false)
+		token := p.start() // two messages
+		for id := 3; id < 11; id++ {
+			p.say(`{"type":"step","id":%d,"ack":%d,"env":1,"actions":[1]}`, id, id-1)
+			p.want("step_result")
+		}
+		p.say(`{"type":"step","id":11,"ack":10,"env":1,"actions":[1]}`)
+		p.want("rate_limited")
+		p.wantClose(closeBusy)
+		_ = p.net.Close()
+		time.Sleep(time.Second)
+		p = pipe(t, s, false)
+		p.say(`{"type":"resume","id":0,"version":1,"token":%q,"last_seq":10}`, token)
+		p.want("resumed")
+		p.say(`{"type":"step","id":11,"ack":10,"env":1,"actions":[1]}`)
+		p.want("step_result")
+		_ = p.net.Close()
+	})
+}
+
+func TestTickets(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tokens")
+	if err := os.WriteFile(path, []byte("# ours\n0123456789abcdef\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tokens, err := ReadTokens(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	faked(t, Options{Tokens: tokens}, func(t *testing.T, s *Server) {
+		ticket := func() string {
+			r := httptest.NewRequest("POST", ticketPath, nil)
+			r.Header.Set("Authorization", "Bearer 0123456789abcdef")
+			w := httptest.NewRecorder()
+			s.ServeHTTP(w, r)
+			var m struct{ Ticket string }
+			if err := json.Unmarshal(w.Body.Bytes(), &m); err != nil || w.Code != 200 || m.Ticket == "" {
+				t.Fatalf("ticket: %d %s", w.Code, w.Body)
+			}
+			return m.Ticket
+		}
+		hello := func(ticket, want string) {
+			t.Helper()
+			p := pipe(t, s, true)
+			p.say(`{"type":"hello","id":0,"version":1,"ticket":%q}`, ticket)
+			p.want(want)
+			if want != "welcome" {
+				p.wantClose(closeUnauthorized)
+			}
+			_ = p.net.Close()
+		}
+		good := ticket()
+		hello(good, "welcome")
+		hello(good, "unauthorized") // once
+		hello("", "unauthorized")
+		old := ticket()
+		time.Sleep(ticketFor + time.Millisecond)
+		hello(old, "unauthorized")
+		p := pipe(t, s, true) // nothing is said before
+		p.say(`{"type":"make","id":1,"scenario":"cartpole","num_envs":1}`)
+		p.want("bad_frame")
+		p.wantClose(closeBadFrame)
+	})
+}
+
+// TestAdmission is who is let in, before the upgrade; and that what they
+// present is in no log.
+func TestAdmission(t *testing.T) {
+	const token = "0123456789abcdef-secret"
+	path := filepath.Join(t.TempDir(), "tokens")
+	if err := os.WriteFile(path, []byte(token+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tokens, err := ReadTokens(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	var mu sync.Mutex
+	o := Options{Tokens: tokens, Origins: []string{"https://lab.example"}, Log: slog.New(slog.NewTextHandler(locked{&mu, &log}, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	s, url := serve(t, o)
+	base := "http" + strings.TrimSuffix(strings.TrimPrefix(url, "ws"), Path)
+	for _, c := range []struct {
+		name   string
+		header [3]string // Authorization, Origin, subprotocol
+		status int
+		code   string
+	}{
+		{"no token", [3]string{"", "", Protocol}, 401, "unauthorized"},
+		{"wrong token", [3]string{"Bearer " + token + "x", "", Protocol}, 401, "unauthorized"},
+		{"half a token", [3]string{"Bearer " + token[:20], "", Protocol}, 401, "unauthorized"},
+		{"basic", [3]string{"Basic " + token, "", Protocol}, 401, "unauthorized"},
+		{"token", [3]string{"bearer " + token, "", Protocol}, 101, ""},
+		{"no subprotocol", [3]string{"Bearer " + token, "", ""}, 400, "bad_version"},
+		{"next version", [3]string{"Bearer " + token, "", "planegym.v2"}, 400, "bad_version"},
+		{"stranger's page", [3]string{"Bearer " + token, "https://evil.example", Protocol}, 403, "unauthorized"},
+		{"stranger's page, no token", [3]string{"", "https://evil.example", Protocol}, 403, "unauthorized"},
+		{"listed page", [3]string{"", "https://lab.example", Protocol}, 101, ""}, // wants a ticket next
+		{"own page", [3]string{"", base, Protocol}, 101, ""},
+	} {
+		r, _ := http.NewRequest("GET", base+Path, nil)
+		for i, k := range []string{"Authorization", "Origin", "Sec-Websocket-Protocol"} {
+			if c.header[i] != "" {
+				r.Header.Set(k, c.header[i])
+			}
+		}
+		r.Header.Set("Connection", "Upgrade")
+		r.Header.Set("Upgrade", "websocket")
+		r.Header.Set("Sec-Websocket-Version", "13")
+		r.Header.Set("Sec-Websocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+		resp, err := http.DefaultTransport.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var m errorMessage
+		if resp.StatusCode != 101 {
+			_ = json.NewDecoder(resp.Body).Decode(&m)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != c.status || m.Code != c.code {
+			t.Errorf("%s: %d %q, want %d %q", c.name, resp.StatusCode, m.Code, c.status, c.code)
+		}
+	}
+	if _, err := Dial(background, url, DialOptions{Scenario: "cartpole", Token: "wrong"}); !errors.Is(err, ErrUnauthorized) {
+		t.Errorf("wrong token: %v", err)
+	}
+	c := dial(t, url, DialOptions{Token: token})
+	resume := c.token
+	if resp, err := http.Get(base + "/metrics"); err != nil || resp.StatusCode != 401 {
+		t.Errorf("metrics without a token: %v %v", resp, err)
+	}
+	if err := os.WriteFile(path, []byte("another-token-of-ours\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := tokens.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Dial(background, url, DialOptions{Scenario: "cartpole", Token: token}); !errors.Is(err, ErrUnauthorized) {
+		t.Errorf("a token that was taken away: %v", err)
+	}
+	_ = s
+	mu.Lock()
+	defer mu.Unlock()
+	for _, secret := range []string{token, resume, "another-token"} {
+		if strings.Contains(log.String(), secret[:12]) {
+			t.Errorf("the log has a secret:\n%s", &log)
+		}
+	}
+	if !strings.Contains(log.String(), "session=") {
+		t.Error("the log has no session")
+	}
+}
+
+type locked struct {
+	*sync.Mutex
+	w io.Writer
+}
+
+func (l locked) Write(p []byte) (int, error) {
+	l.Lock()
+	defer l.Unlock()
+	return l.w.Write(p)
+}
+
+func TestTokenFiles(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tokens")
+	for _, c := range []struct{ text, want string }{
+		{"", "no token"},
+		{"# only this\n\n", "no token"},
+		{"0123456789abcdef\nshort\n", "line 2: a token of 5 characters"},
+		{"0123456789 abcdef\n", "line 1: a token has no blanks"},
+	} {
+		if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ReadTokens(path); err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "0123456") {
+			t.Errorf("%q: %v, want %q", c.text, err, c.want)
+		}
+	}
+	if _, err := ReadTokens(path + "no"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("missing file: %v", err)
+	}
+}
+
+// TestDrain: whatever was accepted is answered, then 1001.
+func TestDrain(t *testing.T) {
+	s, url := serve(t, Options{ResumeFor: -1})
+	const sessions = 100
+	var clients []*Client
+	for range sessions {
+		c, err := Dial(background, url, DialOptions{Scenario: "cartpole"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b env.Batch
+		if err := c.Reset(background, nil, nil, &b); err != nil {
+			t.Fatal(err)
+		}
+		clients = append(clients, c)
+	}
+	var answered, asked atomic.Int64
+	var wg sync.WaitGroup
+	started := make(chan struct{}, sessions)
+	for _, c := range clients {
+		wg.Go(func() {
+			defer c.Close()
+			var b env.Batch
+			for i := 0; ; i++ {
+				err := c.Step(background, nil, []int32{0}, &b)
+				if i == 10 {
+					started <- struct{}{}
+				}
+				if err == nil {
+					answered.Add(1)
+					continue
+				}
+				var closed *CloseError
+				if !errors.As(err, &closed) || closed.Code != closeGoingAway {
+					t.Errorf("ended with %v", err)
+				}
+				return
+			}
+		})
+	}
+	for range sessions {
+		<-started
+	}
+	asked.Store(0)
+	ctx, cancel := context.WithTimeout(background, 10*time.Second)
+	defer cancel()
+	if err := s.Shutdown(ctx); err != nil {
+		t.Fatal(err)
+	}
+	wg.Wait()
+	// Every step that the server executed reached its client.
+	if rows := s.stats.rows.Load(); rows != uint64(answered.Load()) {
+		t.Errorf("%d steps executed, %d answered", rows, answered.Load())
+	}
+	for path, status := range map[string]int{"/readyz": 503, "/healthz": 200} {
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		if w.Code != status {
+			t.Errorf("%s: %d", path, w.Code)
+		}
+	}
+	if _, err := Dial(background, url, DialOptions{Scenario: "cartpole"}); !errors.Is(err, ErrDraining) {
+		t.Errorf("dial: %v", err)
+	}
+}
+
+func TestEvents(t *testing.T) {
+	faked(t, Options{}, func(t *testing.T, s *Server) {
+		p := pipe(t, s, false)
+		p.start()
+		for id, steps := 3, 1; ; id, steps = id+1, steps+1 {
+			p.say(`{"type":"step","id":%d,"ack":%d,"env":1,"actions":[1]}`, id, id-1)
+			m, err := p.hear()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m["type"] == "event" {
+				if m["event"] != "episode_end" || m["steps"] != float64(steps) || m["return"] != float64(steps) || m["row"] != 0.0 || m["env"] != 1.0 {
+					t.Errorf("after %d steps: %v", steps, m)
+				}
+				if r := p.want("step_result"); r["terminated"].([]any)[0] != true {
+					t.Errorf("%v", r)
+				}
+				break
+			}
+		}
+		go func() { _ = s.Shutdown(background) }()
+		p.want("draining")
+		p.wantClose(closeGoingAway)
+		_ = p.net.Close()
+	})
+}
+
+// rollout steps by Send and Recv at a depth, and by hand, and gives all that came.
+func rollout(t testing.TB, v env.Vector, steps, depth int) []float32 {
+	t.Helper()
+	var b env.Batch
+	n := v.Num()
+	if err := v.Reset(background, nil, slices.Repeat([]uint64{11}, n), &b); err != nil {
+		t.Fatal(err)
+	}
+	out := slices.Clone(b.Obs)
+	action := func(k int) []int32 {
+		a := make([]int32, n)
+		for i := range a {
+			a[i] = int32((k*5 + i) / 3 % 2)
+		}
+		return a
+	}
+	keep := func() {
+		out = append(out, b.Obs...)
+		out = append(out, b.Reward...)
+		for i := range n {
+			if b.Terminated[i] {
+				out = append(out, float32(i))
+			}
+		}
+	}
+	p, remote := v.(env.Pipeline)
+	sent := 0
+	for k := range steps {
+		if !remote || depth == 1 {
+			if err := v.Step(background, nil, action(k), &b); err != nil {
+				t.Fatalf("step %d: %v", k, err)
+			}
+			keep()
+			continue
+		}
+		for ; sent < steps && sent < k+depth; sent++ {
+			if _, err := p.Send(nil, action(sent)); err != nil {
+				t.Fatalf("send %d: %v", sent, err)
+			}
+		}
+		if _, err := p.Recv(background, &b); err != nil {
+			t.Fatalf("step %d: %v", k, err)
+		}
+		keep()
+	}
+	return out
+}
+
+func TestRandomCuts(t *testing.T) {
+	_, url := serve(t, Options{})
+	cuts := 60
+	if testing.Short() {
+		cuts = 10
+	}
+	for _, depth := range []int{1, 16} {
+		proxy, err := cutter.Listen(strings.TrimSuffix(strings.TrimPrefix(url, "ws://"), Path), cuts+2, uint64(depth))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var c *Client
+		for { // the proxy cuts handshakes too
+			var err error
+			if c, err = Dial(background, "ws://"+proxy.Addr(), DialOptions{Scenario: "cartpole", NumEnvs: 3}); err == nil {
+				break
+			}
+		}
+		local, _ := env.NewCartPole(3, env.NextStep)
+		steps := 60 * cuts
+		if !slices.Equal(rollout(t, c, steps, depth), rollout(t, local, steps, depth)) {
+			t.Errorf("depth %d: with %d cuts it went on differently", depth, proxy.Cuts())
+		}
+		if n := proxy.Cuts(); n < cuts/2 {
+			t.Errorf("only %d cuts", n)
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+		proxy.Close()
+	}
+}
+
+// TestJournal kills the server at random, starts another on what it left, and
+// goes on. Killing is copying the journal and leaving the first one alone.
+func TestJournal(t *testing.T) {
+	const rows, kills = 3, 8
+	local, _ := env.NewCartPole(rows, env.SameStep)
+	dir := t.TempDir()
+	s, url := serve(t, Options{Journal: dir})
+	c := dial(t, url, DialOptions{NumEnvs: rows, Autoreset: env.SameStep})
+	var got, want env.Batch
+	seeds := []uint64{1, 2, 3}
+	for _, v := range []env.Vector{c, local} {
+		if err := v.Reset(background, nil, seeds, &got); err != nil {
+			t.Fatal(err)
+		}
+	}
+	k := 0
+	for kill := range kills {
+		n := rng.Key{Seed: 5, A: uint32(kill)}.Intn(1, 3000)
+		for range n {
+			a := []int32{int32(k % 2), int32(k / 2 % 2), int32(k / 3 % 2)}
+			k++
+			if err := c.Step(background, nil, a, &got); err != nil {
+				t.Fatal(err)
+			}
+			if err := local.Step(background, nil, a, &want); err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(got.Obs, want.Obs) || !slices.Equal(got.Reward, want.Reward) || !slices.Equal(got.FinalObs, want.FinalObs) {
+				t.Fatalf("step %d, after %d kills: differs", k, kill)
+			}
+		}
+		left := t.TempDir()
+		if err := os.CopyFS(left, os.DirFS(dir)); err != nil {
+			t.Fatal(err)
+		}
+		if files, _ := os.ReadDir(left); len(files) != 1 {
+			t.Fatalf("%d files in the journal", len(files))
+		}
+		var next string
+		s, next = serve(t, Options{Journal: left})
+		dir, c.url = left, next
+		_ = c.conn.net.Close()
+	}
+	if err := c.Step(background, nil, []int32{0, 0, 0}, &got); err != nil {
+		t.Fatal(err)
+	}
+	if n := s.stats.restored.Load(); n != 1 {
+		t.Errorf("the last server restored %d sessions", n)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for files := []os.DirEntry{nil}; len(files) > 0; files, _ = os.ReadDir(dir) { // removed as the session ends
+		runtime.Gosched()
+	}
+}
+
+// A journal that does not lead to where the client was loses the session.
+func TestJournalDamaged(t *testing.T) {
+	dir := t.TempDir()
+	_, url := serve(t, Options{Journal: dir})
+	c := dial(t, url, DialOptions{})
+	var b env.Batch
+	if err := c.Reset(background, nil, []uint64{3}, &b); err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		if err := c.Step(background, nil, []int32{1}, &b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files, _ := os.ReadDir(dir)
+	name := files[0].Name()
+	whole, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	flip := func(at int) []byte {
+		b := slices.Clone(whole)
+		b[at] ^= 0x10
+		return b
+	}
+	for what, damaged := range map[string][]byte{
+		"empty": {}, "half": whole[:len(whole)/2], "one short": whole[:len(whole)-1],
+		"flipped at 20": flip(20), "flipped near the end": flip(len(whole) - 9), "length": flip(2),
+	} {
+		left := t.TempDir()
+		if err := os.WriteFile(filepath.Join(left, name), damaged, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, next := serve(t, Options{Journal: left, Log: slog.New(slog.DiscardHandler)})
+		p := dialPeer(t, next)
+		p.say(`{"type":"resume","id":0,"version":1,"token":%q,"last_seq":%d}`, c.token, c.got)
+		if m, err := p.hear(); err != nil || m["code"] != "session_lost" {
+			t.Errorf("%s: %v %v", what, m, err)
+		}
+	}
+}
+
+func dialPeer(t testing.TB, url string) *peer {
+	nc, err := net.Dial("tcp", strings.TrimSuffix(strings.TrimPrefix(url, "ws://"), Path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { nc.Close() })
+	return handshake(t, nc)
+}
+
+// A full disk costs the journal, not the session.
+func TestJournalDiskFull(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip("no /dev/full: ", err)
+	}
+	var log bytes.Buffer
+	var mu sync.Mutex
+	s, url := serve(t, Options{Journal: t.TempDir(), Log: slog.New(slog.NewTextHandler(locked{&mu, &log}, &slog.HandlerOptions{Level: slog.LevelError}))})
+	c := dial(t, url, DialOptions{})
+	var b env.Batch
+	if err := c.Reset(background, nil, []uint64{3}, &b); err != nil {
+		t.Fatal(err)
+	}
+	s.mu.Lock()
+	for _, ss := range s.sessions { // which waits for a request, and reads this after it came
+		ss.journal.file = full
+	}
+	s.mu.Unlock()
+	for range 100 {
+		if err := c.Step(background, nil, []int32{1}, &b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if n := strings.Count(log.String(), "\n"); n != 1 || !strings.Contains(log.String(), "no space left") {
+		t.Errorf("%d log lines: %s", n, &log)
+	}
+	if n := s.stats.journalErrors.Load(); n != 1 {
+		t.Errorf("%d journal errors", n)
+	}
+}
+
+// Equal seeds give equal episodes whatever the batch and the processors.
+func TestBatchAndThreads(t *testing.T) {
+	_, url := serve(t, Options{})
+	const n = 256
+	steps := 10000
+	if testing.Short() {
+		steps = 1000
+	}
+	one, many := dial(t, url, DialOptions{}), dial(t, url, DialOptions{NumEnvs: n})
+	var b, m env.Batch
+	seeds := make([]uint64, n)
+	seeds[77] = 42
+	if err := one.Reset(background, nil, seeds[77:78], &b); err != nil {
+		t.Fatal(err)
+	}
+	if err := many.Reset(background, nil, seeds, &m); err != nil {
+		t.Fatal(err)
+	}
+	actions := make([]int32, n)
+	was := runtime.GOMAXPROCS(0)
+	defer runtime.GOMAXPROCS(was)
+	for k := range steps {
+		if k == steps/2 {
+			runtime.GOMAXPROCS(1)
+		}
+		for i := range actions {
+			actions[i] = int32((k + i*7) / 3 % 2)
+		}
+		if err := one.Step(background, nil, actions[77:78], &b); err != nil {
+			t.Fatal(err)
+		}
+		if err := many.Step(background, nil, actions, &m); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(b.Obs, m.Obs[77*4:78*4]) || b.Terminated[0] != m.Terminated[77] {
+			t.Fatalf("step %d: alone %v, of %d %v", k, b.Obs, n, m.Obs[77*4:78*4])
+		}
+	}
+}

@@ -1,0 +1,289 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+
+	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/internal/episodes"
+	"github.com/planegym/planegym/internal/nn"
+)
+
+func newPlay() *cobra.Command {
+	var p player
+	cmd := &cobra.Command{
+		Use:   "play [AGENT...]",
+		Short: "Evaluate agents and baselines, and record what they do",
+		Long: `play lets trained agents (files that train wrote) act greedily in evaluation
+episodes, the baselines beside them in the same ones, and prints each one's
+return with a 95 % confidence interval over episodes, how much that is over the
+first one's (paired by episode), what a viewer saw, and how often each action
+was taken. No training uses the seeds of these episodes.
+
+` + policyHelp() + `
+
+--record keeps the episodes of the agents and of the policies that --policy
+names as Parquet, for train --offline.`,
+		Example: `  planegym play run/policy.safetensors
+  planegym play --scenario cartpole --policy random --episodes 200 --record episodes/random.parquet
+  planegym play run/policy.safetensors --url ws://127.0.0.1:7070/v1/ws --json`,
+		RunE: func(cmd *cobra.Command, files []string) error { return p.run(cmd, files) },
+	}
+	p.where.add(cmd, 16)
+	f := cmd.Flags()
+	f.StringArrayVar(&p.policies, "policy", nil, "a baseline to play; repeat for more")
+	f.BoolVar(&p.baselines, "baselines", true, "play the baselines that the scenario has")
+	f.IntVar(&p.episodes, "episodes", 20, "evaluation episodes")
+	f.Uint64Var(&p.seed, "seed", 0, "picks the evaluation episodes")
+	f.StringVar(&p.record, "record", "", "file to record the episodes to, .parquet")
+	f.StringVar(&p.kernels, "kernels", "auto", "kernel set to compute with")
+	return cmd
+}
+
+func policyHelp() string {
+	var b strings.Builder
+	b.WriteString("Baselines:\n")
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	for _, k := range agent.Baselines {
+		fmt.Fprintf(w, "  %s\t%s\n", k.Name, k.About)
+	}
+	_ = w.Flush() // b takes everything
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+type player struct {
+	where     where
+	policies  []string
+	baselines bool
+	episodes  int
+	seed      uint64
+	record    string
+	kernels   string
+}
+
+// entry is a policy to evaluate.
+type entry struct {
+	name   string
+	policy agent.Policy
+	hash   string // of an agent
+	record bool
+}
+
+func (p *player) run(cmd *cobra.Command, files []string) error {
+	if p.episodes < 1 {
+		return usagef("play: --episodes: %d is less than 1", p.episodes)
+	}
+	k, err := nn.ParseKernels(p.kernels)
+	if err != nil {
+		return usagef("play: --kernels: %w", err)
+	}
+	be := nn.NewBackend(k, 1)
+	defer be.Close()
+	var entries []entry
+	trained := ""
+	var agents []*agent.DDQN
+	for _, file := range files {
+		d, err := agent.Load(file, be)
+		if err != nil {
+			return err
+		}
+		if trained == "" {
+			trained = d.Scenario
+		}
+		agents = append(agents, d)
+		entries = append(entries, entry{file, d, d.Hash(), true})
+	}
+	if err := p.where.check(cmd, trained); err != nil {
+		return err
+	}
+	v, err := p.where.open(cmd.Context(), min(p.where.envs, p.episodes), true)
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	for i, d := range agents {
+		if err := d.Fits(episodes.SpacesOf(v.Spec())); err != nil {
+			return fmt.Errorf("%s: %w", files[i], err)
+		}
+	}
+	for _, name := range p.policies {
+		b, err := agent.Baseline(name, v.Spec())
+		if err != nil {
+			return usageError{fmt.Errorf("play: --policy: %w", err)}
+		}
+		entries = append(entries, entry{name: name, policy: b, record: true})
+	}
+	if p.baselines {
+		entries = addBaselines(entries, v.Spec())
+	}
+	if len(entries) == 0 {
+		return usagef("play: no policy: name a file that train wrote, or a --policy")
+	}
+	if !slices.ContainsFunc(entries, func(e entry) bool { return e.record }) {
+		for i := range entries {
+			entries[i].record = true
+		}
+	}
+	var to *episodes.Writer
+	if p.record != "" {
+		hash := ""
+		if m, ok := v.(interface{ ModelHash() string }); ok {
+			hash = m.ModelHash()
+		}
+		if to, err = episodes.Create(p.record, episodes.SpacesOf(v.Spec()), p.where.scenario, hash); err != nil {
+			return err
+		}
+	}
+	bar := newProgress(cmd, int64(len(entries)), "policies", "play")
+	results, err := evaluateAll(cmd.Context(), v, entries, agent.HeldOut(p.seed, p.episodes), to, bar)
+	if to != nil { // an interruption keeps what was played
+		if e := to.Close(); err == nil {
+			err = e
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return printResults(cmd, p.where.scenario, v.Spec(), results)
+}
+
+// addBaselines adds those that work in spec and are not there yet.
+func addBaselines(entries []entry, spec env.Spec) []entry {
+	names := []string{}
+	for i := range slices.Min(spec.Action) {
+		if spec.Limits != nil {
+			i = int(spec.Limits[i])
+		}
+		names = append(names, fmt.Sprint("fixed:", i))
+	}
+	for _, name := range append(names, "alternate", "random", "threshold", "codel") {
+		if slices.ContainsFunc(entries, func(e entry) bool { return e.name == name }) {
+			continue
+		}
+		if b, err := agent.Baseline(name, spec); err == nil {
+			entries = append(entries, entry{name: name, policy: b})
+		}
+	}
+	return entries
+}
+
+// result is how a policy did, as JSON.
+type result struct {
+	Policy  string      `json:"policy"`
+	Agent   string      `json:"agent,omitempty"` // digest of its weights
+	Return  estimate    `json:"return"`
+	Over    *estimate   `json:"over_first,omitempty"` // this return less the first policy's, paired by episode
+	Length  estimate    `json:"length"`               // steps
+	QoE     *qoe        `json:"qoe,omitempty"`
+	Shares  [][]float64 `json:"action_shares"` // [switch][action]
+	Returns []float64   `json:"returns"`
+}
+
+type qoe struct {
+	LBO    estimate `json:"lbo_s"`
+	Level  estimate `json:"level"`
+	Stalls estimate `json:"stall_s"`
+}
+
+// estimate is agent.Estimate as JSON, which has no NaN.
+type estimate struct {
+	Mean float64  `json:"mean"`
+	CI   *float64 `json:"ci95"` // null for a single episode
+}
+
+func estimateOf(e agent.Estimate) estimate {
+	if math.IsNaN(e.CI) {
+		return estimate{Mean: e.Mean}
+	}
+	return estimate{e.Mean, &e.CI}
+}
+
+func (e estimate) String() string {
+	if e.CI == nil {
+		return fmt.Sprintf("%.2f", e.Mean)
+	}
+	return fmt.Sprintf("%.2f ± %.2f", e.Mean, *e.CI)
+}
+
+// evaluateAll plays every policy in the same episodes.
+func evaluateAll(ctx context.Context, v env.Vector, entries []entry, seeds []uint64, to *episodes.Writer, bar *progressbar.ProgressBar) ([]result, error) {
+	var results []result
+	var first *agent.Evaluation
+	for _, e := range entries {
+		record := to
+		if !e.record {
+			record = nil
+		}
+		got, err := agent.Evaluate(ctx, v, e.policy, seeds, record)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", e.name, err)
+		}
+		r := result{Policy: e.name, Agent: e.hash, Return: estimateOf(got.Return), Length: estimateOf(got.Length), Shares: got.Shares, Returns: got.Returns}
+		if first == nil {
+			first = got
+		} else {
+			over := estimateOf(got.Over(first))
+			r.Over = &over
+		}
+		if q := got.QoE; q != nil {
+			r.QoE = &qoe{estimateOf(q.LBO), estimateOf(q.Level), estimateOf(q.Stalls)}
+		}
+		results = append(results, r)
+		if err := errors.Join(bar.Add(1)); err != nil {
+			return nil, err
+		}
+	}
+	return results, bar.Finish()
+}
+
+func printResults(cmd *cobra.Command, scenario string, spec env.Spec, results []result) error {
+	if asJSON(cmd) {
+		return writeJSON(cmd.OutOrStdout(), map[string]any{"scenario": scenario, "episodes": len(results[0].Returns), "policies": results})
+	}
+	out := cmd.OutOrStdout()
+	fmt.Fprintf(out, "%s: %d episodes each, mean ± 95 %% confidence\n", scenario, len(results[0].Returns))
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	head := "POLICY\tRETURN\tOVER THE FIRST\tSTEPS\t"
+	if results[0].QoE != nil {
+		head += "BUFFER (s)\tLEVEL\tSTALLED (s)\t"
+	}
+	fmt.Fprintln(w, head+"ACTIONS")
+	for _, r := range results {
+		over := "-"
+		if r.Over != nil {
+			over = r.Over.String()
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%.1f\t", r.Policy, r.Return, over, r.Length.Mean)
+		if q := r.QoE; q != nil {
+			fmt.Fprintf(w, "%s\t%s\t%s\t", q.LBO, q.Level, q.Stalls)
+		}
+		fmt.Fprintln(w, shares(spec, r.Shares))
+	}
+	return w.Flush()
+}
+
+// shares tells how often each action was taken, switch by switch.
+func shares(spec env.Spec, all [][]float64) string {
+	var switches []string
+	for _, s := range all {
+		var actions []string
+		for a, share := range s {
+			name := fmt.Sprint(a)
+			if spec.Limits != nil {
+				name = fmt.Sprint(spec.Limits[a])
+			}
+			actions = append(actions, fmt.Sprintf("%s: %.0f %%", name, 100*share))
+		}
+		switches = append(switches, strings.Join(actions, ", "))
+	}
+	return strings.Join(switches, " | ")
+}

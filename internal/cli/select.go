@@ -1,0 +1,350 @@
+package cli
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"io"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/planegym/planegym/telemetry"
+	"github.com/planegym/planegym/timegan"
+	"github.com/planegym/planegym/timegan/selection"
+	"github.com/planegym/planegym/timegan/sweep"
+)
+
+func newSelect() *cobra.Command {
+	var s selector
+	cmd := &cobra.Command{
+		Use:   "select (--real FILE_LIMIT.csv... --set NAME=FILE,... | --data FOLDER --sweep FOLDER)",
+		Short: "Rank models by the metric M and by what M does not see",
+		Long: `select scores sets of synthetic rows against the real ones, limit by limit, and
+picks the best and the worst by one metric: M as published (Algorithm 1), or
+another by --by. M compares quartiles column by column: shuffled rows win it. So
+distances of distributions, correlations, autocorrelation, steps, copies and
+the noise floor (real windows against the real rows) stand beside it.
+
+Of files, --real and each --set name one file per limit, in the same order; the
+limit is the number that ends a file's name. Of a sweep, or of models, rollouts
+are scored on the grid with the recordings' own gaps, and figures are medians.
+
+--export writes the rows of the best and worst set per limit as the tutorial
+does, with q_size, but in time order.`,
+		Example: `  planegym select --real real_32.csv --real real_64.csv --set models9=a_32.csv,a_64.csv --set models3=b_32.csv,b_64.csv
+  planegym select --data recordings --sweep study --export chosen
+  planegym select --data recordings --model a.safetensors --model b.safetensors --test --by W1 --json`,
+		Args: exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd) },
+	}
+	addData(cmd, &s.data)
+	s.compute.flags(cmd)
+	f := cmd.Flags()
+	f.StringArrayVar(&s.real, "real", nil, "CSV of real rows under one limit; repeat for each limit")
+	f.StringArrayVar(&s.sets, "set", nil, "a set, as NAME=FILE,FILE in the order of --real; repeat for more")
+	f.StringVar(&s.sweep, "sweep", "", "folder of a sweep, whose finished models are rolled out")
+	f.StringArrayVar(&s.models, "model", nil, "a checkpoint to roll out, or one per limit, separated by commas; repeat for more")
+	f.StringVar(&s.by, "by", "M", "what is ranked by: M, M_raw, W1, KS, corr or ACF")
+	f.BoolVar(&s.options.Like, "like", false, "with --real: grids of seconds, whose gaps are applied to every set")
+	f.BoolVar(&s.options.Test, "test", false, "score held-out blocks only; of files with --like")
+	f.IntVar(&s.rollouts, "rollouts", 5, "rollouts that a model's figures are the median of")
+	f.Uint64Var(&s.options.Seed, "seed", 0, "of rollouts and of the noise floor")
+	f.StringVar(&s.export, "export", "", "folder to write the best and worst rows of each limit to")
+	return cmd
+}
+
+type selector struct {
+	compute
+	data, sweep, by, export string
+	real, sets, models      []string
+	rollouts                int
+	options                 selection.Options
+}
+
+// scored is a set of rows under each limit, and how far it is from the real.
+type scored struct {
+	Name   string            `json:"name"`
+	Score  []selection.Score `json:"scores"`               // by limit
+	Copies []float64         `json:"copy_share,omitempty"` // by limit, of a grid
+	tables []selection.Table
+}
+
+// figures are what sets can be ranked by.
+var figures = map[string]func(selection.Score) float64{
+	"M":     func(s selection.Score) float64 { return s.Mean.MMinmax },
+	"M_raw": func(s selection.Score) float64 { return s.MRaw2600 },
+	"W1":    func(s selection.Score) float64 { return s.Mean.W1 },
+	"KS":    func(s selection.Score) float64 { return s.Mean.KS },
+	"corr":  func(s selection.Score) float64 { return s.Mean.Corr },
+	"ACF":   func(s selection.Score) float64 { return s.Mean.ACF },
+}
+
+func (s *selector) run(cmd *cobra.Command) error {
+	by, ok := figures[s.by]
+	if !ok {
+		return usagef("select: --by: %q is none of M, M_raw, W1, KS, corr, ACF", s.by)
+	}
+	files, rolled := len(s.real) > 0 || len(s.sets) > 0, s.sweep != "" || len(s.models) > 0
+	switch {
+	case files == rolled:
+		return usagef("select: give either --real and --set, or --data and --sweep or --model")
+	case s.rollouts < 1:
+		return usagef("select: --rollouts: %d is below 1", s.rollouts)
+	}
+	var limits []int
+	var sets []scored
+	var err error
+	if files {
+		limits, sets, err = s.files(cmd)
+	} else {
+		limits, sets, err = s.rollOut(cmd)
+	}
+	if err != nil {
+		return err
+	}
+	m := make([][]float64, len(sets))
+	for i, set := range sets {
+		for _, score := range set.Score {
+			m[i] = append(m[i], by(score))
+		}
+	}
+	r := selection.Rank(m)
+	var written []string
+	if s.export != "" {
+		for k, l := range limits {
+			for name, i := range map[string]int{"best": r.Best[k], "worst": r.Worst[k]} {
+				path := filepath.Join(s.export, fmt.Sprintf("%s_%d.csv", name, l))
+				if err := telemetry.WriteFile(path, func(w io.Writer) error { return sets[i].tables[k].Write(w, k) }); err != nil {
+					return err
+				}
+				written = append(written, path)
+			}
+		}
+		slices.Sort(written)
+	}
+	if asJSON(cmd) {
+		name := func(at []int) (names []string) {
+			for _, i := range at {
+				names = append(names, sets[i].Name)
+			}
+			return names
+		}
+		return writeJSON(cmd.OutOrStdout(), map[string]any{
+			"limits": limits, "by": s.by, "sets": sets, "best": name(r.Best), "worst": name(r.Worst),
+			"best_sum": sets[r.BestSum].Name, "worst_sum": sets[r.WorstSum].Name, "written": written,
+		})
+	}
+	var b bytes.Buffer
+	writeScores(&b, limits, sets)
+	for k, l := range limits {
+		fmt.Fprintf(&b, "limit %d: best by %s %s, worst %s\n", l, s.by, sets[r.Best[k]].Name, sets[r.Worst[k]].Name)
+	}
+	fmt.Fprintf(&b, "sum over limits: best %s, worst %s\n", sets[r.BestSum].Name, sets[r.WorstSum].Name)
+	for _, f := range written {
+		fmt.Fprintln(&b, f)
+	}
+	_, err = b.WriteTo(cmd.OutOrStdout())
+	return err
+}
+
+// writeScores prints a table per limit.
+func writeScores(b *bytes.Buffer, limits []int, sets []scored) {
+	for k, l := range limits {
+		fmt.Fprintf(b, "limit %d, %d real rows\n", l, sets[0].Score[k].RealRows)
+		t := tabwriter.NewWriter(b, 0, 8, 2, ' ', tabwriter.AlignRight)
+		fmt.Fprintln(t, "set\tM minmax\tM minmax 2600\tM raw 2600\tW1\tKS\tcorr\tACF\tLBO step\tLBO spread\tcopies\t")
+		row := func(name string, m selection.Means, rest ...string) {
+			for len(rest) < 5 {
+				rest = append(rest, "")
+			}
+			fmt.Fprintf(t, "%s\t%.3f\t%s\t%s\t%.4f\t%.3f\t%.3f\t%.3f\t%s\t%s\t%s\t\n", name, m.MMinmax, rest[0], rest[1], m.W1, m.KS, m.Corr, m.ACF, rest[2], rest[3], rest[4])
+		}
+		for _, s := range sets {
+			score := s.Score[k]
+			step, spread, copies := "", "", ""
+			for _, f := range score.Features {
+				if f.Name == "Buffer" {
+					step, spread = fmt.Sprintf("%.3f", f.Step), fmt.Sprintf("%.3f", f.SD)
+				}
+			}
+			if len(s.Copies) > 0 {
+				copies = fmt.Sprintf("%.2f", s.Copies[k])
+			}
+			row(s.Name, score.Mean, fmt.Sprintf("%.3f", score.MMinmax2600), fmt.Sprintf("%.0f", score.MRaw2600), step, spread, copies)
+		}
+		for i, name := range []string{"floor, 5 %", "floor, median", "floor, 95 %"} {
+			row(name, sets[0].Score[k].Floor[i])
+		}
+		t.Flush()
+	}
+}
+
+var lastNumber = regexp.MustCompile(`(\d+)\D*$`)
+
+// files scores sets of CSV files.
+func (s *selector) files(cmd *cobra.Command) ([]int, []scored, error) {
+	if len(s.real) == 0 || len(s.sets) == 0 {
+		return nil, nil, usagef("select: --real and --set: both are needed")
+	}
+	var limits []int
+	var real []selection.Table
+	for _, path := range s.real {
+		m := lastNumber.FindStringSubmatch(strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)))
+		if m == nil {
+			return nil, nil, usagef("select: --real: no limit ends the name of %s", path)
+		}
+		l, err := strconv.Atoi(m[1])
+		if err != nil {
+			return nil, nil, usagef("select: --real: %s: %w", path, err)
+		}
+		t, err := selection.ReadFile(path)
+		if err != nil {
+			return nil, nil, err
+		}
+		limits, real = append(limits, l), append(real, t)
+	}
+	bar := newProgress(cmd, int64(len(s.sets)*len(limits)), "table", "compare")
+	var sets []scored
+	for _, arg := range s.sets {
+		name, list, ok := strings.Cut(arg, "=")
+		paths := strings.Split(list, ",")
+		if !ok || name == "" || len(paths) != len(limits) {
+			return nil, nil, usagef("select: --set: %q is not NAME=FILE,… with a file for each of %d limits", arg, len(limits))
+		}
+		set := scored{Name: name}
+		for k, path := range paths {
+			t, err := selection.ReadFile(path)
+			if err != nil {
+				return nil, nil, err
+			}
+			o := s.options
+			if len(sets) > 0 {
+				o.Draws = -1 // the floor is the real rows' own
+			}
+			score, err := selection.Compare(real[k], t, o)
+			if err != nil {
+				return nil, nil, fmt.Errorf("%s: %w", path, err)
+			}
+			set.Score, set.tables = append(set.Score, score), append(set.tables, t)
+			if o.Like {
+				copies, err := selection.CopyShare(real[k], t, 5, o.Seed)
+				if err != nil {
+					return nil, nil, fmt.Errorf("%s: %w", path, err)
+				}
+				set.Copies = append(set.Copies, copies)
+			}
+			if err := bar.Add(1); err != nil {
+				return nil, nil, err
+			}
+		}
+		sets = append(sets, set)
+	}
+	return limits, sets, bar.Finish()
+}
+
+// rollOut scores models: those of a sweep that are done, and those named.
+func (s *selector) rollOut(cmd *cobra.Command) ([]int, []scored, error) {
+	data, err := recordings("select", s.data)
+	if err != nil {
+		return nil, nil, err
+	}
+	var real []selection.Table
+	for _, r := range data {
+		t, err := selection.FromDataset(r.Data)
+		if err != nil {
+			return nil, nil, err
+		}
+		real = append(real, t)
+	}
+	type candidate struct {
+		name  string
+		files []string
+	}
+	var all []candidate
+	if s.sweep != "" {
+		result, err := sweep.ReadResult(s.sweep)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, m := range result {
+			if m.State == sweep.Done || m.State == sweep.Stopped {
+				all = append(all, candidate{m.Name, inFolder(s.sweep, m.Files)})
+			}
+		}
+		if len(all) == 0 {
+			return nil, nil, fmt.Errorf("select: %s: none of %d models is done", s.sweep, len(result))
+		}
+	}
+	for _, m := range s.models {
+		all = append(all, candidate{m, strings.Split(m, ",")})
+	}
+	bar := newProgress(cmd, int64(len(all)*len(data)), "table", "roll out")
+	var sets []scored
+	for _, c := range all {
+		set, err := s.rollOutOne(cmd, c.name, c.files, data, real, len(sets) == 0)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", c.name, err)
+		}
+		sets = append(sets, set)
+		if err := bar.Add(len(data)); err != nil {
+			return nil, nil, err
+		}
+	}
+	return limitsOf(data), sets, bar.Finish()
+}
+
+func (s *selector) rollOutOne(cmd *cobra.Command, name string, files []string, data []telemetry.Recording, real []selection.Table, floor bool) (scored, error) {
+	set := scored{Name: name}
+	models, err := readModels(files)
+	if err != nil {
+		return set, err
+	}
+	sim, done, err := s.simulator(s.rollouts, models)
+	if err != nil {
+		return set, err
+	}
+	defer done()
+	for k, r := range data {
+		rollouts, err := timegan.Sample(cmd.Context(), sim, seedsFrom(s.options.Seed, s.rollouts), 0, int32(r.Limit), r.Data.Len())
+		if err != nil {
+			return set, err
+		}
+		var scores []selection.Score
+		var tables []selection.Table
+		for i, d := range rollouts {
+			t, err := selection.FromDataset(d)
+			if err != nil {
+				return set, err
+			}
+			o := s.options
+			if o.Like = true; !floor || i > 0 {
+				o.Draws = -1
+			}
+			score, err := selection.Compare(real[k], t, o)
+			if err != nil {
+				return set, err
+			}
+			scores, tables = append(scores, score), append(tables, t)
+		}
+		// The rollout that stands in the middle is the one that is kept.
+		order := make([]int, len(scores))
+		for i := range order {
+			order[i] = i
+		}
+		by := figures[s.by]
+		slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(by(scores[a]), by(scores[b])) })
+		table := tables[order[(len(order)-1)/2]]
+		copies, err := selection.CopyShare(real[k], table, 5, s.options.Seed)
+		if err != nil {
+			return set, err
+		}
+		set.Score, set.tables, set.Copies = append(set.Score, selection.Median(scores)), append(set.tables, table), append(set.Copies, copies)
+	}
+	return set, nil
+}

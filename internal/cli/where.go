@@ -1,0 +1,67 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/ws"
+)
+
+// where says in which environment an agent acts: here, or on a server.
+type where struct {
+	scenario, url, token string
+	envs                 int
+	local                opener
+}
+
+func (w *where) add(cmd *cobra.Command, envs int) {
+	f := cmd.Flags()
+	f.StringVar(&w.scenario, "scenario", "", "the scenario: bundled, or a .toml file; default: what the agent was trained in, else "+defaultScenario)
+	addData(cmd, &w.local.data)
+	f.StringVar(&w.url, "url", "", "step environments of this server, ws://HOST:PORT"+ws.Path+", instead of ones in this process")
+	f.StringVar(&w.token, "token", os.Getenv("PLANEGYM_TOKEN"), "bearer token for the server; default $PLANEGYM_TOKEN")
+	f.IntVar(&w.envs, "envs", envs, "environments to step at once")
+}
+
+// check finishes the flags. trained is the scenario of the agent at hand, "".
+func (w *where) check(cmd *cobra.Command, trained string) error {
+	switch {
+	case w.envs < 1:
+		return usagef("%s: --envs: %d is less than 1", cmd.Name(), w.envs)
+	case w.scenario != "":
+	case trained != "":
+		w.scenario = trained
+	default:
+		w.scenario = defaultScenario
+	}
+	if w.url != "" && strings.HasSuffix(w.scenario, ".toml") {
+		return usagef("%s: --scenario: %s is a file of this machine: name a scenario that the server has", cmd.Name(), w.scenario)
+	}
+	return nil
+}
+
+// open makes n environments. info asks a server to tell what observations
+// leave out.
+func (w *where) open(ctx context.Context, n int, info bool) (env.Vector, error) {
+	if w.url != "" {
+		c, err := ws.Dial(ctx, w.url, ws.DialOptions{Scenario: w.scenario, NumEnvs: n, Info: info, Token: w.token})
+		if err != nil {
+			return nil, fmt.Errorf("--url: %w: is planegym serve running there?", err)
+		}
+		return c, nil
+	}
+	s, err := loadScenario(w.scenario)
+	if err != nil {
+		return nil, err
+	}
+	v, err := w.local.open(s, n, env.NextStep)
+	if err != nil {
+		return nil, fmt.Errorf("scenario %s: %w", w.scenario, err)
+	}
+	return v, nil
+}

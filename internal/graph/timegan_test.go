@@ -1,0 +1,14 @@
+package graph_test
+
+import (
+	"testing"
+
+	"github.com/planegym/planegym/internal/graph"
+	"github.com/planegym/planegym/internal/nn"
+	"github.com/planegym/planegym/timegan"
+	"github.com/planegym/planegym/timegan/enginetest"
+)
+
+func TestEngine(t *testing.T) {
+	enginetest.Check(t, func(*testing.T) timegan.Engine { return graph.NewTimeGAN(nn.Go, 1) })
+}

@@ -1,0 +1,5 @@
+//go:build !amd64
+
+package nn
+
+func native(Kernels) *kernels { return nil }

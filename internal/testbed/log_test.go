@@ -1,0 +1,173 @@
+package testbed_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"io"
+	"math"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/parquet-go/parquet-go"
+
+	"github.com/planegym/planegym/internal/testbed"
+	"github.com/planegym/planegym/p4"
+	"github.com/planegym/planegym/telemetry"
+)
+
+var began = time.Date(2024, 1, 2, 3, 4, 5, 678e6, time.UTC)
+
+// logged is a minute of which the limit changes after the half.
+func logged(t *testing.T) (*testbed.Testbed, *testbed.Log) {
+	t.Helper()
+	p := open(t, testbed.Config{})
+	l := p.Keep(1)
+	var w telemetry.Window
+	w.Size(1, 30, len(p.Columns()))
+	ctx := context.Background()
+	if err := p.Reset(ctx, []int{1}, []uint64{4}, []p4.Limit{64, 64, 64}, &w); err != nil {
+		t.Fatal(err)
+	}
+	first := slices.Clone(w.Values)
+	if err := p.Advance(ctx, []int{1}, []p4.Limit{32, 64, 16}, &w); err != nil {
+		t.Fatal(err)
+	}
+	if l.Seconds() != 60 || !slices.Equal(l.Values, append(first, w.Values...)) || l.Limits[29*3] != 64 || l.Limits[30*3] != 32 || l.Limit() != 0 {
+		t.Fatalf("%d seconds, limits %v, one limit %d", l.Seconds(), l.Limits, l.Limit())
+	}
+	return p, l
+}
+
+func reader(t *testing.T, f telemetry.Format, write func(io.Writer) error) *telemetry.Reader {
+	t.Helper()
+	var b bytes.Buffer
+	if err := write(&b); err != nil {
+		t.Fatal(err)
+	}
+	r, err := telemetry.NewReader(&b, "log.csv", f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// Our readers of published logs give back what the plant measured.
+func TestLogsAreReadAsPublished(t *testing.T) {
+	p, l := logged(t)
+	probes := reader(t, telemetry.INT, func(w io.Writer) error { return l.WriteINT(w, began) })
+	player := reader(t, telemetry.DASH, func(w io.Writer) error { return l.WriteDASH(w, began) })
+	d, err := telemetry.Join(probes, player, telemetry.MaxTimedelta1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.Len() != 60 {
+		t.Fatalf("%d seconds", d.Len())
+	}
+	for c, f := range p.Columns() {
+		at := d.Column(f.Name)
+		if at < 0 {
+			t.Fatalf("no column %s", f.Name)
+		}
+		counter := 0.
+		for sec := range 60 {
+			i := sec*len(p.Columns()) + c
+			want, off := float64(l.Values[i]), .0006
+			got, ok := d.At(sec, at)
+			if f.Name == "calc_rate" {
+				counter += want
+				off = 1.01 // two roundings of the counter
+			}
+			if ok != l.Valid[i] || ok && math.Abs(float64(got)-want) > off {
+				t.Errorf("second %d: %s is %v (%v), measured %v (%v)", sec, f.Name, got, ok, want, l.Valid[i])
+			}
+		}
+		if f.Name == "calc_rate" && math.Abs(d.Counter()[59]-counter) > 1 {
+			t.Errorf("the counter ends at %v, want %v", d.Counter()[59], counter)
+		}
+	}
+	rows := reader(t, telemetry.Merged, func(w io.Writer) error { return l.WriteRows(w) })
+	player = reader(t, telemetry.DASH, func(w io.Writer) error { return l.WriteDASH(w, began) })
+	placed, report, err := telemetry.Import(player, 64, rows)
+	if err != nil || len(report.Unplaced) > 0 || placed.Len() != 60 {
+		t.Errorf("import: %v, %+v", err, report)
+	}
+	whole, err := l.Dataset(began)
+	if err != nil || whole.Len() != 60 || !slices.Equal(whole.Fields(), p.Columns()) {
+		t.Errorf("dataset: %v", err)
+	}
+}
+
+func TestPcap(t *testing.T) {
+	_, l := logged(t)
+	var b bytes.Buffer
+	if err := l.WritePcap(&b, began); err != nil {
+		t.Fatal(err)
+	}
+	data := b.Bytes()[24:]
+	const frame = 14 + 20 + 2 + 3*32
+	if len(data) != len(l.Probes)*(16+frame) || len(l.Probes) < 300 {
+		t.Fatalf("%d bytes for %d probes", len(data), len(l.Probes))
+	}
+	for i := range l.Probes {
+		r := data[i*(16+frame):]
+		at := time.Unix(int64(binary.LittleEndian.Uint32(r)), int64(binary.LittleEndian.Uint32(r[4:])))
+		if !at.Equal(began.Truncate(time.Second).Add(time.Duration(l.Probes[i].Arrived))) {
+			t.Fatalf("probe %d arrived at %v", i, at)
+		}
+		ip := r[16+14:]
+		sum := uint32(0)
+		for k := 0; k < 20; k += 2 {
+			sum += uint32(binary.BigEndian.Uint16(ip[k:]))
+		}
+		if sum = sum&0xffff + sum>>16; sum != 0xffff || ip[9] != 253 || binary.BigEndian.Uint16(ip[2:]) != frame-14 || binary.BigEndian.Uint16(ip[20:]) != 3 {
+			t.Fatalf("probe %d: % x", i, ip[:22])
+		}
+		for n := range 3 { // as readProbeHop of the format's description
+			h, w := l.Hops[3*i+2-n], [4]uint64{}
+			for k := range w {
+				w[k] = binary.BigEndian.Uint64(ip[22+32*n+8*k:])
+			}
+			if int(w[0]>>33) != 3-n || int32(w[2]&(1<<6-1)<<13|w[3]>>51) != h.EnqDepth || int32(w[3]>>19) != h.Timedelta || int32(w[3]&(1<<19-1)) != h.DeqDepth ||
+				int64(w[0]&(1<<6-1)<<42|w[1]>>22) != h.Enqueued/1000 {
+				t.Fatalf("probe %d, hop %d: %x, want %+v", i, n, w, h)
+			}
+		}
+	}
+}
+
+func TestParquet(t *testing.T) {
+	p, l := logged(t)
+	var b bytes.Buffer
+	table := p.NewTable(&b)
+	for range 2 {
+		if err := table.Add(l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := table.Close(); err != nil {
+		t.Fatal(err)
+	}
+	type row struct {
+		Session   int32    `parquet:"session"`
+		Seed      uint64   `parquet:"seed"`
+		T         int32    `parquet:"t"`
+		Limit1    int32    `parquet:"limit1"`
+		Limit3    int32    `parquet:"limit3"`
+		Timedelta *float32 `parquet:"deq_timedelta1,optional"`
+		LBO       *float32 `parquet:"lbo_s,optional"`
+	}
+	rows, err := parquet.Read[row](bytes.NewReader(b.Bytes()), int64(b.Len()))
+	if err != nil || len(rows) != 120 {
+		t.Fatalf("%d rows: %v", len(rows), err)
+	}
+	f := len(p.Columns())
+	for i, r := range rows {
+		sec := i % 60
+		if int(r.Session) != i/60 || r.Seed != 4 || int(r.T) != sec || r.Limit1 != int32(l.Limits[3*sec]) || r.Limit3 != int32(l.Limits[3*sec+2]) || r.LBO == nil || *r.LBO != l.Values[sec*f+9] ||
+			(r.Timedelta != nil) != l.Valid[sec*f+1] || r.Timedelta != nil && *r.Timedelta != l.Values[sec*f+1] {
+			t.Fatalf("row %d: %+v", i, r)
+		}
+	}
+}

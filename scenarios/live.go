@@ -1,0 +1,82 @@
+package scenarios
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+
+	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/internal/switches"
+	"github.com/planegym/planegym/p4"
+	"github.com/planegym/planegym/telemetry"
+)
+
+// Live is real switches: which, and where their telemetry comes in.
+type Live struct {
+	env.LiveConfig
+	Probes   Probes             `toml:"probes"`
+	Player   Player             `toml:"player"`
+	Switches switches.Inventory `toml:"switch"` // along the path, the first first
+}
+
+// Probes says where INT comes in. Zero values are the defaults in the comments.
+type Probes struct {
+	UDP      string   `toml:"udp"`       // host:port that reports are sent to
+	PacketIn bool     `toml:"packet_in"` // the switches send probes up to their controller
+	TickNS   int      `toml:"tick_ns"`   // unit of the reports' times; 1, programs for BMv2 mostly write 1000
+	Switch   []uint32 `toml:"switch"`    // the ids that switches report under, in the order of the inventory; 1, 2, …
+	// Aggregation makes one value of the reports of a second;
+	// "max-timedelta1", as published, for reports that tell of the whole path.
+	Aggregation telemetry.Aggregation `toml:"aggregation"`
+}
+
+// Player says where the player's samples come in: one of the two.
+type Player struct {
+	HTTP string `toml:"http"` // host:port that samples are POSTed to
+	Log  string `toml:"log"`  // a DASH log that grows
+	// NoStalls says that it does not tell of stalls: an empty buffer is one.
+	NoStalls bool `toml:"no_stalls"`
+}
+
+// ID is what switch i of the inventory reports under.
+func (p Probes) ID(i int) uint32 {
+	if len(p.Switch) > 0 {
+		return p.Switch[i]
+	}
+	return uint32(i + 1)
+}
+
+func (l Live) check(c env.Config) error {
+	if err := l.LiveConfig.Check(); err != nil {
+		return err
+	}
+	limits := c.Limits
+	if limits == nil {
+		limits = env.DefaultLimits()
+	}
+	if !slices.Contains(limits, l.Safe) {
+		return fmt.Errorf("scenarios: live.safe: %d is none of env.limits %v", l.Safe, limits)
+	}
+	// Queues that are not provisioned yet are what `switches check` is for.
+	if err := l.Switches.Check(limits, l.Safe); err != nil && !errors.Is(err, p4.ErrNotProvisioned) {
+		return fmt.Errorf("scenarios: live: %w", err)
+	}
+	p := l.Probes
+	switch {
+	case p.UDP == "" && !p.PacketIn:
+		return fmt.Errorf("scenarios: live.probes: say where INT comes in: udp = \"host:port\" or packet_in = true")
+	case p.TickNS < 0:
+		return fmt.Errorf("scenarios: live.probes.tick_ns: %d is negative", p.TickNS)
+	case len(p.Switch) > 0 && len(p.Switch) != len(l.Switches):
+		return fmt.Errorf("scenarios: live.probes.switch: %d ids for %d switches", len(p.Switch), len(l.Switches))
+	case (l.Player.HTTP == "") == (l.Player.Log == ""):
+		return fmt.Errorf("scenarios: live.player: say where samples come in: http = \"host:port\", or log = \"FILE\"")
+	}
+	for _, a := range []struct{ key, addr string }{{"probes.udp", p.UDP}, {"player.http", l.Player.HTTP}} {
+		if _, _, err := net.SplitHostPort(a.addr); a.addr != "" && err != nil {
+			return fmt.Errorf("scenarios: live.%s: %q is no host:port", a.key, a.addr)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,164 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/planegym/planegym/internal/pcap"
+	"github.com/planegym/planegym/telemetry/intreport"
+)
+
+const (
+	maxDatagram = 9216 // bytes; what is longer is cut
+	datagrams   = 1024 // that wait to be decoded
+)
+
+// ServeUDP takes telemetry reports from conn, which it closes, until ctx ends,
+// and then returns nil; otherwise the error of conn. What comes faster than it
+// can be decoded replaces the oldest that waits.
+func (c *Collector) ServeUDP(ctx context.Context, conn net.PacketConn) error {
+	if u, ok := conn.(*net.UDPConn); ok {
+		_ = u.SetReadBuffer(4 << 20) // as much as the system allows
+	}
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	q := newQueue(datagrams)
+	var wg sync.WaitGroup
+	wg.Go(func() { // owns what is taken out of q, until q is closed
+		var b []byte
+		for {
+			at, d, ok := q.take(b)
+			if !ok {
+				return
+			}
+			b = d
+			c.Datagram(at, b)
+		}
+	})
+	err := c.receive(conn, q)
+	q.close()
+	wg.Wait()
+	conn.Close()
+	if ctx.Err() != nil {
+		return nil
+	}
+	return fmt.Errorf("live: udp %v: %w", conn.LocalAddr(), err)
+}
+
+func (c *Collector) receive(conn net.PacketConn, q *queue) error {
+	b := make([]byte, maxDatagram)
+	for {
+		n, _, err := conn.ReadFrom(b)
+		if err != nil {
+			return err
+		}
+		if over := q.put(time.Now(), b[:n]); over {
+			c.mu.Lock()
+			c.stats.Overrun++
+			c.mu.Unlock()
+		}
+	}
+}
+
+// queue holds the newest datagrams, up to a number. It keeps their memory.
+type queue struct {
+	mu     sync.Mutex
+	some   sync.Cond
+	slots  []datagram
+	first  int
+	n      int
+	closed bool
+}
+
+type datagram struct {
+	at time.Time
+	b  []byte
+}
+
+func newQueue(n int) *queue {
+	q := &queue{slots: make([]datagram, n)}
+	q.some.L = &q.mu
+	return q
+}
+
+// put copies b in, in place of the oldest if the queue is full.
+func (q *queue) put(at time.Time, b []byte) (over bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.n == len(q.slots) {
+		q.first = (q.first + 1) % len(q.slots)
+		q.n--
+		over = true
+	}
+	s := &q.slots[(q.first+q.n)%len(q.slots)]
+	s.at, s.b = at, append(s.b[:0], b...)
+	q.n++
+	q.some.Signal()
+	return over
+}
+
+// take waits for the oldest and hands it out; spare becomes the queue's. False
+// once it is closed and empty.
+func (q *queue) take(spare []byte) (time.Time, []byte, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for q.n == 0 {
+		if q.closed {
+			return time.Time{}, nil, false
+		}
+		q.some.Wait()
+	}
+	s := &q.slots[q.first]
+	b := s.b
+	s.b = spare
+	q.first = (q.first + 1) % len(q.slots)
+	q.n--
+	return s.at, b, true
+}
+
+func (q *queue) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	q.some.Broadcast()
+}
+
+// ReadPcap takes the packets of a pcap or pcapng file, each at the time that
+// it was captured; name is used in errors.
+func (c *Collector) ReadPcap(r io.Reader, name string) error {
+	in, err := pcap.NewReader(r, name)
+	if err != nil {
+		return err
+	}
+	var p pcap.Packet
+	for {
+		switch err := in.Next(&p); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		}
+		c.take(p.Time, p.Data, func(d *intreport.Decoder, b []byte, each func(*intreport.Report)) error {
+			return Decode(d, p.Link, b, each)
+		})
+	}
+}
+
+// Decode decodes a captured packet by the link type of its file: Ethernet, IP
+// or Linux's cooked ones. Error: intreport.ErrForeign for others too.
+func Decode(d *intreport.Decoder, link pcap.Link, b []byte, each func(*intreport.Report)) error {
+	switch head := map[pcap.Link]int{pcap.Cooked: 16, pcap.Cooked2: 20}[link]; {
+	case link == pcap.Ethernet:
+		return d.Frame(b, each)
+	case link == pcap.Raw, link == pcap.IPv4, link == pcap.IPv6:
+		return d.Packet(b, each)
+	case head > 0 && len(b) > head:
+		return d.Packet(b[head:], each)
+	}
+	return intreport.ErrForeign
+}

@@ -1,0 +1,245 @@
+package timegan
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/planegym/planegym/internal/rng"
+	"github.com/planegym/planegym/telemetry"
+)
+
+// warmUp is how many seconds a simulation runs unseen before its first: from
+// a hidden state of 0 to one as training's windows have it.
+const warmUp = 64
+
+// Simulator rolls models out: n independent simulations that advance a window
+// at a time. It is what a plant of package env asks for.
+//
+// With one model the limit is its condition and a row has one hidden state,
+// which survives a change of limit. With a model per limit all of them advance
+// and the one of the limit in force is shown (the tutorial's lock-step).
+type Simulator struct {
+	members []member
+	rows    []simRow
+	z       []float32 // scratch of one call
+	cond    []float32
+	x       []float32
+	skip    []int // indices of rows that warm up
+	values  []float32
+}
+
+// member is a model and its rollouts.
+type member struct {
+	model   *Model
+	stepper Stepper
+	hidden  []float32 // a row's, in transit
+}
+
+type simRow struct {
+	seed   uint64
+	start  uint32 // of the clock
+	second uint32 // generated, warm-up included
+}
+
+// NewSimulator makes n simulations of models: one, or one per limit. engines
+// are as many, and stay the caller's.
+func NewSimulator(n int, models []*Model, engines []Engine) (*Simulator, error) {
+	if n < 1 || len(models) == 0 || len(engines) != len(models) {
+		return nil, fmt.Errorf("timegan: %d simulations of %d models on %d engines", n, len(models), len(engines))
+	}
+	s := &Simulator{rows: make([]simRow, n)}
+	for i, m := range models {
+		if len(models) > 1 && m.Codec.Lo != m.Codec.Hi {
+			return nil, fmt.Errorf("timegan: model %d was trained under limits %d…%d: of several, each has one", i, m.Codec.Lo, m.Codec.Hi)
+		}
+		for _, o := range models[:i] {
+			if o.Codec.Lo == m.Codec.Lo {
+				return nil, fmt.Errorf("timegan: two models of limit %d", m.Codec.Lo)
+			}
+		}
+		if !slices.Equal(m.Codec.Fields(), models[0].Codec.Fields()) {
+			return nil, fmt.Errorf("timegan: the models of limits %d and %d have different fields", models[0].Codec.Lo, m.Codec.Lo)
+		}
+		if m.Config.Clock != models[0].Config.Clock {
+			return nil, fmt.Errorf("timegan: the clocks of models turn in %d and %d seconds", models[0].Config.Clock, m.Config.Clock)
+		}
+		if err := engines[i].Load(m.Config, m.Params, nil, m.Codec.empty()); err != nil {
+			return nil, err
+		}
+		st, err := engines[i].Stepper(n)
+		if err != nil {
+			return nil, err
+		}
+		s.members = append(s.members, member{m, st, make([]float32, st.Size())})
+	}
+	s.values = make([]float32, len(models[0].Codec.Columns))
+	return s, nil
+}
+
+// Num is n.
+func (s *Simulator) Num() int { return len(s.rows) }
+
+// Columns are the fields that are generated.
+func (s *Simulator) Columns() []telemetry.Field { return s.members[0].model.Codec.Fields() }
+
+// Limits are the smallest and the largest limit trained under, packets.
+func (s *Simulator) Limits() (lo, hi int32) {
+	lo, hi = math.MaxInt32, 0
+	for _, m := range s.members {
+		lo, hi = min(lo, m.model.Codec.Lo), max(hi, m.model.Codec.Hi)
+	}
+	return lo, hi
+}
+
+// Reset starts simulations in rows, row i from seeds[i], at a random time of
+// the clock: what follows is stationary.
+func (s *Simulator) Reset(rows []int, seeds []uint64) error { return s.ResetAt(rows, seeds, -1) }
+
+// ResetAt is Reset at a second of the clock, as of a recording; -1 is random.
+func (s *Simulator) ResetAt(rows []int, seeds []uint64, second int) error {
+	if len(rows) != len(seeds) {
+		return fmt.Errorf("timegan: %d seeds for %d rows", len(seeds), len(rows))
+	}
+	turn := max(s.members[0].model.Config.Clock, 1)
+	if second < -1 || second >= turn && second > 0 {
+		return fmt.Errorf("timegan: the clock has no second %d, it turns in %d", second, turn)
+	}
+	for i, r := range rows {
+		start := second
+		if start < 0 {
+			start = rng.Key{Seed: seeds[i], Purpose: rng.SampleNoise}.Intn(0, turn)
+		}
+		// The first second seen is the one after the warm-up.
+		s.rows[r] = simRow{seed: seeds[i], start: uint32(start + turn*warmUp - warmUp)}
+		for _, m := range s.members {
+			clear(m.hidden)
+			m.stepper.SetHidden(r, m.hidden)
+		}
+	}
+	return nil
+}
+
+// Step advances rows by out.Seconds under limit and fills out's values, all of
+// them valid. A row never reset begins as if from seed 0.
+func (s *Simulator) Step(ctx context.Context, rows []int, limit []int32, out *telemetry.Window) error {
+	if len(limit) != len(rows) || out.Rows() != len(rows) || out.Fields != len(s.values) {
+		return fmt.Errorf("timegan: %d limits and a window of %d×%d for %d rows of %d fields", len(limit), out.Rows(), out.Fields, len(rows), len(s.values))
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if len(s.members) > 1 {
+		for _, l := range limit {
+			if !slices.ContainsFunc(s.members, func(m member) bool { return m.model.Codec.Lo == l }) {
+				return fmt.Errorf("timegan: no model of limit %d", l)
+			}
+		}
+	}
+	s.skip = s.skip[:0]
+	for i, r := range rows {
+		if s.rows[r].second == 0 {
+			s.skip = append(s.skip, i)
+		}
+	}
+	if len(s.skip) > 0 {
+		fresh, l := make([]int, len(s.skip)), make([]int32, len(s.skip))
+		for j, i := range s.skip {
+			fresh[j], l[j] = rows[i], limit[i]
+		}
+		for range warmUp {
+			if err := s.second(fresh, l, nil, 0); err != nil {
+				return err
+			}
+		}
+	}
+	for t := range out.Seconds {
+		if err := s.second(rows, limit, out, t); err != nil {
+			return err
+		}
+	}
+	for i := range out.Valid {
+		out.Valid[i] = true
+	}
+	return nil
+}
+
+// second advances rows by one second, shown as second t of out unless nil.
+func (s *Simulator) second(rows []int, limit []int32, out *telemetry.Window, t int) error {
+	n := len(rows)
+	for k, m := range s.members {
+		c, codec, C := &m.model.Config, m.model.Codec, m.model.Config.conditions()
+		s.z, s.cond, s.x = telemetry.Grow(s.z, n*c.Noise), telemetry.Grow(s.cond, n*C), telemetry.Grow(s.x, n*codec.Channels)
+		for i, r := range rows {
+			row := &s.rows[r]
+			key := rng.Key{Seed: row.seed, B: uint32(k), Purpose: rng.SampleNoise}
+			c.noiseAt(s.z[i*c.Noise:(i+1)*c.Noise], key, 1+row.second)
+			var told float32
+			if len(s.members) == 1 {
+				told = codec.Condition(limit[i])
+			}
+			c.condition(s.cond[i*C:(i+1)*C], told, int(row.start)+int(row.second))
+		}
+		if err := m.stepper.Next(rows, s.z, s.cond, s.x); err != nil {
+			return err
+		}
+		if out == nil {
+			continue
+		}
+		for i := range rows {
+			if len(s.members) > 1 && codec.Lo != limit[i] {
+				continue
+			}
+			values, _ := out.Row(i)
+			codec.decode(s.x[i*codec.Channels:(i+1)*codec.Channels], values[t*out.Fields:(t+1)*out.Fields])
+		}
+	}
+	for _, r := range rows {
+		s.rows[r].second++
+	}
+	return nil
+}
+
+// Snapshot appends the state of a row to dst.
+func (s *Simulator) Snapshot(row int, dst []byte) ([]byte, error) {
+	dst = binary.LittleEndian.AppendUint64(dst, s.rows[row].seed)
+	dst = binary.LittleEndian.AppendUint32(dst, s.rows[row].start)
+	dst = binary.LittleEndian.AppendUint32(dst, s.rows[row].second)
+	for _, m := range s.members {
+		m.stepper.Hidden(row, m.hidden)
+		for _, v := range m.hidden {
+			dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(v))
+		}
+	}
+	return dst, nil
+}
+
+// Restore puts a row into a state that Snapshot gave. On an error it is as it
+// was.
+func (s *Simulator) Restore(row int, src []byte) error {
+	want := 16
+	for _, m := range s.members {
+		want += 4 * len(m.hidden)
+	}
+	if len(src) != want {
+		return fmt.Errorf("timegan: a state of %d bytes, want %d", len(src), want)
+	}
+	for at := 16; at < len(src); at += 4 {
+		if v := math.Float32frombits(binary.LittleEndian.Uint32(src[at:])); v-v != 0 {
+			return errors.New("timegan: a state that is not finite")
+		}
+	}
+	s.rows[row] = simRow{binary.LittleEndian.Uint64(src), binary.LittleEndian.Uint32(src[8:]), binary.LittleEndian.Uint32(src[12:])}
+	src = src[16:]
+	for _, m := range s.members {
+		for i := range m.hidden {
+			m.hidden[i] = math.Float32frombits(binary.LittleEndian.Uint32(src))
+			src = src[4:]
+		}
+		m.stepper.SetHidden(row, m.hidden)
+	}
+	return nil
+}
