@@ -225,13 +225,16 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
 		s.running.Done()
 		return // answered
 	}
-	// The handler returns, so that what net/http holds for it can go.
-	go func() {
-		c := newConn(up.NetConn(), false, maxHello, s.opts.WriteTimeout)
-		if s.greet(c, r.RemoteAddr, needTicket) {
-			s.running.Done()
-		}
-	}()
+	// The handler returns, and nothing of it goes along, so that what net/http
+	// holds for it can go.
+	go s.run(newConn(up.NetConn(), false, maxHello, s.opts.WriteTimeout), r.RemoteAddr, needTicket)
+}
+
+// run is a connection's goroutine, then its session's.
+func (s *Server) run(c *conn, remote string, needTicket bool) {
+	if s.greet(c, remote, needTicket) {
+		s.running.Done()
+	}
 }
 
 // greet reads the first message and runs the session it opens, or hands the
@@ -346,7 +349,11 @@ func (s *Server) first(c *conn, needTicket bool) (control, error) {
 		case op == opBinary:
 			return control{}, fmt.Errorf("%w: the first message is hello", ErrBadFrame)
 		}
-		m, err := parseControl(p)
+		var m control
+		err = apart(func() (err error) {
+			m, err = parseControl(p)
+			return err
+		})
 		switch {
 		case err != nil:
 			return m, err

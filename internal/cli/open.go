@@ -63,6 +63,9 @@ func (o *opener) open(s scenarios.Scenario, n int, mode env.Autoreset) (env.Vect
 	case "testbed":
 		return o.openTestbed(s, n, mode)
 	}
+	if s.Plant == "live" {
+		return nil, fmt.Errorf("%w: live switches are for deploy, collect and train --switches", errConfig)
+	}
 	recordings, scaler, err := o.load()
 	if err != nil {
 		return nil, err
@@ -90,6 +93,11 @@ func (o *opener) openTestbed(s scenarios.Scenario, n int, mode env.Autoreset) (e
 	if err != nil {
 		return nil, err
 	}
+	return o.envOn(s, plant, n, mode)
+}
+
+// envOn makes n environments of s on plant, whose configuration is s's.
+func (o *opener) envOn(s scenarios.Scenario, plant *testbed.Testbed, n int, mode env.Autoreset) (env.Vector, error) {
 	s.Env.Autoreset = mode
 	if normalise := s.Env.Observation.Normalise; normalise == "none" || normalise == "l2" {
 		return env.New(s.Env, plant, n, nil)

@@ -70,7 +70,7 @@ func TestTrainInterrupted(t *testing.T) {
 			if remote {
 				var url string
 				url, stop = serveUntil(t)
-				args = append(args, "--url", url)
+				args = append(args, "--url", url, "--reconnect", "-1s")
 			}
 			until(t, filepath.Join(out, "policy.safetensors"), stop)
 			code, stderr := train(ctx, out, args...)
