@@ -15,7 +15,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"planegym": main, "recording": recording, "grid": grid})
+	testscript.Main(m, map[string]func(){"planegym": main, "recording": recording, "grid": grid, "capture": capture})
 }
 
 func TestScripts(t *testing.T) {

@@ -23,7 +23,7 @@ var allowed = map[string][]string{
 	"env":                  {"telemetry", "p4", "internal/rng"},
 	"env/envtest":          {"env", "telemetry", "p4", "internal/rng"},
 	"scenarios":            {"env", "internal/testbed", "internal/switches", "p4", "telemetry"},
-	"internal/cli":         {"scenarios", "env", "env/ws", "telemetry", "timegan/selection", "internal/report", "internal/testbed", "internal/switches", "internal/emulate", "agent", "p4", "p4/p4rt", "p4/p4test", "telemetry/live", "telemetry/intreport", "internal/episodes", "internal/nn", "internal/scalars", "timegan", "timegan/sweep", "internal/graph"},
+	"internal/cli":         {"scenarios", "env", "env/ws", "telemetry", "timegan/selection", "internal/report", "internal/testbed", "internal/switches", "internal/emulate", "agent", "p4", "p4/p4rt", "p4/p4test", "telemetry/live", "telemetry/intreport", "internal/episodes", "internal/nn", "internal/scalars", "timegan", "timegan/sweep", "internal/graph", "internal/pcap"},
 	"cmd/planegym":         {"internal/cli"},
 	"timegan":              {"telemetry", "internal/nn", "internal/rng", "internal/safetensors"},
 	"timegan/selection":    {"internal/rng", "telemetry"},

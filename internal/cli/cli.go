@@ -90,6 +90,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage. Ctrl-C ends every command cleanly.`
 		newDeploy(),
 		newCollect(),
 		newTestbed(),
+		newTelemetry(),
 		newImport(),
 		newReport(),
 		newScenario(),

@@ -95,7 +95,7 @@ func (s *sweeper) run(cmd *cobra.Command) error {
 	if err := os.MkdirAll(s.out, 0o755); err != nil {
 		return err
 	}
-	table := newLive(cmd)
+	table := newSweepTable(cmd)
 	all, err := sweep.Run(cmd.Context(), c, data, s.out, open, table.report)
 	table.clear()
 	if err != nil {
@@ -121,8 +121,8 @@ func (s *sweeper) run(cmd *cobra.Command) error {
 	return err
 }
 
-// live shows a sweep as it goes, on a terminal only.
-type live struct {
+// sweepTable shows a sweep as it goes, on a terminal only.
+type sweepTable struct {
 	out   io.Writer // nil: nothing shows
 	all   []sweep.Status
 	since []time.Time // when a member began to train here
@@ -131,15 +131,15 @@ type live struct {
 	lines int
 }
 
-func newLive(cmd *cobra.Command) *live {
-	l := &live{}
+func newSweepTable(cmd *cobra.Command) *sweepTable {
+	l := &sweepTable{}
 	if f, ok := cmd.ErrOrStderr().(*os.File); ok && term.IsTerminal(int(f.Fd())) && !asJSON(cmd) {
 		l.out = f
 	}
 	return l
 }
 
-func (l *live) report(i int, s sweep.Status) {
+func (l *sweepTable) report(i int, s sweep.Status) {
 	if l.out == nil {
 		return
 	}
@@ -161,7 +161,7 @@ func (l *live) report(i int, s sweep.Status) {
 }
 
 // clear takes the table off the screen.
-func (l *live) clear() {
+func (l *sweepTable) clear() {
 	if l.lines > 0 {
 		fmt.Fprintf(l.out, "\x1b[%dA\x1b[J", l.lines)
 		l.lines = 0
@@ -169,7 +169,7 @@ func (l *live) clear() {
 }
 
 // eta is when member i ends, at the pace it had here; of one file of several.
-func (l *live) eta(i int) string {
+func (l *sweepTable) eta(i int) string {
 	p := l.all[i].Progress
 	done := p.Done - l.from[i]
 	if l.all[i].State != sweep.Running || done <= 0 {

@@ -124,6 +124,34 @@ type Hop struct {
 	Drop uint8  `json:"drop,omitempty"` // reason
 }
 
+// Queueing is what a hop tells of its queue in the columns of recordings:
+// enq_qdepth, deq_timedelta in µs, deq_qdepth, and which of them are known.
+// Where the time in the queue is not, it is the latency from ingress to egress,
+// told or the difference of the two times.
+func (h *Hop) Queueing() (values [3]float64, valid [3]bool) {
+	wait, waited := h.Wait, h.Has&HasWait != 0
+	switch times := HasIngressTime | HasEgressTime; {
+	case waited:
+	case h.Has&HasLatency != 0:
+		wait, waited = h.Latency, true
+	case h.Has&times == times:
+		wait, waited = h.EgressTime-h.IngressTime, true
+		if h.EgressTime < h.IngressTime {
+			wait += h.Wrap
+		}
+	}
+	if h.Has&HasQueue != 0 {
+		values[0], valid[0] = float64(h.Depth), true
+	}
+	if waited {
+		values[1], valid[1] = float64(wait)/1000, true
+	}
+	if h.Has&HasWait != 0 {
+		values[2], valid[2] = float64(h.DeqDepth), true
+	}
+	return values, valid
+}
+
 // Quirk is a set of departures from the specification.
 type Quirk uint8
 

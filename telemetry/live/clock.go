@@ -55,14 +55,6 @@ func (c *clock) align(at int64, stamp, wrap uint64) int64 {
 // offset is our clock less the other.
 func (c *clock) offset() int64 { return min(c.now, c.last) }
 
-// since is the time from a stamp to another, in ns modulo wrap.
-func since(from, to, wrap uint64) uint64 {
-	if wrap == 0 || to >= from {
-		return to - from
-	}
-	return to + wrap - from
-}
-
 // told is the offset between our clock since 1970, which began at base, and
 // the other; 0 before anything came.
 func (c *clock) told(base time.Time) time.Duration {

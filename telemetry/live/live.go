@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/bits"
 	"slices"
 	"strconv"
 	"sync"
@@ -27,6 +28,10 @@ type Config struct {
 	// Switches are the ids that reports call the switches by, in order of the
 	// path: Switches[0] is switch 1 of the columns.
 	Switches []uint32
+	// Ports are the egress ports, by switch, whose queues are meant; nil: all.
+	// Where traffic is reported both ways a switch tells of two queues. A hop
+	// that does not tell its port is taken.
+	Ports []uint32
 	// Aggregate makes one value a second of its reports; "" is max-timedelta1,
 	// for reports that tell of the whole path, as probes do. Reports of one
 	// hop each need another one.
@@ -40,7 +45,8 @@ type Config struct {
 	// still come in; 0: 250 ms.
 	Settle time.Duration
 	// Second is how long a second of what is measured takes by our clock; 0:
-	// 1 s. Emulated switches may be faster.
+	// 1 s. Emulated switches may be faster; their clocks and their player's,
+	// all stamps that they send, run with them.
 	Second time.Duration
 	// Tap, where not nil, is told of what comes in before it is joined.
 	Tap *Tap
@@ -50,7 +56,7 @@ type Config struct {
 
 // Tap is told of what comes in, at the time that it was measured by our clock.
 // Its functions are called one at a time and own nothing: they copy what they
-// keep.
+// keep. They must not call the Collector. Either may be nil.
 type Tap struct {
 	Report func(at time.Time, values []float64, valid []bool) // [3S] as Columns, before they are joined
 	Sample func(at time.Time, values []float64, valid []bool) // by PlayerFields
@@ -90,6 +96,8 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("live: second: %v is not between 0 and 1h", c.Second)
 	case len(c.Switches) == 0 || len(c.Switches) > maxSwitches:
 		return c, fmt.Errorf("live: switches: %d are not between 1 and %d", len(c.Switches), maxSwitches)
+	case c.Ports != nil && len(c.Ports) != len(c.Switches):
+		return c, fmt.Errorf("live: ports: %d for %d switches", len(c.Ports), len(c.Switches))
 	case c.Reports < 1 || c.Reports > 1<<24:
 		return c, fmt.Errorf("live: reports: %d is not between 1 and %d", c.Reports, 1<<24)
 	case c.Settle < 0 || c.Settle > time.Minute:
@@ -264,14 +272,19 @@ func (c *Collector) report(r *intreport.Report) {
 	known := 0
 	for i := range r.Hops {
 		h := &r.Hops[i]
-		n := slices.Index(c.cfg.Switches, h.Switch)
-		if n < 0 || h.Has&intreport.HasSwitch == 0 {
+		n := c.index(h)
+		switch {
+		case n < 0:
 			c.stats.Unknown++
+		case n == elsewhere:
+			c.stats.Elsewhere++
+		}
+		if n < 0 || n == elsewhere {
 			continue
 		}
 		known++
 		if h.Has&intreport.HasEgressTime != 0 {
-			at = c.clocks[n].align(c.at, h.EgressTime, h.Wrap)
+			at = c.clocks[n].align(c.at, c.ours(h.EgressTime), c.ours(h.Wrap))
 		}
 	}
 	if known == 0 {
@@ -290,31 +303,36 @@ func (c *Collector) report(r *intreport.Report) {
 	clear(valid)
 	for i := range r.Hops {
 		h := &r.Hops[i]
-		n := slices.Index(c.cfg.Switches, h.Switch)
-		if n < 0 || h.Has&intreport.HasSwitch == 0 {
+		n := c.index(h)
+		if n < 0 || n == elsewhere {
 			continue
 		}
-		wait, waited := h.Wait, h.Has&intreport.HasWait != 0
-		if !waited {
-			switch times := intreport.HasIngressTime | intreport.HasEgressTime; {
-			case h.Has&intreport.HasLatency != 0:
-				wait, waited = h.Latency, true
-			case h.Has&times == times:
-				wait, waited = since(h.IngressTime, h.EgressTime, h.Wrap), true
-			}
-		}
-		values[3*n], valid[3*n] = float64(h.Depth), h.Has&intreport.HasQueue != 0
-		values[3*n+1], valid[3*n+1] = float64(wait)/1000, waited
-		values[3*n+2], valid[3*n+2] = float64(h.DeqDepth), h.Has&intreport.HasWait != 0
-		if valid[3*n] || valid[3*n+1] {
+		told, known := h.Queueing()
+		copy(values[3*n:], told[:])
+		copy(valid[3*n:], known[:])
+		if known[0] || known[1] {
 			c.heard[n] = max(c.heard[n], at)
 		}
 	}
 	c.next = (k + 1) % len(c.times)
 	c.kept = min(c.kept+1, len(c.times))
-	if c.cfg.Tap != nil {
+	if c.cfg.Tap != nil && c.cfg.Tap.Report != nil {
 		c.cfg.Tap.Report(c.base.Add(time.Duration(at)), values, valid)
 	}
+}
+
+const elsewhere = maxSwitches // the index of a queue that is not meant
+
+// index is the switch that a hop tells of: -1 where it is none of ours.
+func (c *Collector) index(h *intreport.Hop) int {
+	if h.Has&intreport.HasSwitch == 0 {
+		return -1
+	}
+	n := slices.Index(c.cfg.Switches, h.Switch)
+	if n >= 0 && c.cfg.Ports != nil && h.Has&intreport.HasPorts != 0 && h.Egress != c.cfg.Ports[n] {
+		return elsewhere
+	}
+	return n
 }
 
 // Age is how old the newest values are at the end of a window; Never where
@@ -427,7 +445,7 @@ func (c *Collector) keep(at int64, s sample) {
 		c.anchor = at
 	}
 	c.player = max(c.player, at)
-	if c.cfg.Tap != nil {
+	if c.cfg.Tap != nil && c.cfg.Tap.Sample != nil {
 		c.cfg.Tap.Sample(c.base.Add(time.Duration(at)), s.values[:], s.valid[:])
 	}
 	second := int64(c.cfg.Second)
@@ -445,6 +463,16 @@ func (c *Collector) keep(at int64, s sample) {
 		c.stats.Dropped++
 	}
 	c.samples[c.newest] = s
+}
+
+// ours is how long ns of what is measured take by our clock.
+func (c *Collector) ours(ns uint64) uint64 {
+	if c.cfg.Second == time.Second {
+		return ns
+	}
+	hi, lo := bits.Mul64(ns, uint64(c.cfg.Second))
+	q, _ := bits.Div64(hi%uint64(time.Second), lo, uint64(time.Second))
+	return q // modulo 2^64
 }
 
 // mod is a modulo b, not negative.

@@ -246,6 +246,52 @@ func TestSwitchClock(t *testing.T) {
 	}
 }
 
+// TestSecond: where a second of what is measured takes less than one of ours
+// the columns are the same, with the clocks of switches and player running as
+// fast; a tap sees what came in.
+func TestSecond(t *testing.T) {
+	for _, scale := range []int64{1, 10, 100} {
+		synctest.Test(t, func(t *testing.T) {
+			var reports, samples []time.Time
+			tap := &live.Tap{
+				Report: func(at time.Time, values []float64, _ []bool) { reports = append(reports, at) },
+				Sample: func(at time.Time, values []float64, valid []bool) {
+					if samples = append(samples, at); !valid[0] || len(values) != len(live.PlayerFields()) {
+						t.Errorf("%v %v", values, valid)
+					}
+				},
+			}
+			second := time.Second / time.Duration(scale)
+			c := collector(t, live.Config{Switches: []uint32{1}, Aggregate: telemetry.Count, Second: second, Settle: time.Millisecond, Tap: tap})
+			start := time.Now()
+			for i := range int64(100) { // tenths of a second of theirs
+				theirs := i*100_000_000 + 5_000_000
+				time.Sleep(time.Until(start.Add(time.Duration(theirs / scale))))
+				r := probeOf([3]uint32{1, 1, 1})
+				r.Hops[0].Has |= intreport.HasEgressTime
+				r.Hops[0].EgressTime, r.Hops[0].Wrap = uint64(theirs)%(1<<32), 1<<32
+				c.Report(time.Now(), r)
+				if i%10 == 4 {
+					post(t, c, "", fmt.Sprintf(`{"timestamp": %d, "Buffer": %d}`, 1_700_000_000_000+theirs/1_000_000, i/10))
+				}
+			}
+			values, valid, age := window(t, c, start, 10)
+			if took := time.Since(start); took != 10*second+time.Millisecond {
+				t.Errorf("%v", took)
+			}
+			f := len(c.Columns())
+			for s := range 10 {
+				if values[s*f] != 10 || values[s*f+1] != float32(s) || !valid[s*f+1] {
+					t.Errorf("scale %d, second %d: %v reports, LBO %v", scale, s, values[s*f], values[s*f+1])
+				}
+			}
+			if s := c.Stats(); s.ClockResets != 0 || len(reports) != 100 || len(samples) != 10 || age.Oldest() > second {
+				t.Errorf("%+v, %+v, %d, %d", s, age, len(reports), len(samples))
+			}
+		})
+	}
+}
+
 // TestOverload: of what comes faster than it is read the newest is kept, and
 // what is dropped is counted.
 func TestOverload(t *testing.T) {
@@ -300,6 +346,26 @@ func TestFields(t *testing.T) {
 	}
 }
 
+// TestPorts: of a switch only the queue that is meant counts.
+func TestPorts(t *testing.T) {
+	start := time.Now().Add(-time.Minute)
+	c := collector(t, live.Config{Switches: []uint32{1}, Ports: []uint32{2}, Aggregate: telemetry.Max})
+	hop := intreport.Hop{Has: intreport.HasSwitch | intreport.HasPorts | intreport.HasQueue, Switch: 1}
+	for _, port := range []uint32{1, 2, 3} {
+		hop.Egress, hop.Depth = port, 10*port
+		c.Report(start, &intreport.Report{Hops: []intreport.Hop{hop}})
+	}
+	values, _, _ := window(t, c, start, 1)
+	if s := c.Stats(); values[0] != 20 || s.Elsewhere != 2 || s.Unknown != 0 {
+		t.Errorf("depth %v, %+v", values[0], s)
+	}
+	hop.Has, hop.Depth = hop.Has&^intreport.HasPorts, 40
+	c.Report(start.Add(time.Second), &intreport.Report{Hops: []intreport.Hop{hop}})
+	if values, _, _ := window(t, c, start.Add(time.Second), 1); values[0] != 40 {
+		t.Errorf("depth %v without a port", values[0])
+	}
+}
+
 func TestConfigErrors(t *testing.T) {
 	one := []uint32{1}
 	for _, c := range []struct {
@@ -308,9 +374,11 @@ func TestConfigErrors(t *testing.T) {
 	}{
 		{live.Config{}, "switches: 0 are not between 1 and 16"},
 		{live.Config{Switches: []uint32{1, 2, 1}}, "switches: 1 is there twice"},
+		{live.Config{Switches: one, Ports: []uint32{1, 2}}, "ports: 2 for 1 switches"},
 		{live.Config{Switches: one, Aggregate: "median"}, `"median" is none of`},
 		{live.Config{Switches: one, Reports: -1}, "reports: -1 is not"},
 		{live.Config{Switches: one, Settle: -1}, "settle: -1ns is not"},
+		{live.Config{Switches: one, Second: -1}, "second: -1ns is not"},
 		{live.Config{Switches: one, Decode: intreport.Config{DSCP: 64}}, "dscp: 64 is more than 63"},
 	} {
 		if _, err := live.New(c.cfg); err == nil || !strings.Contains(err.Error(), c.want) {

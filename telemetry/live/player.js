@@ -10,8 +10,8 @@ function planegym(player, url) {
   // A stall is a wish to play without what to play, after the first frame.
   var watch = setInterval(function () {
     var v = video(), now = performance.now();
-    started = started || v.currentTime > 0;
-    if (started && !v.paused && !v.ended && !v.seeking && v.readyState < 3) {
+    started = started || v && v.currentTime > 0;
+    if (started && v && !v.paused && !v.ended && !v.seeking && v.readyState < 3) {
       stalled += (now - stallFrom) / 1000;
     }
     stallFrom = now;

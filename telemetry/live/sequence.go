@@ -84,8 +84,9 @@ type Stats struct {
 	Malformed uint64 `json:"malformed"`  // that could not be decoded
 	LastError string `json:"last_error"` // of the last malformed packet or sample
 
-	Reports uint64 `json:"reports"`
-	Unknown uint64 `json:"unknown"` // hops of switches that are not configured
+	Reports   uint64 `json:"reports"`
+	Unknown   uint64 `json:"unknown"`   // hops of switches that are not configured
+	Elsewhere uint64 `json:"elsewhere"` // hops by ports that are not meant
 
 	Samples    uint64 `json:"samples"`     // of the player
 	BadSamples uint64 `json:"bad_samples"` // that could not be read

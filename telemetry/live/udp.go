@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"sync"
 	"time"
 
@@ -55,7 +54,7 @@ func (c *Collector) receive(conn net.PacketConn, q *queue) error {
 	b := make([]byte, maxDatagram)
 	for {
 		n, _, err := conn.ReadFrom(b)
-		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		if err != nil {
 			return err
 		}
 		if over := q.put(time.Now(), b[:n]); over {
