@@ -16,7 +16,7 @@ as any other.`,
 		Example: `  planegym testbed record --scenario testbed --schedule switchback -o recordings
   planegym testbed worth --scenario contended`,
 	}
-	group.AddCommand(newTestbedRecord(), newTestbedWorth())
+	group.AddCommand(newTestbedRecord(), newTestbedWorth(), newTestbedCalibrate())
 	return group
 }
 
