@@ -23,7 +23,7 @@ var allowed = map[string][]string{
 	"env":                  {"telemetry", "p4", "internal/rng"},
 	"env/envtest":          {"env", "telemetry", "p4", "internal/rng"},
 	"scenarios":            {"env", "internal/testbed", "internal/switches", "p4", "telemetry"},
-	"internal/cli":         {"scenarios", "env", "env/ws", "telemetry", "timegan/selection", "internal/report", "internal/testbed", "internal/switches", "agent", "p4", "internal/episodes", "internal/nn", "internal/scalars", "timegan", "timegan/sweep", "internal/graph", "telemetry/intreport", "telemetry/live", "internal/pcap", "internal/emulate", "p4/p4rt", "p4/p4test"},
+	"internal/cli":         {"scenarios", "env", "env/ws", "telemetry", "timegan/selection", "internal/report", "internal/testbed", "internal/switches", "agent", "p4", "internal/episodes", "internal/nn", "internal/scalars", "timegan", "timegan/sweep", "internal/graph", "telemetry/intreport", "telemetry/live", "internal/pcap", "internal/emulate", "p4/p4rt", "p4/p4test", "internal/rng"},
 	"cmd/planegym":         {"internal/cli"},
 	"timegan":              {"telemetry", "internal/nn", "internal/rng", "internal/safetensors"},
 	"timegan/selection":    {"internal/rng", "telemetry"},
@@ -38,7 +38,7 @@ var allowed = map[string][]string{
 	"internal/switches":    {"p4", "p4/p4rt", "p4/bmv2"},
 	"p4/bmv2":              {"p4"},
 	"p4/p4rt":              {"p4", "p4/program", "internal/rng"},
-	"internal/testbed":     {"telemetry", "p4", "internal/rng"},
+	"internal/testbed":     {"telemetry", "p4", "internal/rng", "telemetry/intreport"},
 	"telemetry/intreport":  {},
 	"telemetry/live":       {"telemetry", "telemetry/intreport", "internal/pcap"},
 	"internal/pcap":        {},
@@ -51,6 +51,7 @@ var allowed = map[string][]string{
 	"internal/cutter":      {"internal/rng"},
 	"bench/faults":         {"env", "env/ws", "internal/cutter", "internal/rng"},
 	"internal/emulate":     {"internal/testbed", "p4", "p4/p4test", "telemetry", "telemetry/intreport"},
+	"bench/simulator":      {"env", "internal/nn", "internal/rng", "scenarios", "telemetry", "timegan"},
 	"internal/arch":        {},
 }
 
