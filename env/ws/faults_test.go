@@ -946,6 +946,41 @@ func TestJournal(t *testing.T) {
 	}
 }
 
+// A server that was drained leaves its sessions to the next.
+func TestJournalDrain(t *testing.T) {
+	dir := t.TempDir()
+	s, url := serve(t, Options{Journal: dir})
+	c := dial(t, url, DialOptions{NumEnvs: 2})
+	local, _ := env.NewCartPole(2, env.NextStep)
+	var got, want env.Batch
+	for _, v := range []env.Vector{c, local} {
+		if err := v.Reset(background, nil, []uint64{1, 2}, &got); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for k := range 60 {
+		if k == 30 {
+			if err := s.Shutdown(background); err != nil {
+				t.Fatal(err)
+			}
+			_, c.url = serve(t, Options{Journal: dir})
+		}
+		a := []int32{int32(k % 2), int32(k / 2 % 2)}
+		if err := c.Step(background, nil, a, &got); err != nil {
+			t.Fatal(err)
+		}
+		if err := local.Step(background, nil, a, &want); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(got.Obs, want.Obs) {
+			t.Fatalf("step %d differs", k)
+		}
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // A journal that does not lead to where the client was loses the session.
 func TestJournalDamaged(t *testing.T) {
 	dir := t.TempDir()
