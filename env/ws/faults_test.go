@@ -172,6 +172,36 @@ func TestHalfOpen(t *testing.T) {
 	})
 }
 
+// What a session has grown for large messages it lets go of when it idles.
+func TestRest(t *testing.T) {
+	faked(t, Options{}, func(t *testing.T, s *Server) {
+		p := pipe(t, s, false)
+		p.start()
+		p.say("%s", ping(300000))
+		p.want("pong")
+		var c *conn
+		s.mu.Lock()
+		for _, ss := range s.sessions {
+			c = ss.current
+		}
+		s.mu.Unlock()
+		synctest.Wait()
+		if n := len(c.in.buf); n < 300000 {
+			t.Errorf("%d bytes of buffer while busy", n)
+		}
+		if op, _, err := p.in.next(); op != opPing || err != nil { // 20 s later
+			t.Fatal(op, err)
+		}
+		synctest.Wait()
+		if n := len(c.in.buf); n > firstBuffer {
+			t.Errorf("%d bytes of buffer while idle", n)
+		}
+		p.say(`{"type":"step","id":3,"ack":2,"env":1,"actions":[1]}`)
+		p.want("step_result")
+		_ = p.net.Close()
+	})
+}
+
 func TestIdle(t *testing.T) {
 	faked(t, Options{}, func(t *testing.T, s *Server) {
 		p := pipe(t, s, false)

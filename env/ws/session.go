@@ -557,6 +557,7 @@ func (s *session) read() (message, error) {
 				return message{}, &errEnd{closeNoPong, "no pong"}
 			case silent >= o.PingAfter && !s.pinged:
 				s.pinged = true
+				c.rest()
 				if err := c.send(opPing, nil, true); err != nil {
 					return message{}, err
 				}
