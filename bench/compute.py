@@ -50,6 +50,7 @@ for H, T, B, F in [(24, 24, 128, 6), (20, 50, 100, 16)]:
         ))
 WORK.append(("DDQN update, batch 32", "agent", "DDQN/update", {"sb3": ("dqn", {"of": "update"})}))
 WORK.append(("DDQN act, N = 256", "agent", "DDQN/act", {"sb3": ("dqn", {"of": "act"})}))
+LABEL = {"gru": "PyTorch's nn.GRU", "port": "timegan-pytorch", "ydata": "ydata-synthetic", "dqn": "Stable-Baselines3"}
 SIMULATOR = ("Simulator step, N = 1024", "timegan", "Simulator", {})
 
 
@@ -135,7 +136,7 @@ def section(results: dict, names: dict[str, str], kernels: list[str], threads: l
     lines = [
         HEADING, "",
         f"`python bench/compute.py`, {rounds} rounds, on {machine()}; load average {load[0]:.1f} at the start and {os.getloadavg()[0]:.1f} at the end.",
-        f"Peers: {'; '.join(names.values())}; TimeGAN's port is github.com/{PORT[0]} at {PORT[1][:7]}.",
+        f"Peers: {'; '.join(names.values())}; timegan-pytorch is github.com/{PORT[0]} at {PORT[1][:7]}, on PyTorch.",
         "Processor time per operation with one thread; × is how many times longer the peer takes, the median over rounds of the quotient within a round.",
         f"Wall: the peer's best number of threads over ours, among {' and '.join(map(str, threads))}.", "",
         "| work | peer | its time | " + " | ".join(f"{k} | ×" for k in kernels) + " | wall × |",
@@ -146,7 +147,7 @@ def section(results: dict, names: dict[str, str], kernels: list[str], threads: l
             if (work, kind, 1) not in results:
                 continue
             theirs = results[work, kind, 1]
-            row = [work, names[kind].split(",")[0], ms(middle(theirs, "cpu"))]
+            row = [work, LABEL[peers[kind][0]], ms(middle(theirs, "cpu"))]
             for k in kernels:
                 ours = results[work, k, 1]
                 row += [ms(middle(ours, "cpu")), f"**{factor(theirs, ours, 'cpu'):.1f}**"]
