@@ -7,7 +7,8 @@ the same server; servers in the shape of dm_env_rpc (gRPC) and OpenEnv (FastAPI)
 which step nothing; Gymnasium and EnvPool in process. Kinds take turns within a
 round, every figure is the median over rounds. Read the ratios: they hold across
 machines, times do not. Beside the medians stands the best round's p50: on a busy
-machine, where turns of others fall into most calls, only that says much. Kinds whose package is missing are left out by name.
+machine, where turns of others fall into most calls, only that says much. Kinds
+whose package is missing are left out by name.
 
     pip install ./python -r bench/requirements.txt
     python bench/python_step.py [--json] [--rounds 7] [--seconds 0.3] [--url ws://…]
