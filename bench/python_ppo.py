@@ -21,7 +21,7 @@ from typing import Any
 
 import gymnasium
 from stable_baselines3 import PPO
-from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import DummyVecEnv
 
 import planegym
 from planegym.sb3 import VecEnv
@@ -48,7 +48,7 @@ def main() -> None:
     with planegym.launch() as server:
         envs: dict[str, Any] = {
             "planegym": VecEnv(server.url, "cartpole", args.envs),
-            "in_process": make_vec_env(lambda: gymnasium.make("CartPole-v1"), args.envs),
+            "in_process": DummyVecEnv([lambda: gymnasium.make("CartPole-v1")] * args.envs),
         }
         learners = {
             kind: PPO("MlpPolicy", env, n_steps=128, batch_size=256, seed=1, device="cpu")
