@@ -108,9 +108,16 @@ func TestServeReplayEqualsLocal(t *testing.T) {
 	}
 	defer local.Close()
 	remote := dial(t, url, ws.DialOptions{Scenario: "replay", NumEnvs: 3, Autoreset: env.SameStep})
+	sameRollouts(t, local, remote, 300)
+}
+
+// sameRollouts steps three rows of each, under equal seeds and one action of
+// two at a time.
+func sameRollouts(t *testing.T, local, remote env.Vector, steps int) {
+	t.Helper()
 	ctx := context.Background()
 	var a, b env.Batch
-	for step := range 300 {
+	for step := range steps {
 		var errA, errB error
 		if step == 0 {
 			errA, errB = local.Reset(ctx, nil, []uint64{1, 2, 3}, &a), remote.Reset(ctx, nil, []uint64{1, 2, 3}, &b)

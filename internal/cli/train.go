@@ -33,7 +33,8 @@ give equal weights in all of them.
 
 --out becomes a folder of
   policy.safetensors      the agent: what play evaluates and deploy runs
-  checkpoint.safetensors  the whole training, from which --resume goes on exactly
+  checkpoint.safetensors  the whole training, from which --resume goes on exactly,
+                          with the kernels that it began with
   scalars.csv, events.*   the log, as a table and for TensorBoard
 
 What interrupts training (Ctrl-C, a server that goes away, a reward that is no
@@ -64,21 +65,21 @@ number) leaves the last checkpoint in place; Ctrl-C writes one more.`,
 	f.Float64Var(&t.cql, "cql", 0, "with --offline: weight of the conservative term (Kumar et al. 2020); 0 is plain DDQN")
 	f.StringVar(&t.onnx, "export-onnx", "", "also write the policy as this ONNX file")
 	f.IntVar(&t.evaluate, "evaluate", 20, "episodes to evaluate the agent and the baselines in when done; 0: none")
-	f.StringVar(&t.kernels, "kernels", "auto", "kernel set to compute with; a resumed training keeps its own")
-	f.IntVar(&t.threads, "threads", 1, "threads to compute with")
+	t.compute.flags(cmd)
 	return cmd
 }
 
 type training struct {
-	switches                                              onSwitches
-	where                                                 where
-	preset, out, resume, transfer, offline, onnx, kernels string
-	set                                                   []string
-	steps, every                                          int64
-	seed                                                  uint64
-	freeze                                                bool
-	cql                                                   float64
-	evaluate, threads                                     int
+	compute
+	switches                                     onSwitches
+	where                                        where
+	preset, out, resume, transfer, offline, onnx string
+	set                                          []string
+	steps, every                                 int64
+	seed                                         uint64
+	freeze                                       bool
+	cql                                          float64
+	evaluate                                     int
 
 	c     agent.Config // of a training that is not resumed
 	be    *nn.Backend
@@ -101,8 +102,10 @@ func (t *training) run(cmd *cobra.Command) error {
 		return err
 	}
 	defer t.be.Close()
-	if _, err := os.Stat(t.path("checkpoint")); t.resume == "" && !errors.Is(err, fs.ErrNotExist) {
-		return usagef("train: --out: %s already holds a training: --resume %s goes on with it, another --out begins anew", t.out, t.out)
+	for _, name := range []string{"checkpoint", "policy"} {
+		if _, err := os.Stat(t.path(name)); t.resume == "" && !errors.Is(err, fs.ErrNotExist) {
+			return usagef("train: --out: %s is there: --resume %s goes on with a training, another --out begins anew", t.path(name), t.out)
+		}
 	}
 	if t.offline != "" {
 		return t.runOffline(cmd)
@@ -148,8 +151,6 @@ func (t *training) check(cmd *cobra.Command) error {
 		return usagef("train: --steps: %d is negative", t.steps)
 	case t.evaluate < 0:
 		return usagef("train: --evaluate: %d is negative", t.evaluate)
-	case t.threads < 1:
-		return usagef("train: --threads: %d is less than 1", t.threads)
 	}
 	return nil
 }
@@ -185,9 +186,9 @@ func (t *training) begin(cmd *cobra.Command) (info agent.Info, err error) {
 	if t.c, err = t.config(); err != nil {
 		return info, err
 	}
-	k, err := nn.ParseKernels(t.kernels)
+	k, err := t.compute.check()
 	if err != nil {
-		return info, usagef("train: --kernels: %w", err)
+		return info, err
 	}
 	t.be = nn.NewBackend(k, t.threads)
 	return info, nil

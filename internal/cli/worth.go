@@ -80,7 +80,7 @@ type worthRow struct {
 	Stall   float64  `json:"stall_s"` // per episode
 	Seconds float64  `json:"wall_s"`
 
-	perStep []float64 // by seed
+	PerSeed []float64 `json:"per_seed"` // reward per step
 }
 
 type interval struct {
@@ -153,8 +153,8 @@ func (w *worth) run(cmd *cobra.Command) error {
 	if best >= 0 {
 		for i := range rows {
 			var d []float64
-			for k, x := range rows[i].perStep {
-				d = append(d, x-rows[best].perStep[k])
+			for k, x := range rows[i].PerSeed {
+				d = append(d, x-rows[best].PerSeed[k])
 			}
 			rows[i].Gain = intervalOf(d)
 		}
@@ -277,9 +277,9 @@ func (w *worth) play(ctx context.Context, c contestant) (worthRow, error) {
 		return row, l.err
 	}
 	for _, r := range e.Returns {
-		row.perStep = append(row.perStep, r/e.Length.Mean)
+		row.PerSeed = append(row.PerSeed, r/e.Length.Mean)
 	}
-	row.Reward = intervalOf(row.perStep)
+	row.Reward = intervalOf(row.PerSeed)
 	row.LBO, row.Level, row.Stall = e.QoE.LBO.Mean, e.QoE.Level.Mean, e.QoE.Stalls.Mean
 	row.Seconds = time.Since(began).Seconds()
 	return row, nil

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/telemetry"
+	"github.com/planegym/planegym/telemetry/intreport"
 )
 
 // Log is what a run measured since its reset, second by second and probe by
@@ -198,20 +200,8 @@ func (l *Log) counter(t int) int64 {
 	return int64(math.Round(l.counters[t]))
 }
 
-// Probe packets in a capture: IPv4 protocol 253, a count, then a hop in 32
-// bytes, the last switch first.
-const (
-	probeProtocol = 253
-	probeHopBytes = 32
-)
-
-// WritePcap writes the probes as a capture of Ethernet frames at the client,
-// in nanoseconds: the tutorial's probe header over IPv4 protocol 253, a count
-// of hops, then 32 bytes for each, the last switch first:
-//
-//	swid 31, ingress port 9, egress port 9, egress spec 9, ingress time 48,
-//	egress time 48, enqueue time 32, enq_qdepth 19, deq_timedelta 32,
-//	deq_qdepth 19; times in µs
+// WritePcap writes the probes as a capture at the client, in nanoseconds:
+// Ethernet frames of intreport's probe format.
 func (l *Log) WritePcap(w io.Writer, start time.Time) error {
 	b := bufio.NewWriter(w)
 	var head []byte
@@ -223,11 +213,19 @@ func (l *Log) WritePcap(w io.Writer, start time.Time) error {
 	head = binary.LittleEndian.AppendUint32(head, 1)     // Ethernet
 	b.Write(head)
 	s := l.plan.switches
+	report := intreport.Report{Format: intreport.Probe, Hops: make([]intreport.Hop, s)}
+	server, client := netip.AddrFrom4([4]byte{10, 0, 0, 1}), netip.AddrFrom4([4]byte{10, 0, 0, 2})
+	var frame, h []byte
 	for i, p := range l.Probes {
-		frame := l.frame(l.Hops[i*s : (i+1)*s])
+		for n := range s {
+			l.Hops[i*s+n].report(n+1, &report.Hops[n])
+		}
+		var err error
+		if frame, err = intreport.AppendProbeFrame(frame[:0], server, client, &report); err != nil {
+			return err
+		}
 		at := start.Truncate(time.Second).Add(time.Duration(p.Arrived))
-		var h []byte
-		h = binary.LittleEndian.AppendUint32(h, uint32(at.Unix()))
+		h = binary.LittleEndian.AppendUint32(h[:0], uint32(at.Unix()))
 		h = binary.LittleEndian.AppendUint32(h, uint32(at.Nanosecond()))
 		h = binary.LittleEndian.AppendUint32(h, uint32(len(frame)))
 		h = binary.LittleEndian.AppendUint32(h, uint32(len(frame)))
@@ -237,49 +235,14 @@ func (l *Log) WritePcap(w io.Writer, start time.Time) error {
 	return b.Flush()
 }
 
-// frame is a probe on the wire.
-func (l *Log) frame(hops []HopLog) []byte {
-	f := []byte{2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0} // locally administered addresses, IPv4
-	length := 20 + 2 + probeHopBytes*len(hops)
-	ip := []byte{0x45, 0, byte(length >> 8), byte(length), 0, 0, 0, 0, 64, probeProtocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2}
-	sum := uint32(0)
-	for i := 0; i < len(ip); i += 2 {
-		sum += uint32(binary.BigEndian.Uint16(ip[i:]))
-	}
-	sum = sum&0xffff + sum>>16
-	binary.BigEndian.PutUint16(ip[10:], ^uint16(sum+sum>>16))
-	f = append(f, ip...)
-	f = binary.BigEndian.AppendUint16(f, uint16(len(hops)))
-	for n := len(hops); n > 0; n-- {
-		h := hops[n-1]
-		in := uint64(h.Enqueued / 1000)
-		out := in + uint64(h.Timedelta)
-		var bits bitString
-		bits.put(uint64(n), 31)
-		bits.put(ingressPort, 9)
-		bits.put(egressPort, 9)
-		bits.put(0, 9)
-		bits.put(in, 48)
-		bits.put(out, 48)
-		bits.put(in, 32)
-		bits.put(uint64(h.EnqDepth), 19)
-		bits.put(uint64(h.Timedelta), 32)
-		bits.put(uint64(h.DeqDepth), 19)
-		f = append(f, bits.b[:]...)
-	}
-	return f
-}
-
-// bitString is a hop of a probe being written.
-type bitString struct {
-	b  [probeHopBytes]byte
-	at int
-}
-
-// put appends the lowest n bits of x.
-func (s *bitString) put(x uint64, n int) {
-	for n--; n >= 0; n-- {
-		s.b[s.at/8] |= byte(x>>n&1) << (7 - s.at%8)
-		s.at++
+// report is what switch n tells, in the units of reports.
+func (h *HopLog) report(n int, r *intreport.Hop) {
+	const us = 1000
+	in := uint64(h.Enqueued / us * us)
+	*r = intreport.Hop{
+		Has:    intreport.HasSwitch | intreport.HasPorts | intreport.HasQueue | intreport.HasIngressTime | intreport.HasEgressTime | intreport.HasWait,
+		Switch: uint32(n), Ingress: ingressPort, Egress: egressPort, EgressSpec: egressPort,
+		Depth: uint32(h.EnqDepth), DeqDepth: uint32(h.DeqDepth), Wait: uint64(h.Timedelta) * us,
+		IngressTime: in, EgressTime: in + uint64(h.Timedelta)*us, EnqTime: in % (us << 32),
 	}
 }

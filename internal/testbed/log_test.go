@@ -3,7 +3,6 @@ package testbed_test
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"io"
 	"math"
 	"slices"
@@ -12,9 +11,11 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 
+	"github.com/planegym/planegym/internal/pcap"
 	"github.com/planegym/planegym/internal/testbed"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/telemetry"
+	"github.com/planegym/planegym/telemetry/intreport"
 )
 
 var began = time.Date(2024, 1, 2, 3, 4, 5, 678e6, time.UTC)
@@ -105,35 +106,42 @@ func TestPcap(t *testing.T) {
 	if err := l.WritePcap(&b, began); err != nil {
 		t.Fatal(err)
 	}
-	data := b.Bytes()[24:]
-	const frame = 14 + 20 + 2 + 3*32
-	if len(data) != len(l.Probes)*(16+frame) || len(l.Probes) < 300 {
-		t.Fatalf("%d bytes for %d probes", len(data), len(l.Probes))
+	r, err := pcap.NewReader(&b, "probes.pcap")
+	if err != nil {
+		t.Fatal(err)
 	}
-	for i := range l.Probes {
-		r := data[i*(16+frame):]
-		at := time.Unix(int64(binary.LittleEndian.Uint32(r)), int64(binary.LittleEndian.Uint32(r[4:])))
-		if !at.Equal(began.Truncate(time.Second).Add(time.Duration(l.Probes[i].Arrived))) {
-			t.Fatalf("probe %d arrived at %v", i, at)
+	d, err := intreport.NewDecoder(intreport.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for p := (pcap.Packet{}); ; n++ {
+		if err := r.Next(&p); err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatal(err)
 		}
-		ip := r[16+14:]
-		sum := uint32(0)
-		for k := 0; k < 20; k += 2 {
-			sum += uint32(binary.BigEndian.Uint16(ip[k:]))
+		if !p.Time.Equal(began.Truncate(time.Second).Add(time.Duration(l.Probes[n].Arrived))) {
+			t.Fatalf("probe %d arrived at %v", n, p.Time)
 		}
-		if sum = sum&0xffff + sum>>16; sum != 0xffff || ip[9] != 253 || binary.BigEndian.Uint16(ip[2:]) != frame-14 || binary.BigEndian.Uint16(ip[20:]) != 3 {
-			t.Fatalf("probe %d: % x", i, ip[:22])
-		}
-		for n := range 3 { // as readProbeHop of the format's description
-			h, w := l.Hops[3*i+2-n], [4]uint64{}
-			for k := range w {
-				w[k] = binary.BigEndian.Uint64(ip[22+32*n+8*k:])
+		err := d.Frame(p.Data, func(r *intreport.Report) {
+			for k, h := range r.Hops {
+				q, _ := h.Queueing()
+				want := l.Hops[3*n+k]
+				if h.Switch != uint32(k+1) || q != [3]float64{float64(want.EnqDepth), float64(want.Timedelta), float64(want.DeqDepth)} || h.IngressTime/1000 != uint64(want.Enqueued/1000) {
+					t.Fatalf("probe %d, hop %d: %+v, want %+v", n, k, h, want)
+				}
 			}
-			if int(w[0]>>33) != 3-n || int32(w[2]&(1<<6-1)<<13|w[3]>>51) != h.EnqDepth || int32(w[3]>>19) != h.Timedelta || int32(w[3]&(1<<19-1)) != h.DeqDepth ||
-				int64(w[0]&(1<<6-1)<<42|w[1]>>22) != h.Enqueued/1000 {
-				t.Fatalf("probe %d, hop %d: %x, want %+v", i, n, w, h)
+			if len(r.Hops) != 3 {
+				t.Fatalf("probe %d: %d hops", n, len(r.Hops))
 			}
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
+	}
+	if n != len(l.Probes) || n < 300 {
+		t.Errorf("%d probes in the capture, %d arrived", n, len(l.Probes))
 	}
 }
 

@@ -280,3 +280,17 @@ func conserved(t *testing.T, s *sim) {
 		t.Fatalf("%.1f s: %d SACK records are held, %d travel", float64(s.now)/1e9, used, aux)
 	}
 }
+
+// Once warm a second allocates nothing, whatever happens in it.
+func TestNothingIsAllocated(t *testing.T) {
+	p, err := busy().compile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSim(p, 1, limitsOf(p, 64))
+	s.seconds(120)
+	values, valid := make([]float32, len(p.columns())), make([]bool, len(p.columns()))
+	if n := testing.AllocsPerRun(60, func() { s.second(values, valid) }); n > .5 {
+		t.Errorf("%v allocations a second", n)
+	}
+}
