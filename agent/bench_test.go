@@ -14,16 +14,17 @@ import (
 // of two layers of 64, which is what Stable-Baselines3's DQN has.
 func BenchmarkDDQN(b *testing.B) {
 	const rows = 256
-	for _, k := range nn.Available()[1:] {
+	for i := range 2 * len(nn.Available()[1:]) {
+		k, threads := nn.Available()[1+i/2], 1+i%2
 		c := testConfig(b, func(c *Config) { c.Hidden, c.Batch, c.Replay = []int{64, 64}, 32, 50_000 })
-		be := nn.NewBackend(k, 1)
+		be := nn.NewBackend(k, threads)
 		defer be.Close()
 		d, err := NewDDQN(c, testSpaces(9, 4), 1, be)
 		if err != nil {
 			b.Fatal(err)
 		}
 		r := filled(d, c.Replay)
-		b.Run(fmt.Sprint("update/", k), func(b *testing.B) {
+		b.Run(fmt.Sprintf("update/%v/threads%d", k, threads), func(b *testing.B) {
 			benchtest.PerOp(b, func() {
 				if _, _, err := d.update(r, 1, .5); err != nil {
 					b.Fatal(err)
@@ -32,7 +33,7 @@ func BenchmarkDDQN(b *testing.B) {
 		})
 		obs, actions := make([]float32, rows*d.dim), make([]int32, rows)
 		copy(obs, r.obs)
-		b.Run(fmt.Sprint("act/", k), func(b *testing.B) {
+		b.Run(fmt.Sprintf("act/%v/threads%d", k, threads), func(b *testing.B) {
 			benchtest.PerOp(b, func() { d.Act(nil, obs, actions) })
 		})
 	}

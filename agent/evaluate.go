@@ -132,6 +132,9 @@ func (e *evaluator) run(ctx context.Context) error {
 		if err := e.v.Step(ctx, rows, actions, &out); err != nil {
 			return err
 		}
+		if err := sized(&out, len(rows), e.dim); err != nil {
+			return err
+		}
 		over = over[:0]
 		for i, r := range rows {
 			if err := e.take(&out, i, r, actions[i*e.s:(i+1)*e.s]); err != nil {
@@ -160,6 +163,9 @@ func (e *evaluator) begin(ctx context.Context, rows []int) error {
 	}
 	var out env.Batch
 	if err := e.v.Reset(ctx, rows, given, &out); err != nil {
+		return err
+	}
+	if err := sized(&out, len(rows), e.dim); err != nil {
 		return err
 	}
 	e.policy.Begin(rows, seeds)
@@ -270,6 +276,14 @@ func level(fps float32) float64 {
 		return 1
 	}
 	return 0
+}
+
+// sized reports a batch that is not of n observations.
+func sized(out *env.Batch, n, dim int) error {
+	if len(out.Obs) != n*dim {
+		return fmt.Errorf("the environment gave %d numbers for %d observations of %d elements: it does not keep to its own spec", len(out.Obs), n, dim)
+	}
+	return nil
 }
 
 // finite reports an observation [D] or a reward that nothing can be learnt

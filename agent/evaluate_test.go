@@ -167,3 +167,23 @@ func TestOverIsPaired(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// short gives observations that lack an element.
+type short struct{ env.Vector }
+
+func (s short) Step(ctx context.Context, rows []int, actions []int32, out *env.Batch) error {
+	err := s.Vector.Step(ctx, rows, actions, out)
+	out.Obs = out.Obs[:len(out.Obs)-1]
+	return err
+}
+
+func TestEvaluateRefusesAWrongSize(t *testing.T) {
+	v := short{cartPole(t, 2, env.NextStep)}
+	p, err := agent.Baseline("random", v.Spec())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := agent.Evaluate(context.Background(), v, p, agent.HeldOut(0, 2), nil); err == nil || !strings.Contains(err.Error(), "7 numbers for 2 observations of 4 elements") {
+		t.Errorf("got %v", err)
+	}
+}

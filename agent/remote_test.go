@@ -34,7 +34,7 @@ func remoteCartPole(t *testing.T, n int) (v env.Vector, stop func()) {
 		}
 		h.Close()
 	}
-	c, err := ws.Dial(context.Background(), "ws"+strings.TrimPrefix(h.URL, "http")+ws.Path, ws.DialOptions{Scenario: "cartpole", NumEnvs: n})
+	c, err := ws.Dial(context.Background(), "ws"+strings.TrimPrefix(h.URL, "http")+ws.Path, ws.DialOptions{Scenario: "cartpole", NumEnvs: n, Resume: -1})
 	if err != nil {
 		t.Fatal(err)
 	}

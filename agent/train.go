@@ -148,6 +148,9 @@ func (t *Trainer) reset(ctx context.Context, seed uint64) error {
 	if err := t.v.Reset(ctx, nil, seeds, &t.out); err != nil {
 		return err
 	}
+	if err := sized(&t.out, t.v.Num(), t.Agent.dim); err != nil {
+		return err
+	}
 	for i := range t.returns {
 		if err := finite(t.row(t.out.Obs, i), 0, i, t.spec); err != nil {
 			return err
@@ -177,8 +180,8 @@ func (t *Trainer) step(ctx context.Context) error {
 	if err := t.v.Step(ctx, nil, t.actions, &t.out); err != nil {
 		return err
 	}
-	if len(t.out.Obs) != len(t.obs) {
-		return fmt.Errorf("the environment gave %d numbers for %d observations of %d elements", len(t.out.Obs), t.v.Num(), d.dim)
+	if err := sized(&t.out, t.v.Num(), d.dim); err != nil {
+		return err
 	}
 	same := t.spec.Autoreset == env.SameStep
 	for i := range t.returns { // all of it before any of it is kept
@@ -219,6 +222,9 @@ func (t *Trainer) step(ctx context.Context) error {
 	copy(t.obs, t.out.Obs)
 	if t.spec.Autoreset == env.Disabled && len(t.over) > 0 {
 		if err := t.v.Reset(ctx, t.over, nil, &t.part); err != nil {
+			return err
+		}
+		if err := sized(&t.part, len(t.over), d.dim); err != nil {
 			return err
 		}
 		for j, i := range t.over {

@@ -28,11 +28,12 @@ type counting struct {
 	spaces        Spaces
 	nan           int // the step, counted over all calls, whose reward is NaN
 	fail          int // … that fails
+	short         int // … that gives an observation too few
 	steps         int
 }
 
 func newCounting(n int, mode env.Autoreset) (*counting, env.Vector) {
-	c := &counting{n: n, episode: make([]int, n), step: make([]int, n), seeded: make([]uint64, n), spaces: testSpaces(3, 2), nan: -1, fail: -1}
+	c := &counting{n: n, episode: make([]int, n), step: make([]int, n), seeded: make([]uint64, n), spaces: testSpaces(3, 2), nan: -1, fail: -1, short: -1}
 	return c, env.WithAutoreset(c, mode)
 }
 
@@ -85,6 +86,9 @@ func (c *counting) Step(_ context.Context, rows []int, actions []int32, out *env
 		}
 		over := c.step[r] == 3+r
 		out.Terminated[i], out.Truncated[i] = over && c.episode[r]%2 == 0, over && c.episode[r]%2 == 1
+	}
+	if c.steps == c.short {
+		out.Obs = out.Obs[:3*(n-1)]
 	}
 	c.steps++
 	return nil
@@ -387,6 +391,7 @@ func TestTrainingEnds(t *testing.T) {
 	}{
 		{"NaN reward", func(c *counting) { c.nan = 30 }, "row 0: reward is NaN: the environment is at fault"},
 		{"server gone", func(c *counting) { c.fail = 30 }, "connection refused"},
+		{"wrong size", func(c *counting) { c.short = 30 }, "the environment gave 3 numbers for 2 observations of 3 elements: it does not keep to its own spec"},
 	} {
 		inner, v := newCounting(2, env.NextStep)
 		k.set(inner)

@@ -123,8 +123,9 @@ type Live struct {
 	window  time.Duration
 	changed time.Time // when limits last changed
 	limits  []p4.Limit
-	safe    bool // the safe limit is in force, as far as known
-	fresh   bool // the last window was as it should be
+	safe    bool  // the safe limit is in force, as far as known
+	fault   error // of the last change
+	fresh   bool  // the last window was as it should be
 	last    []float32
 	stalled float64 // seconds in a row
 	values  []float32
@@ -227,6 +228,7 @@ func (l *Live) set(ctx context.Context, why string, limits []p4.Limit) error {
 	if !slices.Equal(l.limits, limits) {
 		l.limits, l.changed = act.Asked, time.Now()
 	}
+	l.fault = err
 	l.safe = err == nil && !slices.ContainsFunc(limits, func(x p4.Limit) bool { return x != l.cfg.Safe })
 	return err
 }
@@ -281,10 +283,19 @@ func (l *Live) Reset(ctx context.Context, rows []int, _ []uint64, limit []p4.Lim
 			why = out.Reason[0]
 		}
 		if !time.Now().Before(until) {
-			return fmt.Errorf("env: live: %s", why)
+			return &liveError{why, l.fault}
 		}
 	}
 }
+
+// liveError is what a reset gave up on; it wraps the switches' error, if any.
+type liveError struct {
+	why string
+	err error
+}
+
+func (e *liveError) Error() string { return "env: live: " + e.why }
+func (e *liveError) Unwrap() error { return e.err }
 
 // sleep waits for d, or for ctx.
 func sleep(ctx context.Context, d time.Duration) error {

@@ -305,7 +305,8 @@ func TestLiveSwitchOutOfHand(t *testing.T) {
 		b.inForce(safe, safe, safe)
 		b.s[2].Inject(p4test.Faults{Refuse: codes.ResourceExhausted})
 		err := b.Reset(b.Context(), []int{0}, nil, []p4.Limit{usual, usual, usual}, &b.window)
-		if err == nil || !strings.Contains(err.Error(), "ResourceExhausted") {
+		var refused *p4.SetError
+		if !errors.As(err, &refused) || !strings.Contains(err.Error(), "ResourceExhausted") {
 			b.Errorf("reset of a switch that refuses: %v", err)
 		}
 		b.inForce(safe, safe, safe)

@@ -9,6 +9,7 @@ import (
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/internal/switches"
 	"github.com/planegym/planegym/p4"
+	"github.com/planegym/planegym/telemetry"
 )
 
 // Live is real switches: which, and where their telemetry comes in.
@@ -25,12 +26,25 @@ type Probes struct {
 	PacketIn bool     `toml:"packet_in"` // the switches send probes up to their controller
 	TickNS   int      `toml:"tick_ns"`   // unit of the reports' times; 1, programs for BMv2 mostly write 1000
 	Switch   []uint32 `toml:"switch"`    // the ids that switches report under, in the order of the inventory; 1, 2, …
+	// Aggregation makes one value of the reports of a second;
+	// "max-timedelta1", as published, for reports that tell of the whole path.
+	Aggregation telemetry.Aggregation `toml:"aggregation"`
 }
 
 // Player says where the player's samples come in: one of the two.
 type Player struct {
 	HTTP string `toml:"http"` // host:port that samples are POSTed to
 	Log  string `toml:"log"`  // a DASH log that grows
+	// NoStalls says that it does not tell of stalls: an empty buffer is one.
+	NoStalls bool `toml:"no_stalls"`
+}
+
+// ID is what switch i of the inventory reports under.
+func (p Probes) ID(i int) uint32 {
+	if len(p.Switch) > 0 {
+		return p.Switch[i]
+	}
+	return uint32(i + 1)
 }
 
 func (l Live) check(c env.Config) error {

@@ -11,8 +11,8 @@ import (
 
 // With is s with what overrides, a JSON object, sets: the keys of a scenario's
 // file, nested as there, such as {"env": {"reward": {"name": "qoe-lin"}}}.
-// Empty overrides change nothing. An unknown key, or a plant, is an error that
-// names it.
+// Empty overrides change nothing. An unknown key, a plant or a model is an error
+// that names it: what a client may not choose.
 func (s Scenario) With(overrides []byte) (Scenario, error) {
 	if len(bytes.TrimSpace(overrides)) == 0 {
 		return s, nil
@@ -23,7 +23,7 @@ func (s Scenario) With(overrides []byte) (Scenario, error) {
 	if err := dec.Decode(&object); err != nil {
 		return s, fmt.Errorf("scenarios: overrides: %w", err)
 	}
-	for _, fixed := range []string{"plant", "name", "description"} {
+	for _, fixed := range []string{"plant", "name", "description", "model"} {
 		if _, set := object[fixed]; set {
 			return s, fmt.Errorf("scenarios: overrides: %s: is the scenario's own", fixed)
 		}

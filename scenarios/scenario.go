@@ -23,7 +23,8 @@ import (
 type Scenario struct {
 	Name        string           `toml:"name"`        // the file's, where it gives none
 	Description string           `toml:"description"` // one line
-	Plant       string           `toml:"plant"`       // "cartpole", "replay", "testbed" or "live"
+	Plant       string           `toml:"plant"`       // "cartpole", "replay", "synthetic", "testbed" or "live"
+	Model       string           `toml:"model"`       // where Plant is "synthetic": a bundled model, or a .safetensors file
 	Env         env.Config       `toml:"env"`
 	Replay      env.ReplayConfig `toml:"replay"`  // where Plant is "replay"
 	Testbed     testbed.Config   `toml:"testbed"` // where Plant is "testbed"
@@ -33,7 +34,11 @@ type Scenario struct {
 // ErrUnknown is the error of a name that is neither bundled nor a file.
 var ErrUnknown = errors.New("unknown scenario")
 
-//go:embed bundled/*.toml
+// The model was made of the tutorial's recordings, in the folder PLANEGYM_DATA:
+//
+//go:generate go run ../cmd/planegym fit --kernels avx2 --weights-only --force --credit "Recordings: Tavares, Castro, Almeida, Silva, Rothenberg, Verdi, SBRC 2024, BSD 3-Clause" -o bundled/synthetic.safetensors
+
+//go:embed bundled/*.toml bundled/*.safetensors
 var bundled embed.FS
 
 // Names lists the bundled scenarios, sorted.
@@ -64,6 +69,22 @@ func Source(name string) ([]byte, error) {
 		return nil, fmt.Errorf("scenarios: %w: %q is none of %s, nor a .toml file", ErrUnknown, name, strings.Join(Names(), ", "))
 	}
 	return text, nil
+}
+
+// OpenModel gives the checkpoint of a bundled model, or of a file where name
+// ends in .safetensors.
+func OpenModel(name string) ([]byte, error) {
+	var b []byte
+	var err error
+	if strings.HasSuffix(name, ".safetensors") {
+		b, err = os.ReadFile(name)
+	} else if b, err = bundled.ReadFile("bundled/" + name + ".safetensors"); err != nil {
+		return nil, fmt.Errorf("scenarios: model: %w: %q is no bundled model, nor a .safetensors file", ErrUnknown, name)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("scenarios: model: %w", err)
+	}
+	return b, nil
 }
 
 // Load reads a scenario: a bundled one by name, or the file where name ends
@@ -117,9 +138,17 @@ func line(text []byte, key string) int {
 func (s Scenario) Check() error {
 	switch s.Plant {
 	case "":
-		return errors.New(`scenarios: plant: is missing: give "cartpole", "replay", "testbed" or "live"`)
+		return errors.New(`scenarios: plant: is missing: give "cartpole", "replay", "synthetic", "testbed" or "live"`)
 	case "cartpole":
 		return nil
+	case "synthetic":
+		if s.Model == "" {
+			return errors.New("scenarios: model: is missing: a synthetic plant is one of a model")
+		}
+		if s.Env.PerSwitch {
+			return fmt.Errorf("scenarios: env.per_switch: a model has one limit for all switches")
+		}
+		return s.Env.Check()
 	case "replay":
 		if err := s.Replay.Check(); err != nil {
 			return err
@@ -142,5 +171,5 @@ func (s Scenario) Check() error {
 		}
 		return s.Live.check(s.Env)
 	}
-	return fmt.Errorf(`scenarios: plant: %q is none of "cartpole", "replay", "testbed", "live"`, s.Plant)
+	return fmt.Errorf(`scenarios: plant: %q is none of "cartpole", "replay", "synthetic", "testbed", "live"`, s.Plant)
 }

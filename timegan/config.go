@@ -19,18 +19,18 @@ type Config struct {
 	Layers int    `toml:"layers" json:"layers"` // GRU layers of a network, the supervisor's one less; 2
 	Noise  int    `toml:"noise" json:"noise"`   // Z, random numbers a second; 8
 	Batch  int    `toml:"batch" json:"batch"`   // B, windows of an update; 64
-	Embed  int    `toml:"embed" json:"embed"`   // updates of the embedding phase; 3000
-	Super  int    `toml:"super" json:"super"`   // updates of the supervised phase; 1000
-	Joint  int    `toml:"joint" json:"joint"`   // updates of the joint phase; 8000
+	Embed  int    `toml:"embed" json:"embed"`   // updates of the embedding phase; 2000
+	Super  int    `toml:"super" json:"super"`   // updates of the supervised phase; 500
+	Joint  int    `toml:"joint" json:"joint"`   // updates of the joint phase; 3500
 	Seed   uint64 `toml:"seed" json:"seed"`
 
 	LearningRate float64 `toml:"learning_rate" json:"learning_rate"` // of Adam; 0.001
 	FinalRate    float64 `toml:"final_rate" json:"final_rate"`       // share of it that is left at the end of the joint phase, over which it falls linearly; 0.1
 	Gamma        float64 `toml:"gamma" json:"gamma"`                 // γ, weight of the generator's own latent code in the adversarial loss; 1
-	Moments      float64 `toml:"moments" json:"moments"`             // weight of the moment loss; 100
-	Eta          float64 `toml:"eta" json:"eta"`                     // η, weight of the generator's √(supervised loss); 1
-	Changes      float64 `toml:"changes" json:"changes"`             // weight of the moment loss of changes from second to second; 30, negative none
-	Covariances  float64 `toml:"covariances" json:"covariances"`     // weight of the loss of covariances between channels, at once and seconds apart; 100, negative none
+	Moments      float64 `toml:"moments" json:"moments"`             // weight of the moment loss; 20
+	Eta          float64 `toml:"eta" json:"eta"`                     // η, weight of the generator's √(supervised loss); 0.1
+	Changes      float64 `toml:"changes" json:"changes"`             // weight of the moment loss of changes from second to second; 20, negative none
+	Covariances  float64 `toml:"covariances" json:"covariances"`     // weight of the loss of covariances between channels, at once and seconds apart; 20, negative none
 	Threshold    float64 `toml:"threshold" json:"threshold"`         // the discriminator rests while its loss is below; 0.15
 
 	// Clock is the seconds after which the time of day begins anew that all
@@ -54,10 +54,10 @@ func Preset(name string) (Config, error) {
 		return Config{}.withDefaults(), nil
 	case "paper":
 		return Config{Window: 24, Hidden: 24, Layers: 3, Batch: 128, Embed: 10000, Super: 10000, Joint: 10000,
-			Noise: 6, Clock: -1, FinalRate: 1, Latent: true, Eta: 100, Changes: -1, Covariances: -1}.withDefaults(), nil
+			Noise: 6, Clock: -1, FinalRate: 1, Latent: true, Moments: 100, Eta: 100, Changes: -1, Covariances: -1}.withDefaults(), nil
 	case "tutorial":
 		return Config{Window: 50, Hidden: 20, Layers: 3, Batch: 100, Embed: 100, Super: 100, Joint: 100,
-			Noise: 16, Clock: -1, FinalRate: 1, Latent: true, Eta: 100, Changes: -1, Covariances: -1, LearningRate: 5e-4}.withDefaults(), nil
+			Noise: 16, Clock: -1, FinalRate: 1, Latent: true, Moments: 100, Eta: 100, Changes: -1, Covariances: -1, LearningRate: 5e-4}.withDefaults(), nil
 	}
 	return Config{}, fmt.Errorf(`timegan: preset: %q is none of "", "paper", "tutorial"`, name)
 }
@@ -69,7 +69,7 @@ func (c Config) withDefaults() Config {
 		value int
 	}{
 		{&c.Window, 32}, {&c.Hidden, 24}, {&c.Layers, 2}, {&c.Noise, 8}, {&c.Batch, 64},
-		{&c.Embed, 3000}, {&c.Super, 1000}, {&c.Joint, 8000}, {&c.Clock, 3600},
+		{&c.Embed, 2000}, {&c.Super, 500}, {&c.Joint, 3500}, {&c.Clock, 3600},
 	} {
 		if *d.field == 0 {
 			*d.field = d.value
@@ -78,7 +78,7 @@ func (c Config) withDefaults() Config {
 	for _, d := range []struct {
 		field *float64
 		value float64
-	}{{&c.LearningRate, 1e-3}, {&c.FinalRate, .1}, {&c.Gamma, 1}, {&c.Moments, 100}, {&c.Eta, 1}, {&c.Changes, 30}, {&c.Covariances, 100}, {&c.Threshold, .15}} {
+	}{{&c.LearningRate, 1e-3}, {&c.FinalRate, .1}, {&c.Gamma, 1}, {&c.Moments, 20}, {&c.Eta, .1}, {&c.Changes, 20}, {&c.Covariances, 20}, {&c.Threshold, .15}} {
 		if *d.field == 0 {
 			*d.field = d.value
 		}

@@ -88,13 +88,14 @@ func (t *trainer) covariances(x []float32) float64 {
 		}
 		far := lag * B * f // apart
 		clear(t.products)
-		for row := range n {
-			add(t.products, f, t.unit[row*f:], t.unit[row*f+far:], 1)
-			add(t.products, f, t.unitReal[row*f:], t.unitReal[row*f+far:], -1)
-		}
+		clear(t.realProducts)
+		t.be.Cross(t.products, t.unit[:n*f], t.unit[far:], f, f)
+		t.be.Cross(t.realProducts, t.unitReal[:n*f], t.unitReal[far:], f, f)
 		pairs := float64(f * f * len(CovarianceLags))
 		w := float32(t.c.Covariances / pairs / float64(n))
 		for i, p := range t.products { // becomes the gradient of each product
+			p -= t.realProducts[i]
+			t.products[i] = p // a NaN or 0 stays
 			loss += math.Abs(float64(p)) / float64(n) / pairs
 			switch {
 			case p > 0:
@@ -103,32 +104,10 @@ func (t *trainer) covariances(x []float32) float64 {
 				t.products[i] = -w
 			}
 		}
-		for row := range n {
-			u, v := t.unit[row*f:][:f], t.unit[row*f+far:][:f]
-			du, dv := t.dUnit[row*f:][:f], t.dUnit[row*f+far:][:f]
-			for i := range u {
-				var sum float32
-				for j, s := range t.products[i*f:][:f] {
-					sum += s * v[j]
-					dv[j] += s * u[i]
-				}
-				du[i] += sum
-			}
-		}
+		t.be.CrossBack(t.dUnit[:n*f], t.dUnit[far:], t.unit[:n*f], t.unit[far:], t.products, f, f)
 	}
 	for i, d := range t.dUnit {
 		t.dX[i] += d / sd[i%f]
 	}
 	return loss
-}
-
-// add adds sign·a·bᵀ to products [f,f].
-func add(products []float32, f int, a, b []float32, sign float32) {
-	for i, x := range a[:f] {
-		x *= sign
-		row := products[i*f:][:f]
-		for j, y := range b[:f] {
-			row[j] += x * y
-		}
-	}
 }

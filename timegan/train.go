@@ -41,7 +41,7 @@ type trainer struct {
 	deltaX, deltaReal, dDelta               []float32 // [T-1,B,F], changes
 	unit, unitReal, dUnit                   []float32 // [T,B,F], on the scale of the real
 	mean, sd                                []float32 // [F]
-	products                                []float32 // [F,F]
+	products, realProducts                  []float32 // [F,F]
 }
 
 func newTrainer(be *nn.Backend, c Config, d Windows) *trainer {
@@ -63,7 +63,8 @@ func newTrainer(be *nn.Backend, c Config, d Windows) *trainer {
 	t.embed, t.recover, t.super, t.judge = pass(embedder), pass(recovery), pass(supervisor), pass(discriminator)
 	t.generate, t.next, t.render, t.again, t.judgeGen = pass(generator), pass(supervisor), pass(recovery), pass(embedder), pass(discriminator)
 	t.unit, t.unitReal, t.dUnit = make([]float32, T*B*f), make([]float32, T*B*f), make([]float32, T*B*f)
-	t.mean, t.sd, t.products = make([]float32, f), make([]float32, f), make([]float32, f*f)
+	t.mean, t.sd = make([]float32, f), make([]float32, f)
+	t.products, t.realProducts = make([]float32, f*f), make([]float32, f*f)
 	if c.Latent {
 		t.judgeOwn = pass(discriminator)
 	} else {

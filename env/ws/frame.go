@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"sync"
 	"time"
@@ -84,19 +85,25 @@ func parseFrameHead(b []byte, masked bool) (h frameHead, ok bool, err error) {
 	case (b[1]&0x80 != 0) != masked:
 		return h, false, &CloseError{closeProtocol, "frames of a client are masked, those of a server are not"}
 	}
+	least := uint64(0) // that the form of the length is for
 	switch h.length {
 	case 126:
+		least = 126
 		h.size += 2
 		if len(b) < h.size {
 			return h, false, nil
 		}
 		h.length = uint64(binary.BigEndian.Uint16(b[2:]))
 	case 127:
+		least = 1 << 16
 		h.size += 8
 		if len(b) < h.size {
 			return h, false, nil
 		}
 		h.length = binary.BigEndian.Uint64(b[2:])
+	}
+	if h.length < least || h.length > math.MaxInt64 {
+		return h, false, &CloseError{closeProtocol, "length in more bytes than it needs, or beyond 63 bits"}
 	}
 	if masked {
 		if len(b) < h.size+4 {
@@ -421,6 +428,25 @@ func (c *conn) spill() {
 		c.err = c.net.SetWriteDeadline(time.Time{})
 	}
 	c.out, c.spilling = nil, nil
+}
+
+// rest lets go of buffers that a busy hour has grown.
+func (c *conn) rest() {
+	if f := &c.in; f.start == f.end && len(f.buf) > firstBuffer {
+		f.buf, f.start, f.end = nil, 0, 0
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.out) == 0 && cap(c.out) > firstBuffer {
+		c.out = nil
+	}
+}
+
+// failure is the first error of a write.
+func (c *conn) failure() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
 }
 
 // settle waits until nothing is pending, for the timeout at most.

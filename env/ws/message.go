@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,13 +23,12 @@ func (s seed) MarshalJSON() ([]byte, error) {
 }
 
 func (s *seed) UnmarshalJSON(b []byte) error {
-	var text string
-	if err := json.Unmarshal(b, &text); err != nil {
-		return fmt.Errorf("%w: seed %s is no decimal string", ErrBadFrame, b)
+	if len(b) < 2 || b[0] != '"' {
+		return fmt.Errorf("%w: seed %.40s is no decimal string", ErrBadFrame, b)
 	}
-	v, err := strconv.ParseUint(text, 10, 64)
+	v, err := strconv.ParseUint(string(b[1:len(b)-1]), 10, 64)
 	if err != nil {
-		return fmt.Errorf("%w: seed %q is no decimal number below 2^64", ErrBadFrame, text)
+		return fmt.Errorf("%w: seed %.40s is no decimal number below 2^64", ErrBadFrame, b)
 	}
 	*s = seed(v)
 	return nil
@@ -68,17 +68,62 @@ func bounds(x []float32) []bound {
 	return b
 }
 
-// action is a row's action: S numbers, or the number itself where S is 1.
-type action []int32
+// actions are the rows' actions: each S numbers, or the number itself where S
+// is 1. They are read by hand, since package json allocates 140 bytes for each
+// that a client can write in two.
+type actions struct {
+	flat  []int32
+	rows  int
+	width int // numbers of the first row
+	odd   int // the first row that has another number of them, and how many; 0: none
+	has   int
+}
 
-func (a *action) UnmarshalJSON(b []byte) error {
-	var one int32
-	if err := json.Unmarshal(b, &one); err == nil {
-		*a = action{one}
-		return nil
+func (a *actions) UnmarshalJSON(b []byte) error {
+	*a = actions{}
+	bad := func(what []byte) error {
+		return fmt.Errorf("%w: actions: row %d: %.40q is neither a 32-bit integer nor a list of them", env.ErrInvalidAction, a.rows, what)
 	}
-	if err := json.Unmarshal(b, (*[]int32)(a)); err != nil {
-		return fmt.Errorf("%w: actions: %s is neither a 32-bit integer nor a list of them", env.ErrInvalidAction, b)
+	b = bytes.TrimSpace(b)
+	if len(b) < 2 || b[0] != '[' {
+		return fmt.Errorf("%w: actions: want a list, one action a row", env.ErrInvalidAction)
+	}
+	a.flat = make([]int32, 0, 1+bytes.Count(b, []byte{','}))
+	inRow, n := false, 0
+	end := func() { // of a row of n numbers
+		if a.rows == 0 {
+			a.width = n
+		} else if n != a.width && a.odd == 0 {
+			a.odd, a.has = a.rows, n
+		}
+		a.rows++
+		n = 0
+	}
+	for b = b[1 : len(b)-1]; len(b) > 0; { // which package json has found to be well-formed
+		switch c := b[0]; {
+		case c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == ',':
+			b = b[1:]
+		case c == '[' && !inRow:
+			inRow, b = true, b[1:]
+		case c == ']' && inRow:
+			inRow, b = false, b[1:]
+			end()
+		case c == '-' || c >= '0' && c <= '9':
+			size := bytes.IndexAny(b, ",] \t\n\r")
+			if size < 0 {
+				size = len(b)
+			}
+			v, err := strconv.ParseInt(string(b[:size]), 10, 32)
+			if err != nil {
+				return bad(b[:size])
+			}
+			a.flat, b, n = append(a.flat, int32(v)), b[size:], n+1
+			if !inRow {
+				end()
+			}
+		default:
+			return bad(b)
+		}
 	}
 	return nil
 }
@@ -106,14 +151,14 @@ type control struct {
 	Kwargs    json.RawMessage `json:"kwargs"`
 
 	// reset, step, state, set_state, close
-	Env     uint32         `json:"env"`
-	Rows    []int          `json:"rows"`
-	Seed    *seed          `json:"seed"`
-	Seeds   []seed         `json:"seeds"`
-	Options map[string]any `json:"options"`
-	Info    bool           `json:"info"`
-	Actions []action       `json:"actions"`
-	States  [][]byte       `json:"states"`
+	Env     uint32          `json:"env"`
+	Rows    []int           `json:"rows"`
+	Seed    *seed           `json:"seed"`
+	Seeds   []seed          `json:"seeds"`
+	Options json.RawMessage `json:"options"`
+	Info    bool            `json:"info"`
+	Actions *actions        `json:"actions"`
+	States  [][]byte        `json:"states"`
 }
 
 // numbered says whether requests of the type count.

@@ -46,7 +46,8 @@ type Options struct {
 	// Open makes an environment; the server closes it. ctx ends with the
 	// session. Its errors wrap ErrUnknownScenario, ErrInvalidConfig,
 	// ErrModelUnavailable or ErrCapacity where one of them fits. A vector
-	// with a method ModelHash() string has it told to the client.
+	// with a method ModelHash() string has it told to the client, one with
+	// ModelCard() map[string]string shows it on the dashboard.
 	Open func(ctx context.Context, m MakeRequest) (env.Vector, error)
 	Name string       // of the server, told to clients; "planegym"
 	Log  *slog.Logger // nil: no log
@@ -139,17 +140,18 @@ func NewServer(o Options) *Server {
 	s.mux.HandleFunc(Path, s.upgrade)
 	s.mux.HandleFunc(ticketPath, s.ticket)
 	s.mux.HandleFunc("GET /v1/spec", serveSpec)
-	s.mux.HandleFunc("GET /{$}", s.welcome)
+	s.serveDashboard(s.mux)
 	s.observability(s.mux, true)
 	s.sweepJournals()
 	return s
 }
 
-// ServeHTTP upgrades at Path, tells newcomers at / what to do, and serves
-// /v1/ticket, /v1/spec, /metrics, /healthz and /readyz.
+// ServeHTTP upgrades at Path, shows newcomers at / what to do and browsers
+// the dashboard, and serves /v1/ticket, /v1/spec, /metrics, /healthz, /readyz.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
 
-func (s *Server) welcome(w http.ResponseWriter, r *http.Request) {
+// greeting tells who asks for plain text, as curl does, what to do.
+func (s *Server) greeting(w http.ResponseWriter, r *http.Request) {
 	scheme := "ws"
 	if r.TLS != nil {
 		scheme = "wss"
@@ -225,13 +227,16 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
 		s.running.Done()
 		return // answered
 	}
-	// The handler returns, so that what net/http holds for it can go.
-	go func() {
-		c := newConn(up.NetConn(), false, maxHello, s.opts.WriteTimeout)
-		if s.greet(c, r.RemoteAddr, needTicket) {
-			s.running.Done()
-		}
-	}()
+	// The handler returns, and nothing of it goes along, so that what net/http
+	// holds for it can go.
+	go s.run(newConn(up.NetConn(), false, maxHello, s.opts.WriteTimeout), r.RemoteAddr, needTicket)
+}
+
+// run is a connection's goroutine, then its session's.
+func (s *Server) run(c *conn, remote string, needTicket bool) {
+	if s.greet(c, remote, needTicket) {
+		s.running.Done()
+	}
 }
 
 // greet reads the first message and runs the session it opens, or hands the
@@ -276,6 +281,9 @@ func (s *Server) greet(c *conn, remote string, needTicket bool) bool {
 		token := newID()
 		ss = s.newSession(c, sha256.Sum256([]byte(token)))
 		ss.token = token
+	}
+	if err == nil {
+		ss.client, ss.remote = first.Client, remote
 	}
 	if err == nil && !s.watching {
 		s.watching = true
@@ -346,7 +354,11 @@ func (s *Server) first(c *conn, needTicket bool) (control, error) {
 		case op == opBinary:
 			return control{}, fmt.Errorf("%w: the first message is hello", ErrBadFrame)
 		}
-		m, err := parseControl(p)
+		var m control
+		err = apart(func() (err error) {
+			m, err = parseControl(p)
+			return err
+		})
 		switch {
 		case err != nil:
 			return m, err

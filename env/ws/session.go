@@ -44,6 +44,9 @@ type session struct {
 	// Guarded by srv.mu.
 	current *conn     // the client's connection; nil while there is none
 	lostAt  time.Time // since when there is none
+	client  string    // as it calls itself
+	remote  string
+	shown   []*shown // by env
 
 	attach  chan attachment // holds the next connection; sent to by who set current
 	drained chan struct{}   // closed by drain
@@ -135,6 +138,7 @@ type vector struct {
 	many     env.Batch // [T,n,…] of STEP_MANY
 	info     []float32 // [n,F], or [T,n,F]
 	episodes []episode // [num]
+	shown    *shown
 }
 
 // vector.hung: a hung vector belongs to the goroutine that hangs in it,
@@ -206,7 +210,7 @@ type peerClosed struct{ *CloseError }
 // other; begin greets the first. With false another goroutine goes on.
 func (s *session) run(begin func() error) bool {
 	for {
-		err := s.guarded(begin)
+		err := s.guarded(func() error { return apart(begin) })
 		if errors.Is(err, errSuperseded) {
 			return false
 		}
@@ -266,7 +270,8 @@ func (s *session) detach(err error) (attachment, error) {
 	case errors.As(err, &closed):
 		code, text, final = closed.Code, closed.Text, true
 	}
-	if errors.Is(err, ErrSlowConsumer) {
+	if e := c.failure(); errors.Is(e, ErrSlowConsumer) { // what reading says is its consequence
+		err = e
 		s.srv.stats.failed(codeOf(err))
 	}
 	if s.draining.Load() || s.srv.opts.ResumeFor < 0 || s.next == 1 {
@@ -342,6 +347,9 @@ func (s *session) over(reason error) {
 func (s *session) closeVector(e *vector) {
 	delete(s.envs, e.id)
 	s.rows.Add(-int64(e.num))
+	s.srv.mu.Lock()
+	s.shown = slices.DeleteFunc(s.shown, func(d *shown) bool { return d.Env == e.id })
+	s.srv.mu.Unlock()
 	if e.hung.CompareAndSwap(hungNow, orphaned) {
 		return // who hangs in it closes it
 	}
@@ -549,6 +557,7 @@ func (s *session) read() (message, error) {
 				return message{}, &errEnd{closeNoPong, "no pong"}
 			case silent >= o.PingAfter && !s.pinged:
 				s.pinged = true
+				c.rest()
 				if err := c.send(opPing, nil, true); err != nil {
 					return message{}, err
 				}
@@ -681,7 +690,7 @@ func (s *session) serve() error {
 		case s.limited():
 			err = s.fatal(0, fmt.Errorf("%w: more than %d messages a second", ErrRateLimited, s.rate))
 		case m.op == opText:
-			err = s.text(m)
+			err = apart(func() error { return s.text(m) })
 		default:
 			err = s.binary(m)
 		}
@@ -703,6 +712,27 @@ func (s *session) serve() error {
 			}
 		}
 	}
+}
+
+// apart calls f on a stack of its own. JSON wants 16 KB of it, which the
+// goroutine of a session would keep while it idles.
+func apart(f func() error) error {
+	var err error
+	var panicked any
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() {
+			if p := recover(); p != nil {
+				panicked = fmt.Sprintf("%v\n%s", p, debug.Stack())
+			}
+		}()
+		err = f()
+	}()
+	if <-done; panicked != nil {
+		panic(panicked)
+	}
+	return err
 }
 
 // write sends an unnumbered message.
@@ -943,12 +973,17 @@ func (s *session) execute(e *vector, r *request) (steps int, err error) {
 		e.begin(r.Rows)
 	default:
 		s.srv.stats.rows.Add(uint64(steps * len(e.out.Reward)))
+		b := &e.many
 		if r.Type == typeStep {
-			s.track(e, r.Rows, &e.out, 0)
-			break
+			b = &e.out
 		}
+		looked := e.shown.watch.until.Load() != 0
 		for t := range steps {
-			s.track(e, r.Rows, &e.many, t*len(e.out.Reward))
+			at := t * len(e.out.Reward)
+			s.track(e, r.Rows, b, at)
+			if looked {
+				e.sample(r, b, at)
+			}
 		}
 	}
 	return steps, nil
@@ -987,25 +1022,35 @@ func (e *vector) begin(rows []int) {
 // track adds up episodes over the rows of b from the at-th, and tells of
 // their ends.
 func (s *session) track(e *vector, rows []int, b *env.Batch, at int) {
-	for i := range len(e.out.Reward) {
-		p := &e.episodes[env.RowAt(rows, i)]
+	n := len(e.out.Reward)
+	terminated, truncated := b.Terminated[at:at+n], b.Truncated[at:at+n]
+	for i, reward := range b.Reward[at : at+n] {
+		row := i
+		if rows != nil {
+			row = rows[i]
+		}
+		p := &e.episodes[row]
 		if p.Resetting {
 			*p = episode{}
 			continue
 		}
 		p.Steps++
-		p.Return += float64(b.Reward[at+i])
-		if !b.Terminated[at+i] && !b.Truncated[at+i] {
-			continue
+		p.Return += float64(reward)
+		if terminated[i] || truncated[i] {
+			s.ended(e, row, *p)
+			*p = episode{Resetting: e.spec.Autoreset == env.NextStep}
 		}
-		if !s.replay {
-			s.srv.stats.episodes.Add(1)
-		}
-		if s.events && !s.replay {
-			row := env.RowAt(rows, i)
-			s.write(&event{Type: "event", Event: "episode_end", Env: e.id, Row: &row, Steps: p.Steps, Return: &p.Return})
-		}
-		*p = episode{Resetting: e.spec.Autoreset == env.NextStep}
+	}
+}
+
+func (s *session) ended(e *vector, row int, p episode) {
+	if s.replay {
+		return
+	}
+	s.srv.stats.episodes.Add(1)
+	if s.events {
+		row, total := row, p.Return // only these go to the heap
+		s.write(&event{Type: "event", Event: "episode_end", Env: e.id, Row: &row, Steps: p.Steps, Return: &total})
 	}
 }
 
@@ -1231,6 +1276,10 @@ func (s *session) make(c *control, id uint64, request []byte) (any, error) {
 	if !out.Snapshots || e.spec.RealTime {
 		s.journal.drop(s, errors.New("its environment takes no snapshots"))
 	}
+	e.shown = newShown(e, out)
+	s.srv.mu.Lock()
+	s.shown = append(s.shown, e.shown)
+	s.srv.mu.Unlock()
 	s.log.Info("environment made", "request", id, "env", e.id, "scenario", c.Scenario, "num_envs", e.num)
 	return out, nil
 }
@@ -1295,7 +1344,7 @@ func (s *session) executeText(e *vector, c *control, id uint64, kind uint8, seed
 }
 
 func (s *session) resetText(e *vector, c *control, id uint64) (any, error) {
-	if len(c.Options) > 0 {
+	if !emptyObject(c.Options) {
 		return nil, fmt.Errorf("%w: reset: options: this environment takes none", ErrBadFrame)
 	}
 	if c.Seed != nil && c.Seeds != nil {
@@ -1321,22 +1370,27 @@ func (s *session) resetText(e *vector, c *control, id uint64) (any, error) {
 	return &resetResult{"reset_result", id, e.id, split(e.out.Obs, n), e.infos(n)}, nil
 }
 
+// emptyObject says that b is absent, null or {}.
+func emptyObject(b json.RawMessage) bool {
+	b = bytes.TrimSpace(b)
+	return len(b) == 0 || string(b) == "null" || b[0] == '{' && len(bytes.TrimSpace(b[1:len(b)-1])) == 0
+}
+
 func (s *session) stepText(e *vector, c *control, id uint64) (any, error) {
 	if c.Actions == nil {
 		return nil, fmt.Errorf("%w: step: actions is missing", ErrBadFrame)
 	}
-	var actions []int32
-	for i, a := range c.Actions {
-		if len(a) != e.s {
-			row := i
-			if i < len(c.Rows) {
-				row = c.Rows[i]
-			}
-			return nil, &env.RowError{Row: row, Err: fmt.Errorf("%w: %d numbers, want %d", env.ErrInvalidAction, len(a), e.s)}
+	if a := c.Actions; a.rows > 0 && (a.width != e.s || a.odd != 0) {
+		i, has := 0, a.width
+		if a.width == e.s {
+			i, has = a.odd, a.has
 		}
-		actions = append(actions, a...)
+		if i < len(c.Rows) {
+			i = c.Rows[i]
+		}
+		return nil, &env.RowError{Row: i, Err: fmt.Errorf("%w: %d numbers, want %d", env.ErrInvalidAction, has, e.s)}
 	}
-	n, err := s.executeText(e, c, id, typeStep, nil, actions)
+	n, err := s.executeText(e, c, id, typeStep, nil, c.Actions.flat)
 	if err != nil {
 		return nil, err
 	}

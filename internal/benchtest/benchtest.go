@@ -35,9 +35,18 @@ func process(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// Clock is the core's cycles per second of processor time, by a chain of
+// Peak reports macs multiply-adds in seconds as GFLOP/s, and as share of what
+// the core can do: two vectors of so many lanes a cycle; 0 lanes are unknown.
+func Peak(b *testing.B, macs, seconds float64, lanes int) {
+	b.ReportMetric(2*macs/seconds/1e9, "GFLOP/s")
+	if lanes > 0 {
+		b.ReportMetric(100*macs/seconds/(2*float64(lanes)*clock(b)), "%peak")
+	}
+}
+
+// clock is the core's cycles per second of processor time, by a chain of
 // multiplications that take 3 cycles each on amd64.
-func Clock(b *testing.B) float64 {
+func clock(b *testing.B) float64 {
 	const n = 10_000_000
 	x := uint64(b.N)
 	from := process(b)

@@ -26,6 +26,12 @@ func (e usageError) Unwrap() error { return e.error }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
+// reportedError marks an error whose results are on stdout already, as JSON
+// where that was asked for.
+type reportedError struct{ error }
+
+func (e reportedError) Unwrap() error { return e.error }
+
 // Main runs a command line until it ends or ctx does, and gives its exit
 // code. Results go to stdout, everything else to stderr.
 func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
@@ -43,9 +49,10 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 	if errors.As(err, &usage) || strings.HasPrefix(err.Error(), "unknown command") {
 		code = exitUsage
 	}
-	if asJSON(cmd) {
+	var reported reportedError
+	if asJSON(cmd) && !errors.As(err, &reported) {
 		_ = writeJSON(stdout, map[string]any{"error": err.Error(), "exit_code": code})
-	} else {
+	} else if !asJSON(cmd) {
 		fmt.Fprintln(stderr, "planegym:", err)
 		if code == exitUsage {
 			fmt.Fprintf(stderr, "Try '%s --help'.\n", cmd.CommandPath())
@@ -80,6 +87,9 @@ Exit codes: 0 done, 1 failed, 2 wrong usage. Ctrl-C ends every command cleanly.`
 		newTrain(),
 		newPlay(),
 		newTestbed(),
+		newCollect(),
+		newDeploy(),
+		newSwitches(),
 		newTelemetry(),
 		newImport(),
 		newReport(),
@@ -87,6 +97,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage. Ctrl-C ends every command cleanly.`
 		newBench(),
 		newBenchPeer(),
 		newDoctor(),
+		newGuard(),
 	)
 	return root
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/planegym/planegym/internal/graph"
 	"github.com/planegym/planegym/internal/nn"
+	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/timegan"
 )
@@ -147,6 +149,22 @@ func readModels(paths []string) ([]*timegan.Model, error) {
 		all = append(all, m)
 	}
 	return all, nil
+}
+
+// defaultModel is the bundled one.
+const defaultModel = "synthetic"
+
+// openModel reads a bundled model, or a file.
+func openModel(name string) (*timegan.Model, error) {
+	b, err := scenarios.OpenModel(name)
+	if err != nil {
+		return nil, err
+	}
+	m, err := timegan.DecodeModel(bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		return nil, fmt.Errorf("model %s: %w", name, err)
+	}
+	return m, nil
 }
 
 // modelLimits are the limits that models were trained under: of one model the

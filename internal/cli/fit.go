@@ -45,6 +45,7 @@ give equal bytes.`,
 	fl.IntVar(&f.knots, "knots", timegan.DefaultKnots, "quantiles of a column's scaler; 2 is min-max")
 	fl.IntVar(&f.every, "every", 1000, "updates between checkpoints")
 	fl.BoolVar(&f.resume, "resume", false, "go on from the output, with its settings")
+	fl.BoolVar(&f.force, "force", false, "begin anew where the output is there already")
 	fl.BoolVar(&f.weights, "weights-only", false, "leave the optimiser's state out of the finished checkpoint")
 	fl.StringVar(&f.credit, "credit", "", "whose recordings these are: kept in the checkpoint")
 	return cmd
@@ -55,12 +56,15 @@ type fitter struct {
 	data, out, preset, config, credit string
 	sets                              []string
 	limit, knots, every               int
-	resume, weights                   bool
+	resume, force, weights            bool
 }
 
 func (f *fitter) run(cmd *cobra.Command) error {
 	if f.out == "" {
 		return usagef("fit: --output: where to?")
+	}
+	if f.resume && f.force {
+		return usagef("fit: --resume, --force: one or the other")
 	}
 	if f.every < 1 {
 		return usagef("fit: --every: %d is below 1", f.every)
@@ -86,8 +90,8 @@ func (f *fitter) run(cmd *cobra.Command) error {
 			return err
 		}
 		c = o.Resume.Config
-	} else if !errors.Is(err, os.ErrNotExist) {
-		return usagef("fit: %s is there already: --resume goes on from it", f.out)
+	} else if !f.force && !errors.Is(err, os.ErrNotExist) {
+		return usagef("fit: %s is there already: --resume goes on from it, --force begins anew", f.out)
 	}
 	if f.preset != "" || !f.resume {
 		if c, err = timegan.Preset(f.preset); err != nil {

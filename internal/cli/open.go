@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -16,6 +18,7 @@ import (
 	"github.com/planegym/planegym/internal/testbed"
 	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/telemetry"
+	"github.com/planegym/planegym/timegan"
 )
 
 // addData adds the flag that names the folder of recordings.
@@ -25,7 +28,8 @@ func addData(cmd *cobra.Command, dir *string) {
 
 // opener makes the environments of scenarios. What it reads it reads once.
 type opener struct {
-	data string // folder of recordings, may be ""
+	data    string // folder of recordings, may be ""
+	kernels string // of models that simulate, "" is the fastest
 
 	mu         sync.Mutex
 	recordings []*telemetry.Dataset
@@ -51,11 +55,16 @@ var errConfig = errors.New("invalid configuration")
 
 // open makes n environments of s.
 func (o *opener) open(s scenarios.Scenario, n int, mode env.Autoreset) (env.Vector, error) {
-	if s.Plant == "cartpole" {
+	switch s.Plant {
+	case "cartpole":
 		return env.NewCartPole(n, mode)
-	}
-	if s.Plant == "testbed" {
+	case "synthetic":
+		return o.openModel(s, n, mode)
+	case "testbed":
 		return o.openTestbed(s, n, mode)
+	}
+	if s.Plant == "live" {
+		return nil, fmt.Errorf("%w: live switches are for deploy, collect and train --switches", errConfig)
 	}
 	recordings, scaler, err := o.load()
 	if err != nil {
@@ -116,6 +125,49 @@ func (o *opener) envOn(s scenarios.Scenario, plant *testbed.Testbed, n int, mode
 	return env.New(s.Env, plant, n, scaler)
 }
 
+// openModel makes n simulations of s's model.
+func (o *opener) openModel(s scenarios.Scenario, n int, mode env.Autoreset) (env.Vector, error) {
+	m, err := openModel(s.Model)
+	if err != nil {
+		return nil, err
+	}
+	c := compute{kernels: cmp.Or(o.kernels, "auto"), threads: 1}
+	if n > 64 {
+		c.threads = runtime.GOMAXPROCS(0)
+	}
+	sim, done, err := c.simulator(n, []*timegan.Model{m})
+	if err != nil {
+		return nil, err
+	}
+	plant := synthetic{env.NewSynthetic(sim), done}
+	s.Env.Autoreset = mode
+	v, err := env.New(s.Env, plant, n, m.Codec)
+	if err != nil {
+		done()
+		return nil, err
+	}
+	lo, hi := sim.Limits()
+	for _, l := range v.Spec().Limits {
+		if int32(l) < lo || int32(l) > hi {
+			done()
+			return nil, fmt.Errorf("%w: env.limits: %d: the model was trained under %d…%d", errConfig, l, lo, hi)
+		}
+	}
+	return v, nil
+}
+
+// synthetic is the plant of a model and of the engine that computes it.
+type synthetic struct {
+	*env.Synthetic
+	done func()
+}
+
+// Close ends the engine.
+func (p synthetic) Close() error {
+	p.done()
+	return nil
+}
+
 // load reads the recordings and fits the scaler of observations to them.
 func (o *opener) load() ([]*telemetry.Dataset, env.Scaler, error) {
 	o.mu.Lock()
@@ -155,7 +207,7 @@ func (o *opener) serveOpen(served map[string]scenarios.Scenario) func(context.Co
 			slices.Sort(names)
 			return nil, fmt.Errorf("%w: %q: there are %v", ws.ErrUnknownScenario, m.Scenario, names)
 		}
-		if m.Model != "" {
+		if m.Model != "" && m.Model != s.Model {
 			return nil, fmt.Errorf("%w: %q", ws.ErrModelUnavailable, m.Model)
 		}
 		s, err := s.With(m.Kwargs)

@@ -45,7 +45,7 @@ names as Parquet, for train --offline.`,
 	f.IntVar(&p.episodes, "episodes", 20, "evaluation episodes")
 	f.Uint64Var(&p.seed, "seed", 0, "picks the evaluation episodes")
 	f.StringVar(&p.record, "record", "", "file to record the episodes to, .parquet")
-	f.StringVar(&p.kernels, "kernels", "auto", "kernel set to compute with")
+	p.compute.flags(cmd)
 	return cmd
 }
 
@@ -61,13 +61,13 @@ func policyHelp() string {
 }
 
 type player struct {
+	compute
 	where     where
 	policies  []string
 	baselines bool
 	episodes  int
 	seed      uint64
 	record    string
-	kernels   string
 }
 
 // entry is a policy to evaluate.
@@ -82,11 +82,11 @@ func (p *player) run(cmd *cobra.Command, files []string) error {
 	if p.episodes < 1 {
 		return usagef("play: --episodes: %d is less than 1", p.episodes)
 	}
-	k, err := nn.ParseKernels(p.kernels)
+	k, err := p.compute.check()
 	if err != nil {
-		return usagef("play: --kernels: %w", err)
+		return err
 	}
-	be := nn.NewBackend(k, 1)
+	be := nn.NewBackend(k, p.threads)
 	defer be.Close()
 	var entries []entry
 	trained := ""
@@ -150,10 +150,10 @@ func (p *player) run(cmd *cobra.Command, files []string) error {
 			err = e
 		}
 	}
-	if err != nil {
-		return err
+	if len(results) > 0 && (err == nil || !asJSON(cmd)) {
+		err = errors.Join(printResults(cmd, p.where.scenario, v.Spec(), results), err)
 	}
-	return printResults(cmd, p.where.scenario, v.Spec(), results)
+	return err
 }
 
 // addBaselines adds those that work in spec and are not there yet.
@@ -214,7 +214,8 @@ func (e estimate) String() string {
 	return fmt.Sprintf("%.2f ± %.2f", e.Mean, *e.CI)
 }
 
-// evaluateAll plays every policy in the same episodes.
+// evaluateAll plays every policy in the same episodes; with an error come the
+// results of those that were played.
 func evaluateAll(ctx context.Context, v env.Vector, entries []entry, seeds []uint64, to *episodes.Writer, bar *progressbar.ProgressBar) ([]result, error) {
 	var results []result
 	var first *agent.Evaluation
@@ -225,7 +226,7 @@ func evaluateAll(ctx context.Context, v env.Vector, entries []entry, seeds []uin
 		}
 		got, err := agent.Evaluate(ctx, v, e.policy, seeds, record)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", e.name, err)
+			return results, fmt.Errorf("%s: %w", e.name, err)
 		}
 		r := result{Policy: e.name, Agent: e.hash, Return: estimateOf(got.Return), Length: estimateOf(got.Length), Shares: got.Shares, Returns: got.Returns}
 		if first == nil {
@@ -238,8 +239,8 @@ func evaluateAll(ctx context.Context, v env.Vector, entries []entry, seeds []uin
 			r.QoE = &qoe{estimateOf(q.LBO), estimateOf(q.Level), estimateOf(q.Stalls)}
 		}
 		results = append(results, r)
-		if err := errors.Join(bar.Add(1)); err != nil {
-			return nil, err
+		if err := bar.Add(1); err != nil {
+			return results, err
 		}
 	}
 	return results, bar.Finish()

@@ -12,13 +12,14 @@ import (
 func newSample() *cobra.Command {
 	var s sampler
 	cmd := &cobra.Command{
-		Use:   "sample MODEL.safetensors... -o FOLDER",
+		Use:   "sample [MODEL.safetensors]... -o FOLDER",
 		Short: "Write synthetic recordings of a model",
 		Long: `sample rolls a model out and writes each rollout as a recording, a row per
-second, as import writes real ones: FOLDER/sample_LIMIT.SEED.csv. One model
-knows all the limits that it was trained under; of models trained on one limit
-each, give all.`,
-		Example: `  planegym sample model.safetensors -o samples
+second, as import writes real ones: FOLDER/sample_LIMIT.SEED.csv. Without one it
+is the bundled model. One model knows all the limits that it was trained under;
+of models trained on one limit each, give all.`,
+		Example: `  planegym sample -o samples
+  planegym sample model.safetensors -o samples
   planegym sample model.safetensors --limit 48 --seconds 600 --rollouts 20 -o samples
   planegym sample model_32.safetensors model_64.safetensors -o samples --json`,
 		Args: cobra.ArbitraryArgs,
@@ -46,14 +47,17 @@ type sampler struct {
 
 func (s *sampler) run(cmd *cobra.Command, args []string) error {
 	switch {
-	case len(args) == 0:
-		return usagef("sample: which model?")
 	case s.out == "":
 		return usagef("sample: --output: where to?")
 	case s.seconds < 1 || s.rollouts < 1:
 		return usagef("sample: --seconds %d, --rollouts %d: both must be above 0", s.seconds, s.rollouts)
 	}
 	models, err := readModels(args)
+	if len(args) == 0 {
+		var m *timegan.Model
+		m, err = openModel(defaultModel)
+		models = append(models, m)
+	}
 	if err != nil {
 		return err
 	}

@@ -27,7 +27,7 @@ import (
 )
 
 // defaultScenario is what serve serves unasked.
-const defaultScenario = "cartpole"
+const defaultScenario = "synthetic"
 
 // drainTime is how long sessions may take to finish what they have accepted.
 const drainTime = 10 * time.Second
@@ -62,6 +62,7 @@ is answered, then the server ends.`,
 	f := cmd.Flags()
 	f.StringVar(&s.scenario, "scenario", defaultScenario, "the scenario to serve: bundled, or a .toml file")
 	addData(cmd, &s.data)
+	f.StringVar(&s.kernels, "kernels", "auto", "kernel set of models: auto, go, avx2, avx512 or reference; equal bytes are promised per set")
 	f.StringVar(&s.addr, "addr", "127.0.0.1:7070", "address to listen at; port 0 takes a free one")
 	f.StringVar(&s.unix, "unix", "", "path of a unix socket to listen at, in place of --addr")
 	f.StringVar(&s.admin, "admin", "", "loopback address for metrics, health and pprof")
@@ -84,10 +85,10 @@ is answered, then the server ends.`,
 }
 
 type server struct {
-	scenario, data, addr, unix, admin, record string
-	tokenFile, cert, key, clientCA            string
-	o                                         ws.Options
-	verbose                                   bool
+	scenario, data, kernels, addr, unix, admin, record string
+	tokenFile, cert, key, clientCA                     string
+	o                                                  ws.Options
+	verbose                                            bool
 }
 
 // check finds what the command line asks for and cannot have.
@@ -207,7 +208,7 @@ func (s *server) run(cmd *cobra.Command) error {
 		return err
 	}
 	served[first.Name] = first
-	open := &opener{data: s.data}
+	open := &opener{data: s.data, kernels: s.kernels}
 	trial, err := open.open(first, 1, env.NextStep) // fail now rather than at the first client
 	if err != nil {
 		return fmt.Errorf("serve: scenario %s: %w", first.Name, err)

@@ -12,11 +12,18 @@ func newTestbed() *cobra.Command {
 		Short: "Emulate the testbed: record it, and ask what an action is worth",
 		Long: `testbed runs the packet-level emulation of the tutorial's testbed. Its
 scenarios are those whose plant is "testbed"; serve, train and play take them
-as any other.`,
+as any other.
+
+--p4runtime lets its switches pass for real ones until Ctrl-C: each is a
+P4Runtime server, telemetry reports and the player's samples come in scaled real
+time, and the scenario of all this is written to a file, for switches check,
+deploy, collect and train --switches.`,
 		Example: `  planegym testbed record --scenario testbed --schedule switchback -o recordings
-  planegym testbed worth --scenario contended`,
+  planegym testbed worth --scenario contended
+  planegym testbed --p4runtime --scale 60 -o lab.toml`,
 	}
 	group.AddCommand(newTestbedRecord(), newTestbedWorth(), newTestbedCalibrate())
+	addEmulator(group)
 	return group
 }
 

@@ -33,7 +33,8 @@ give equal weights in all of them.
 
 --out becomes a folder of
   policy.safetensors      the agent: what play evaluates and deploy runs
-  checkpoint.safetensors  the whole training, from which --resume goes on exactly
+  checkpoint.safetensors  the whole training, from which --resume goes on exactly,
+                          with the kernels that it began with
   scalars.csv, events.*   the log, as a table and for TensorBoard
 
 What interrupts training (Ctrl-C, a server that goes away, a reward that is no
@@ -43,11 +44,13 @@ number) leaves the last checkpoint in place; Ctrl-C writes one more.`,
   planegym train --url ws://127.0.0.1:7070/v1/ws --set n_step=5 --set 'hidden=[64,64]'
   planegym train --offline episodes --scenario cartpole --cql 0.3
   planegym train --transfer run/policy.safetensors --freeze --scenario mine.toml --out adapted
-  planegym train --export-onnx policy.onnx`,
+  planegym train --export-onnx policy.onnx
+  planegym train --switches --scenario lab.toml --transfer run/policy.safetensors --out online`,
 		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return t.run(cmd) },
 	}
 	t.where.add(cmd, 8)
+	t.switches.add(cmd)
 	f := cmd.Flags()
 	f.StringVar(&t.preset, "preset", "default", "configuration to begin with: "+strings.Join(agent.PresetNames, ", "))
 	f.StringArrayVar(&t.set, "set", nil, "KEY=VALUE of the configuration, as in TOML; repeat for more (agent/DESIGN.md lists the keys)")
@@ -62,20 +65,21 @@ number) leaves the last checkpoint in place; Ctrl-C writes one more.`,
 	f.Float64Var(&t.cql, "cql", 0, "with --offline: weight of the conservative term (Kumar et al. 2020); 0 is plain DDQN")
 	f.StringVar(&t.onnx, "export-onnx", "", "also write the policy as this ONNX file")
 	f.IntVar(&t.evaluate, "evaluate", 20, "episodes to evaluate the agent and the baselines in when done; 0: none")
-	f.StringVar(&t.kernels, "kernels", "auto", "kernel set to compute with; a resumed training keeps its own")
-	f.IntVar(&t.threads, "threads", 1, "threads to compute with")
+	t.compute.flags(cmd)
 	return cmd
 }
 
 type training struct {
-	where                                                 where
-	preset, out, resume, transfer, offline, onnx, kernels string
-	set                                                   []string
-	steps, every                                          int64
-	seed                                                  uint64
-	freeze                                                bool
-	cql                                                   float64
-	evaluate, threads                                     int
+	compute
+	switches                                     onSwitches
+	where                                        where
+	preset, out, resume, transfer, offline, onnx string
+	set                                          []string
+	steps, every                                 int64
+	seed                                         uint64
+	freeze                                       bool
+	cql                                          float64
+	evaluate                                     int
 
 	c     agent.Config // of a training that is not resumed
 	be    *nn.Backend
@@ -98,8 +102,10 @@ func (t *training) run(cmd *cobra.Command) error {
 		return err
 	}
 	defer t.be.Close()
-	if _, err := os.Stat(t.path("checkpoint")); t.resume == "" && !errors.Is(err, fs.ErrNotExist) {
-		return usagef("train: --out: %s already holds a training: --resume %s goes on with it, another --out begins anew", t.out, t.out)
+	for _, name := range []string{"checkpoint", "policy"} {
+		if _, err := os.Stat(t.path(name)); t.resume == "" && !errors.Is(err, fs.ErrNotExist) {
+			return usagef("train: --out: %s is there: --resume %s goes on with a training, another --out begins anew", t.path(name), t.out)
+		}
 	}
 	if t.offline != "" {
 		return t.runOffline(cmd)
@@ -125,13 +131,18 @@ func (t *training) check(cmd *cobra.Command) error {
 			return usagef("train: --resume goes on as the training began: leave out --%s", n)
 		}
 	case t.offline != "":
-		if n := given("transfer", "freeze", "url"); n != "" {
+		if n := given("transfer", "freeze", "url", "switches"); n != "" {
 			return usagef("train: --offline learns from recordings alone: leave out --%s", n)
 		}
 	case given("cql") != "":
 		return usagef("train: --cql is for --offline")
 	case t.freeze && t.transfer == "":
 		return usagef("train: --freeze is for --transfer: which agent?")
+	}
+	if n := given("url"); t.switches.on && n != "" {
+		return usagef("train: --switches are reached from here: leave out --%s", n)
+	} else if n := given("journal", "metrics", "collect"); !t.switches.on && n != "" {
+		return usagef("train: --%s is for --switches", n)
 	}
 	switch {
 	case t.every < 1:
@@ -140,8 +151,6 @@ func (t *training) check(cmd *cobra.Command) error {
 		return usagef("train: --steps: %d is negative", t.steps)
 	case t.evaluate < 0:
 		return usagef("train: --evaluate: %d is negative", t.evaluate)
-	case t.threads < 1:
-		return usagef("train: --threads: %d is less than 1", t.threads)
 	}
 	return nil
 }
@@ -168,15 +177,18 @@ func (t *training) begin(cmd *cobra.Command) (info agent.Info, err error) {
 			t.kernels = info.Kernels
 		}
 	}
+	if t.switches.on {
+		t.where.envs = 1
+	}
 	if err := t.where.check(cmd, info.Scenario); err != nil {
 		return info, err
 	}
 	if t.c, err = t.config(); err != nil {
 		return info, err
 	}
-	k, err := nn.ParseKernels(t.kernels)
+	k, err := t.compute.check()
 	if err != nil {
-		return info, usagef("train: --kernels: %w", err)
+		return info, err
 	}
 	t.be = nn.NewBackend(k, t.threads)
 	return info, nil
@@ -209,13 +221,18 @@ func (t *training) config() (agent.Config, error) {
 	return c, nil
 }
 
-func (t *training) runOnline(cmd *cobra.Command, info agent.Info) error {
+func (t *training) runOnline(cmd *cobra.Command, info agent.Info) (err error) {
 	ctx := cmd.Context()
-	v, err := t.where.open(ctx, t.where.envs, false)
+	var v env.Vector
+	if t.switches.on {
+		v, err = t.switches.open(cmd, t.where.scenario, t.where.local.data)
+	} else {
+		v, err = t.where.open(ctx, t.where.envs, false)
+	}
 	if err != nil {
 		return err
 	}
-	defer v.Close()
+	defer func() { err = errors.Join(err, v.Close()) }()
 	var tr *agent.Trainer
 	if t.resume != "" {
 		tr, err = agent.Resume(ctx, t.path("checkpoint"), v, t.steps, t.be)

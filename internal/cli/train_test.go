@@ -21,7 +21,7 @@ func command(ctx context.Context, args ...string) (code int, out, stderr string)
 
 // train trains a small agent on CartPole into out.
 func train(ctx context.Context, out string, args ...string) (int, string) {
-	code, _, stderr := command(ctx, append([]string{"train", "--set", "hidden=[16]", "--kernels", "go", "--evaluate", "3", "--out", out}, args...)...)
+	code, _, stderr := command(ctx, append([]string{"train", "--scenario", "cartpole", "--set", "hidden=[16]", "--kernels", "go", "--evaluate", "3", "--out", out}, args...)...)
 	return code, stderr
 }
 
@@ -70,7 +70,7 @@ func TestTrainInterrupted(t *testing.T) {
 			if remote {
 				var url string
 				url, stop = serveUntil(t)
-				args = append(args, "--url", url)
+				args = append(args, "--url", url, "--reconnect", "-1s")
 			}
 			until(t, filepath.Join(out, "policy.safetensors"), stop)
 			code, stderr := train(ctx, out, args...)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -16,6 +17,7 @@ import (
 type where struct {
 	scenario, url, token string
 	envs                 int
+	reconnect            time.Duration
 	local                opener
 }
 
@@ -24,7 +26,8 @@ func (w *where) add(cmd *cobra.Command, envs int) {
 	f.StringVar(&w.scenario, "scenario", "", "the scenario: bundled, or a .toml file; default: what the agent was trained in, else "+defaultScenario)
 	addData(cmd, &w.local.data)
 	f.StringVar(&w.url, "url", "", "step environments of this server, ws://HOST:PORT"+ws.Path+", instead of ones in this process")
-	f.StringVar(&w.token, "token", os.Getenv("PLANEGYM_TOKEN"), "bearer token for the server; default $PLANEGYM_TOKEN")
+	f.StringVar(&w.token, "token", "", "bearer token for the server; default $PLANEGYM_TOKEN")
+	f.DurationVar(&w.reconnect, "reconnect", 0, "how long to try to come back to a server that was lost; 0: as long as it keeps the session, negative: not at all")
 	f.IntVar(&w.envs, "envs", envs, "environments to step at once")
 }
 
@@ -49,7 +52,10 @@ func (w *where) check(cmd *cobra.Command, trained string) error {
 // leave out.
 func (w *where) open(ctx context.Context, n int, info bool) (env.Vector, error) {
 	if w.url != "" {
-		c, err := ws.Dial(ctx, w.url, ws.DialOptions{Scenario: w.scenario, NumEnvs: n, Info: info, Token: w.token})
+		if w.token == "" { // not the flag's default: --help prints those
+			w.token = os.Getenv("PLANEGYM_TOKEN")
+		}
+		c, err := ws.Dial(ctx, w.url, ws.DialOptions{Scenario: w.scenario, NumEnvs: n, Info: info, Token: w.token, Resume: w.reconnect})
 		if err != nil {
 			return nil, fmt.Errorf("--url: %w: is planegym serve running there?", err)
 		}

@@ -15,13 +15,17 @@ import (
 // while they live.
 type Linear struct {
 	operation
+	output
 	name           string
 	in, out        tensor.Shape
 	apply, adjoint func(dst, src []float32) // set dst, which holds anything
 }
 
 // Apply is the node l(x).
-func (l Linear) Apply(x *G.Node) (*G.Node, error) { return G.ApplyOp(l, x) }
+func (l Linear) Apply(x *G.Node) (*G.Node, error) {
+	l.output = newOutput(l.out)
+	return G.ApplyOp(l, x)
+}
 
 func (Linear) Arity() int { return 1 }
 
@@ -38,17 +42,13 @@ func (l Linear) InferShape(in ...G.DimSizer) (tensor.Shape, error) {
 	return l.out.Clone(), nil
 }
 
-func (l Linear) Do(in ...G.Value) (G.Value, error) { return l.UsePreallocDo(nil, in...) }
-
-// UsePreallocDo is Do into memory that the machine offers.
-func (l Linear) UsePreallocDo(prealloc G.Value, in ...G.Value) (G.Value, error) {
+func (l Linear) Do(in ...G.Value) (G.Value, error) {
 	src, err := floats(in[0])
 	if err != nil {
 		return nil, err
 	}
-	out := into(prealloc, l.out)
-	l.apply(out.Float32s(), src)
-	return out, nil
+	l.apply(l.Float32s(), src)
+	return l.Dense, nil
 }
 
 func (Linear) DiffWRT(int) []bool { return []bool{true} }
@@ -240,18 +240,104 @@ func (d dot) WriteHash(h hash.Hash) { fmt.Fprint(h, d.String()) }
 func (d dot) Hashcode() uint32      { return hashOf(d) }
 func (dot) String() string          { return "dot" }
 
+// squares is Σ w·x².
+type squares struct{ operation }
+
+// Squares is the scalar Σ w·x² of x and w [T,B,F], summed in float64: one
+// pass forward and one back. w is data: it has no
+// gradient.
+func Squares(x, w *G.Node) (*G.Node, error) { return G.ApplyOp(squares{}, x, w) }
+
+func (squares) Arity() int { return 2 }
+
+func (squares) Type() hm.Type { return hm.NewFnType(cube, cube, tensor.Float32) }
+
+func (squares) InferShape(in ...G.DimSizer) (tensor.Shape, error) { return dot{}.InferShape(in...) }
+
+func (squares) Do(in ...G.Value) (G.Value, error) {
+	x, err := floats(in[0])
+	if err != nil {
+		return nil, err
+	}
+	w, err := floats(in[1])
+	if err != nil {
+		return nil, err
+	}
+	sum := 0.
+	for i, v := range x {
+		sum += float64(w[i]) * float64(v) * float64(v)
+	}
+	return G.NewF32(float32(sum)), nil
+}
+
+func (squares) DiffWRT(int) []bool { return []bool{true, false} }
+
+func (squares) SymDiff(in G.Nodes, _, grad *G.Node) (G.Nodes, error) {
+	d, err := G.ApplyOp(squaresBack{output: newOutput(in[0].Shape())}, in[0], in[1], grad)
+	return G.Nodes{d, nil}, err
+}
+
+func (q squares) WriteHash(h hash.Hash) { fmt.Fprint(h, q.String()) }
+func (q squares) Hashcode() uint32      { return hashOf(q) }
+func (squares) String() string          { return "squares" }
+
+// squaresBack is 2·g·w·x.
+type squaresBack struct {
+	operation
+	output
+}
+
+func (squaresBack) Arity() int { return 3 }
+
+func (squaresBack) Type() hm.Type { return hm.NewFnType(cube, cube, tensor.Float32, cube) }
+
+func (q squaresBack) InferShape(...G.DimSizer) (tensor.Shape, error) { return q.Shape().Clone(), nil }
+
+func (q squaresBack) Do(in ...G.Value) (G.Value, error) {
+	x, err := floats(in[0])
+	if err != nil {
+		return nil, err
+	}
+	w, err := floats(in[1])
+	if err != nil {
+		return nil, err
+	}
+	g, ok := in[2].Data().(float32)
+	if !ok {
+		return nil, fmt.Errorf("graph: a gradient %v is no scalar of float32", in[2])
+	}
+	d := q.Float32s()
+	for i, v := range x {
+		d[i] = 2 * g * w[i] * v
+	}
+	return q.Dense, nil
+}
+
+func (q squaresBack) WriteHash(h hash.Hash) { fmt.Fprint(h, q.String()) }
+func (q squaresBack) Hashcode() uint32      { return hashOf(q) }
+func (squaresBack) String() string          { return "squaresback" }
+
 // outer is Σ over seconds and rows of a bᵀ.
-type outer struct{ operation }
+type outer struct {
+	operation
+	output
+}
 
 // Outer is the products of channels of a and b [T,B,F], [1,F,F]: element i, j
 // is Σ a_i·b_j over all seconds and rows.
-func Outer(a, b *G.Node) (*G.Node, error) { return G.ApplyOp(outer{}, a, b) }
+func Outer(a, b *G.Node) (*G.Node, error) {
+	s := a.Shape()
+	if s.Dims() != 3 {
+		return nil, fmt.Errorf("graph: outer of shape %v", s)
+	}
+	return G.ApplyOp(outer{output: newOutput(tensor.Shape{1, s[2], s[2]})}, a, b)
+}
 
 func (outer) Arity() int { return 2 }
 
 func (outer) Type() hm.Type { return hm.NewFnType(cube, cube, cube) }
 
-func (outer) InferShape(in ...G.DimSizer) (tensor.Shape, error) {
+func (o outer) InferShape(in ...G.DimSizer) (tensor.Shape, error) {
 	shapes, err := G.DimSizersToShapes(in)
 	if err != nil {
 		return nil, err
@@ -259,13 +345,10 @@ func (outer) InferShape(in ...G.DimSizer) (tensor.Shape, error) {
 	if !shapes[0].Eq(shapes[1]) {
 		return nil, fmt.Errorf("graph: outer of shapes %v and %v", shapes[0], shapes[1])
 	}
-	f := shapes[0][2]
-	return tensor.Shape{1, f, f}, nil
+	return o.Shape().Clone(), nil
 }
 
-func (o outer) Do(in ...G.Value) (G.Value, error) { return o.UsePreallocDo(nil, in...) }
-
-func (outer) UsePreallocDo(prealloc G.Value, in ...G.Value) (G.Value, error) {
+func (o outer) Do(in ...G.Value) (G.Value, error) {
 	a, err := floats(in[0])
 	if err != nil {
 		return nil, err
@@ -275,8 +358,7 @@ func (outer) UsePreallocDo(prealloc G.Value, in ...G.Value) (G.Value, error) {
 		return nil, err
 	}
 	f := in[0].Shape()[2]
-	out := into(prealloc, tensor.Shape{1, f, f})
-	p := out.Float32s()
+	p := o.Float32s()
 	clear(p)
 	for row := 0; row < len(a); row += f {
 		u, v := a[row:][:f], b[row:][:f]
@@ -286,18 +368,18 @@ func (outer) UsePreallocDo(prealloc G.Value, in ...G.Value) (G.Value, error) {
 			}
 		}
 	}
-	return out, nil
+	return o.Dense, nil
 }
 
 func (outer) DiffWRT(int) []bool { return []bool{true, true} }
 
 // SymDiff: with M the gradient, da = M b and db = Mᵀ a.
 func (outer) SymDiff(in G.Nodes, _, grad *G.Node) (G.Nodes, error) {
-	a, err := G.ApplyOp(mix{}, grad, in[1])
+	a, err := G.ApplyOp(mix{output: newOutput(in[1].Shape())}, grad, in[1])
 	if err != nil {
 		return nil, err
 	}
-	b, err := G.ApplyOp(mix{transposed: true}, grad, in[0])
+	b, err := G.ApplyOp(mix{output: newOutput(in[0].Shape()), transposed: true}, grad, in[0])
 	return G.Nodes{a, b}, err
 }
 
@@ -308,6 +390,7 @@ func (outer) String() string          { return "outer" }
 // mix is M x for every second and row of x [T,B,F], M [1,F,F].
 type mix struct {
 	operation
+	output
 	transposed bool
 }
 
@@ -323,9 +406,7 @@ func (mix) InferShape(in ...G.DimSizer) (tensor.Shape, error) {
 	return shapes[1].Clone(), nil
 }
 
-func (m mix) Do(in ...G.Value) (G.Value, error) { return m.UsePreallocDo(nil, in...) }
-
-func (m mix) UsePreallocDo(prealloc G.Value, in ...G.Value) (G.Value, error) {
+func (m mix) Do(in ...G.Value) (G.Value, error) {
 	matrix, err := floats(in[0])
 	if err != nil {
 		return nil, err
@@ -339,8 +420,7 @@ func (m mix) UsePreallocDo(prealloc G.Value, in ...G.Value) (G.Value, error) {
 	if m.transposed {
 		di, dj = 1, f
 	}
-	out := into(prealloc, in[1].Shape())
-	y := out.Float32s()
+	y := m.Float32s()
 	for row := 0; row < len(x); row += f {
 		for i := range f {
 			var sum float32
@@ -350,7 +430,7 @@ func (m mix) UsePreallocDo(prealloc G.Value, in ...G.Value) (G.Value, error) {
 			y[row+i] = sum
 		}
 	}
-	return out, nil
+	return m.Dense, nil
 }
 
 func (m mix) WriteHash(h hash.Hash) { fmt.Fprint(h, m.String()) }

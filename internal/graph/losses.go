@@ -42,7 +42,7 @@ func (b *builder) foreseen(h *G.Node, passes bool) *G.Node {
 
 // meanSquare weighs squares: weights that sum to 1 make it a mean.
 func (b *builder) meanSquare(pred, target, weights *G.Node) *G.Node {
-	return must(Dot(weights, must(G.Square(must(G.Sub(pred, target))))))
+	return must(Squares(must(G.Sub(pred, target)), weights))
 }
 
 // root is √loss, with a slope at 0.
@@ -210,7 +210,7 @@ func (b *builder) generator(terms []Term) {
 			err = fmt.Errorf("%v is no scalar of float32", loss)
 		}
 		if err != nil {
-			panic(failure{fmt.Errorf("term %d of the generator: %w", i, err)})
+			panic(fmt.Errorf("term %d of the generator: %w", i, err))
 		}
 		losses = append(losses, loss)
 	}

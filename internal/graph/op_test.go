@@ -37,15 +37,15 @@ func TestOperations(t *testing.T) {
 	x, v := random(3, T*B*4), random(4, T*B*2)
 	xNode, vNode := input(g, "x", x, T, B, 4), input(g, "v", v, T, B, 2)
 	th1, th2 := input(g, "a", first.Params().Data, len(first.Params().Data)), input(g, "b", second.Params().Data, len(second.Params().Data))
-	h := must(G.ApplyOp(forward{application: &application{number: 1, net: first, run: first.NewRun(be, T, B), steps: T, rows: B, widths: []int{4}, learns: true, passes: 1}}, th1, xNode))
+	h := must((&application{number: 1, net: first, run: first.NewRun(be, T, B), steps: T, rows: B, widths: []int{4}, learns: true, passes: 1}).apply(th1, xNode))
 	apply := func(number int, v *G.Node) *G.Node {
-		return must(G.ApplyOp(forward{application: &application{number: number, net: second, run: second.NewRun(be, T, B), steps: T, rows: B, widths: []int{3, 2}, learns: true, passes: 2}}, th2, h, v))
+		return must((&application{number: number, net: second, run: second.NewRun(be, T, B), steps: T, rows: B, widths: []int{3, 2}, learns: true, passes: 2}).apply(th2, h, v))
 	}
 	y, again := apply(2, vNode), apply(3, must(Centred(vNode)))
 	weights := input(g, "w", random(7, (T-1)*B*2), T-1, B, 2)
 	ones := input(g, "u", random(8, T*2), T, 1, 2)
 	loss := G.Must(G.Add(
-		must(Dot(weights, G.Must(G.Square(must(Changes(y)))))),
+		must(Squares(must(Changes(y)), weights)),
 		must(Dot(ones, must(BatchMean(G.Must(G.Softplus(again)))))),
 	))
 	grads, err := G.Grad(loss, th1, th2, xNode, vNode)

@@ -79,18 +79,25 @@ func floats(v G.Value) ([]float32, error) {
 	return d.Float32s(), nil
 }
 
-// into is prealloc where it has the shape, new memory where it has not.
-func into(prealloc G.Value, shape tensor.Shape) *tensor.Dense {
-	if d, ok := prealloc.(*tensor.Dense); ok && d.Dtype() == tensor.Float32 && d.Shape().Eq(shape) && !d.IsView() {
-		return d
-	}
-	return tensor.New(tensor.Of(tensor.Float32), tensor.WithShape(shape...))
+// output is where an operation leaves its value: memory of its own, for the
+// machine's goes to whoever asks for the shape, and would be new every time.
+type output struct{ *tensor.Dense }
+
+func newOutput(shape tensor.Shape) output {
+	return output{tensor.New(tensor.Of(tensor.Float32), tensor.WithShape(shape...))}
 }
 
 // forward is the pass forward: parameters, parts → output [T,B,width].
 type forward struct {
 	operation
+	output
 	*application
+}
+
+// apply is the node of a's pass forward.
+func (a *application) apply(theta *G.Node, parts ...*G.Node) (*G.Node, error) {
+	f := forward{output: newOutput(a.outShape()), application: a}
+	return G.ApplyOp(f, append(G.Nodes{theta}, parts...)...)
 }
 
 func (f forward) Arity() int { return 1 + len(f.widths) }
@@ -105,9 +112,7 @@ func (f forward) Type() hm.Type {
 
 func (f forward) InferShape(...G.DimSizer) (tensor.Shape, error) { return f.outShape(), nil }
 
-func (f forward) Do(in ...G.Value) (G.Value, error) { return f.UsePreallocDo(nil, in...) }
-
-func (f forward) UsePreallocDo(prealloc G.Value, in ...G.Value) (G.Value, error) {
+func (f forward) Do(in ...G.Value) (G.Value, error) {
 	if f.x == nil {
 		f.x = make([]float32, f.input())
 	}
@@ -123,9 +128,8 @@ func (f forward) UsePreallocDo(prealloc G.Value, in ...G.Value) (G.Value, error)
 		}
 		at += w
 	}
-	out := into(prealloc, f.outShape())
-	f.run.Forward(f.x, f.start, out.Float32s())
-	return out, nil
+	f.run.Forward(f.x, f.start, f.Float32s())
+	return f.Dense, nil
 }
 
 func (f forward) DiffWRT(n int) []bool {
@@ -139,7 +143,7 @@ func (f forward) DiffWRT(n int) []bool {
 // SymDiff is one operation for all gradients, and one each to take its part.
 // The output is among its inputs for the order: forward comes first.
 func (f forward) SymDiff(in G.Nodes, out, grad *G.Node) (G.Nodes, error) {
-	packed, err := G.ApplyOp(backward{application: f.application}, out, grad)
+	packed, err := G.ApplyOp(backward{output: newOutput(tensor.Shape{f.packed()}), application: f.application}, out, grad)
 	if err != nil {
 		return nil, err
 	}
@@ -147,12 +151,12 @@ func (f forward) SymDiff(in G.Nodes, out, grad *G.Node) (G.Nodes, error) {
 	from := 0
 	if f.learns {
 		from = len(f.net.Params().Data)
-		if grads[0], err = G.ApplyOp(take{shape: tensor.Shape{from}, stride: from, width: from}, packed); err != nil {
+		if grads[0], err = taken(packed, 0, from, from, from); err != nil {
 			return nil, err
 		}
 	}
 	for i, w := range f.widths[:f.passes] {
-		if grads[1+i], err = G.ApplyOp(take{from: from, stride: f.net.In, width: w, shape: tensor.Shape{f.steps, f.rows, w}}, packed); err != nil {
+		if grads[1+i], err = taken(packed, from, f.net.In, w, f.steps, f.rows, w); err != nil {
 			return nil, err
 		}
 		from += w
@@ -167,6 +171,7 @@ func (f forward) String() string        { return fmt.Sprintf("gru%d", f.number) 
 // backward is the pass back: output, its gradient → packed gradients.
 type backward struct {
 	operation
+	output
 	*application
 }
 
@@ -178,15 +183,12 @@ func (b backward) InferShape(...G.DimSizer) (tensor.Shape, error) {
 	return tensor.Shape{b.packed()}, nil
 }
 
-func (b backward) Do(in ...G.Value) (G.Value, error) { return b.UsePreallocDo(nil, in...) }
-
-func (b backward) UsePreallocDo(prealloc G.Value, in ...G.Value) (G.Value, error) {
+func (b backward) Do(in ...G.Value) (G.Value, error) {
 	dy, err := floats(in[1])
 	if err != nil {
 		return nil, err
 	}
-	out := into(prealloc, tensor.Shape{b.packed()})
-	packed := out.Float32s()
+	packed := b.Float32s()
 	var grad, dx []float32
 	if b.learns {
 		grad = packed[:len(b.net.Params().Data)]
@@ -196,7 +198,7 @@ func (b backward) UsePreallocDo(prealloc G.Value, in ...G.Value) (G.Value, error
 		dx = packed[len(grad):]
 	}
 	b.run.Backward(dy, dx, grad)
-	return out, nil
+	return b.Dense, nil
 }
 
 func (b backward) WriteHash(h hash.Hash) { fmt.Fprint(h, b.String()) }
@@ -206,38 +208,39 @@ func (b backward) String() string        { return fmt.Sprintf("gru%dback", b.num
 // take copies width columns of the rows of a vector, of the given stride.
 type take struct {
 	operation
+	output
 	from, stride, width int
-	shape               tensor.Shape
+}
+
+func taken(packed *G.Node, from, stride, width int, shape ...int) (*G.Node, error) {
+	return G.ApplyOp(take{output: newOutput(shape), from: from, stride: stride, width: width}, packed)
 }
 
 func (take) Arity() int { return 1 }
 
 func (t take) Type() hm.Type {
-	if len(t.shape) == 1 {
+	if t.Dims() == 1 {
 		return hm.NewFnType(vector, vector)
 	}
 	return hm.NewFnType(vector, cube)
 }
 
-func (t take) InferShape(...G.DimSizer) (tensor.Shape, error) { return t.shape.Clone(), nil }
+func (t take) InferShape(...G.DimSizer) (tensor.Shape, error) { return t.Shape().Clone(), nil }
 
-func (t take) Do(in ...G.Value) (G.Value, error) { return t.UsePreallocDo(nil, in...) }
-
-func (t take) UsePreallocDo(prealloc G.Value, in ...G.Value) (G.Value, error) {
+func (t take) Do(in ...G.Value) (G.Value, error) {
 	src, err := floats(in[0])
 	if err != nil {
 		return nil, err
 	}
-	out := into(prealloc, t.shape)
-	dst := out.Float32s()
+	dst := t.Float32s()
 	for row := range len(dst) / t.width {
 		copy(dst[row*t.width:][:t.width], src[t.from+row*t.stride:])
 	}
-	return out, nil
+	return t.Dense, nil
 }
 
 func (t take) WriteHash(h hash.Hash) { fmt.Fprint(h, t.String()) }
 func (t take) Hashcode() uint32      { return hashOf(t) }
 func (t take) String() string {
-	return fmt.Sprintf("take(%d,%d,%d,%v)", t.from, t.stride, t.width, t.shape)
+	return fmt.Sprintf("take(%d,%d,%d,%v)", t.from, t.stride, t.width, t.Shape())
 }

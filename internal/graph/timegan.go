@@ -3,6 +3,7 @@ package graph
 import (
 	"errors"
 	"fmt"
+	"runtime"
 
 	G "gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
@@ -19,7 +20,7 @@ type Windows struct {
 }
 
 // Term is one more loss for the generator, a scalar of float32 that counts as
-// it is: weigh it yourself.
+// it is: weigh it yourself. It may panic with an error, as gorgonia.Must does.
 type Term func(w Windows) (*G.Node, error)
 
 // NewTimeGAN makes the engine that computes TimeGAN's losses as expressions
@@ -180,12 +181,11 @@ func (p *program) learn() {
 	}
 }
 
-// failure is what a builder panics with; newProgram recovers it.
-type failure struct{ error }
-
+// must panics with the error, as G.Must does: expressions stay readable, and
+// newProgram makes an error of it again.
 func must[T any](v T, err error) T {
 	if err != nil {
-		panic(failure{err})
+		panic(err)
 	}
 	return v
 }
@@ -206,8 +206,14 @@ type builder struct {
 
 func newProgram(be *nn.Backend, o *objective, losses func(b *builder)) (p *program, err error) {
 	defer func() {
-		if f, ok := recover().(failure); ok {
-			err = fmt.Errorf("graph: %w", f.error)
+		switch f := recover().(type) {
+		case nil:
+		case runtime.Error:
+			panic(f)
+		case error:
+			err = fmt.Errorf("graph: %w", f)
+		default:
+			panic(f)
 		}
 	}()
 	b := &builder{Update: o.t, o: o, be: be, g: G.NewGraph(), params: map[*timegan.Network]*G.Node{}, inputs: map[string]*G.Node{},
@@ -275,7 +281,7 @@ func (b *builder) apply(n *timegan.Network, passes bool, start []float32, parts 
 	if start != nil {
 		b.p.rollouts = append(b.p.rollouts, a)
 	}
-	return must(G.ApplyOp(forward{application: a}, append(G.Nodes{theta}, parts...)...))
+	return must(a.apply(theta, parts...))
 }
 
 // report makes a loss readable after a run.

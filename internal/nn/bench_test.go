@@ -10,15 +10,8 @@ import (
 	"github.com/planegym/planegym/internal/rng"
 )
 
-// peak reports how much of the core's multiply-adds macs in seconds are: two
-// vectors of them a cycle.
-func peak(b *testing.B, k Kernels, macs int, seconds float64) {
-	width := map[Kernels]float64{AVX2: 8, AVX512: 16}[k]
-	b.ReportMetric(2*float64(macs)/seconds/1e9, "GFLOP/s")
-	if width > 0 {
-		b.ReportMetric(100*float64(macs)/seconds/(2*width*benchtest.Clock(b)), "%peak")
-	}
-}
+// vectorLanes are the numbers of a vector.
+var vectorLanes = map[Kernels]int{AVX2: 8, AVX512: 16}
 
 // One training step of a GRU stack: forward, backward, Adam.
 func BenchmarkGRUStep(b *testing.B) {
@@ -48,7 +41,7 @@ func BenchmarkGRUStep(b *testing.B) {
 				for l := range c.layers {
 					macs += 3 * c.hidden * (g.layerIn(l) + c.hidden)
 				}
-				peak(b, k, 3*macs*c.steps*c.batch, seconds)
+				benchtest.Peak(b, float64(3*macs*c.steps*c.batch), seconds, vectorLanes[k])
 			})
 		}
 	}
@@ -67,7 +60,7 @@ func BenchmarkStepper(b *testing.B) {
 			s := g.NewStepper(be, n)
 			x, y := draw(1, n*24, 1), make([]float32, n*24)
 			seconds := benchtest.PerOp(b, func() { s.Step(nil, x, y) })
-			peak(b, k, n*(3*3*24*48+24*24), seconds)
+			benchtest.Peak(b, n*(3*3*24*48+24*24), seconds, vectorLanes[k])
 		})
 	}
 }

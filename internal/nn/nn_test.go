@@ -1,7 +1,11 @@
 package nn
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"testing"
@@ -117,7 +121,7 @@ func networks(n int) map[string]network {
 // The same network, input and gradient on the reference and on every other
 // kernel set.
 func TestKernelsAgainstReference(t *testing.T) {
-	n := 24
+	n := 12
 	if testing.Short() {
 		n = 4
 	}
@@ -226,6 +230,31 @@ func TestBackwardFlags(t *testing.T) {
 				near(t, "grad twice", twice, once, 1e-5)
 			})
 		}
+	}
+}
+
+// The plain Go kernels give these bytes on every architecture.
+func TestGoBytes(t *testing.T) {
+	const want = "3c350f024b61479b"
+	be := NewBackend(Go, 1)
+	sum := sha256.New()
+	nets := networks(0)
+	for _, name := range slices.Sorted(maps.Keys(nets)) {
+		net := nets[name]
+		x, y, dy := draw(1, net.in, 1), make([]float32, net.out), draw(2, net.out, 1)
+		dx, grad := make([]float32, net.in), make([]float32, len(net.params.Data))
+		run := net.run(be)
+		run.forward(x, y)
+		run.backward(dy, dx, grad)
+		NewAdam(len(grad), 1e-3).Step(be, net.params.Data, grad)
+		for _, s := range [][]float32{y, dx, grad, net.params.Data} {
+			if err := binary.Write(sum, binary.LittleEndian, s); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if got := hex.EncodeToString(sum.Sum(nil)[:8]); got != want {
+		t.Errorf("hash %s, want %s", got, want)
 	}
 }
 

@@ -69,7 +69,7 @@ const missed = 2.5
 func (g *Guard) Run(ctx context.Context, pipe io.Reader, ready func() error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	group, err := g.Inventory.open(g.Safe, true, nil)
+	group, err := g.Inventory.OpenBackup(g.Safe, nil)
 	if err != nil {
 		return err
 	}

@@ -100,6 +100,15 @@ func (c Config) unprovisioned(limits []p4.Limit) []p4.Limit {
 	return missing
 }
 
+// Names are the names of the switches.
+func (inv Inventory) Names() []string {
+	var names []string
+	for _, c := range inv.withDefaults(0) {
+		names = append(names, c.Name)
+	}
+	return names
+}
+
 // Queues are the queues whose limits are set: every port of every switch.
 func (inv Inventory) Queues() []p4.Queue {
 	var q []p4.Queue
@@ -122,6 +131,12 @@ type Event struct {
 // hand.
 func (inv Inventory) Open(safe p4.Limit, notify func(Event)) (p4.Group, error) {
 	return inv.open(safe, false, notify)
+}
+
+// OpenBackup opens every switch for reading: it is claimed by nobody, nothing
+// is pushed or put back.
+func (inv Inventory) OpenBackup(safe p4.Limit, notify func(Event)) (p4.Group, error) {
+	return inv.open(safe, true, notify)
 }
 
 func (inv Inventory) open(safe p4.Limit, backup bool, notify func(Event)) (p4.Group, error) {

@@ -19,7 +19,7 @@ from types import TracebackType
 
 from .errors import BinaryNotFoundError, LaunchError
 
-_URL = re.compile(r"wss?://[^\s\"']+")
+_URL = re.compile(r"(?:wss?|unix)://[^\s\"']+")
 _MODULE = "module github.com/planegym/planegym\n"
 
 
@@ -139,7 +139,9 @@ def launch(
         BinaryNotFoundError: there is none, and no Go and clone to build one.
         LaunchError: it ended at once or never listened; has what it printed.
     """
-    command = [str(binary or find_binary()), "serve", "--addr", "127.0.0.1:0", *args]
+    command = [str(binary or find_binary()), "serve", *args]
+    if not any(a.split("=")[0] in ("--addr", "--unix") for a in args):
+        command += ["--addr", "127.0.0.1:0"]
     if scenario is not None:
         command += ["--scenario", scenario]
     return Server(command, timeout)

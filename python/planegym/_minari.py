@@ -46,17 +46,25 @@ def to_minari(
     env.action_space.seed(seed)
     buffers = []
     for i in range(episodes):
-        obs, _ = env.reset(seed=seed + i)
-        buffer = EpisodeBuffer(id=i, seed=seed + i, observations=[obs])
+        obs, info = env.reset(seed=seed + i)
+        buffer = EpisodeBuffer(
+            id=i,
+            seed=seed + i,
+            observations=[obs],
+            actions=[],
+            infos={name: [value] for name, value in info.items()} or None,
+        )
         over = False
         while not over:
             action = env.action_space.sample() if policy is None else policy(obs)
-            obs, reward, terminated, truncated, _ = env.step(action)
+            obs, reward, terminated, truncated, info = env.step(action)
             buffer.actions.append(np.asarray(action))
             buffer.observations.append(obs)
             buffer.rewards.append(reward)
             buffer.terminations.append(terminated)
             buffer.truncations.append(truncated)
+            for name, value in info.items():
+                buffer.infos[name].append(value)
             over = terminated or truncated
         buffers.append(buffer)
     return minari.create_dataset_from_buffers(

@@ -112,7 +112,10 @@ class BadVersionError(PlanegymError, ConnectionError):
     """Client and server share no protocol version."""
 
     code = "bad_version"
-    advice = "Install the Python package and the server of one release (`planegym --version`)."
+    advice = (
+        "Install the Python package and the server of one release: `pip show planegym` and "
+        "`planegym doctor` name the two."
+    )
 
 
 class InvalidActionError(PlanegymError, ValueError):

@@ -20,7 +20,7 @@ func FuzzPlayer(f *testing.F) {
 	f.Add("", "[{\"timestamp\": 1}, {\"timestamp\": 2, \"Buffer\": null}]\nnull")
 	f.Add("-1", fuzzHead+"1694912784759;3.977;30;3312;1280x720;66\n1;2;;;;\n")
 	f.Fuzz(func(t *testing.T, now, body string) {
-		c, err := New(Config{Switches: []uint32{1}})
+		c, err := New(Config{Switches: []uint32{1}, Reports: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -46,7 +46,7 @@ func FuzzTail(f *testing.F) {
 	f.Add([]byte("\ufeff\n\nno header\n"+fuzzHead+"1;1;;;;\n2;2;;;;"), uint16(1))
 	f.Fuzz(func(t *testing.T, text []byte, piece uint16) {
 		read := func(size int) ([]stamped, Stats) {
-			c, err := New(Config{Switches: []uint32{1}})
+			c, err := New(Config{Switches: []uint32{1}, Reports: 1})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"math/bits"
 	"slices"
 	"strconv"
 	"sync"
@@ -45,8 +44,8 @@ type Config struct {
 	// still come in; 0: 250 ms.
 	Settle time.Duration
 	// Second is how long a second of what is measured takes by our clock; 0:
-	// 1 s. Emulated switches may be faster; their clocks and their player's,
-	// all stamps that they send, run with them.
+	// 1 s. Emulated switches may be faster; the stamps of reports and samples
+	// are none the less of clocks that run as ours.
 	Second time.Duration
 	// Tap, where not nil, is told of what comes in before it is joined.
 	Tap *Tap
@@ -284,7 +283,7 @@ func (c *Collector) report(r *intreport.Report) {
 		}
 		known++
 		if h.Has&intreport.HasEgressTime != 0 {
-			at = c.clocks[n].align(c.at, c.ours(h.EgressTime), c.ours(h.Wrap))
+			at = c.clocks[n].align(c.at, h.EgressTime, h.Wrap)
 		}
 	}
 	if known == 0 {
@@ -463,16 +462,6 @@ func (c *Collector) keep(at int64, s sample) {
 		c.stats.Dropped++
 	}
 	c.samples[c.newest] = s
-}
-
-// ours is how long ns of what is measured take by our clock.
-func (c *Collector) ours(ns uint64) uint64 {
-	if c.cfg.Second == time.Second {
-		return ns
-	}
-	hi, lo := bits.Mul64(ns, uint64(c.cfg.Second))
-	q, _ := bits.Div64(hi%uint64(time.Second), lo, uint64(time.Second))
-	return q // modulo 2^64
 }
 
 // mod is a modulo b, not negative.

@@ -132,9 +132,9 @@ func (c *Collector) sampled(at time.Time, now int64, samples []stamped) {
 			now = max(now, s.millis)
 		}
 	}
-	sent := c.playerClock.align(int64(at.Sub(c.base)), c.ours(uint64(now)*uint64(time.Millisecond)), 0)
+	sent := c.playerClock.align(int64(at.Sub(c.base)), uint64(now)*uint64(time.Millisecond), 0)
 	for _, s := range samples {
-		c.keep(sent+(s.millis-now)*int64(c.cfg.Second/1000), s.sample)
+		c.keep(sent+(s.millis-now)*int64(time.Millisecond), s.sample)
 	}
 }
 

@@ -152,7 +152,7 @@ func (f *follower) split(b []byte) {
 		f.part, f.long = f.part[:0], false
 		f.line++
 	}
-	if f.skip || f.header == nil {
+	if f.skip || len(lines) == 0 {
 		return
 	}
 	got, err := parseLog(f.header, lines, f.path, first, func(err error) { _ = f.c.bad(err) })

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"net"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestLive runs what talks to switches: emulated ones, over real sockets, in
+// a multiple of real time.
+func TestLive(t *testing.T) {
+	testscript.Run(t, testscript.Params{Dir: "testdata/live", Cmds: map[string]func(*testscript.TestScript, bool, []string){
+		"freeports": freePorts, "until": until, "agrees": agrees,
+	}})
+}
+
+// freePorts is a command of the scripts: NAME... sets each variable to a free
+// port of the loopback.
+func freePorts(ts *testscript.TestScript, _ bool, names []string) {
+	for _, name := range names {
+		tcp, err := net.Listen("tcp", "127.0.0.1:0")
+		ts.Check(err)
+		defer tcp.Close() // all are taken at once, so that they differ
+		port := tcp.Addr().(*net.TCPAddr).Port
+		ts.Setenv(name, strconv.Itoa(port))
+	}
+}
+
+// until is a command of the scripts: FILE REGEXP waits until a file has what
+// matches.
+func until(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("until FILE REGEXP")
+	}
+	want, err := regexp.Compile(args[1])
+	ts.Check(err)
+	var text []byte
+	for range 600 {
+		if text, _ = os.ReadFile(ts.MkAbs(args[0])); want.Match(text) {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	ts.Fatalf("%s has no %s within 30 s:\n%s", args[0], args[1], text)
+}
+
+// agrees is a command of the scripts: JOURNAL LIMITS compares, switch by
+// switch, what the journal says was read back with what came into force there.
+func agrees(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("agrees JOURNAL LIMITS")
+	}
+	read := func(name string, each func(line []byte)) {
+		text, err := os.ReadFile(ts.MkAbs(name))
+		ts.Check(err)
+		for in := bufio.NewScanner(bytes.NewReader(text)); in.Scan(); {
+			each(in.Bytes())
+		}
+	}
+	journal, force := map[string][]int{}, map[string][]int{}
+	sets := 0
+	read(args[0], func(line []byte) {
+		var e struct {
+			Event string
+			Got   []struct {
+				Switch string
+				Limit  int
+				Error  string
+			}
+		}
+		ts.Check(json.Unmarshal(line, &e))
+		for _, g := range e.Got {
+			if e.Event == "set" && g.Error == "" {
+				journal[g.Switch] = append(journal[g.Switch], g.Limit)
+				sets++
+			}
+		}
+	})
+	read(args[1], func(line []byte) {
+		var e struct {
+			Switch string
+			Limit  int
+		}
+		ts.Check(json.Unmarshal(line, &e))
+		force[e.Switch] = append(force[e.Switch], e.Limit)
+	})
+	for sw, want := range force {
+		// The first is what the switch booted with.
+		got := slices.Compact(append(want[:1:1], journal[sw]...))
+		if !slices.Equal(got, want) {
+			ts.Fatalf("switch %s: the journal has\n%v\nin force were\n%v", sw, got, want)
+		}
+		ts.Logf("switch %s: %d changes agree", sw, len(want)-1)
+	}
+	if len(force) == 0 || sets == 0 {
+		ts.Fatalf("nothing to compare: %d switches, %d sets", len(force), sets)
+	}
+}
