@@ -36,7 +36,7 @@ def ours(binary, seed):
     """Yields (transitions, wall seconds, processor seconds, mean return)."""
     with tempfile.TemporaryDirectory() as folder:
         run = pathlib.Path(folder, "run")
-        command = [binary, "train", "--scenario", "cartpole", "--seed", str(seed), "--out", str(run)]
+        command = [binary, "train", "--scenario", "cartpole", "--seed", str(seed), "--threads", "1", "--out", str(run)]
         began = time.time()
         process = subprocess.Popen(
             command + ["--checkpoint-every", str(EVERY), "--evaluate", "0", "--json"], stdout=subprocess.PIPE, text=True)
