@@ -3,11 +3,12 @@
 Every kind steps CartPole with the same batch: planegym over a socket on
 loopback; raw TCP that exchanges as many bytes with another Python process,
 which no protocol can beat; other WebSocket libraries that speak planegym.v1 to
-the same server; Gymnasium and EnvPool in process. Kinds take turns within a
+the same server; servers in the shape of dm_env_rpc (gRPC) and OpenEnv (FastAPI),
+which step nothing; Gymnasium and EnvPool in process. Kinds take turns within a
 round, every figure is the median over rounds. Read the ratios: they hold across
 machines, times do not. Kinds whose package is missing are left out by name.
 
-    pip install ./python websockets websocket-client envpool
+    pip install ./python -r bench/requirements.txt
     python bench/python_step.py [--json] [--rounds 7] [--seconds 0.3] [--url ws://…]
 """
 
@@ -19,13 +20,17 @@ import json
 import multiprocessing
 import os
 import platform
+import queue
 import socket
 import statistics
 import struct
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,6 +38,7 @@ import numpy as np
 import planegym
 
 Call = Callable[[], Any]
+Kind = Callable[[int, str], AbstractContextManager[Call]]
 HEADER = struct.Struct("<BBHIIIQQ")  # of a STEP, with ack
 BATCHES = (1, 256, 1024)
 ASYNC_ENVS = 16  # a process each: 256 would measure the scheduler
@@ -110,6 +116,16 @@ def client(n: int, url: str) -> Iterator[Call]:
     env.close()
 
 
+@contextmanager
+def unix(n: int, url: str) -> Iterator[Call]:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        planegym.launch(args=["--unix", f"{folder}/socket"]) as server,
+        client(n, server.url) as call,
+    ):
+        yield call
+
+
 def speak(n: int, say: Callable[[Any], None], hear: Callable[[], Any]) -> Call:
     """planegym.v1 through another library: the same messages and decoding."""
     say('{"type":"hello","id":0,"client":"bench","version":1,"capabilities":[]}')
@@ -179,6 +195,63 @@ def websocket_client(n: int, url: str) -> Iterator[Call]:
 
 
 @contextmanager
+def peer(kind: str) -> Iterator[int]:
+    """The port of a server of python_peers.py."""
+    command = [sys.executable, str(Path(__file__).with_name("python_peers.py")), kind]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield int(process.stdout.readline())
+        finally:
+            process.kill()
+
+
+@contextmanager
+def dm_env_rpc(n: int, url: str) -> Iterator[Call]:
+    import grpc
+    from dm_env_rpc.v1 import dm_env_rpc_pb2 as pb
+    from dm_env_rpc.v1 import dm_env_rpc_pb2_grpc as service
+    from dm_env_rpc.v1 import tensor_utils
+
+    actions = np.random.default_rng(1).integers(0, 2, n).astype(np.int32)
+    requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    with peer("grpc") as port, grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        replies = service.EnvironmentStub(channel).Process(iter(requests.get, None))
+
+        def call() -> Any:
+            step = pb.StepRequest(requested_observations=[1, 2])
+            step.actions[1].CopyFrom(tensor_utils.pack_tensor(actions))
+            requests.put(pb.EnvironmentRequest(step=step))
+            reply = next(replies).step
+            return [tensor_utils.unpack_tensor(reply.observations[i]) for i in (1, 2)]
+
+        yield call
+        requests.put(None)
+
+
+@contextmanager
+def openenv(n: int, url: str) -> Iterator[Call]:
+    import fastapi  # noqa: F401 (the server's)
+    import requests
+
+    actions = np.random.default_rng(1).integers(0, 2, n)
+    with peer("fastapi") as port, requests.Session() as session:
+
+        def call() -> Any:
+            body = {"action": {"actions": actions.tolist()}}
+            reply = session.post(f"http://127.0.0.1:{port}/step", json=body).json()
+            return np.array(reply["observation"]["obs"], np.float32), np.array(reply["reward"])
+
+        for _ in range(50):  # until it listens
+            try:
+                call()
+                break
+            except requests.ConnectionError:
+                time.sleep(0.1)
+        yield call
+
+
+@contextmanager
 def gymnasium_sync(n: int, url: str) -> Iterator[Call]:
     import gymnasium
 
@@ -211,16 +284,23 @@ def envpool(n: int, url: str) -> Iterator[Call]:
     v.close()
 
 
-KINDS: list[tuple[str, Callable[[int, str], Any], tuple[int, ...]]] = [
+KINDS: list[tuple[str, Kind, tuple[int, ...]]] = [
     ("raw_tcp", raw_tcp, BATCHES),
     ("planegym", client, BATCHES),
+    ("planegym_unix", unix, BATCHES),
     ("websockets_sync", websockets_sync, BATCHES),
     ("websockets_asyncio", websockets_asyncio, BATCHES),
     ("websocket_client", websocket_client, BATCHES),
     ("gymnasium_sync", gymnasium_sync, BATCHES),
     ("gymnasium_async", gymnasium_async, (1, ASYNC_ENVS)),
     ("envpool", envpool, BATCHES),
+    ("openenv", openenv, BATCHES),
+    ("dm_env_rpc", dm_env_rpc, BATCHES),  # last: nothing may fork beside gRPC's threads
 ]
+
+
+# Opened anew in each round: between rounds nobody would answer the server's pings.
+ANEW = (websockets_sync, websockets_asyncio, websocket_client)
 
 
 def measure(call: Call, seconds: float) -> list[float]:
@@ -240,14 +320,15 @@ def measure(call: Call, seconds: float) -> list[float]:
 
 
 def machine() -> dict[str, str]:
-    cpu = platform.processor()
+    cpu = platform.machine()
     try:
         with open("/proc/cpuinfo") as f:
             cpu = next(line.split(":")[1].strip() for line in f if line.startswith("model name"))
     except (OSError, StopIteration):
         pass
     versions = {"python": platform.python_version(), "system": platform.platform()}
-    for package in ("planegym", "numpy", "gymnasium", "websockets", "websocket-client", "envpool"):
+    names = Path(__file__).with_name("requirements.txt").read_text().splitlines()[1:]
+    for package in ("planegym", *(line.split("==")[0] for line in names)):
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
@@ -260,16 +341,24 @@ def run(url: str, rounds: int, seconds: float) -> tuple[dict[str, float], dict[s
     times: dict[tuple[str, int], list[float]] = {}
     left_out: dict[str, str] = {}
     with ExitStack() as stack:
-        calls: dict[tuple[str, int], Call] = {}
+        calls: dict[tuple[str, int], tuple[Call | None, Kind]] = {}
         for name, open_, batches in KINDS:
             for n in batches:
                 try:
-                    calls[name, n] = stack.enter_context(open_(n, url))
-                except ImportError as e:
-                    left_out[name] = str(e)
+                    if open_ in ANEW:
+                        with open_(n, url):
+                            calls[name, n] = None, open_
+                    else:
+                        calls[name, n] = stack.enter_context(open_(n, url)), open_
+                except (ImportError, planegym.LaunchError) as e:
+                    left_out[name] = str(e).splitlines()[0]
         for i in range(rounds):
-            for key, call in calls.items():
-                took = measure(call, seconds)
+            for key, (call, open_) in calls.items():
+                if call is None:
+                    with open_(key[1], url) as fresh:
+                        took = measure(fresh, seconds)
+                else:
+                    took = measure(call, seconds)
                 rates.setdefault(key, []).append(key[1] * len(took) / sum(took))
                 times.setdefault(key, []).append(statistics.median(took))
             print(f"round {i + 1} of {rounds}", file=sys.stderr)
@@ -278,7 +367,7 @@ def run(url: str, rounds: int, seconds: float) -> tuple[dict[str, float], dict[s
         figures[f"{name}.n{n}.steps_per_s"] = statistics.median(values)
         figures[f"{name}.n{n}.p50_us"] = statistics.median(times[name, n]) * 1e6
     for n in BATCHES:  # within each round, for what disturbs one disturbs both
-        ratios = [a / b for a, b in zip(rates["planegym", n], rates["raw_tcp", n], strict=True)]
+        ratios = [a / b for a, b in zip(times["raw_tcp", n], times["planegym", n], strict=True)]
         figures[f"planegym.n{n}.of_raw_tcp"] = statistics.median(ratios)
     return figures, left_out
 
@@ -309,7 +398,7 @@ def main() -> None:
                 print(f"{name:<20} {n:>5} {p50:>10.1f} {rate:>12,.0f}")
     for n, want in zip(BATCHES, ("≥ 0.75", "≥ 0.6", ""), strict=True):
         ratio = figures[f"planegym.n{n}.of_raw_tcp"]
-        print(f"planegym of raw TCP, {n} rows: {ratio:.2f} {want}")
+        print(f"planegym of raw TCP by p50, {n} rows: {ratio:.2f} {want}")
     for name, why in left_out.items():
         print(f"left out: {name}: {why}")
 

@@ -46,7 +46,7 @@ func (e *cpu) Load(c Config, p Params, s OptimiserState, d Windows) error {
 		}
 	}
 	t := newTrainer(e.be, c, d)
-	if e.open != nil {
+	if e.open != nil && len(d.Start) > 0 { // else there is nothing to train on
 		o, err := e.open(t.update())
 		if err != nil {
 			return err

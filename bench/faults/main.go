@@ -117,7 +117,6 @@ type server struct {
 	cmd       *exec.Cmd
 	addr, url string
 	admin     string
-	unix      string
 	stderr    bytes.Buffer
 	exit      error
 	done      chan struct{}

@@ -172,6 +172,36 @@ func TestHalfOpen(t *testing.T) {
 	})
 }
 
+// What a session has grown for large messages it lets go of when it idles.
+func TestRest(t *testing.T) {
+	faked(t, Options{}, func(t *testing.T, s *Server) {
+		p := pipe(t, s, false)
+		p.start()
+		p.say("%s", ping(300000))
+		p.want("pong")
+		var c *conn
+		s.mu.Lock()
+		for _, ss := range s.sessions {
+			c = ss.current
+		}
+		s.mu.Unlock()
+		synctest.Wait()
+		if n := len(c.in.buf); n < 300000 {
+			t.Errorf("%d bytes of buffer while busy", n)
+		}
+		if op, _, err := p.in.next(); op != opPing || err != nil { // 20 s later
+			t.Fatal(op, err)
+		}
+		synctest.Wait()
+		if n := len(c.in.buf); n > firstBuffer {
+			t.Errorf("%d bytes of buffer while idle", n)
+		}
+		p.say(`{"type":"step","id":3,"ack":2,"env":1,"actions":[1]}`)
+		p.want("step_result")
+		_ = p.net.Close()
+	})
+}
+
 func TestIdle(t *testing.T) {
 	faked(t, Options{}, func(t *testing.T, s *Server) {
 		p := pipe(t, s, false)
@@ -407,8 +437,8 @@ func TestSlowReader(t *testing.T) {
 // A client that sends all it may before it reads is served to the end; one
 // that goes on is cut when its pending output is full, and not before.
 func TestPendingOutput(t *testing.T) {
-	s, url := serve(t, Options{})
-	const n = 16384 // replies of 362 KB: 23 MB under way
+	s, url := serve(t, Options{WriteTimeout: time.Hour}) // which is not what cuts it
+	const n = 4096                                       // replies of 90 KB: 6 MB under way
 	c := dial(t, url, DialOptions{NumEnvs: n})
 	var b env.Batch
 	if err := c.Reset(background, nil, nil, &b); err != nil {
@@ -438,7 +468,7 @@ func TestPendingOutput(t *testing.T) {
 	p.say(`{"type":"make","id":3,"ack":2,"scenario":"cartpole","num_envs":%d}`, n)
 	limit := p.want("made")["pending_bytes"].(float64)
 	before := s.stats.requests[typeReset].Load()
-	for seq := uint64(4); seq < 1000; seq++ {
+	for seq := uint64(4); seq < 500; seq++ {
 		r := request{header: header{Type: typeReset, Env: 2, N: n, Seq: seq}, Ack: 3}
 		if err := p.send(opBinary, r.append(nil), true); err != nil {
 			break
@@ -448,7 +478,7 @@ func TestPendingOutput(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	bytes := float64(s.stats.requests[typeReset].Load()-before) * float64(resultBytes(false, n, 4, 0, false))
-	if bytes < limit || bytes > limit+64<<20 {
+	if bytes < limit || bytes > limit+16<<20 {
 		t.Errorf("cut after %v bytes of replies; %v may be pending", bytes, limit)
 	}
 }
@@ -862,7 +892,7 @@ func TestRandomCuts(t *testing.T) {
 // TestJournal kills the server at random, starts another on what it left, and
 // goes on. Killing is copying the journal and leaving the first one alone.
 func TestJournal(t *testing.T) {
-	const rows, kills = 3, 8
+	const rows, kills = 3, 4
 	local, _ := env.NewCartPole(rows, env.SameStep)
 	dir := t.TempDir()
 	s, url := serve(t, Options{Journal: dir})
@@ -1006,7 +1036,7 @@ func TestBatchAndThreads(t *testing.T) {
 	_, url := serve(t, Options{})
 	const n = 256
 	steps := 10000
-	if testing.Short() {
+	if testing.Short() || raced {
 		steps = 1000
 	}
 	one, many := dial(t, url, DialOptions{}), dial(t, url, DialOptions{NumEnvs: n})

@@ -430,6 +430,18 @@ func (c *conn) spill() {
 	c.out, c.spilling = nil, nil
 }
 
+// rest lets go of buffers that a busy hour has grown.
+func (c *conn) rest() {
+	if f := &c.in; f.start == f.end && len(f.buf) > firstBuffer {
+		f.buf, f.start, f.end = nil, 0, 0
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.out) == 0 && cap(c.out) > firstBuffer {
+		c.out = nil
+	}
+}
+
 // failure is the first error of a write.
 func (c *conn) failure() error {
 	c.mu.Lock()

@@ -255,7 +255,8 @@ func FuzzSession(f *testing.F) {
 	step3.Seq = 3
 	f.Add([]byte(frame(fin|opBinary, string(reset.append(nil))) + frame(fin|opBinary, string(step3.append(nil)))))
 	f.Add([]byte(frame(fin|opBinary, string(step.append(nil)))))
-	s := NewServer(Options{Open: open, ResumeFor: -1})
+	// Half a frame is waited for: not long.
+	s := NewServer(Options{Open: open, ResumeFor: -1, PingAfter: 5 * time.Millisecond, PongTimeout: 5 * time.Millisecond})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		p := pipe(t, s, false)
 		p.say(`{"type":"hello","id":0,"version":1,"capabilities":["episode_end"]}`)

@@ -23,13 +23,12 @@ func (s seed) MarshalJSON() ([]byte, error) {
 }
 
 func (s *seed) UnmarshalJSON(b []byte) error {
-	var text string
-	if err := json.Unmarshal(b, &text); err != nil {
-		return fmt.Errorf("%w: seed %s is no decimal string", ErrBadFrame, b)
+	if len(b) < 2 || b[0] != '"' {
+		return fmt.Errorf("%w: seed %.40s is no decimal string", ErrBadFrame, b)
 	}
-	v, err := strconv.ParseUint(text, 10, 64)
+	v, err := strconv.ParseUint(string(b[1:len(b)-1]), 10, 64)
 	if err != nil {
-		return fmt.Errorf("%w: seed %q is no decimal number below 2^64", ErrBadFrame, text)
+		return fmt.Errorf("%w: seed %.40s is no decimal number below 2^64", ErrBadFrame, b)
 	}
 	*s = seed(v)
 	return nil

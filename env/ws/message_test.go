@@ -54,6 +54,21 @@ func TestControlMemory(t *testing.T) {
 	}
 }
 
+func TestSeeds(t *testing.T) {
+	for text, want := range map[string]string{`"0"`: "0", `"18446744073709551615"`: "18446744073709551615", `"007"`: "7"} {
+		var s seed
+		if err := json.Unmarshal([]byte(text), &s); err != nil || fmt.Sprint(uint64(s)) != want {
+			t.Errorf("%s: %d %v", text, s, err)
+		}
+	}
+	for _, text := range []string{`7`, `"-1"`, `"+1"`, `"1.0"`, `""`, `"18446744073709551616"`, `"0x1"`, `null`, `[]`, `" 1"`, `"1_0"`} {
+		var s seed
+		if err := json.Unmarshal([]byte(text), &s); !errors.Is(err, ErrBadFrame) {
+			t.Errorf("%s: %d %v", text, s, err)
+		}
+	}
+}
+
 func TestStepForms(t *testing.T) {
 	faked(t, Options{}, func(t *testing.T, s *Server) {
 		p := pipe(t, s, false)

@@ -46,7 +46,8 @@ type Options struct {
 	// Open makes an environment; the server closes it. ctx ends with the
 	// session. Its errors wrap ErrUnknownScenario, ErrInvalidConfig,
 	// ErrModelUnavailable or ErrCapacity where one of them fits. A vector
-	// with a method ModelHash() string has it told to the client.
+	// with a method ModelHash() string has it told to the client, one with
+	// ModelCard() map[string]string shows it on the dashboard.
 	Open func(ctx context.Context, m MakeRequest) (env.Vector, error)
 	Name string       // of the server, told to clients; "planegym"
 	Log  *slog.Logger // nil: no log
@@ -139,17 +140,18 @@ func NewServer(o Options) *Server {
 	s.mux.HandleFunc(Path, s.upgrade)
 	s.mux.HandleFunc(ticketPath, s.ticket)
 	s.mux.HandleFunc("GET /v1/spec", serveSpec)
-	s.mux.HandleFunc("GET /{$}", s.welcome)
+	s.serveDashboard(s.mux)
 	s.observability(s.mux, true)
 	s.sweepJournals()
 	return s
 }
 
-// ServeHTTP upgrades at Path, tells newcomers at / what to do, and serves
-// /v1/ticket, /v1/spec, /metrics, /healthz and /readyz.
+// ServeHTTP upgrades at Path, shows newcomers at / what to do and browsers
+// the dashboard, and serves /v1/ticket, /v1/spec, /metrics, /healthz, /readyz.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
 
-func (s *Server) welcome(w http.ResponseWriter, r *http.Request) {
+// greeting tells who asks for plain text, as curl does, what to do.
+func (s *Server) greeting(w http.ResponseWriter, r *http.Request) {
 	scheme := "ws"
 	if r.TLS != nil {
 		scheme = "wss"
@@ -279,6 +281,9 @@ func (s *Server) greet(c *conn, remote string, needTicket bool) bool {
 		token := newID()
 		ss = s.newSession(c, sha256.Sum256([]byte(token)))
 		ss.token = token
+	}
+	if err == nil {
+		ss.client, ss.remote = first.Client, remote
 	}
 	if err == nil && !s.watching {
 		s.watching = true

@@ -44,6 +44,9 @@ type session struct {
 	// Guarded by srv.mu.
 	current *conn     // the client's connection; nil while there is none
 	lostAt  time.Time // since when there is none
+	client  string    // as it calls itself
+	remote  string
+	shown   []*shown // by env
 
 	attach  chan attachment // holds the next connection; sent to by who set current
 	drained chan struct{}   // closed by drain
@@ -135,6 +138,7 @@ type vector struct {
 	many     env.Batch // [T,n,…] of STEP_MANY
 	info     []float32 // [n,F], or [T,n,F]
 	episodes []episode // [num]
+	shown    *shown
 }
 
 // vector.hung: a hung vector belongs to the goroutine that hangs in it,
@@ -343,6 +347,9 @@ func (s *session) over(reason error) {
 func (s *session) closeVector(e *vector) {
 	delete(s.envs, e.id)
 	s.rows.Add(-int64(e.num))
+	s.srv.mu.Lock()
+	s.shown = slices.DeleteFunc(s.shown, func(d *shown) bool { return d.Env == e.id })
+	s.srv.mu.Unlock()
 	if e.hung.CompareAndSwap(hungNow, orphaned) {
 		return // who hangs in it closes it
 	}
@@ -550,6 +557,7 @@ func (s *session) read() (message, error) {
 				return message{}, &errEnd{closeNoPong, "no pong"}
 			case silent >= o.PingAfter && !s.pinged:
 				s.pinged = true
+				c.rest()
 				if err := c.send(opPing, nil, true); err != nil {
 					return message{}, err
 				}
@@ -965,12 +973,17 @@ func (s *session) execute(e *vector, r *request) (steps int, err error) {
 		e.begin(r.Rows)
 	default:
 		s.srv.stats.rows.Add(uint64(steps * len(e.out.Reward)))
+		b := &e.many
 		if r.Type == typeStep {
-			s.track(e, r.Rows, &e.out, 0)
-			break
+			b = &e.out
 		}
+		looked := e.shown.watch.until.Load() != 0
 		for t := range steps {
-			s.track(e, r.Rows, &e.many, t*len(e.out.Reward))
+			at := t * len(e.out.Reward)
+			s.track(e, r.Rows, b, at)
+			if looked {
+				e.sample(r, b, at)
+			}
 		}
 	}
 	return steps, nil
@@ -1263,6 +1276,10 @@ func (s *session) make(c *control, id uint64, request []byte) (any, error) {
 	if !out.Snapshots || e.spec.RealTime {
 		s.journal.drop(s, errors.New("its environment takes no snapshots"))
 	}
+	e.shown = newShown(e, out)
+	s.srv.mu.Lock()
+	s.shown = append(s.shown, e.shown)
+	s.srv.mu.Unlock()
 	s.log.Info("environment made", "request", id, "env", e.id, "scenario", c.Scenario, "num_envs", e.num)
 	return out, nil
 }

@@ -22,7 +22,7 @@ deploy, collect and train --switches.`,
   planegym testbed worth --scenario contended
   planegym testbed --p4runtime --scale 60 -o lab.toml`,
 	}
-	group.AddCommand(newTestbedRecord(), newTestbedWorth())
+	group.AddCommand(newTestbedRecord(), newTestbedWorth(), newTestbedCalibrate())
 	addEmulator(group)
 	return group
 }

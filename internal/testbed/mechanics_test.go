@@ -183,7 +183,11 @@ func busy() Config {
 // Nothing is lost but what is counted as lost, and a sender's counts are
 // those of its segments.
 func TestConservation(t *testing.T) {
-	for seed := range uint64(6) {
+	seeds := uint64(6)
+	if raceDetector {
+		seeds = 1
+	}
+	for seed := range seeds {
 		s := simulate(t, busy(), seed, 0)
 		for sec := range 40 {
 			s.seconds(1)

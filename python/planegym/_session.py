@@ -85,7 +85,7 @@ class Config:
             raise ValueError(f"reconnect: {self.reconnect!r} is not 0 or more seconds")
 
 
-@dataclass
+@dataclass(slots=True)
 class Reply:
     """A binary reply in the receive buffer, valid until the next is taken."""
 
@@ -181,6 +181,14 @@ class Session:
         self.ws.base = PAYLOAD_AT - (2 if size < 126 else 4 if size < 1 << 16 else 10)
         self._views: dict[tuple[int, int], Columns] = {}
         self._batch_frame = bytearray()
+        size = 32 + 4 * n * self.switches
+        head = _ws.frame_header(_ws.BINARY, size)
+        pad = -len(head) % 4  # so that the words of the message are aligned
+        self._step_at = pad + len(head)
+        self._step_frame = bytearray(pad) + head + bytes(4 + size)
+        self._step_bytes = memoryview(self._step_frame)[pad:]
+        self._step_key = np.frombuffer(self._step_frame, "<u4", 1, self._step_at)
+        self._step_words = np.frombuffer(self._step_frame, "<u4", offset=self._step_at + 36)
         self._single_frame = bytearray(_ws.frame_header(_ws.BINARY, 36) + bytes(40))
 
     # --- connecting
@@ -371,6 +379,26 @@ class Session:
             action ^ key,
         )
         return self.send(bytes(frame))
+
+    def send_step(self, words: np.ndarray) -> int:
+        """STEP of all rows; words are its n*S actions, as "<u4"."""
+        key = self.ws.key()
+        seq = self.seq + 1
+        _nine(
+            self._step_frame,
+            self._step_at,
+            key,
+            (VERSION | STEP << 8 | (self.info_flag | self.resync()) << 16) ^ key,
+            self.env ^ key,
+            self.config.num_envs ^ key,
+            key,
+            (seq & 0xFFFFFFFF) ^ key,
+            (seq >> 32) ^ key,
+            (self.ack & 0xFFFFFFFF) ^ key,
+            (self.ack >> 32) ^ key,
+        )
+        np.bitwise_xor(words, self._step_key, self._step_words)
+        return self.send(bytes(self._step_bytes))
 
     def send_batch(self, kind: int, flags: int, n: int, *columns: np.ndarray) -> int:
         """A binary request; columns are contiguous and of 4- or 8-byte numbers."""

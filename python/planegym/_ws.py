@@ -178,7 +178,16 @@ class WebSocket:
         """The next TEXT or BINARY message."""
         if self.head == self.tail:
             self.head = self.tail = self.base
+            self._read()
         buf = self.buf
+        at = self.head
+        if buf[at] == 0x80 | BINARY and self.tail - at >= 4:  # the usual case, quickly
+            length, begin = buf[at + 1], at + 2
+            if length == 126:
+                length, begin = buf[at + 2] << 8 | buf[at + 3], at + 4
+            if (length < 126) == (begin - at == 2) and begin + length <= self.tail:
+                self.head = begin + length
+                return BINARY, begin, begin + length
         start, kind, size = -1, 0, 0  # of a fragmented message: payload so far
         at = self.head  # of the frame being read
         while True:
@@ -269,18 +278,22 @@ class WebSocket:
                     raise WaitError
             elif self._timeout is not None:
                 deadline = time.monotonic() + self._timeout
-            try:
-                n = self._sock.recv_into(self._view[self.tail :])
-            except (BlockingIOError, TimeoutError):
-                raise WaitError from None
-            except OSError as e:
-                self.abort()
-                raise ClosedByPeerError(1006, str(e)) from e
-            if n == 0:
-                self.abort()
-                raise ClosedByPeerError(1006, "the server went away")
-            self.tail += n
+            self._read()
         return at
+
+    def _read(self) -> None:
+        """What is there, behind tail; waits while there is nothing."""
+        try:
+            n = self._sock.recv_into(self._view[self.tail :])
+        except (BlockingIOError, TimeoutError):
+            raise WaitError from None
+        except OSError as e:
+            self.abort()
+            raise ClosedByPeerError(1006, str(e)) from e
+        if n == 0:
+            self.abort()
+            raise ClosedByPeerError(1006, "the server went away")
+        self.tail += n
 
     def _room(self, at: int, size: int) -> int:
         """Make room for size bytes at at: by moving down what begins at head,

@@ -176,6 +176,21 @@ class Env(gymnasium.Env[np.ndarray, Any]):
         return dict(zip(s.info_names, c.info[0].tolist(), strict=True))
 
 
+_I4, _I8, _U4 = np.dtype("<i4"), np.dtype("<i8"), np.dtype("<u4")
+
+
+def action_words(actions: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Actions of a shape as a list of "<u4", without a copy where that can be."""
+    if type(actions) is np.ndarray and actions.shape == shape and actions.flags.c_contiguous:
+        if actions.dtype == _I8:
+            words = actions.reshape(-1).view(_U4)
+            if not words[1::2].any():  # each lies in [0, 2**32), so the lower half is all
+                return words[::2]
+        elif actions.dtype == _I4:
+            return actions.reshape(-1).view(_U4)
+    return actions_i32(actions, shape).reshape(-1).view(_U4)
+
+
 def actions_i32(actions: Any, shape: tuple[int, ...]) -> np.ndarray:
     """Actions as contiguous int32 of a shape; what would not survive is refused."""
     a = np.asarray(actions)

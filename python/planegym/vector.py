@@ -25,7 +25,7 @@ from ._session import (
     Columns,
     Session,
 )
-from .env import actions_i32
+from .env import action_words, actions_i32
 from .errors import InvalidRowsError, PendingError, PlanegymError, ReplyTimeoutError
 
 if TYPE_CHECKING:
@@ -196,8 +196,7 @@ class VectorEnv(GymnasiumVectorEnv):
         s = self._remote.current()
         if self._sent or s.pending:
             raise PendingError("a step is outstanding already")
-        body = actions_i32(actions, self._action_shape)
-        self._sent.append((s.send_batch(STEP, s.info_flag, self.num_envs, body), None))
+        self._sent.append((s.send_step(action_words(actions, self._action_shape)), None))
 
     def step_wait(self, timeout: float | None = None) -> StepResult:
         """The result of step_async. timeout in seconds, default the
@@ -227,8 +226,7 @@ class VectorEnv(GymnasiumVectorEnv):
         in the order of sending."""
         s = self._remote.current()
         if rows is None:
-            body = actions_i32(actions, self._action_shape)
-            self._sent.append((s.send_batch(STEP, s.info_flag, self.num_envs, body), None))
+            self._sent.append((s.send_step(action_words(actions, self._action_shape)), None))
             return
         r = self._rows(rows)
         body = actions_i32(actions, (len(r), *self._action_shape[1:]))

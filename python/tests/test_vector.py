@@ -145,6 +145,12 @@ def test_unseeded_rows_differ(url: str) -> None:
         [0, 1, 2],
         [0, -1, 0],
         [0, 2**32 + 1, 0],
+        np.array([0, 1, 2]),
+        np.array([0, -1, 0]),
+        np.array([0, 2**31, 0]),
+        np.array([0, 2**32, 0]),
+        np.array([0, -(2**32), 0]),
+        np.array([0, -1, 0], "i4"),
         ["a", "b", "c"],
         None,
     ],
@@ -168,6 +174,7 @@ def test_action_types(url: str, dtype: str) -> None:
     own.reset(seed=1)
     ours.reset(seed=1)
     a = np.array([0, 1, 1, 0])
+    same(own.step(a), ours.step(a.astype(dtype)))
     same(own.step(a), ours.step(np.repeat(a.astype(dtype), 2)[::2]))
     same(own.step(a), ours.step(a.tolist()))
     ours.close()

@@ -154,6 +154,11 @@ func load(t *testing.T, open func() timegan.Engine) {
 	if e.Load(config(false), p, s[1:], windows(false)) == nil {
 		t.Error("state of another shape: loaded")
 	}
+	// To roll out only: nothing to train on.
+	must(t, e.Load(config(false), p, nil, timegan.Windows{Length: 1, Bit: windows(false).Bit, Bits: 1}))
+	if _, err := e.Stepper(1); err != nil {
+		t.Error(err)
+	}
 }
 
 // chunks: a run in pieces is the run in one.

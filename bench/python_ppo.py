@@ -1,0 +1,70 @@
+"""What the socket costs a learner: Stable-Baselines3's PPO on CartPole through
+planegym beside the same in process on Gymnasium's own, in turns, until each has
+learned as long. Environments are equal bit for bit, so both do the same work.
+
+    pip install './python[sb3]'
+    python bench/python_ppo.py [--json] [--rounds 9] [--steps 4096]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from typing import Any
+
+import gymnasium
+from stable_baselines3 import PPO
+from stable_baselines3.common.env_util import make_vec_env
+
+import planegym
+from planegym.sb3 import VecEnv
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--steps", type=int, default=4096, help="of each in a round")
+    parser.add_argument("--envs", type=int, default=8)
+    args = parser.parse_args()
+
+    wall: dict[str, list[float]] = {"planegym": [], "in_process": []}
+    cpu: dict[str, list[float]] = {"planegym": [], "in_process": []}
+    with planegym.launch() as server:
+        envs: dict[str, Any] = {
+            "planegym": VecEnv(server.url, "cartpole", args.envs),
+            "in_process": make_vec_env(lambda: gymnasium.make("CartPole-v1"), args.envs),
+        }
+        learners = {
+            kind: PPO("MlpPolicy", env, n_steps=128, batch_size=256, seed=1, device="cpu")
+            for kind, env in envs.items()
+        }
+        for i in range(args.rounds + 1):
+            for kind, model in learners.items():
+                w, c = time.perf_counter(), time.process_time()
+                model.learn(args.steps, reset_num_timesteps=i == 0)
+                if i > 0:  # the first warms up
+                    wall[kind].append(time.perf_counter() - w)
+                    cpu[kind].append(time.process_time() - c)
+            print(f"round {i} of {args.rounds}", file=sys.stderr)
+        for env in envs.values():
+            env.close()
+    figures = {f"{kind}.wall_s": statistics.median(v) for kind, v in wall.items()}
+    figures |= {f"{kind}.cpu_s": statistics.median(v) for kind, v in cpu.items()}
+    for name, times in (("wall", wall), ("cpu", cpu)):
+        ratios = [a / b for a, b in zip(times["planegym"], times["in_process"], strict=True)]
+        figures[f"planegym.{name}_of_in_process"] = statistics.median(ratios)
+    if args.json:
+        print(json.dumps({"rounds": args.rounds, "steps": args.steps, "figures": figures}))
+        return
+    for name, value in figures.items():
+        print(f"{name:<32} {value:.3f}")
+
+
+if __name__ == "__main__":
+    main()
