@@ -15,8 +15,8 @@ func TestDefaultSolvesCartPole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if testing.Short() || k == nn.Go {
-		t.Skip("takes minutes without vector kernels, seconds with them")
+	if testing.Short() || k == nn.Go || underRace {
+		t.Skip("takes five seconds with vector kernels, a minute without them or under the race detector")
 	}
 	c, err := agent.Preset("default")
 	if err != nil {

@@ -2,7 +2,8 @@
 
     python bench/learning_cartpole.py --planegym ./planegym --seeds 5 --out cartpole.csv
 
-Both learn on one thread; where others use the machine, processor seconds tell more than wall seconds. SB3's hyperparameters are those that RL Baselines3 Zoo tuned for CartPole-v1;
+Both learn on one thread; where others use the machine, processor seconds tell more than wall seconds. SB3's
+hyperparameters are those that RL Baselines3 Zoo tuned for CartPole-v1;
 planegym's are its preset "default". The environments are the same: ours repeats Gymnasium's bit for bit.
 Every 5,000 transitions the greedy policy plays 20 episodes, at the end 100. Playing is not on the clock,
 nor are Python's imports; planegym's clock begins with its process.
@@ -36,7 +37,7 @@ def ours(binary, seed):
     """Yields (transitions, wall seconds, processor seconds, mean return)."""
     with tempfile.TemporaryDirectory() as folder:
         run = pathlib.Path(folder, "run")
-        command = [binary, "train", "--scenario", "cartpole", "--seed", str(seed), "--out", str(run)]
+        command = [binary, "train", "--scenario", "cartpole", "--seed", str(seed), "--threads", "1", "--out", str(run)]
         began = time.time()
         process = subprocess.Popen(
             command + ["--checkpoint-every", str(EVERY), "--evaluate", "0", "--json"], stdout=subprocess.PIPE, text=True)
@@ -128,11 +129,13 @@ def main():
                 out.writerows([name, seed, n, f"{w:.2f}", f"{c:.2f}", f"{r:.1f}"] for n, w, c, r in runs[-1])
                 f.flush()
                 _, wall, used, mean = runs[-1][-1]
-                first = next((f"at 475 or more after {w:.1f} s ({c:.1f} s)" for _, w, c, r in runs[-1] if r >= 475), "never at 475")
-                print(f"{name} seed {seed}: {mean:.1f} after {wall:.1f} s ({used:.1f} s of the processor); first {first}", flush=True)
+                first = next((f"{w:.1f} s ({c:.1f} s)" for _, w, c, r in runs[-1] if r >= 475), "no time")
+                print(f"{name} seed {seed}: {mean:.1f} after {wall:.1f} s ({used:.1f} s of the processor); "
+                      f"first at 475 or more after {first}", flush=True)
             ends = [run[-1] for run in runs]
-            print(f"{name}: mean {statistics.mean(e[3] for e in ends):.1f}; {sum(e[3] >= 475 for e in ends)} of {len(ends)} seeds end at 475 "
-                  f"or more; median run {statistics.median(e[1] for e in ends):.1f} s ({statistics.median(e[2] for e in ends):.1f} s)", flush=True)
+            print(f"{name}: mean {statistics.mean(e[3] for e in ends):.1f}; {sum(e[3] >= 475 for e in ends)} of "
+                  f"{len(ends)} seeds end at 475 or more; median run {statistics.median(e[1] for e in ends):.1f} s "
+                  f"({statistics.median(e[2] for e in ends):.1f} s)", flush=True)
 
 
 if __name__ == "__main__":
