@@ -4,12 +4,12 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math"
-	"os"
-	"path/filepath"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/planegym/planegym/internal/atomicfile"
 	"github.com/planegym/planegym/internal/nn"
 )
 
@@ -26,19 +26,11 @@ func (d *DDQN) ExportONNX(path string) error {
 	if err != nil {
 		return fmt.Errorf("agent: export: %w", err)
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	err = atomicfile.Write(path, func(w io.Writer) error {
+		_, err := w.Write(model)
+		return err
+	})
 	if err != nil {
-		return fmt.Errorf("agent: export: %w", err)
-	}
-	_, err = f.Write(model)
-	for _, step := range []func() error{func() error { return f.Chmod(0o644) }, f.Sync, f.Close, func() error { return os.Rename(f.Name(), path) }} {
-		if err == nil {
-			err = step()
-		}
-	}
-	if err != nil {
-		f.Close()
-		os.Remove(f.Name())
 		return fmt.Errorf("agent: export: %w", err)
 	}
 	return nil

@@ -2,7 +2,7 @@
 
     pip install -r bench/requirements-compute.txt
     python bench/compute.py [--rounds 5] [--seconds 1] [--only REGEX] [--write bench/RESULTS.md]
-                            [--ydata PYTHON] [--port DIR]
+                            [--threads 1,2] [--ydata PYTHON] [--port DIR]
 
 Kinds take turns within a round; a factor is the median over rounds of the
 quotient within a round, a time the median over rounds. Times are processor time
@@ -34,14 +34,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PORT = "birdx0810/timegan-pytorch", "fb44aab7493ec21306ef968964a925d8c74382f4"
 HEADING = "## Compute on the CPU"
-THREADS = 1, 2
 
 # What is measured: its name, our benchmark {kernels} and {threads} filled in,
 # and per peer the work of compute_peers.py.
 WORK = []
 for H, L, T in [(24, 1, 24), (24, 3, 24), (24, 1, 50), (24, 3, 50), (32, 3, 24), (48, 3, 24), (64, 3, 24), (96, 3, 24)]:
     shape = {"H": H, "L": L, "T": T, "B": 128}
-    WORK.append((f"GRU step H{H}, {L} layers, T{T}, B128", "internal/nn", f"GRUStep/H{H}_L{L}_T{T}_B128", {"torch": ("gru", shape)}))
+    WORK.append((f"GRU step H{H}, {L} layer{'s' * (L > 1)}, T{T}, B128", "internal/nn", f"GRUStep/H{H}_L{L}_T{T}_B128", {"torch": ("gru", shape)}))
 for H, T, B, F in [(24, 24, 128, 6), (20, 50, 100, 16)]:
     for phase in ("embedding", "supervised", "joint"):
         shape = {"H": H, "T": T, "B": B, "F": F, "phase": phase}
@@ -51,6 +50,7 @@ for H, T, B, F in [(24, 24, 128, 6), (20, 50, 100, 16)]:
         ))
 WORK.append(("DDQN update, batch 32", "agent", "DDQN/update", {"sb3": ("dqn", {"of": "update"})}))
 WORK.append(("DDQN act, N = 256", "agent", "DDQN/act", {"sb3": ("dqn", {"of": "act"})}))
+LABEL = {"gru": "PyTorch's nn.GRU", "port": "timegan-pytorch", "ydata": "ydata-synthetic", "dqn": "Stable-Baselines3"}
 SIMULATOR = ("Simulator step, N = 1024", "timegan", "Simulator", {})
 
 
@@ -118,7 +118,8 @@ def machine() -> str:
 
 
 def ms(seconds: float) -> str:
-    return f"{seconds * 1e3:.3g} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.3g} µs"
+    unit, scale = next((u, s) for u, s in (("s", 1), ("ms", 1e-3), ("µs", 0)) if seconds >= s)
+    return f"{seconds / (scale or 1e-6):.3g} {unit}"
 
 
 def middle(rounds: list[dict], key: str) -> float:
@@ -129,15 +130,15 @@ def factor(of: list[dict], ours: list[dict], key: str) -> float:
     return statistics.median(a[key] / b[key] for a, b in zip(of, ours))
 
 
-def section(results: dict, names: dict[str, str], kernels: list[str], rounds: int, load: tuple) -> str:
+def section(results: dict, names: dict[str, str], kernels: list[str], threads: list[int], rounds: int, load: tuple) -> str:
     """The results as Markdown. results: (work, kind, threads) → rounds."""
     best = kernels[0]
     lines = [
         HEADING, "",
         f"`python bench/compute.py`, {rounds} rounds, on {machine()}; load average {load[0]:.1f} at the start and {os.getloadavg()[0]:.1f} at the end.",
-        f"Peers: {'; '.join(names.values())}; TimeGAN's port is github.com/{PORT[0]} at {PORT[1][:7]}.",
+        f"Peers: {'; '.join(names.values())}; timegan-pytorch is github.com/{PORT[0]} at {PORT[1][:7]}, on PyTorch.",
         "Processor time per operation with one thread; × is how many times longer the peer takes, the median over rounds of the quotient within a round.",
-        "Wall: the peer's best number of threads over ours.", "",
+        f"Wall: the peer's best number of threads over ours, among {' and '.join(map(str, threads))}.", "",
         "| work | peer | its time | " + " | ".join(f"{k} | ×" for k in kernels) + " | wall × |",
         "|---|---|---|" + "---|---|" * len(kernels) + "---|",
     ]
@@ -146,11 +147,11 @@ def section(results: dict, names: dict[str, str], kernels: list[str], rounds: in
             if (work, kind, 1) not in results:
                 continue
             theirs = results[work, kind, 1]
-            row = [work, names[kind].split(",")[0], ms(middle(theirs, "cpu"))]
+            row = [work, LABEL[peers[kind][0]], ms(middle(theirs, "cpu"))]
             for k in kernels:
                 ours = results[work, k, 1]
                 row += [ms(middle(ours, "cpu")), f"**{factor(theirs, ours, 'cpu'):.1f}**"]
-            fastest = {side: min((results[work, s, t] for t in THREADS), key=lambda r: middle(r, "wall")) for side, s in (("peer", kind), ("ours", best))}
+            fastest = {side: min((results[work, s, t] for t in threads), key=lambda r: middle(r, "wall")) for side, s in (("peer", kind), ("ours", best))}
             row.append(f"{factor(fastest['peer'], fastest['ours'], 'wall'):.1f}")
             lines.append("| " + " | ".join(row) + " |")
     lines += ["", "| ours alone | kernels | processor time | |", "|---|---|---|---|"]
@@ -159,10 +160,10 @@ def section(results: dict, names: dict[str, str], kernels: list[str], rounds: in
             lines.append(f"| {SIMULATOR[0]} | {k} | {ms(middle(r, 'cpu'))} | {middle(r, 'steps/cpu-s'):,.0f} environment steps per second and core, {middle(r, '%peak'):.0f} % of its multiply-adds |")
     phases = [f"TimeGAN {p}, H24 T24 B128 F6" for p in ("embedding", "supervised", "joint")]
     if all((p, best, 1) in results for p in phases):
-        minutes = [10_000 / 60 * sum(middle(results[p, best, t], key) for p in phases) for t, key in ((1, "cpu"), (THREADS[-1], "wall"))]
+        minutes = [10_000 / 60 * sum(middle(results[p, best, t], key) for p in phases) for t, key in ((1, "cpu"), (threads[-1], "wall"))]
         lines.append(
             f"| 10,000 updates of each phase in the paper's setting, by the above | {best} | {minutes[0]:.0f} min "
-            f"| {minutes[1]:.0f} min wall with {THREADS[-1]} threads beside the load named above |"
+            f"| {minutes[1]:.0f} min wall with {threads[-1]} thread{'s' * (threads[-1] > 1)} beside the load named above |"
         )
     return "\n".join(lines) + "\n"
 
@@ -182,12 +183,13 @@ def main() -> None:
     a.add_argument("--rounds", type=int, default=5)
     a.add_argument("--seconds", type=float, default=1, help="per measurement")
     a.add_argument("--only", default="", help="a regular expression of what to measure")
+    a.add_argument("--threads", default="1,2", help="numbers of threads, 1 among them")
     a.add_argument("--kernels", default="avx512,avx2", help="kernel sets, the one to compare first")
     a.add_argument("--ydata", help="a Python that has ydata-synthetic")
     a.add_argument("--port", help="a copy of the PyTorch port")
     a.add_argument("--write", type=Path, help="the file whose section is replaced; without it the section is printed")
     o = a.parse_args()
-    kernels, load = o.kernels.split(","), os.getloadavg()
+    kernels, threads, load = o.kernels.split(","), [int(t) for t in o.threads.split(",")], os.getloadavg()
     todo = [w for w in [*WORK, SIMULATOR] if re.search(o.only, w[0])]
     if not todo:
         raise SystemExit(f"--only {o.only!r} matches none of: " + "; ".join(w[0] for w in [*WORK, SIMULATOR]))
@@ -195,11 +197,11 @@ def main() -> None:
         ours, source = Ours(tmp), port(o.port, tmp)
         pythons = {"torch": sys.executable, "sb3": sys.executable, "ydata": o.ydata}
         kinds = {k for w in todo for k in w[3] if pythons[k]}
-        peers = {(k, t): Peer(pythons[k], k, t, source) for k in sorted(kinds) for t in THREADS}
+        peers = {(k, t): Peer(pythons[k], k, t, source) for k in sorted(kinds) for t in threads}
         results: dict[tuple, list] = {}
         for r in range(o.rounds):
             for work, package, benchmark, wanted in todo:
-                for t in THREADS:
+                for t in threads:
                     for k in kernels:
                         if t == 1 or k == kernels[0]:
                             got = ours.run(package, f"{benchmark}/{k}/threads{t}", o.seconds)
@@ -209,14 +211,13 @@ def main() -> None:
                             got = peers[kind, t].run(*wanted[kind], o.seconds)
                             results.setdefault((work, kind, t), []).append(got)
             print(f"round {r + 1} of {o.rounds}", file=sys.stderr)
-        names = {k: p.name for (k, _), p in peers.items()}
+            text = section(results, {k: p.name for (k, _), p in peers.items()}, kernels, threads, r + 1, load)
+            if o.write:
+                write(o.write, text)  # what there is so far: a run is long
         for p in peers.values():
             p.process.stdin.close()
             p.process.wait()
-    text = section(results, names, kernels, o.rounds, load)
-    if o.write:
-        write(o.write, text)
-    else:
+    if not o.write:
         print(text)
 
 

@@ -46,7 +46,8 @@ type LiveConfig struct {
 	StaleWindows int `toml:"stale_windows"`
 	// MaxStallS is how long playback may stall in a row; 0: for ever.
 	MaxStallS float64 `toml:"max_stall_s"`
-	// PatienceS is how long a reset waits for switches and telemetry; 60.
+	// PatienceS is how long a reset waits for switches and telemetry, in our
+	// seconds whatever TimeScale is; 60.
 	PatienceS float64 `toml:"patience_s"`
 	// TimeScale is how many of the switches' seconds pass in one of ours; 1.
 	// Emulated ones may be faster.
@@ -253,7 +254,7 @@ func (l *Live) Reset(ctx context.Context, rows []int, _ []uint64, limit []p4.Lim
 		return err
 	}
 	l.stalled = 0
-	until := time.Now().Add(time.Duration(l.cfg.PatienceS * float64(l.second)))
+	until := time.Now().Add(time.Duration(l.cfg.PatienceS * float64(time.Second)))
 	for {
 		why := ""
 		if !l.fresh { // see for a second whether anything comes

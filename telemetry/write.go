@@ -4,42 +4,18 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strconv"
+
+	"github.com/planegym/planegym/internal/atomicfile"
 )
 
 // WriteCSV writes the recording to path in the grid format, whole or not at
 // all.
-func (d *Dataset) WriteCSV(path string) error { return WriteFile(path, d.EncodeCSV) }
-
-// WriteFile replaces a file by what write writes, through a temporary file
-// beside it: path holds all of it or what it held before.
-func WriteFile(path string, write func(io.Writer) error) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
+func (d *Dataset) WriteCSV(path string) error {
+	if err := atomicfile.Write(path, d.EncodeCSV); err != nil {
 		return fmt.Errorf("telemetry: write %s: %w", path, err)
 	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
-			err = fmt.Errorf("telemetry: write %s: %w", path, err)
-		}
-	}()
-	if err := f.Chmod(0o644); err != nil {
-		return err
-	}
-	if err := write(f); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return nil
 }
 
 // EncodeCSV writes the recording to w in the grid format. Every field must be

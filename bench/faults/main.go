@@ -190,6 +190,22 @@ const mib = 1 << 20
 
 func (s *server) rss() (float64, error) { return s.metric("process_resident_memory_bytes") }
 
+// collected is the memory of the process, and of its live heap, after a
+// collection.
+func (s *server) collected() (rss, live float64, err error) {
+	resp, err := http.Get(s.admin + "/debug/pprof/heap?gc=1")
+	if err != nil {
+		return 0, 0, err
+	}
+	_, _ = io.Copy(io.Discard, resp.Body)
+	resp.Body.Close()
+	if live, err = s.metric("go_memstats_heap_alloc_bytes"); err != nil {
+		return 0, 0, err
+	}
+	rss, err = s.rss()
+	return rss, live, err
+}
+
 // trace is a rollout as numbers: of v, from seed, steps long.
 func trace(v env.Vector, seed uint64, steps int, each func(step int) error) ([]float32, error) {
 	ctx := context.Background()
@@ -856,7 +872,7 @@ func soak(b *bench) (string, bool, error) {
 			}
 		})
 	}
-	var at, mem []float64
+	var at, mem, heap []float64
 	start := time.Now()
 	warm := d / 5
 	for time.Since(start) < d {
@@ -864,19 +880,20 @@ func soak(b *bench) (string, bool, error) {
 		if time.Since(start) < warm {
 			continue
 		}
-		v, err := s.rss()
+		v, live, err := s.collected()
 		if err != nil {
 			over.Store(true)
 			return "", false, err
 		}
-		at, mem = append(at, time.Since(start).Hours()), append(mem, v/mib)
+		at, mem, heap = append(at, time.Since(start).Hours()), append(mem, v/mib), append(heap, live/mib)
 	}
 	over.Store(true)
 	wg.Wait()
 	slope, wobble := fit(at, mem)
-	figure := fmt.Sprintf("%.0f min: %d sessions, %d steps, %d cuts, %d other faults; RSS %.1f MiB at %.0f min, slope %+.2f ± %.2f MiB/h",
-		d.Minutes(), sessions.Load(), steps.Load(), p.Cuts(), happened.Load(), mem[len(mem)-1], d.Minutes(), slope, wobble)
-	return figure, slope-2*wobble < 1, s.stop()
+	live, liveWobble := fit(at, heap)
+	figure := fmt.Sprintf("%.0f min: %d sessions, %d steps, %d cuts, %d other faults; RSS %.1f MiB at %.0f min, slope %+.2f ± %.2f MiB/h; live heap %.1f MiB, slope %+.2f ± %.2f MiB/h",
+		d.Minutes(), sessions.Load(), steps.Load(), p.Cuts(), happened.Load(), mem[len(mem)-1], d.Minutes(), slope, wobble, heap[len(heap)-1], live, liveWobble)
+	return figure, slope < 1, s.stop()
 }
 
 // fit is the slope of y over x by least squares, and its standard error with

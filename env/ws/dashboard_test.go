@@ -141,8 +141,17 @@ func startBrowser(t *testing.T) *browser {
 	if err != nil {
 		t.Skip("no chromium to show the dashboard to")
 	}
+	dir, err := os.MkdirTemp("", "chromium") // which its children write to while they end
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for i := 0; os.RemoveAll(dir) != nil && i < 100; i++ {
+			time.Sleep(20 * time.Millisecond)
+		}
+	})
 	cmd := exec.Command(path, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-		"--remote-debugging-port=0", "--user-data-dir="+t.TempDir(), "--window-size=1200,1500", "about:blank")
+		"--remote-debugging-port=0", "--user-data-dir="+dir, "--window-size=1200,1500", "about:blank")
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -187,7 +196,11 @@ func startBrowser(t *testing.T) *browser {
 	b := &browser{t: t, c: c, replies: map[int]chan json.RawMessage{}}
 	done := make(chan struct{})
 	go func() { defer close(done); b.read() }()
-	t.Cleanup(func() { c.Close(); <-done })
+	t.Cleanup(func() {
+		_ = c.WriteJSON(map[string]any{"id": 1 << 30, "method": "Browser.close"})
+		<-done // it closes the connection as it ends
+		c.Close()
+	})
 	for _, domain := range []string{"Page", "Runtime", "Network", "Log"} {
 		b.call(domain+".enable", nil)
 	}
@@ -211,6 +224,7 @@ func (b *browser) read() {
 		}
 		b.mu.Lock()
 		switch {
+		case m.ID == 1<<30: // of Browser.close
 		case m.ID != 0:
 			b.replies[m.ID] <- m.Result
 		case m.Method == "Network.requestWillBeSent":

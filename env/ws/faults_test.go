@@ -172,34 +172,32 @@ func TestHalfOpen(t *testing.T) {
 	})
 }
 
-// What a session has grown for large messages it lets go of when it idles.
+// What a connection has grown for large messages it lets go of, and nothing
+// that is still to be read or written.
 func TestRest(t *testing.T) {
-	faked(t, Options{}, func(t *testing.T, s *Server) {
-		p := pipe(t, s, false)
-		p.start()
-		p.say("%s", ping(300000))
-		p.want("pong")
-		var c *conn
-		s.mu.Lock()
-		for _, ss := range s.sessions {
-			c = ss.current
+	a, b := net.Pipe()
+	defer a.Close()
+	defer b.Close()
+	c := newConn(b, false, maxRequest, time.Minute)
+	go func() { _, _ = io.WriteString(a, frame(fin|opText, ping(300000))+"\x81") }()
+	if op, _, err := c.in.next(); op != opText || err != nil {
+		t.Fatal(op, err)
+	}
+	for c.in.start == c.in.end { // the first byte of the next frame
+		if err := c.in.fill(); err != nil {
+			t.Fatal(err)
 		}
-		s.mu.Unlock()
-		synctest.Wait()
-		if n := len(c.in.buf); n < 300000 {
-			t.Errorf("%d bytes of buffer while busy", n)
-		}
-		if op, _, err := p.in.next(); op != opPing || err != nil { // 20 s later
-			t.Fatal(op, err)
-		}
-		synctest.Wait()
-		if n := len(c.in.buf); n > firstBuffer {
-			t.Errorf("%d bytes of buffer while idle", n)
-		}
-		p.say(`{"type":"step","id":3,"ack":2,"env":1,"actions":[1]}`)
-		p.want("step_result")
-		_ = p.net.Close()
-	})
+	}
+	if err := c.send(opText, make([]byte, 5000), false); err != nil {
+		t.Fatal(err)
+	}
+	if c.rest(); len(c.in.buf) < 300000 || len(c.out) < 5000 {
+		t.Errorf("%d and %d bytes are left of a connection that is at work", len(c.in.buf), len(c.out))
+	}
+	c.in.start, c.out = c.in.end, c.out[:0]
+	if c.rest(); len(c.in.buf) > firstBuffer || cap(c.out) > firstBuffer {
+		t.Errorf("%d and %d bytes are left", len(c.in.buf), cap(c.out))
+	}
 }
 
 func TestIdle(t *testing.T) {
@@ -943,6 +941,41 @@ func TestJournal(t *testing.T) {
 	}
 	for files := []os.DirEntry{nil}; len(files) > 0; files, _ = os.ReadDir(dir) { // removed as the session ends
 		runtime.Gosched()
+	}
+}
+
+// A server that was drained leaves its sessions to the next.
+func TestJournalDrain(t *testing.T) {
+	dir := t.TempDir()
+	s, url := serve(t, Options{Journal: dir})
+	c := dial(t, url, DialOptions{NumEnvs: 2})
+	local, _ := env.NewCartPole(2, env.NextStep)
+	var got, want env.Batch
+	for _, v := range []env.Vector{c, local} {
+		if err := v.Reset(background, nil, []uint64{1, 2}, &got); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for k := range 60 {
+		if k == 30 {
+			if err := s.Shutdown(background); err != nil {
+				t.Fatal(err)
+			}
+			_, c.url = serve(t, Options{Journal: dir})
+		}
+		a := []int32{int32(k % 2), int32(k / 2 % 2)}
+		if err := c.Step(background, nil, a, &got); err != nil {
+			t.Fatal(err)
+		}
+		if err := local.Step(background, nil, a, &want); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(got.Obs, want.Obs) {
+			t.Fatalf("step %d differs", k)
+		}
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

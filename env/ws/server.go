@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -299,6 +300,7 @@ func (s *Server) greet(c *conn, remote string, needTicket bool) bool {
 	if restore {
 		if err := ss.restore(); err != nil {
 			ss.over(err)
+			_ = os.Remove(s.journalPath(ss.secret)) // its client is told that it is lost
 			s.turnAway(c, first, fmt.Errorf("%w: %v", ErrSessionLost, err))
 			return true
 		}

@@ -274,7 +274,7 @@ func (s *session) detach(err error) (attachment, error) {
 		err = e
 		s.srv.stats.failed(codeOf(err))
 	}
-	if s.draining.Load() || s.srv.opts.ResumeFor < 0 || s.next == 1 {
+	if s.draining.Load() || s.srv.opts.ResumeFor < 0 || s.next == 1 || s.ctx.Err() != nil {
 		final = true
 	}
 	if final {
@@ -334,7 +334,11 @@ func (s *session) over(reason error) {
 	s.forgotten()
 	select {
 	case a := <-s.attach:
-		s.srv.turnAway(a.conn, a.resume, ErrDraining)
+		why := ErrSessionLost
+		if s.draining.Load() {
+			why = ErrDraining
+		}
+		s.srv.turnAway(a.conn, a.resume, why)
 	default:
 	}
 	s.journal.end(s, s.draining.Load())

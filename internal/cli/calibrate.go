@@ -18,6 +18,7 @@ import (
 	"github.com/BurntSushi/toml"
 	"github.com/spf13/cobra"
 
+	"github.com/planegym/planegym/internal/atomicfile"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/internal/testbed"
 	"github.com/planegym/planegym/p4"
@@ -344,29 +345,8 @@ func (c *calibration) emulate(ctx context.Context, cfg testbed.Config, limit int
 }
 
 // writeConfig writes a testbed's configuration as a scenario's TOML.
-func writeConfig(path string, cfg testbed.Config) (err error) {
-	var b bytes.Buffer
-	if err := toml.NewEncoder(&b).Encode(map[string]any{"plant": "testbed", "testbed": cfg}); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
-		}
-	}()
-	if err := f.Chmod(0o644); err != nil {
-		return err
-	}
-	if _, err := f.Write(b.Bytes()); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+func writeConfig(path string, cfg testbed.Config) error {
+	return atomicfile.Write(path, func(w io.Writer) error {
+		return toml.NewEncoder(w).Encode(map[string]any{"plant": "testbed", "testbed": cfg})
+	})
 }

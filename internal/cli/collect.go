@@ -89,6 +89,7 @@ type logFile struct {
 	f    *os.File
 	w    *bufio.Writer
 	rows int
+	last int64 // µs, of the last line
 }
 
 func (r *liveRecorder) open(s *scenarios.Scenario) (err error) {
@@ -176,9 +177,11 @@ func (r *liveRecorder) acted(a env.Act) {
 	}
 }
 
-// at is a time of ours in µs of the switches' time.
-func (r *liveRecorder) at(t time.Time) int64 {
-	return r.begin.UnixMicro() + int64(float64(t.Sub(r.begin).Microseconds())*r.scale)
+// at is a time of ours in µs of the switches' time. A line earlier than the one
+// before it gets that one's: clocks are aligned ever better.
+func (r *liveRecorder) at(l *logFile, t time.Time) int64 {
+	l.last = max(l.last, r.begin.UnixMicro()+int64(float64(t.Sub(r.begin).Microseconds())*r.scale))
+	return l.last
 }
 
 func (r *liveRecorder) tap() *collect.Tap { return &collect.Tap{Report: r.report, Sample: r.sample} }
@@ -189,7 +192,7 @@ func (r *liveRecorder) report(t time.Time, values []float64, valid []bool) {
 	if !r.on {
 		return
 	}
-	us := r.at(t)
+	us := r.at(&r.int, t)
 	b := fmt.Appendf(r.buf[:0], "%d.%06d", us/1e6, us%1e6)
 	for i, v := range values {
 		b = cell(append(b, ','), v, valid[i])
@@ -206,7 +209,7 @@ func (r *liveRecorder) sample(t time.Time, v []float64, ok []bool) {
 	if !r.on {
 		return
 	}
-	b := strconv.AppendInt(r.buf[:0], r.at(t)/1000, 10)
+	b := strconv.AppendInt(r.buf[:0], r.at(&r.dash, t)/1000, 10)
 	for i := range 3 {
 		b = cell(append(b, ';'), v[i], ok[i])
 	}

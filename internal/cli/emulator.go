@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +15,7 @@ import (
 	"github.com/BurntSushi/toml"
 	"github.com/spf13/cobra"
 
+	"github.com/planegym/planegym/internal/atomicfile"
 	"github.com/planegym/planegym/internal/emulate"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/p4/p4test"
@@ -168,14 +169,10 @@ func (e *emulator) write(s scenarios.Scenario, safe p4.Limit, depths []p4.Limit,
 	if _, err := scenarios.Parse(b.Bytes()); err != nil {
 		return fmt.Errorf("testbed: %w", err)
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(e.out), "."+filepath.Base(e.out)+".*")
-	if err != nil {
-		return fmt.Errorf("testbed: --out: %w", err)
-	}
-	_, err = tmp.Write(b.Bytes())
-	if err = errors.Join(err, tmp.Chmod(0o644), tmp.Close()); err == nil {
-		err = os.Rename(tmp.Name(), e.out)
-	}
+	err := atomicfile.Write(e.out, func(w io.Writer) error {
+		_, err := b.WriteTo(w)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("testbed: --out: %w", err)
 	}

@@ -58,6 +58,9 @@ func TestBundledModel(t *testing.T) {
 const first200 = "a6f50d189c1aaa08779dc4609eb8fb6b507b8d1bee990572a41a2864023dfabf"
 
 func TestBundledModelIsReproduced(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains 200 updates")
+	}
 	data := os.Getenv("PLANEGYM_DATA")
 	if data == "" {
 		t.Skip("PLANEGYM_DATA names no folder of the published recordings")

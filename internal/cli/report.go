@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/planegym/planegym/internal/atomicfile"
 	"github.com/planegym/planegym/internal/report"
 	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/timegan/selection"
@@ -103,7 +104,7 @@ func (r *reporter) run(cmd *cobra.Command) error {
 	if err := page.WriteHTML(&html); err != nil {
 		return err
 	}
-	if err := telemetry.WriteFile(r.out, func(w io.Writer) error {
+	if err := atomicfile.Write(r.out, func(w io.Writer) error {
 		_, err := w.Write(html.Bytes())
 		return err
 	}); err != nil {

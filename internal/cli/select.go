@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/planegym/planegym/internal/atomicfile"
 	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/timegan"
 	"github.com/planegym/planegym/timegan/selection"
@@ -120,7 +121,7 @@ func (s *selector) run(cmd *cobra.Command) error {
 		for k, l := range limits {
 			for name, i := range map[string]int{"best": r.Best[k], "worst": r.Worst[k]} {
 				path := filepath.Join(s.export, fmt.Sprintf("%s_%d.csv", name, l))
-				if err := telemetry.WriteFile(path, func(w io.Writer) error { return sets[i].tables[k].Write(w, k) }); err != nil {
+				if err := atomicfile.Write(path, func(w io.Writer) error { return sets[i].tables[k].Write(w, k) }); err != nil {
 					return err
 				}
 				written = append(written, path)

@@ -185,6 +185,7 @@ func (e *Emulation) Run(ctx context.Context) error {
 	first := int64(log.Seconds()) // what the log began with
 	forget(log)
 	begin := time.Now()
+	epoch := begin // of the switches' and the player's clocks, which run with the testbed
 	for n := int64(0); ; n++ {
 		if err := e.plant.Advance(ctx, []int{0}, inForce(), &w); err != nil {
 			return done(ctx, err)
@@ -195,14 +196,15 @@ func (e *Emulation) Run(ctx context.Context) error {
 			if !sleep(ctx, start.Add(time.Duration(at*float64(e.second)))) {
 				return nil
 			}
-			if err := e.probe(log.Hops[i*len(e.queues) : (i+1)*len(e.queues)]); err != nil {
+			now := epoch.Add(time.Duration((float64(n) + at) * float64(time.Second)))
+			if err := e.probe(now, log.Hops[i*len(e.queues):(i+1)*len(e.queues)]); err != nil {
 				return err
 			}
 		}
 		if !sleep(ctx, start.Add(e.second*99/100)) {
 			return nil
 		}
-		if err := e.sample(w.Values); err != nil {
+		if err := e.sample(epoch.Add(time.Duration(n)*time.Second+990*time.Millisecond), w.Values); err != nil {
 			return err
 		}
 		forget(log)
@@ -244,18 +246,16 @@ func sleep(ctx context.Context, until time.Time) bool {
 
 // probe sends what a probe collected: as the probe itself to the last switch's
 // controller, and as a report of its INT-MD stack over UDP.
-func (e *Emulation) probe(hops []testbed.HopLog) error {
+func (e *Emulation) probe(at time.Time, hops []testbed.HopLog) error {
 	probe := intreport.Report{Format: intreport.Probe}
 	report := intreport.Report{Format: intreport.V20, Node: uint32(len(hops)), Tracked: true, Seq: e.seq & (1<<22 - 1), SeqBits: 22}
 	e.seq++
-	now := uint64(time.Now().UnixMicro())
+	now := uint64(at.UnixMicro())
 	for i, h := range hops {
 		e.queues[i].mu.Lock()
 		e.queues[i].probes++
 		e.queues[i].mu.Unlock()
 		wait := uint64(h.Timedelta) * 1000
-		// Its times are by the switches' clock, which is ours: the testbed's
-		// may go faster.
 		enter := (now*1000 - wait) % probeWrap
 		probe.Hops = append(probe.Hops, intreport.Hop{
 			Has: intreport.HasSwitch | intreport.HasPorts | intreport.HasQueue | intreport.HasWait | intreport.HasIngressTime | intreport.HasEgressTime, Switch: uint32(i + 1),
@@ -287,13 +287,13 @@ const (
 	enqWrap   = 1 << 32 * 1000
 )
 
-// sample posts what the player is at the end of a second, [F] by the
+// sample posts what the player is at a time, the end of a second, [F] by the
 // testbed's columns.
-func (e *Emulation) sample(values []float32) error {
+func (e *Emulation) sample(at time.Time, values []float32) error {
 	v := values[3*len(e.queues):]
 	e.cum += float64(v[3])
 	s := map[string]any{
-		"timestamp": time.Now().UnixMilli(), "Buffer": v[0], "FPS": v[1], "ReportedBitrate": v[2], "CalcBitrate": e.cum, "stall_s": v[4],
+		"timestamp": at.UnixMilli(), "Buffer": v[0], "FPS": v[1], "ReportedBitrate": v[2], "CalcBitrate": e.cum, "stall_s": v[4],
 	}
 	ladder := e.cfg.Testbed.Video.Ladder
 	if ladder == nil {
@@ -322,9 +322,13 @@ func (e *Emulation) lose() {
 	e.lost.Unlock()
 }
 
+// postTime is how long a collector may take to answer: one that is just ending
+// must not hold up what the next one is to get.
+const postTime = 200 * time.Millisecond
+
 // poster posts samples until ctx ends.
 func (e *Emulation) poster(ctx context.Context) {
-	client := http.Client{Timeout: time.Second}
+	client := http.Client{Timeout: postTime}
 	defer client.CloseIdleConnections()
 	for {
 		select {

@@ -15,13 +15,13 @@ import (
 	"io"
 	"math"
 	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress/zstd"
 
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/internal/atomicfile"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/telemetry"
 )
@@ -63,7 +63,7 @@ type Writer struct {
 	spaces    Spaces
 	env, hash string
 	path      string
-	file      *os.File
+	file      *atomicfile.File
 	out       *parquet.GenericWriter[Row]
 	open      map[int][]Row // by row of the vector
 	episodes  int64
@@ -78,7 +78,7 @@ func Create(path string, spaces Spaces, name, modelHash string) (*Writer, error)
 	if err != nil {
 		return nil, fmt.Errorf("episodes: %w", err)
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	f, err := atomicfile.Create(path)
 	if err != nil {
 		return nil, fmt.Errorf("episodes: %w", err)
 	}
@@ -142,16 +142,14 @@ func (w *Writer) flush(row int) error {
 
 // Discard ends the writer without a file.
 func (w *Writer) Discard() error {
-	_ = w.file.Close()
-	return os.Remove(w.file.Name())
+	return w.file.Cleanup()
 }
 
 // Close cuts the open episodes, finishes the file and gives it its name.
 func (w *Writer) Close() (err error) {
 	defer func() {
 		if err != nil {
-			w.file.Close()
-			os.Remove(w.file.Name())
+			_ = w.file.Cleanup()
 			err = fmt.Errorf("episodes: %s: %w", w.path, err)
 		}
 	}()
@@ -168,16 +166,7 @@ func (w *Writer) Close() (err error) {
 	if err := w.out.Close(); err != nil {
 		return err
 	}
-	if err := w.file.Chmod(0o644); err != nil {
-		return err
-	}
-	if err := w.file.Sync(); err != nil {
-		return err
-	}
-	if err := w.file.Close(); err != nil {
-		return err
-	}
-	return os.Rename(w.file.Name(), w.path)
+	return w.file.CloseAtomicallyReplace()
 }
 
 // Episode is one recorded episode of T steps.

@@ -188,6 +188,14 @@ func means(m []float64, x []float32) {
 	}
 }
 
+// two are the numbers of the first two inputs.
+func two(in []G.Value) (a, b []float32, err error) {
+	if a, err = floats(in[0]); err == nil {
+		b, err = floats(in[1])
+	}
+	return a, b, err
+}
+
 // dot is Σ a·b over all elements, summed in float64, a scalar.
 type dot struct{ operation }
 
@@ -210,11 +218,7 @@ func (dot) InferShape(in ...G.DimSizer) (tensor.Shape, error) {
 }
 
 func (dot) Do(in ...G.Value) (G.Value, error) {
-	a, err := floats(in[0])
-	if err != nil {
-		return nil, err
-	}
-	b, err := floats(in[1])
+	a, b, err := two(in)
 	if err != nil {
 		return nil, err
 	}
@@ -255,11 +259,7 @@ func (squares) Type() hm.Type { return hm.NewFnType(cube, cube, tensor.Float32) 
 func (squares) InferShape(in ...G.DimSizer) (tensor.Shape, error) { return dot{}.InferShape(in...) }
 
 func (squares) Do(in ...G.Value) (G.Value, error) {
-	x, err := floats(in[0])
-	if err != nil {
-		return nil, err
-	}
-	w, err := floats(in[1])
+	x, w, err := two(in)
 	if err != nil {
 		return nil, err
 	}
@@ -294,11 +294,7 @@ func (squaresBack) Type() hm.Type { return hm.NewFnType(cube, cube, tensor.Float
 func (q squaresBack) InferShape(...G.DimSizer) (tensor.Shape, error) { return q.Shape().Clone(), nil }
 
 func (q squaresBack) Do(in ...G.Value) (G.Value, error) {
-	x, err := floats(in[0])
-	if err != nil {
-		return nil, err
-	}
-	w, err := floats(in[1])
+	x, w, err := two(in)
 	if err != nil {
 		return nil, err
 	}
@@ -349,11 +345,7 @@ func (o outer) InferShape(in ...G.DimSizer) (tensor.Shape, error) {
 }
 
 func (o outer) Do(in ...G.Value) (G.Value, error) {
-	a, err := floats(in[0])
-	if err != nil {
-		return nil, err
-	}
-	b, err := floats(in[1])
+	a, b, err := two(in)
 	if err != nil {
 		return nil, err
 	}
@@ -407,11 +399,7 @@ func (mix) InferShape(in ...G.DimSizer) (tensor.Shape, error) {
 }
 
 func (m mix) Do(in ...G.Value) (G.Value, error) {
-	matrix, err := floats(in[0])
-	if err != nil {
-		return nil, err
-	}
-	x, err := floats(in[1])
+	matrix, x, err := two(in)
 	if err != nil {
 		return nil, err
 	}

@@ -18,9 +18,10 @@ import (
 	"maps"
 	"math"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/planegym/planegym/internal/atomicfile"
 )
 
 // ErrFormat is wrapped by every error that says a file is no valid
@@ -80,33 +81,12 @@ func typeOf(data any) (name string, n int, err error) {
 	return "", 0, fmt.Errorf("%T is no slice of a number this package writes", data)
 }
 
-// WriteFile writes a file under a temporary name beside path and renames it,
-// so that path holds the old file or the new one, whole.
-func WriteFile(path string, metadata map[string]string, tensors []Tensor) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return fmt.Errorf("safetensors: %w", err)
+// WriteFile writes a file that appears whole or not at all.
+func WriteFile(path string, metadata map[string]string, tensors []Tensor) error {
+	if err := atomicfile.Write(path, func(w io.Writer) error { return Write(w, metadata, tensors) }); err != nil {
+		return fmt.Errorf("safetensors: %s: %w", path, err)
 	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
-			err = fmt.Errorf("safetensors: %s: %w", path, err)
-		}
-	}()
-	if err := Write(f, metadata, tensors); err != nil {
-		return err
-	}
-	if err := f.Chmod(0o644); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return nil
 }
 
 // entry is a tensor in the header.

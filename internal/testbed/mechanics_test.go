@@ -195,6 +195,9 @@ func TestConservation(t *testing.T) {
 				s.setLimits([]p4.Limit{p4.Limit(4 + sec), 64, p4.Limit(80 - sec)})
 			}
 			conserved(t, s)
+			if !s.sound(s.settings()) {
+				t.Fatalf("seed %d, %d s: a run is taken for no run", seed, sec)
+			}
 		}
 		var c flowCount
 		for i := range s.flows {

@@ -2,6 +2,7 @@ package testbed
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"runtime"
@@ -132,22 +133,39 @@ func (t *Testbed) each(ctx context.Context, rows []int, run func(i int)) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	errs := make([]error, len(rows))
 	threads := min(runtime.GOMAXPROCS(0), len(rows))
 	if threads < 2 {
 		for i := range rows {
-			run(i)
+			errs[i] = t.guard(rows[i], func() { run(i) })
 		}
-		return nil
+		return errors.Join(errs...)
 	}
 	var wait sync.WaitGroup
 	for k := range threads {
 		wait.Go(func() {
 			for i := k; i < len(rows); i += threads {
-				run(i)
+				errs[i] = t.guard(rows[i], func() { run(i) })
 			}
 		})
 	}
 	wait.Wait()
+	return errors.Join(errs...)
+}
+
+// guard gives row up where a snapshot that came from outside makes it panic.
+func (t *Testbed) guard(row int, run func()) (err error) {
+	if s := t.rows[row]; s == nil || !s.foreign {
+		run()
+		return nil
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			t.rows[row] = nil
+			err = fmt.Errorf("%w: row %d: %v", ErrBadSnapshot, row, p)
+		}
+	}()
+	run()
 	return nil
 }
 

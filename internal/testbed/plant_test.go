@@ -3,14 +3,17 @@ package testbed_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc64"
 	"runtime"
 	"slices"
 	"testing"
 
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/envtest"
+	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/internal/testbed"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/telemetry"
@@ -178,4 +181,42 @@ func TestHorizonTruncates(t *testing.T) {
 			t.Errorf("window %d: %v (%s), want %v", k, w.End[0], w.Reason[0], want)
 		}
 	}
+}
+
+// Whatever a client sends as a state, the testbed refuses it or goes on: no
+// other row notices.
+func FuzzRestore(f *testing.F) {
+	p := open(f, light())
+	rollout(f, p, []int{0}, []uint64{3}, 3)
+	state, err := p.Snapshot(0, nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for i := range 60 {
+		k := rng.Key{Seed: uint64(i), Purpose: rng.Action}
+		f.Add(uint32(k.Intn(0, len(state))), byte(k.Intn(1, 256)), uint32(k.Intn(2, len(state))), byte(k.Intn(3, 256)))
+	}
+	ctx := context.Background()
+	var w telemetry.Window
+	w.Size(1, 5, len(p.Columns()))
+	limit := slices.Repeat([]p4.Limit{16}, p.Switches())
+	f.Fuzz(func(t *testing.T, at uint32, x byte, also uint32, y byte) {
+		b := slices.Clone(state)
+		n := len(b) - 8
+		b[16+int(at)%(n-16)] ^= x
+		b[16+int(also)%(n-16)] ^= y
+		binary.LittleEndian.PutUint64(b[n:], crc64.Checksum(b[:n], crc64.MakeTable(crc64.ECMA)))
+		if err := p.Restore(0, b); err != nil {
+			if !errors.Is(err, testbed.ErrBadSnapshot) {
+				t.Fatal(err)
+			}
+			return
+		}
+		if err := p.Advance(ctx, []int{0}, limit, &w); err != nil && !errors.Is(err, testbed.ErrBadSnapshot) {
+			t.Fatal(err)
+		}
+		if err := p.Restore(0, state); err != nil {
+			t.Fatalf("the state itself: %v", err)
+		}
+	})
 }

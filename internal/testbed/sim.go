@@ -25,6 +25,8 @@ type sim struct {
 	stage    stage
 	slots    []sessionEnd // by flow and source: when a session leaves
 
+	foreign bool // was restored: see each
+
 	log *Log // where not nil, it is told of every probe
 }
 

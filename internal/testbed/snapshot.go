@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc64"
+	"math"
 	"slices"
 	"unsafe"
 
@@ -170,12 +171,147 @@ func (t *Testbed) Restore(row int, src []byte) error {
 	if s == nil {
 		s = newSim(t.plan, 0, slices.Repeat([]p4.Limit{1}, t.plan.switches))
 	}
+	t.rows[row] = nil // until it is known to be one
 	tp := tape{b: src[16:n], reading: true}
+	known := s.settings()
 	s.walk(&tp)
-	if tp.bad || len(tp.b) > 0 { // the checksum held, so this is a bug of ours
-		t.rows[row] = nil
+	if tp.bad || len(tp.b) > 0 || !s.sound(known) {
 		return ErrBadSnapshot
 	}
+	s.foreign = true
 	t.rows[row] = s
 	return nil
+}
+
+// A checksum keeps out accidents, not intent, and a server takes snapshots
+// from its clients. sound refuses what could make a run hang or reach outside
+// of its slices; should something get past it, the row is given up (see each)
+// and no other.
+
+// settings is what a configuration says of ports, flows, sources and players: no
+// snapshot changes it.
+type settings struct {
+	ports   []portState
+	flows   []flowState
+	sources []source
+	groups  []group
+	players []player
+}
+
+func (s *sim) settings() (f settings) {
+	for i := range s.ports {
+		f.ports = append(f.ports, s.ports[i].portState)
+	}
+	for i := range s.flows {
+		f.flows = append(f.flows, s.flows[i].state)
+	}
+	f.sources, f.groups, f.players = slices.Clone(s.sources), slices.Clone(s.groups), slices.Clone(s.players)
+	return f
+}
+
+// sound tells whether s could be a run of its configuration.
+func (s *sim) sound(f settings) bool {
+	ok := s.now >= 0 && s.now < never && (len(s.cfg.Phases) == 0 || int(s.stage.current) < len(s.cfg.Phases)) && s.int.next >= s.now &&
+		int(s.int.n) >= 0
+	for i := range s.entries {
+		at := s.calendar.at(i)
+		ok = ok && at >= s.now && s.calendar.node[i+len(s.calendar.node)/2]&(1<<leafBits-1) == uint64(i)
+		s.calendar.set(i, at) // the inner nodes follow from the leaves
+	}
+	for _, id := range s.sacks.free {
+		ok = ok && id > 0 && int(id) <= len(s.sacks.items)
+	}
+	for _, id := range s.probes.free {
+		ok = ok && id > 0 && int(id) <= len(s.probes.items)
+	}
+	for i := range s.sacks.items {
+		ok = ok && s.sacks.items[i].n <= 3
+	}
+	for i := range s.ports {
+		q, c := &s.ports[i], &f.ports[i]
+		ok = ok && q.limit >= 1 && q.gap == c.gap && q.perByte == c.perByte && q.prop == c.prop && q.jitter == c.jitter && q.loss == c.loss && q.service == c.service &&
+			q.aqm.fixed() == c.aqm.fixed() && q.aqm.p >= 0 && q.aqm.p <= 1 && q.aqm.updated >= 0 && q.aqm.updated <= s.now && int(q.queue-q.slots.head) <= q.slots.len() && s.within(q.next) && s.within(q.lastArr)
+		last := s.now
+		for j := q.slots.head; ok && j != q.slots.tail; j++ {
+			e := q.slots.at(j)
+			ok = s.traveller(&e.packet) && int(s.route[e.path][e.hop]) == i && e.enq >= 0 && e.enq <= s.now
+			if known := q.aqm.kind != codel || int32(j-q.queue) < 0; ok && known {
+				ok, last = e.arr >= last && s.within(e.arr) && s.within(e.rel), e.arr
+			}
+		}
+		empty := q.slots.head == q.tailOfWire()
+		ok = ok && (s.calendar.at(i) == never) == empty && (q.aqm.kind != codel || (s.calendar.at(s.codelSource(i)) == never) == (q.queue == q.slots.tail))
+	}
+	for i := range s.flows {
+		ok = ok && s.soundFlow(i, &f.flows[i])
+	}
+	for i := range s.sources {
+		u, c := s.sources[i], f.sources[i]
+		ok = ok && (u.burst == 0 || u.left > 0 && u.left <= u.burst || !u.on)
+		u.on, u.left, u.seq, u.draw = c.on, c.left, c.seq, c.draw
+		ok = ok && u == c
+	}
+	for i := range s.groups {
+		g, c := s.groups[i], f.groups[i]
+		ok = ok && g.active <= g.n && !math.IsNaN(g.walk)
+		ok = ok && g.load == c.load && g.plan == c.plan && g.first == c.first && g.n == c.n && g.firstPlayer == c.firstPlayer && g.udp == c.udp
+	}
+	for i := range s.players {
+		p := &s.players[i]
+		ok = ok && p.flow == f.players[i].flow && p.level >= 0 && int(p.level) < len(s.video[s.planOf(i)].ladder) && p.queued <= 32 && p.head < 1<<31 &&
+			p.buffer >= 0 && p.buffer < never && p.left >= 0 && (p.left > 0 || p.queued == 0) && p.last >= 0 && p.last <= s.now && p.asked <= s.now && p.finished <= s.now
+	}
+	return ok
+}
+
+// within is a time that a run may hold.
+func (s *sim) within(at int64) bool { return at >= 0 && at < never }
+
+// traveller tells whether a packet may be under way.
+func (s *sim) traveller(p *packet) bool {
+	if int(p.path) >= len(s.route) || int(p.hop) >= len(s.route[p.path])-1 || p.kind > noPacket {
+		return false
+	}
+	switch p.kind {
+	case probePacket:
+		return p.path == s.probePath() && p.aux > 0 && int(p.aux) <= len(s.probes.items)
+	case dataPacket, ackPacket:
+		if int(p.flow) >= len(s.flows) || p.kind == ackPacket && int(p.aux) > len(s.sacks.items) {
+			return false
+		}
+		t := &s.flows[p.flow].state
+		return !t.on || p.gen != t.gen || !after(p.seq, t.nxt)
+	}
+	return true
+}
+
+func (s *sim) soundFlow(i int, c *flowState) bool {
+	f := &s.flows[i]
+	t := &f.state
+	ok := t.path == c.path && t.back == c.back && t.group == c.group && t.cc == c.cc && t.sack == c.sack && t.jitter == c.jitter && t.rwnd == c.rwnd && t.player == c.player &&
+		t.delay >= 0 && t.delay < 120e9 && s.within(t.lastArr) && t.rto > 0 && t.rto <= maxRTO || !t.on
+	last := s.now
+	for j := f.wire.head; ok && j != f.wire.tail; j++ {
+		e := f.wire.at(j)
+		ok, last = e.arr >= last && s.within(e.arr) && int(e.aux) <= len(s.sacks.items) && !after(e.seq, t.nxt), e.arr
+	}
+	if !ok || !t.on {
+		return ok
+	}
+	ok = f.segs.head == t.una && f.segs.tail == t.nxt && t.nxt-t.una <= t.rwnd && !after(t.nxt, t.end) && !after(t.una, t.rcvNxt) && !after(t.rcvNxt, t.nxt) &&
+		!after(t.topSack, t.nxt) && !after(t.lossMark, t.nxt) && !after(t.hole, t.nxt) && t.cwnd >= 0 && t.ssthresh >= 0 && t.srtt >= 0 && t.nseen <= 3 && t.phase <= timedOut &&
+		(s.calendar.at(s.wireSource(i)) == never) == (f.wire.head == f.wire.tail)
+	for j := f.rtx.head; ok && j != f.rtx.tail; j++ {
+		ok = after(t.nxt, f.rtx.at(j).seq)
+	}
+	for k := 0; ok && k < len(f.ooo); k++ {
+		b := f.ooo[k]
+		ok = after(b.to, b.from) && after(b.from, t.rcvNxt) && !after(b.to, t.nxt)
+	}
+	return ok
+}
+
+// fixed is the part of a that the configuration says.
+func (a aqm) fixed() aqm {
+	return aqm{kind: a.kind, target: a.target, interval: a.interval, low: a.low, high: a.high, maxP: a.maxP, weight: a.weight}
 }

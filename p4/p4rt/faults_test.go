@@ -143,6 +143,7 @@ func TestFaultMastershipLostMidWrite(t *testing.T) {
 		// The rival leaves: mastership regained is the safe limit.
 		at := time.Now()
 		(<-rival).Close()
+		synctest.Wait() // the client has heard of both: that it was demoted, that nobody is primary
 		r.safeWithin(0, at, time.Second)
 		r.set(64)
 	})

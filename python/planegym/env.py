@@ -184,7 +184,9 @@ def action_words(actions: Any, shape: tuple[int, ...]) -> np.ndarray:
     if type(actions) is np.ndarray and actions.shape == shape and actions.flags.c_contiguous:
         if actions.dtype == _I8:
             words = actions.reshape(-1).view(_U4)
-            if not words[1::2].any():  # each lies in [0, 2**32), so the lower half is all
+            if not np.bitwise_or.reduce(
+                words[1::2]
+            ):  # each lies in [0, 2**32), so the lower half is all
                 return words[::2]
         elif actions.dtype == _I4:
             return actions.reshape(-1).view(_U4)

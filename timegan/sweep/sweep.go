@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/planegym/planegym/internal/atomicfile"
 	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/timegan"
 	"github.com/planegym/planegym/timegan/selection"
@@ -407,7 +408,7 @@ func ReadResult(folder string) ([]Status, error) {
 }
 
 func writeResult(folder string, all []Status) error {
-	return telemetry.WriteFile(filepath.Join(folder, resultFile), func(w io.Writer) error {
+	return atomicfile.Write(filepath.Join(folder, resultFile), func(w io.Writer) error {
 		e := json.NewEncoder(w)
 		e.SetIndent("", " ")
 		return e.Encode(all)
