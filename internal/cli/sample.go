@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -75,6 +76,9 @@ func (s *sampler) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	defer done()
+	if err := os.MkdirAll(s.out, 0o755); err != nil {
+		return fmt.Errorf("sample: --output: %w", err)
+	}
 	bar := newProgress(cmd, int64(len(s.limits)*s.rollouts), "rollout", "sample")
 	var files []string
 	for _, l := range s.limits {

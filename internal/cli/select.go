@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -118,6 +119,9 @@ func (s *selector) run(cmd *cobra.Command) error {
 	r := selection.Rank(m)
 	var written []string
 	if s.export != "" {
+		if err := os.MkdirAll(s.export, 0o755); err != nil {
+			return fmt.Errorf("select: --export: %w", err)
+		}
 		for k, l := range limits {
 			for name, i := range map[string]int{"best": r.Best[k], "worst": r.Worst[k]} {
 				path := filepath.Join(s.export, fmt.Sprintf("%s_%d.csv", name, l))
