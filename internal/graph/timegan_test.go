@@ -10,5 +10,9 @@ import (
 )
 
 func TestEngine(t *testing.T) {
-	enginetest.Check(t, func(*testing.T) timegan.Engine { return graph.NewTimeGAN(nn.Go, 1) })
+	auto, err := nn.ParseKernels("auto")
+	if err != nil {
+		t.Fatal(err)
+	}
+	enginetest.Check(t, func(*testing.T) timegan.Engine { return graph.NewTimeGAN(auto, 1) })
 }
