@@ -10,7 +10,7 @@ from ._session import Config
 from ._ws import DEFAULT_PORT
 
 DEFAULT_URL = f"ws://127.0.0.1:{DEFAULT_PORT}"
-DEFAULT_SCENARIO = "cartpole"
+DEFAULT_SCENARIO = "synthetic"
 
 
 class Options(TypedDict, total=False):
