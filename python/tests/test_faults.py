@@ -8,6 +8,7 @@ import signal
 import struct
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -365,6 +366,15 @@ def test_timeout_of_step_wait(fake: Fake) -> None:
     env.close()
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A shell starts what runs in the background with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c(fake: Fake) -> None:
     """Interrupted while it waits, the environment needs a reset and is well."""
     counter = Counter()
@@ -428,6 +438,8 @@ def test_keepalive(fake: Fake) -> None:
     threads = [t for t in threading.enumerate() if t.name == "planegym-keepalive"]
     assert threads
     env.close()
+    for t in threads:
+        t.join(5)
     assert not any(t.is_alive() for t in threads)
 
 
