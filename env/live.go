@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/planegym/planegym/internal/wait"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/telemetry"
 )
@@ -271,7 +272,7 @@ func (l *Live) Reset(ctx context.Context, rows []int, _ []uint64, limit []p4.Lim
 		} else {
 			// At most one change a window, also where episodes are short.
 			if t := l.changed.Add(l.window); !slices.Equal(l.limits, limit) {
-				if err := sleep(ctx, time.Until(t)); err != nil {
+				if err := wait.For(ctx, time.Until(t)); err != nil {
 					return err
 				}
 			}
@@ -297,21 +298,6 @@ type liveError struct {
 
 func (e *liveError) Error() string { return "env: live: " + e.why }
 func (e *liveError) Unwrap() error { return e.err }
-
-// sleep waits for d, or for ctx.
-func sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
 
 // Advance puts limit in force and measures a window under it.
 func (l *Live) Advance(ctx context.Context, rows []int, limit []p4.Limit, out *telemetry.Window) error {

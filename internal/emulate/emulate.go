@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/planegym/planegym/internal/testbed"
+	"github.com/planegym/planegym/internal/wait"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/p4/p4test"
 	"github.com/planegym/planegym/telemetry"
@@ -193,7 +194,7 @@ func (e *Emulation) Run(ctx context.Context) error {
 		start := begin.Add(time.Duration(n) * e.second)
 		for i, p := range log.Probes {
 			at := float64(p.Arrived)/1e9 - float64(first+n)
-			if !sleep(ctx, start.Add(time.Duration(at*float64(e.second)))) {
+			if wait.For(ctx, time.Until(start.Add(time.Duration(at*float64(e.second))))) != nil {
 				return nil
 			}
 			now := epoch.Add(time.Duration((float64(n) + at) * float64(time.Second)))
@@ -201,14 +202,14 @@ func (e *Emulation) Run(ctx context.Context) error {
 				return err
 			}
 		}
-		if !sleep(ctx, start.Add(e.second*99/100)) {
+		if wait.For(ctx, time.Until(start.Add(e.second*99/100))) != nil {
 			return nil
 		}
 		if err := e.sample(epoch.Add(time.Duration(n)*time.Second+990*time.Millisecond), w.Values); err != nil {
 			return err
 		}
 		forget(log)
-		if !sleep(ctx, start.Add(e.second)) {
+		if wait.For(ctx, time.Until(start.Add(e.second))) != nil {
 			return nil
 		}
 		if late := time.Since(start.Add(e.second)); late > time.Second && late > 10*e.second {
@@ -227,21 +228,6 @@ func done(ctx context.Context, err error) error {
 		return nil
 	}
 	return err
-}
-
-func sleep(ctx context.Context, until time.Time) bool {
-	d := time.Until(until)
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // probe sends what a probe collected: as the probe itself to the last switch's

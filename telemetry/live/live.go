@@ -18,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/planegym/planegym/internal/wait"
 	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/telemetry/intreport"
 )
@@ -359,7 +360,7 @@ func (c *Collector) Window(ctx context.Context, start time.Time, values []float3
 		return Age{}, fmt.Errorf("live: window: %d values and %d flags for %d columns", len(values), len(valid), f)
 	}
 	end := start.Add(time.Duration(seconds) * c.cfg.Second)
-	if err := sleep(ctx, time.Until(end.Add(c.cfg.Settle))); err != nil {
+	if err := wait.For(ctx, time.Until(end.Add(c.cfg.Settle))); err != nil {
 		return Age{}, err
 	}
 	c.mu.Lock()
@@ -473,19 +474,4 @@ func since64(heard, to int64) time.Duration {
 		return Never
 	}
 	return time.Duration(max(to-heard, 0))
-}
-
-// sleep waits for d, or for ctx.
-func sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/planegym/planegym/internal/wait"
 	"github.com/planegym/planegym/telemetry"
 )
 
@@ -32,7 +33,7 @@ func (c *Collector) Tail(ctx context.Context, path string) error {
 		if err := f.poll(); err != nil {
 			return fmt.Errorf("live: tail: %w", err)
 		}
-		if sleep(ctx, tailEvery) != nil {
+		if wait.For(ctx, tailEvery) != nil {
 			return nil
 		}
 	}
