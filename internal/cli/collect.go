@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/internal/atomicfile"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/telemetry"
@@ -86,7 +87,7 @@ type liveRecorder struct {
 // logFile is a log being written, under a temporary name.
 type logFile struct {
 	name string
-	f    *os.File
+	f    *atomicfile.File
 	w    *bufio.Writer
 	rows int
 	last int64 // µs, of the last line
@@ -125,18 +126,22 @@ func (r *liveRecorder) open(s *scenarios.Scenario) (err error) {
 }
 
 func create(dir, name, header string) (logFile, error) {
-	f, err := os.CreateTemp(dir, "."+name+".*")
+	path := filepath.Join(dir, name)
+	f, err := atomicfile.Create(path)
 	if err != nil {
 		return logFile{}, fmt.Errorf("collect: %w", err)
 	}
-	l := logFile{name: filepath.Join(dir, name), f: f, w: bufio.NewWriter(f)}
+	l := logFile{name: path, f: f, w: bufio.NewWriter(f)}
 	_, err = fmt.Fprintln(l.w, header)
 	return l, err
 }
 
 // keep ends a log and gives it its name.
 func (l *logFile) keep() error {
-	if err := errors.Join(l.w.Flush(), l.f.Chmod(0o644), l.f.Close(), os.Rename(l.f.Name(), l.name)); err != nil {
+	if err := l.w.Flush(); err != nil {
+		return fmt.Errorf("collect: %w", err)
+	}
+	if err := l.f.CloseAtomicallyReplace(); err != nil {
 		return fmt.Errorf("collect: %w", err)
 	}
 	l.f = nil
@@ -150,7 +155,7 @@ func (r *liveRecorder) close() error {
 		switch {
 		case l.f == nil:
 		case l.rows == 0:
-			errs = append(errs, l.f.Close(), os.Remove(l.f.Name()))
+			errs = append(errs, l.f.Cleanup())
 		default:
 			errs = append(errs, l.w.Flush(), l.f.Close(), fmt.Errorf("collect: what was recorded is left in %s", l.f.Name()))
 		}
