@@ -47,7 +47,7 @@ var allowed = map[string][]string{
 	"bench/stocks":         {"internal/nn", "internal/rng", "internal/safetensors", "telemetry", "timegan", "timegan/posthoc"},
 	"timegan/posthoc":      {"internal/nn", "internal/rng"},
 	"timegan/sweep":        {"telemetry", "timegan", "timegan/selection", "internal/atomicfile"},
-	"internal/graph":       {"timegan", "internal/nn", "internal/rng"},
+	"internal/graph":       {"agent", "timegan", "internal/nn", "internal/rng"},
 	"internal/benchtest":   {},
 	"internal/cutter":      {"internal/rng"},
 	"bench/faults":         {"env", "env/ws", "internal/cutter", "internal/rng"},
