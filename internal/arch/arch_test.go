@@ -29,7 +29,7 @@ var allowed = map[string][]string{
 	"timegan/selection":    {"internal/rng", "telemetry"},
 	"p4/program":           {},
 	"internal/report":      {"telemetry", "internal/compare", "internal/episodes", "internal/rng"},
-	"internal/compare":     {"agent", "env", "internal/episodes", "internal/rng", "p4", "telemetry", "timegan/selection"},
+	"internal/compare":     {"agent", "env", "internal/episodes", "internal/rng", "internal/testbed", "p4", "telemetry", "timegan/selection"},
 	"internal/scalars":     {},
 	"internal/episodes":    {"env", "telemetry", "p4", "internal/atomicfile"},
 	"agent":                {"env", "telemetry", "internal/rng", "internal/nn", "internal/safetensors", "internal/episodes", "internal/atomicfile"},
