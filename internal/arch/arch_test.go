@@ -28,7 +28,7 @@ var allowed = map[string][]string{
 	"timegan":              {"telemetry", "internal/nn", "internal/rng", "internal/safetensors"},
 	"timegan/selection":    {"internal/rng", "telemetry"},
 	"p4/program":           {},
-	"internal/report":      {"telemetry", "internal/compare", "internal/episodes", "internal/rng"},
+	"internal/report":      {"agent", "telemetry", "internal/compare", "internal/episodes", "internal/rng"},
 	"internal/compare":     {"agent", "env", "internal/episodes", "internal/rng", "internal/testbed", "p4", "telemetry", "timegan/selection"},
 	"internal/scalars":     {},
 	"internal/episodes":    {"env", "telemetry", "p4", "internal/atomicfile"},
