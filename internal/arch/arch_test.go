@@ -31,7 +31,7 @@ var allowed = map[string][]string{
 	"internal/report":      {"agent", "telemetry", "internal/compare", "internal/episodes", "internal/rng"},
 	"internal/compare":     {"agent", "env", "internal/episodes", "internal/rng", "internal/testbed", "p4", "telemetry", "timegan/selection"},
 	"internal/scalars":     {},
-	"internal/episodes":    {"env", "telemetry", "p4", "internal/atomicfile"},
+	"internal/episodes":    {"env", "telemetry", "p4", "internal/atomicfile", "internal/parquetfile"},
 	"agent":                {"env", "telemetry", "internal/rng", "internal/nn", "internal/safetensors", "internal/episodes", "internal/atomicfile"},
 	"p4/p4test":            {"p4", "p4/program"},
 	"internal/nn":          {"internal/rng"},
@@ -39,7 +39,7 @@ var allowed = map[string][]string{
 	"internal/switches":    {"p4", "p4/p4rt", "p4/bmv2"},
 	"p4/bmv2":              {"p4"},
 	"p4/p4rt":              {"p4", "p4/program", "internal/rng"},
-	"internal/testbed":     {"telemetry", "p4", "internal/rng", "telemetry/intreport"},
+	"internal/testbed":     {"telemetry", "p4", "internal/parquetfile", "internal/rng", "telemetry/intreport"},
 	"telemetry/intreport":  {},
 	"telemetry/live":       {"telemetry", "telemetry/intreport", "internal/pcap", "internal/wait"},
 	"internal/pcap":        {},
@@ -55,6 +55,7 @@ var allowed = map[string][]string{
 	"bench/simulator":      {"env", "internal/nn", "internal/rng", "scenarios", "telemetry", "timegan"},
 	"internal/wait":        {},
 	"internal/atomicfile":  {},
+	"internal/parquetfile": {},
 	"internal/arch":        {},
 }
 
