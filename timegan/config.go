@@ -43,6 +43,11 @@ type Config struct {
 	// predecessor, is given the real one's gaps and embedded again before it
 	// is compared.
 	Latent bool `toml:"latent" json:"latent"`
+
+	// Free lets a rollout's values move from second to second as the networks
+	// say. Otherwise none moves farther than it did in any second of training,
+	// and the quality changes only where another level leads clearly.
+	Free bool `toml:"free" json:"free,omitempty"`
 }
 
 // Preset is a named configuration: "" the default; "paper" what the authors'
@@ -54,10 +59,10 @@ func Preset(name string) (Config, error) {
 		return Config{}.withDefaults(), nil
 	case "paper":
 		return Config{Window: 24, Hidden: 24, Layers: 3, Batch: 128, Embed: 10000, Super: 10000, Joint: 10000,
-			Noise: 6, Clock: -1, FinalRate: 1, Latent: true, Moments: 100, Eta: 100, Changes: -1, Covariances: -1}.withDefaults(), nil
+			Noise: 6, Clock: -1, FinalRate: 1, Latent: true, Free: true, Moments: 100, Eta: 100, Changes: -1, Covariances: -1}.withDefaults(), nil
 	case "tutorial":
 		return Config{Window: 50, Hidden: 20, Layers: 3, Batch: 100, Embed: 100, Super: 100, Joint: 100,
-			Noise: 16, Clock: -1, FinalRate: 1, Latent: true, Moments: 100, Eta: 100, Changes: -1, Covariances: -1, LearningRate: 5e-4}.withDefaults(), nil
+			Noise: 16, Clock: -1, FinalRate: 1, Latent: true, Free: true, Moments: 100, Eta: 100, Changes: -1, Covariances: -1, LearningRate: 5e-4}.withDefaults(), nil
 	}
 	return Config{}, fmt.Errorf(`timegan: preset: %q is none of "", "paper", "tutorial"`, name)
 }
