@@ -15,7 +15,7 @@ import (
 // comments; Preset gives those of others.
 type Config struct {
 	Window int    `toml:"window" json:"window"` // T, seconds of a training window; 32
-	Hidden int    `toml:"hidden" json:"hidden"` // H, units of a layer and size of the latent code; 24
+	Hidden int    `toml:"hidden" json:"hidden"` // H, units of a layer and size of the latent code; 32
 	Layers int    `toml:"layers" json:"layers"` // GRU layers of a network, the supervisor's one less; 2
 	Noise  int    `toml:"noise" json:"noise"`   // Z, random numbers a second; 8
 	Batch  int    `toml:"batch" json:"batch"`   // B, windows of an update; 64
@@ -73,7 +73,7 @@ func (c Config) withDefaults() Config {
 		field *int
 		value int
 	}{
-		{&c.Window, 32}, {&c.Hidden, 24}, {&c.Layers, 2}, {&c.Noise, 8}, {&c.Batch, 64},
+		{&c.Window, 32}, {&c.Hidden, 32}, {&c.Layers, 2}, {&c.Noise, 8}, {&c.Batch, 64},
 		{&c.Embed, 2000}, {&c.Super, 500}, {&c.Joint, 3500}, {&c.Clock, 3600},
 	} {
 		if *d.field == 0 {
