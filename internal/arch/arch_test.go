@@ -52,6 +52,7 @@ var allowed = map[string][]string{
 	"bench/faults":         {"env", "env/ws", "internal/cutter", "internal/rng"},
 	"internal/emulate":     {"internal/testbed", "p4", "p4/p4test", "telemetry", "telemetry/intreport", "internal/wait"},
 	"bench/simulator":      {"env", "internal/nn", "internal/rng", "scenarios", "telemetry", "timegan"},
+	"internal/cuda/driver": {"internal/nn"},
 	"internal/wait":        {},
 	"internal/atomicfile":  {},
 	"internal/arch":        {},
