@@ -51,6 +51,7 @@ KERNEL(256) prepare(const PrepareArgs a) {
   if (tid == 0) {
     Key order = {seed, update, u32(b), 66};
     from = a.start[below(order, a.pick, a.starts)];
+    fresh = clock0 = 0;
     if (a.round >= 0) {
       fresh = a.latent || (update == 0 && a.round == 0) || number(noise, 0) >> 11 < a.fresh;
       int turn_ = a.turn > 0 ? a.turn : 1;
@@ -154,60 +155,80 @@ struct NetworkArgs {
   int stage, weights;  // floats of shared memory: of rows, of weights
 };
 
-// affine calls store(q, o, Σₖ x(q,k)·w(o,k)) for rows q and outputs o. Weights
-// come to shared memory where they fit, rows in groups.
-template <bool FIT, class X, class W, class S>
-DEVICE void affineIn(int rows, int outs, int depth, float *stage, int room, float *weights, X x, W w, S store) {
+// Walk is the row and column of elements first, first+step … of rows of width:
+// a division per loop, not per element.
+struct Walk {
+  int row, column, rows, columns, width;
+};
+
+DEVICE Walk walk(int first, int step, int width) {
+  int row = first / width, rows = step / width;
+  return {row, first - row * width, rows, step - rows * width, width};
+}
+
+DEVICE void next(Walk &w) {
+  w.row += w.rows;
+  w.column += w.columns;
+  if (w.column >= w.width) {
+    w.column -= w.width;
+    w.row++;
+  }
+}
+
+// affine calls store(q, o, Σₖ x(q,k)·w(o,k)) for rows q < n·T and outputs o;
+// q is given as at(q). Weights come to shared memory where they fit, rows in
+// groups of up to 32.
+template <bool FIT, class A, class X, class W, class S>
+DEVICE void affineIn(int rows, int outs, int depth, float *stage, int room, float *weights, A at, X x, W w, S store) {
+  SHARED int index[32];
   int tid = threadId(), n = threads();
   int wide = (depth + 3) & ~3, stride = wide + 1; // odd: neighbours hit other banks
   barrier();
   if (FIT)
-    for (int i = tid; i < outs * wide; i += n) {
-      int o = i / wide, k = i - o * wide;
-      weights[o * stride + k] = k < depth ? w(o, k) : 0;
-    }
+    for (Walk i = walk(tid, n, wide); i.row < outs; next(i))
+      weights[i.row * stride + i.column] = i.column < depth ? w(i.row, i.column) : 0;
   int group = least(32, room / wide & ~3);
+  Walk input = walk(tid, n, wide), item = walk(tid, n, outs);
   for (int q0 = 0; q0 < rows; q0 += group) {
-    int here = least(group, rows - q0), fours = (here + 3) / 4;
+    int here = least(group, rows - q0);
+    if (tid < here)
+      index[tid] = at(q0 + tid);
     barrier();
-    for (int i = tid; i < fours * 4 * wide; i += n) {
-      int q = i / wide, k = i - q * wide;
-      stage[i] = q < here && k < depth ? x(q0 + q, k) : 0;
-    }
+    for (Walk i = input; i.row < ((here + 3) & ~3); next(i))
+      stage[i.row * wide + i.column] = i.row < here && i.column < depth ? x(index[i.row], i.column) : 0;
     barrier();
-    for (int i = tid; i < outs * fours; i += n) {
-      int g = i / outs, o = i - g * outs;
-      const float *s = stage + 4 * g * wide;
+    for (Walk i = item; 4 * i.row < here; next(i)) {
+      int q = 4 * i.row, o = i.column;
+      const float *s = stage + q * wide, *u = weights + o * stride;
       float s0 = 0, s1 = 0, s2 = 0, s3 = 0;
       for (int k = 0; k < wide; k += 4) {
         f4 v0 = *(const f4 *)(s + k), v1 = *(const f4 *)(s + wide + k);
         f4 v2 = *(const f4 *)(s + 2 * wide + k), v3 = *(const f4 *)(s + 3 * wide + k);
 #pragma unroll
         for (int e = 0; e < 4; e++) {
-          float u = FIT ? weights[o * stride + k + e] : k + e < depth ? w(o, k + e) : 0;
-          s0 += u * v0[e];
-          s1 += u * v1[e];
-          s2 += u * v2[e];
-          s3 += u * v3[e];
+          float c = FIT ? u[k + e] : k + e < depth ? w(o, k + e) : 0;
+          s0 += c * v0[e];
+          s1 += c * v1[e];
+          s2 += c * v2[e];
+          s3 += c * v3[e];
         }
       }
-      int q = 4 * g;
-      store(q0 + q, o, s0);
-      if (q + 1 < here) store(q0 + q + 1, o, s1);
-      if (q + 2 < here) store(q0 + q + 2, o, s2);
-      if (q + 3 < here) store(q0 + q + 3, o, s3);
+      store(index[q], o, s0);
+      if (q + 1 < here) store(index[q + 1], o, s1);
+      if (q + 2 < here) store(index[q + 2], o, s2);
+      if (q + 3 < here) store(index[q + 3], o, s3);
     }
+    barrier();
   }
-  barrier();
 }
 
-template <class X, class W, class S>
-DEVICE void affine(const NetworkArgs &a, int rows, int outs, int depth, X x, W w, S store) {
+template <class A, class X, class W, class S>
+DEVICE void affine(const NetworkArgs &a, int rows, int outs, int depth, A at, X x, W w, S store) {
   float *weights = shared + a.stage;
   if (outs * (((depth + 3) & ~3) + 1) <= a.weights)
-    affineIn<true>(rows, outs, depth, shared, a.stage, weights, x, w, store);
+    affineIn<true>(rows, outs, depth, shared, a.stage, weights, at, x, w, store);
   else
-    affineIn<false>(rows, outs, depth, shared, a.stage, weights, x, w, store);
+    affineIn<false>(rows, outs, depth, shared, a.stage, weights, at, x, w, store);
 }
 
 // recur does the T dependent steps of a layer for n rows, a thread for each
@@ -222,10 +243,8 @@ DEVICE void recur(const NetworkArgs &a, const float *u, const float *bias, float
   int H = a.H, wide = (H + 3) & ~3, stride = wide + 1, tid = threadId();
   float *state = shared, *weights = shared + a.stage; // state [2,R,wide]
   if (FIT)
-    for (int i = tid; i < 3 * H * wide; i += threads()) {
-      int o = i / wide, k = i - o * wide;
-      weights[o * stride + k] = k < H ? u[o * H + k] : 0;
-    }
+    for (Walk i = walk(tid, threads(), wide); i.row < 3 * H; next(i))
+      weights[i.row * stride + i.column] = i.column < H ? u[i.row * H + i.column] : 0;
   for (int i = tid; i < 2 * a.R * wide; i += threads())
     state[i] = 0;
   barrier();
@@ -312,19 +331,20 @@ KERNEL(512) forward(const NetworkArgs a) {
     for (int k = 0, column = 0; k < 3; k++) {
       const float *src = global(p->part[k].p);
       int width = p->part[k].width;
-      for (int i = tid; i < rows * width; i += threads()) {
-        int q = i / width, c = i - q * width, row = at(q);
-        x[row * in + column + c] = src[row * width + c];
-      }
+      if (width)
+        for (Walk i = walk(tid, threads(), width); i.row < rows; next(i)) {
+          int row = at(i.row);
+          x[row * in + column + i.column] = src[row * width + i.column];
+        }
       column += width;
     }
     const float *w = global(p->w);
     float *h = global(p->h), *gates = global(p->gates);
     for (int l = 0; l < layers; l++) {
       const float *u = w + 3 * H * in, *bi = u + 3 * H * H, *bh = bi + 3 * H;
-      affine(a, rows, 3 * H, in, [&](int q, int k) { return x[at(q) * in + k]; },
+      affine(a, rows, 3 * H, in, at, [&](int row, int k) { return x[row * in + k]; },
              [&](int o, int k) { return w[o * in + k]; },
-             [&](int q, int o, float v) { gates[at(q) * 4 * H + o] = v + bi[o]; });
+             [&](int row, int o, float v) { gates[row * 4 * H + o] = v + bi[o]; });
       float *carry = p->carry ? global(p->carry) + l * p->carryLayer : 0;
       if (3 * H * (((H + 3) & ~3) + 1) <= a.weights)
         recur<true>(a, u, bh, gates, h, carry, p->carryRow, b0, n);
@@ -338,11 +358,11 @@ KERNEL(512) forward(const NetworkArgs a) {
     }
     float *y = global(p->y);
     bool squash = p->squash;
-    affine(a, rows, out, H, [&](int q, int k) { return x[at(q) * H + k]; },
+    affine(a, rows, out, H, at, [&](int row, int k) { return x[row * H + k]; },
            [&](int o, int k) { return w[o * H + k]; },
-           [&](int q, int o, float v) {
+           [&](int row, int o, float v) {
              v += w[out * H + o];
-             y[at(q) * out + o] = squash ? sigmoid(v) : v;
+             y[row * out + o] = squash ? sigmoid(v) : v;
            });
     float *filled = global(p->filled);
     if (filled)
@@ -369,10 +389,8 @@ DEVICE void unroll(const NetworkArgs &a, const float *u, float *gates, const flo
   float *state = shared, *weights = shared + a.stage; // state [2,R,wide]
   barrier();
   if (FIT)
-    for (int i = tid; i < H * wide; i += threads()) {
-      int k = i / H, o = i - k * H;
-      weights[o * stride + k] = k < depth ? u[k * H + o] : 0;
-    }
+    for (Walk i = walk(tid, threads(), H); i.row < wide; next(i))
+      weights[i.column * stride + i.row] = i.row < depth ? u[i.row * H + i.column] : 0;
   for (int i = tid; i < 2 * a.R * wide; i += threads())
     state[i] = 0;
   barrier();
@@ -468,8 +486,8 @@ KERNEL(512) backward(const NetworkArgs a) {
     if (tid < sources)
       scale[tid] = weigh(p->source[tid]);
     barrier();
-    for (int i = tid; i < rows * out; i += threads()) {
-      int q = i / out, o = i - q * out, row = at(q);
+    for (Walk i = walk(tid, threads(), out); i.row < rows; next(i)) {
+      int o = i.column, row = at(i.row);
       float d = 0;
       for (int s = 0; s < sources; s++) {
         const Source *src = &p->source[s];
@@ -496,9 +514,9 @@ KERNEL(512) backward(const NetworkArgs a) {
         }
       }
     const float *w = global(p->w) + layerSize(in, H) + (p->layers - 1) * layerSize(H, H);
-    affine(a, rows, H, out, [&](int q, int k) { return dy[at(q) * out + k]; },
+    affine(a, rows, H, out, at, [&](int row, int k) { return dy[row * out + k]; },
            [&](int o, int k) { return w[k * H + o]; },
-           [&](int q, int o, float v) { dh[at(q) * H + o] = v; });
+           [&](int row, int o, float v) { dh[row * H + o] = v; });
     for (int l = p->layers - 1; l >= 0; l--) {
       int width = l ? H : in;
       w -= layerSize(width, H);
@@ -510,9 +528,9 @@ KERNEL(512) backward(const NetworkArgs a) {
         unroll<false>(a, u, gates, h, dh, b0, n);
       float *dst = l ? dh : dx;
       if (dst)
-        affine(a, rows, width, 3 * H, [&](int q, int k) { return gates[at(q) * 4 * H + k]; },
+        affine(a, rows, width, 3 * H, at, [&](int row, int k) { return gates[row * 4 * H + k]; },
                [&](int o, int k) { return w[k * width + o]; },
-               [&](int q, int o, float v) { dst[at(q) * width + o] = v; });
+               [&](int row, int o, float v) { dst[row * width + o] = v; });
     }
     barrier();
   }
@@ -551,12 +569,15 @@ KERNEL(64) products(const ProductArgs a) {
   bool idle = i >= p.na || j > p.nb;
   float s00 = 0, s01 = 0, s10 = 0, s11 = 0;
   int q0 = blockY() * a.each, end = least(q0 + a.each, a.rows);
+  int row = tid / 16, column = tid % 16, ci = tile.i + column, cj = tile.j + column;
+  const float *x = global(p.a) + ci + (ci >= p.edge ? p.gap : 0), *y = global(p.b) + cj;
   for (; q0 < end; q0 += 32) {
-    for (int e = tid; e < 32 * 16; e += 64) {
-      int q = e / 16, c = e % 16, ci = tile.i + c, cj = tile.j + c;
+#pragma unroll
+    for (int e = 0; e < 8; e++) {
+      int q = row + 4 * e;
       bool in = q0 + q < end;
-      left[q][c] = in && ci < p.na ? p.a[(q0 + q) * p.lda + ci + (ci >= p.edge ? p.gap : 0)] : 0;
-      right[q][c] = !in || cj > p.nb ? 0 : cj == p.nb ? 1 : p.b[(q0 + q) * p.ldb + cj];
+      left[q][column] = in && ci < p.na ? x[(q0 + q) * p.lda] : 0;
+      right[q][column] = !in || cj > p.nb ? 0 : cj == p.nb ? 1 : y[(q0 + q) * p.ldb];
     }
     barrier();
     if (!idle)
