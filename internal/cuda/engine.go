@@ -62,6 +62,9 @@ func (e *engine) do(f func(*model) error) error {
 
 func (e *engine) Load(c timegan.Config, p timegan.Params, s timegan.OptimiserState, d timegan.Windows) error {
 	l := timegan.NewLayout(c, d.Channels(), d.Bits)
+	if h := l.Config.Hidden; h > maxHidden {
+		return fmt.Errorf("cuda: hidden: %d is above %d, what this engine computes", h, maxHidden)
+	}
 	if err := l.Check(p, s); err != nil {
 		return err
 	}
