@@ -52,6 +52,8 @@ var allowed = map[string][]string{
 	"bench/faults":             {"env", "env/ws", "internal/cutter", "internal/rng"},
 	"internal/emulate":         {"internal/testbed", "p4", "p4/p4test", "telemetry", "telemetry/intreport", "internal/wait"},
 	"bench/simulator":          {"env", "internal/nn", "internal/rng", "scenarios", "telemetry", "timegan"},
+	"internal/cuda":            {"timegan", "internal/nn", "internal/cuda/driver", "internal/cuda/kernels"},
+	"internal/cuda/kernels":    {},
 	"internal/cuda/driver":     {"internal/nn"},
 	"internal/cuda/ptxvm":      {},
 	"internal/cuda/drivertest": {"internal/cuda/driver", "internal/cuda/ptxvm", "internal/nn"},
