@@ -58,6 +58,8 @@ var allowed = map[string][]string{
 	"internal/cuda/ptxvm":      {},
 	"internal/cuda/drivertest": {"internal/cuda/driver", "internal/cuda/ptxvm", "internal/nn"},
 	"internal/compare":         {"agent", "env", "internal/episodes", "internal/rng", "p4", "telemetry", "timegan/selection"},
+	"internal/cuda":            {"timegan", "internal/nn", "internal/cuda/driver", "internal/cuda/kernels"},
+	"internal/cuda/kernels":    {},
 	"internal/arch":            {},
 }
 

@@ -570,7 +570,7 @@ func (p *parser) registers(s *source) error {
 		if p.accept("<") {
 			k := p.next()
 			count, err := strconv.Atoi(k.text)
-			if err != nil || count < 0 || count > 1<<20 {
+			if err != nil || count < 0 || len(s.regs)+count > 1<<16 {
 				return p.fail(k.line, "%q registers", k.text)
 			}
 			if err := p.expect(">"); err != nil {
