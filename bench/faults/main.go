@@ -36,7 +36,7 @@ import (
 func main() {
 	long := flag.Bool("long", false, "the full times: an hour of soak, more kills")
 	only := flag.String("only", "", "one fault by name")
-	profiles := flag.String("profiles", "", "folder for what the soak's server tells of its memory every minute")
+	profiles := flag.String("profiles", "", "folder for the metrics of the soak's server, every minute, and a heap profile of its end")
 	flag.Parse()
 	dir, err := os.MkdirTemp("", "faults")
 	if err == nil {
@@ -204,23 +204,18 @@ const rssMetric = "process_resident_memory_bytes"
 
 func (s *server) rss() (float64, error) { return s.metric(rssMetric) }
 
-// keep writes the heap profile and the metrics of now to dir.
-func (s *server) keep(dir string, minute int) error {
-	for path, name := range map[string]string{"/debug/pprof/heap?gc=1": "heap-%02d.pb.gz", "/metrics": "metrics-%02d.txt"} {
-		resp, err := http.Get(s.admin + path)
-		if err != nil {
-			return err
-		}
-		b, err := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, fmt.Sprintf(name, minute)), b, 0o644)
-		}
-		if err != nil {
-			return err
-		}
+// keep writes what the server says at path of its admin address to a file.
+func (s *server) keep(path, file string) error {
+	resp, err := http.Get(s.admin + path)
+	if err != nil {
+		return err
 	}
-	return nil
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, b, 0o644)
 }
 
 // trace is a rollout as numbers: of v, from seed, steps long.
@@ -896,7 +891,7 @@ func soak(b *bench) (string, bool, error) {
 		time.Sleep(time.Second)
 		if m := int(time.Since(start).Minutes()); b.profiles != "" && m > minutes {
 			minutes = m
-			if err := s.keep(b.profiles, m); err != nil {
+			if err := s.keep("/metrics", filepath.Join(b.profiles, fmt.Sprintf("metrics-%02d.txt", m))); err != nil {
 				over.Store(true)
 				return "", false, err
 			}
@@ -915,6 +910,11 @@ func soak(b *bench) (string, bool, error) {
 	}
 	over.Store(true)
 	wg.Wait()
+	if b.profiles != "" {
+		if err := s.keep("/debug/pprof/heap?gc=1", filepath.Join(b.profiles, "heap.pb.gz")); err != nil {
+			return "", false, err
+		}
+	}
 	slope, wobble := fit(at, mem)
 	live, liveWobble := fit(at, heap)
 	figure := fmt.Sprintf("%.0f min: %d sessions, %d steps, %d cuts, %d other faults; RSS %.1f MiB at %.0f min, slope %+.2f ± %.2f MiB/h; live heap %.1f MiB, slope %+.2f ± %.2f MiB/h",
