@@ -36,7 +36,7 @@ import (
 func main() {
 	long := flag.Bool("long", false, "the full times: an hour of soak, more kills")
 	only := flag.String("only", "", "one fault by name")
-	profiles := flag.String("profiles", "", "folder for what the soak's server tells of its memory every minute")
+	profiles := flag.String("profiles", "", "folder for the metrics of the soak's server, every minute, and a heap profile of its end")
 	flag.Parse()
 	dir, err := os.MkdirTemp("", "faults")
 	if err == nil {
@@ -163,68 +163,59 @@ func (s *server) kill() {
 	<-s.done
 }
 
-// metric is the sum of a metric's values.
-func (s *server) metric(name string) (float64, error) {
+// metrics are the sums of the named metrics' values, of one moment.
+func (s *server) metrics(names ...string) ([]float64, error) {
 	resp, err := http.Get(s.admin + "/metrics")
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	sums, found := make([]float64, len(names)), make([]bool, len(names))
+	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+		for i, name := range names {
+			rest, ok := strings.CutPrefix(lines.Text(), name)
+			if !ok || rest == "" || rest[0] != ' ' && rest[0] != '{' {
+				continue
+			}
+			v, err := strconv.ParseFloat(rest[strings.LastIndexByte(rest, ' ')+1:], 64)
+			if err != nil {
+				return nil, err
+			}
+			sums[i], found[i] = sums[i]+v, true
+		}
+	}
+	if i := slices.Index(found, false); i >= 0 {
+		return nil, fmt.Errorf("no metric %s", names[i])
+	}
+	return sums, nil
+}
+
+func (s *server) metric(name string) (float64, error) {
+	v, err := s.metrics(name)
 	if err != nil {
 		return 0, err
 	}
-	defer resp.Body.Close()
-	sum, found := 0.0, false
-	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
-		rest, ok := strings.CutPrefix(lines.Text(), name)
-		if !ok || rest == "" || rest[0] != ' ' && rest[0] != '{' {
-			continue
-		}
-		v, err := strconv.ParseFloat(rest[strings.LastIndexByte(rest, ' ')+1:], 64)
-		if err != nil {
-			return 0, err
-		}
-		sum, found = sum+v, true
-	}
-	if !found {
-		return 0, fmt.Errorf("no metric %s", name)
-	}
-	return sum, nil
+	return v[0], nil
 }
 
 const mib = 1 << 20
 
-func (s *server) rss() (float64, error) { return s.metric("process_resident_memory_bytes") }
+const rssMetric = "process_resident_memory_bytes"
 
-// collected is the memory of the process, and of its live heap, after a
-// collection.
-func (s *server) collected() (rss, live float64, err error) {
-	resp, err := http.Get(s.admin + "/debug/pprof/heap?gc=1")
+func (s *server) rss() (float64, error) { return s.metric(rssMetric) }
+
+// keep writes what the server says at path of its admin address to a file.
+func (s *server) keep(path, file string) error {
+	resp, err := http.Get(s.admin + path)
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
-	_, _ = io.Copy(io.Discard, resp.Body)
-	resp.Body.Close()
-	if live, err = s.metric("go_memstats_heap_alloc_bytes"); err != nil {
-		return 0, 0, err
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
 	}
-	rss, err = s.rss()
-	return rss, live, err
-}
-
-// keep writes the heap profile and the metrics of now to dir.
-func (s *server) keep(dir string, minute int) error {
-	for path, name := range map[string]string{"/debug/pprof/heap?gc=1": "heap-%02d.pb.gz", "/metrics": "metrics-%02d.txt"} {
-		resp, err := http.Get(s.admin + path)
-		if err != nil {
-			return err
-		}
-		b, err := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, fmt.Sprintf(name, minute)), b, 0o644)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return os.WriteFile(file, b, 0o644)
 }
 
 // trace is a rollout as numbers: of v, from seed, steps long.
@@ -900,7 +891,7 @@ func soak(b *bench) (string, bool, error) {
 		time.Sleep(time.Second)
 		if m := int(time.Since(start).Minutes()); b.profiles != "" && m > minutes {
 			minutes = m
-			if err := s.keep(b.profiles, m); err != nil {
+			if err := s.keep("/metrics", filepath.Join(b.profiles, fmt.Sprintf("metrics-%02d.txt", m))); err != nil {
 				over.Store(true)
 				return "", false, err
 			}
@@ -908,15 +899,22 @@ func soak(b *bench) (string, bool, error) {
 		if time.Since(start) < warm {
 			continue
 		}
-		v, live, err := s.collected()
+		// What the last collection left. Asking for one by a heap profile would add what making
+		// the profile takes: more with every stack the profiler sees, for as long as it sees new ones.
+		v, err := s.metrics(rssMetric, "go_gc_heap_live_bytes")
 		if err != nil {
 			over.Store(true)
 			return "", false, err
 		}
-		at, mem, heap = append(at, time.Since(start).Hours()), append(mem, v/mib), append(heap, live/mib)
+		at, mem, heap = append(at, time.Since(start).Hours()), append(mem, v[0]/mib), append(heap, v[1]/mib)
 	}
 	over.Store(true)
 	wg.Wait()
+	if b.profiles != "" {
+		if err := s.keep("/debug/pprof/heap?gc=1", filepath.Join(b.profiles, "heap.pb.gz")); err != nil {
+			return "", false, err
+		}
+	}
 	slope, wobble := fit(at, mem)
 	live, liveWobble := fit(at, heap)
 	figure := fmt.Sprintf("%.0f min: %d sessions, %d steps, %d cuts, %d other faults; RSS %.1f MiB at %.0f min, slope %+.2f ± %.2f MiB/h; live heap %.1f MiB, slope %+.2f ± %.2f MiB/h",
