@@ -117,7 +117,7 @@ func Data(sets []Set) ([]Section, error) {
 		labels[c] = field.Name
 	}
 	for _, s := range sets {
-		rank.Figures = append(rank.Figures, heat("spearman-"+slug(s.Name), s.Name, labels, spearman(s.Values, f)))
+		rank.Figures = append(rank.Figures, heat("spearman-"+slug(s.Name), s.Name, labels, labels, spearman(s.Values, f), 1))
 	}
 	plane, err := planeOf(sets, names)
 	if err != nil {
