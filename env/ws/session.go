@@ -610,7 +610,7 @@ func (s *session) capabilities() []string {
 
 // listen readies the session to read from its connection.
 func (s *session) listen(hello control) error {
-	s.events = slices.Contains(hello.Capabilities, "episode_end")
+	s.events = hello.Capabilities.episodeEnd
 	if s.rate = s.srv.opts.Rate; s.rate == 0 && !local(s.conn.net) {
 		s.rate = defaultRate
 	}
@@ -1393,10 +1393,14 @@ func (s *session) executeText(e *vector, c *control, id uint64, kind uint8, seed
 	if c.Rows != nil && len(c.Rows) == 0 {
 		return 0, fmt.Errorf("%w: rows is empty", env.ErrInvalidRows)
 	}
-	if err := e.readable(c.Rows); err != nil {
+	rows, err := e.ints(c.Rows)
+	if err == nil {
+		err = e.readable(rows)
+	}
+	if err != nil {
 		return 0, err
 	}
-	r := &request{header: header{Type: kind, Seq: id}, Seeds: seeds, Rows: c.Rows, Actions: actions}
+	r := &request{header: header{Type: kind, Seq: id}, Seeds: seeds, Rows: rows, Actions: actions}
 	if c.Info {
 		r.Flags = flagInfo
 	}
@@ -1412,6 +1416,9 @@ func (s *session) resetText(e *vector, c *control, id uint64) (any, error) {
 	}
 	if c.Seed != nil && c.Seeds != nil {
 		return nil, fmt.Errorf("%w: reset: both seed and seeds", ErrBadFrame)
+	}
+	if len(c.Seeds) > e.num {
+		return nil, fmt.Errorf("%w: %d seeds for %d rows", env.ErrInvalidRows, len(c.Seeds), e.num)
 	}
 	var seeds []uint64
 	for _, v := range c.Seeds {
@@ -1449,7 +1456,7 @@ func (s *session) stepText(e *vector, c *control, id uint64) (any, error) {
 			i, has = a.odd, a.has
 		}
 		if i < len(c.Rows) {
-			i = c.Rows[i]
+			i = int(c.Rows[i])
 		}
 		return nil, &env.RowError{Row: i, Err: fmt.Errorf("%w: %d numbers, want %d", env.ErrInvalidAction, has, e.s)}
 	}
@@ -1472,9 +1479,29 @@ func (s *session) stepText(e *vector, c *control, id uint64) (any, error) {
 	return out, nil
 }
 
-// rowsOf is rows, or all.
-func (e *vector) rowsOf(rows []int) ([]int, error) {
+// ints are rows as an environment takes them; nil stays nil. More than there
+// are cannot all be good.
+func (e *vector) ints(rows rowList) ([]int, error) {
+	if len(rows) > e.num {
+		return nil, fmt.Errorf("%w: %d rows named, there are %d", env.ErrInvalidRows, len(rows), e.num)
+	}
 	if rows == nil {
+		return nil, nil
+	}
+	out := make([]int, len(rows))
+	for i, r := range rows {
+		out[i] = int(r)
+	}
+	return out, nil
+}
+
+// rowsOf is rows, or all.
+func (e *vector) rowsOf(list rowList) ([]int, error) {
+	rows, err := e.ints(list)
+	if err != nil {
+		return nil, err
+	}
+	if list == nil {
 		for i := range e.num {
 			rows = append(rows, i)
 		}
@@ -1508,8 +1535,12 @@ func (s *session) setState(e *vector, c *control, id uint64) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(rows) != len(c.States) {
-		return nil, fmt.Errorf("%w: %d states for %d rows", env.ErrInvalidRows, len(c.States), len(rows))
+	if len(rows) != c.States.n {
+		return nil, fmt.Errorf("%w: %d states for %d rows", env.ErrInvalidRows, c.States.n, len(rows))
+	}
+	states, err := c.States.decode()
+	if err != nil {
+		return nil, err
 	}
 	snap, ok := e.Vector.(env.Snapshotter)
 	if !ok {
@@ -1519,7 +1550,7 @@ func (s *session) setState(e *vector, c *control, id uint64) (any, error) {
 	for i, r := range rows {
 		old, err := snap.Snapshot(r, nil)
 		if err == nil {
-			err = snap.Restore(r, c.States[i])
+			err = snap.Restore(r, states[i])
 		}
 		if err != nil {
 			for j, b := range before {
