@@ -118,14 +118,15 @@ func Comparison(r *compare.Result) ([]Section, error) {
 	g := r.Agreement
 	agreement := Section{
 		Title: "Agreement",
-		Text: "Intervals resample episodes. Regret is what it costs on A to take B's best policy. Similarity, the mean of the smaller over the larger value, is what the tutorial compares its environments by: " +
-			"it is near 100 % for whatever ranking.",
+		Text: fmt.Sprintf("Intervals resample episodes. B's best policy is %s, A's is %s; regret is what it costs on A to take the former. "+
+			"Similarity, the mean of the smaller over the larger value, is what the tutorial compares its environments by: a ranking turned round can leave it near 100 %%.",
+			short(g.Regret.Chosen), short(g.Regret.Best)),
 		Tables: []Table{{
 			Head: []string{"", "value", "95 % interval"},
 			Rows: [][]string{
 				boundsRow("Spearman's ρ", g.Spearman, 1), boundsRow("Kendall's τ", g.Kendall, 1),
-				boundsRow(fmt.Sprintf("regret: B picks %s, A's best is %s (reward a step)", short(g.Regret.Chosen), short(g.Regret.Best)), g.Regret.Absolute, 1),
-				boundsRow("regret, of what lies between A's best and worst (%)", g.Regret.Share, 100),
+				boundsRow("regret (reward a step)", g.Regret.Absolute, 1),
+				boundsRow("regret, of A's best less its worst (%)", g.Regret.Share, 100),
 				{"similarity of rewards", percent(g.Similarity.Reward), ""}, {"similarity of frame rates", percent(g.Similarity.FPS), ""},
 			},
 		}},
