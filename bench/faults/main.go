@@ -36,11 +36,12 @@ import (
 func main() {
 	long := flag.Bool("long", false, "the full times: an hour of soak, more kills")
 	only := flag.String("only", "", "one fault by name")
+	profiles := flag.String("profiles", "", "folder for the metrics of the soak's server, every minute, and a heap profile of its end")
 	flag.Parse()
 	dir, err := os.MkdirTemp("", "faults")
 	if err == nil {
 		defer os.RemoveAll(dir)
-		err = run(dir, *long, *only)
+		err = run(dir, *long, *only, *profiles)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "faults:", err)
@@ -69,12 +70,13 @@ var faults = []fault{
 
 // bench is where the faults are done.
 type bench struct {
-	dir  string // of this fault
-	bin  string
-	long bool
+	dir      string // of this fault
+	bin      string
+	long     bool
+	profiles string // "": none
 }
 
-func run(dir string, long bool, only string) error {
+func run(dir string, long bool, only, profiles string) error {
 	bin := filepath.Join(dir, "planegym")
 	build := exec.Command("go", "build", "-o", bin, "./cmd/planegym")
 	build.Stderr = os.Stderr
@@ -87,7 +89,7 @@ func run(dir string, long bool, only string) error {
 			continue
 		}
 		known = true
-		b := &bench{dir: filepath.Join(dir, f.name), bin: bin, long: long}
+		b := &bench{dir: filepath.Join(dir, f.name), bin: bin, long: long, profiles: profiles}
 		if err := os.Mkdir(b.dir, 0o755); err != nil {
 			return err
 		}
@@ -161,49 +163,59 @@ func (s *server) kill() {
 	<-s.done
 }
 
-// metric is the sum of a metric's values.
-func (s *server) metric(name string) (float64, error) {
+// metrics are the sums of the named metrics' values, of one moment.
+func (s *server) metrics(names ...string) ([]float64, error) {
 	resp, err := http.Get(s.admin + "/metrics")
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	sums, found := make([]float64, len(names)), make([]bool, len(names))
+	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+		for i, name := range names {
+			rest, ok := strings.CutPrefix(lines.Text(), name)
+			if !ok || rest == "" || rest[0] != ' ' && rest[0] != '{' {
+				continue
+			}
+			v, err := strconv.ParseFloat(rest[strings.LastIndexByte(rest, ' ')+1:], 64)
+			if err != nil {
+				return nil, err
+			}
+			sums[i], found[i] = sums[i]+v, true
+		}
+	}
+	if i := slices.Index(found, false); i >= 0 {
+		return nil, fmt.Errorf("no metric %s", names[i])
+	}
+	return sums, nil
+}
+
+func (s *server) metric(name string) (float64, error) {
+	v, err := s.metrics(name)
 	if err != nil {
 		return 0, err
 	}
-	defer resp.Body.Close()
-	sum, found := 0.0, false
-	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
-		rest, ok := strings.CutPrefix(lines.Text(), name)
-		if !ok || rest == "" || rest[0] != ' ' && rest[0] != '{' {
-			continue
-		}
-		v, err := strconv.ParseFloat(rest[strings.LastIndexByte(rest, ' ')+1:], 64)
-		if err != nil {
-			return 0, err
-		}
-		sum, found = sum+v, true
-	}
-	if !found {
-		return 0, fmt.Errorf("no metric %s", name)
-	}
-	return sum, nil
+	return v[0], nil
 }
 
 const mib = 1 << 20
 
-func (s *server) rss() (float64, error) { return s.metric("process_resident_memory_bytes") }
+const rssMetric = "process_resident_memory_bytes"
 
-// collected is the memory of the process, and of its live heap, after a
-// collection.
-func (s *server) collected() (rss, live float64, err error) {
-	resp, err := http.Get(s.admin + "/debug/pprof/heap?gc=1")
+func (s *server) rss() (float64, error) { return s.metric(rssMetric) }
+
+// keep writes what the server says at path of its admin address to a file.
+func (s *server) keep(path, file string) error {
+	resp, err := http.Get(s.admin + path)
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
-	_, _ = io.Copy(io.Discard, resp.Body)
-	resp.Body.Close()
-	if live, err = s.metric("go_memstats_heap_alloc_bytes"); err != nil {
-		return 0, 0, err
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
 	}
-	rss, err = s.rss()
-	return rss, live, err
+	return os.WriteFile(file, b, 0o644)
 }
 
 // trace is a rollout as numbers: of v, from seed, steps long.
@@ -874,21 +886,35 @@ func soak(b *bench) (string, bool, error) {
 	}
 	var at, mem, heap []float64
 	start := time.Now()
-	warm := d / 5
+	warm, minutes := d/5, 0
 	for time.Since(start) < d {
 		time.Sleep(time.Second)
+		if m := int(time.Since(start).Minutes()); b.profiles != "" && m > minutes {
+			minutes = m
+			if err := s.keep("/metrics", filepath.Join(b.profiles, fmt.Sprintf("metrics-%02d.txt", m))); err != nil {
+				over.Store(true)
+				return "", false, err
+			}
+		}
 		if time.Since(start) < warm {
 			continue
 		}
-		v, live, err := s.collected()
+		// What the last collection left. Asking for one by a heap profile would add what making
+		// the profile takes: more with every stack the profiler sees, for as long as it sees new ones.
+		v, err := s.metrics(rssMetric, "go_gc_heap_live_bytes")
 		if err != nil {
 			over.Store(true)
 			return "", false, err
 		}
-		at, mem, heap = append(at, time.Since(start).Hours()), append(mem, v/mib), append(heap, live/mib)
+		at, mem, heap = append(at, time.Since(start).Hours()), append(mem, v[0]/mib), append(heap, v[1]/mib)
 	}
 	over.Store(true)
 	wg.Wait()
+	if b.profiles != "" {
+		if err := s.keep("/debug/pprof/heap?gc=1", filepath.Join(b.profiles, "heap.pb.gz")); err != nil {
+			return "", false, err
+		}
+	}
 	slope, wobble := fit(at, mem)
 	live, liveWobble := fit(at, heap)
 	figure := fmt.Sprintf("%.0f min: %d sessions, %d steps, %d cuts, %d other faults; RSS %.1f MiB at %.0f min, slope %+.2f ± %.2f MiB/h; live heap %.1f MiB, slope %+.2f ± %.2f MiB/h",

@@ -165,7 +165,7 @@ func (o *opener) openModel(s scenarios.Scenario, n int, mode env.Autoreset) (env
 			return nil, fmt.Errorf("%w: env.limits: %d: the model was trained under %d…%d", errConfig, l, lo, hi)
 		}
 	}
-	return v, nil
+	return newModelled(v, m)
 }
 
 // synthetic is the plant of a model and of the engine that computes it.
