@@ -66,7 +66,7 @@ func comparison() *compare.Result {
 		}
 	}
 	r.Agreement = compare.Agreement{Spearman: compare.Bounds{Value: 1, Low: .9, High: 1}, Kendall: compare.Bounds{Value: nan, Low: nan, High: nan},
-		Regret: compare.Regret{Best: "occupancy:0.42", Chosen: "occupancy:0.42"}, Similarity: compare.Similarity{Reward: .99, FPS: nan}}
+		Regret: compare.Regret{Best: "occupancy:0.42", Chosen: "occupancy:0.42"}, Similarity: compare.Similarity{Ratios: compare.Ratios{Reward: .99, FPS: nan}, Apart: compare.Ratios{Reward: .5, FPS: nan}}}
 	return r
 }
 
