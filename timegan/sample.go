@@ -8,11 +8,19 @@ import (
 	"github.com/planegym/planegym/telemetry"
 )
 
+// Rollouts is what Sample rolls out: a Simulator.
+type Rollouts interface {
+	Num() int
+	Columns() []telemetry.Field
+	ResetAt(rows []int, seeds []uint64, second int) error
+	Step(ctx context.Context, rows []int, limit []int32, out *telemetry.Window) error
+}
+
 // Sample rolls out a recording of so many seconds from each seed, under one
 // limit in packets, from rows 0… of s, which it resets to a second of the
 // clock: 0 is where recordings begin, -1 a random one. What begins at the epoch
 // was measured in full.
-func Sample(ctx context.Context, s *Simulator, seeds []uint64, second int, limit int32, seconds int) ([]*telemetry.Dataset, error) {
+func Sample(ctx context.Context, s Rollouts, seeds []uint64, second int, limit int32, seconds int) ([]*telemetry.Dataset, error) {
 	if len(seeds) < 1 || len(seeds) > s.Num() || seconds < 1 {
 		return nil, fmt.Errorf("timegan: sample: %d seeds for %d simulations, %d seconds", len(seeds), s.Num(), seconds)
 	}

@@ -38,10 +38,11 @@ func TestBundledModel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := openModel(defaultModel)
+	found, err := openModel(defaultModel)
 	if err != nil {
 		t.Fatal(err)
 	}
+	m := found.gan
 	if len(b) >= 1<<20 || m.State != nil || m.Credit == "" || m.Engine != "avx2" || !m.Done() {
 		t.Errorf("%d bytes, state %v, credit %q, engine %s, done %v", len(b), m.State != nil, m.Credit, m.Engine, m.Done())
 	}
@@ -81,10 +82,11 @@ func TestBundledModelIsReproduced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shipped, err := openModel(defaultModel)
+	found, err := openModel(defaultModel)
 	if err != nil {
 		t.Fatal(err)
 	}
+	shipped := found.gan
 	if fmt.Sprint(tr.Data) != fmt.Sprint(shipped.Data) {
 		t.Skipf("PLANEGYM_DATA holds other recordings than the model was made of: %v, %v", tr.Data, shipped.Data)
 	}

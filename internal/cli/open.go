@@ -18,7 +18,6 @@ import (
 	"github.com/planegym/planegym/internal/testbed"
 	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/telemetry"
-	"github.com/planegym/planegym/timegan"
 )
 
 // addData adds the flag that names the folder of recordings.
@@ -135,13 +134,13 @@ func (o *opener) openModel(s scenarios.Scenario, n int, mode env.Autoreset) (env
 	if n > 64 {
 		c.threads = runtime.GOMAXPROCS(0)
 	}
-	sim, done, err := c.simulator(n, []*timegan.Model{m})
+	sim, done, err := c.simulate(n, m)
 	if err != nil {
 		return nil, err
 	}
 	plant := synthetic{env.NewSynthetic(sim), done}
 	s.Env.Autoreset = mode
-	v, err := env.New(s.Env, plant, n, m.Codec)
+	v, err := env.New(s.Env, plant, n, m.scaler())
 	if err != nil {
 		done()
 		return nil, err

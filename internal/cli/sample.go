@@ -53,16 +53,11 @@ func (s *sampler) run(cmd *cobra.Command, args []string) error {
 	case s.seconds < 1 || s.rollouts < 1:
 		return usagef("sample: --seconds %d, --rollouts %d: both must be above 0", s.seconds, s.rollouts)
 	}
-	models, err := readModels(args)
-	if len(args) == 0 {
-		var m *timegan.Model
-		m, err = openModel(defaultModel)
-		models = append(models, m)
-	}
+	sim, known, done, err := s.open(args)
 	if err != nil {
 		return err
 	}
-	known := modelLimits(models)
+	defer done()
 	if len(s.limits) == 0 {
 		s.limits = known
 	}
@@ -71,11 +66,6 @@ func (s *sampler) run(cmd *cobra.Command, args []string) error {
 			return usagef("sample: --limit: %d is outside the %d…%d trained under", l, known[0], known[len(known)-1])
 		}
 	}
-	sim, done, err := s.simulator(s.rollouts, models)
-	if err != nil {
-		return err
-	}
-	defer done()
 	if err := os.MkdirAll(s.out, 0o755); err != nil {
 		return fmt.Errorf("sample: --output: %w", err)
 	}
@@ -107,6 +97,25 @@ func (s *sampler) run(cmd *cobra.Command, args []string) error {
 		fmt.Fprintln(cmd.OutOrStdout(), f)
 	}
 	return nil
+}
+
+// open opens simulations of one model, the bundled one unless named, or of one
+// per limit, with the limits known and what closes them.
+func (s *sampler) open(files []string) (simulation, []int, func(), error) {
+	if len(files) > 1 {
+		models, err := readModels(files)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		sim, done, err := s.simulator(s.rollouts, models)
+		return sim, modelLimits(models), done, err
+	}
+	m, err := openModel(append(files, defaultModel)[0])
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	sim, done, err := s.simulate(s.rollouts, m)
+	return sim, m.limits(), done, err
 }
 
 // seedsFrom are n seeds that count up.

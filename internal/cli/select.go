@@ -255,7 +255,7 @@ func (s *selector) files(cmd *cobra.Command) ([]int, []scored, error) {
 
 // rollOut scores models: those of a sweep that are done, and those named.
 func (s *selector) rollOut(cmd *cobra.Command) ([]int, []scored, error) {
-	data, err := recordings("select", s.data)
+	data, err := constant("select", s.data)
 	if err != nil {
 		return nil, nil, err
 	}
