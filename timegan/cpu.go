@@ -35,17 +35,11 @@ func (e *cpu) Name() string { return e.name }
 var errNotLoaded = errors.New("timegan: the engine has nothing loaded")
 
 func (e *cpu) Load(c Config, p Params, s OptimiserState, d Windows) error {
-	c = c.withDefaults()
-	f, v := d.Channels(), d.Bits
-	if err := sameTensors("weights", p, emptyParams(c, f, v)); err != nil {
+	l := NewLayout(c, d.Channels(), d.Bits)
+	if err := l.Check(p, s); err != nil {
 		return err
 	}
-	if s != nil {
-		if err := sameTensors("state", s, emptyState(c, f, v)); err != nil {
-			return err
-		}
-	}
-	t := newTrainer(e.be, c, d)
+	t := newTrainer(e.be, l.Config, d)
 	if e.open != nil && len(d.Start) > 0 { // else there is nothing to train on
 		o, err := e.open(t.update())
 		if err != nil {
@@ -82,8 +76,7 @@ func (e *cpu) Store() (Params, OptimiserState, error) {
 	if e.t == nil {
 		return nil, nil, errNotLoaded
 	}
-	f, v := e.t.data.Channels(), e.t.data.Bits
-	p, s := emptyParams(e.t.c, f, v), emptyState(e.t.c, f, v)
+	p, s := NewLayout(e.t.c, e.t.data.Channels(), e.t.data.Bits).Empty()
 	e.t.each(p, s, func(tensor, ours []float32) { copy(tensor, ours) })
 	for i, n := range e.t.nets {
 		s[0].Data[i] = float32(n.adam.T)

@@ -10,9 +10,9 @@ import (
 	"github.com/planegym/planegym/internal/rng"
 )
 
-// episodeSeconds is how long a generated sequence lasts in training, on
+// EpisodeSeconds is how long a generated sequence lasts in training, on
 // average, before it starts anew: an hour, as the recordings.
-const episodeSeconds = 3600
+const EpisodeSeconds = 3600
 
 // trainer does the updates of the three phases (section 4.3 and algorithm 1
 // of the paper's supplement), in the order of the authors' code.
@@ -315,7 +315,7 @@ func (t *trainer) noise(update, k int, seed uint64) {
 	C := c.conditions()
 	for i := range B {
 		key := rng.Key{Seed: seed, A: uint32(3*update + k), B: uint32(i), Purpose: rng.Noise}
-		fresh := c.Latent || update == 0 && k == 0 || key.Float64(0) < float64(T)/episodeSeconds
+		fresh := c.Latent || update == 0 && k == 0 || key.Float64(0) < float64(T)/EpisodeSeconds
 		if fresh && !c.Latent {
 			for n := range t.nets {
 				for l := range t.nets[n].Layers {

@@ -36,11 +36,12 @@ import (
 func main() {
 	long := flag.Bool("long", false, "the full times: an hour of soak, more kills")
 	only := flag.String("only", "", "one fault by name")
+	profiles := flag.String("profiles", "", "folder for what the soak's server tells of its memory every minute")
 	flag.Parse()
 	dir, err := os.MkdirTemp("", "faults")
 	if err == nil {
 		defer os.RemoveAll(dir)
-		err = run(dir, *long, *only)
+		err = run(dir, *long, *only, *profiles)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "faults:", err)
@@ -69,12 +70,13 @@ var faults = []fault{
 
 // bench is where the faults are done.
 type bench struct {
-	dir  string // of this fault
-	bin  string
-	long bool
+	dir      string // of this fault
+	bin      string
+	long     bool
+	profiles string // "": none
 }
 
-func run(dir string, long bool, only string) error {
+func run(dir string, long bool, only, profiles string) error {
 	bin := filepath.Join(dir, "planegym")
 	build := exec.Command("go", "build", "-o", bin, "./cmd/planegym")
 	build.Stderr = os.Stderr
@@ -87,7 +89,7 @@ func run(dir string, long bool, only string) error {
 			continue
 		}
 		known = true
-		b := &bench{dir: filepath.Join(dir, f.name), bin: bin, long: long}
+		b := &bench{dir: filepath.Join(dir, f.name), bin: bin, long: long, profiles: profiles}
 		if err := os.Mkdir(b.dir, 0o755); err != nil {
 			return err
 		}
@@ -204,6 +206,25 @@ func (s *server) collected() (rss, live float64, err error) {
 	}
 	rss, err = s.rss()
 	return rss, live, err
+}
+
+// keep writes the heap profile and the metrics of now to dir.
+func (s *server) keep(dir string, minute int) error {
+	for path, name := range map[string]string{"/debug/pprof/heap?gc=1": "heap-%02d.pb.gz", "/metrics": "metrics-%02d.txt"} {
+		resp, err := http.Get(s.admin + path)
+		if err != nil {
+			return err
+		}
+		b, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, fmt.Sprintf(name, minute)), b, 0o644)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // trace is a rollout as numbers: of v, from seed, steps long.
@@ -874,9 +895,16 @@ func soak(b *bench) (string, bool, error) {
 	}
 	var at, mem, heap []float64
 	start := time.Now()
-	warm := d / 5
+	warm, minutes := d/5, 0
 	for time.Since(start) < d {
 		time.Sleep(time.Second)
+		if m := int(time.Since(start).Minutes()); b.profiles != "" && m > minutes {
+			minutes = m
+			if err := s.keep(b.profiles, m); err != nil {
+				over.Store(true)
+				return "", false, err
+			}
+		}
 		if time.Since(start) < warm {
 			continue
 		}

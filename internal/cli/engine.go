@@ -13,6 +13,7 @@ import (
 	"github.com/BurntSushi/toml"
 	"github.com/spf13/cobra"
 
+	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/internal/graph"
 	"github.com/planegym/planegym/internal/nn"
@@ -47,6 +48,28 @@ func (c *compute) engineFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&c.engine, "engine", "fused", "fused (gradients by hand), graph (Gorgonia's, of losses as expressions) or reference (plain loops in float64)")
 }
 
+// agentEngines are what computes the updates of agents, by the names of
+// --engine; reference is a kernel set of the fused one.
+var agentEngines = map[string]agent.Engine{"fused": nil, "graph": graph.NewDDQN(), "reference": nil}
+
+// agentEngine is check for commands that train agents, and their engine.
+func (c *compute) agentEngine() (agent.Engine, nn.Kernels, error) {
+	k, err := c.check()
+	e, ok := agentEngines[c.engine]
+	switch {
+	case err != nil:
+	case !ok:
+		err = c.unknownEngine()
+	case c.engine == "reference":
+		k = nn.Reference
+	}
+	return e, k, err
+}
+
+func (c *compute) unknownEngine() error {
+	return usagef("--engine: %q is none of fused, graph, reference", c.engine)
+}
+
 // trainer reports an engine or a kernel set that there is not; it gives what
 // makes engines that train.
 func (c *compute) trainer() (func() timegan.Engine, error) {
@@ -56,7 +79,7 @@ func (c *compute) trainer() (func() timegan.Engine, error) {
 	}
 	open, ok := engines[c.engine]
 	if !ok {
-		return nil, usagef("--engine: %q is none of fused, graph, reference", c.engine)
+		return nil, c.unknownEngine()
 	}
 	return func() timegan.Engine { return open(k, c.threads) }, nil
 }

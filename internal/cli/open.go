@@ -29,6 +29,9 @@ func addData(cmd *cobra.Command, dir *string) {
 type opener struct {
 	data    string // folder of recordings, may be ""
 	kernels string // of models that simulate, "" is the fastest
+	// wrap, where not nil, puts something around every plant, and picks the
+	// scaler of observations, nil or the plant's own.
+	wrap func(env.Plant, env.Scaler) (env.Plant, env.Scaler, error)
 
 	mu         sync.Mutex
 	recordings []*telemetry.Dataset
@@ -74,7 +77,7 @@ func (o *opener) open(s scenarios.Scenario, n int, mode env.Autoreset) (env.Vect
 		return nil, err
 	}
 	s.Env.Autoreset = mode
-	v, err := env.New(s.Env, plant, n, scaler)
+	v, err := o.make(s.Env, plant, n, scaler)
 	if err != nil {
 		return nil, err
 	}
@@ -84,6 +87,15 @@ func (o *opener) open(s scenarios.Scenario, n int, mode env.Autoreset) (env.Vect
 		}
 	}
 	return v, nil
+}
+
+func (o *opener) make(cfg env.Config, plant env.Plant, n int, scaler env.Scaler) (v env.Vector, err error) {
+	if o.wrap != nil {
+		if plant, scaler, err = o.wrap(plant, scaler); err != nil {
+			return nil, err
+		}
+	}
+	return env.New(cfg, plant, n, scaler)
 }
 
 // openTestbed makes n emulated testbeds.
@@ -99,7 +111,7 @@ func (o *opener) openTestbed(s scenarios.Scenario, n int, mode env.Autoreset) (e
 func (o *opener) envOn(s scenarios.Scenario, plant *testbed.Testbed, n int, mode env.Autoreset) (env.Vector, error) {
 	s.Env.Autoreset = mode
 	if normalise := s.Env.Observation.Normalise; normalise == "none" || normalise == "l2" {
-		return env.New(s.Env, plant, n, nil)
+		return o.make(s.Env, plant, n, nil)
 	}
 	limits := s.Env.Limits
 	if limits == nil {
@@ -121,7 +133,7 @@ func (o *opener) envOn(s scenarios.Scenario, plant *testbed.Testbed, n int, mode
 		}
 		o.testbeds[string(key)] = scaler
 	}
-	return env.New(s.Env, plant, n, scaler)
+	return o.make(s.Env, plant, n, scaler)
 }
 
 // openModel makes n simulations of s's model.
@@ -140,7 +152,7 @@ func (o *opener) openModel(s scenarios.Scenario, n int, mode env.Autoreset) (env
 	}
 	plant := synthetic{env.NewSynthetic(sim), done}
 	s.Env.Autoreset = mode
-	v, err := env.New(s.Env, plant, n, m.scaler())
+	v, err := o.make(s.Env, plant, n, m.scaler())
 	if err != nil {
 		done()
 		return nil, err

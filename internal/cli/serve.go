@@ -77,6 +77,7 @@ is answered, then the server ends.`,
 	f.IntVar(&s.o.MaxEnvs, "max-envs", 16, "environments of a session")
 	f.IntVar(&s.o.Rate, "rate", 0, "messages a second of a session (default: 200000 from other machines, no bound from this one)")
 	f.DurationVar(&s.o.StepTimeout, "step-timeout", time.Minute, "how long a step may take; 0: without bound")
+	f.DurationVar(&s.o.MakeTimeout, "make-timeout", time.Minute, "how long making an environment may take; 0: without bound")
 	f.DurationVar(&s.o.ResumeFor, "resume", time.Minute, "how long a session waits for a client that was cut off; 0: not at all")
 	f.DurationVar(&s.o.IdleTimeout, "idle-timeout", 10*time.Minute, "how long a session may send no request")
 	f.BoolVarP(&s.verbose, "verbose", "v", false, "log sessions to stderr")
@@ -108,6 +109,8 @@ func (s *server) check() error {
 		return usagef("serve: --idle-timeout: %v is not positive", s.o.IdleTimeout)
 	case s.o.StepTimeout < 0:
 		return usagef("serve: --step-timeout: %v is negative", s.o.StepTimeout)
+	case s.o.MakeTimeout < 0:
+		return usagef("serve: --make-timeout: %v is negative", s.o.MakeTimeout)
 	case s.o.ResumeFor < 0:
 		return usagef("serve: --resume: %v is negative", s.o.ResumeFor)
 	case s.o.Journal != "" && s.o.ResumeFor == 0:
@@ -222,7 +225,7 @@ func (s *server) run(cmd *cobra.Command) error {
 		level = slog.LevelInfo
 	}
 	s.o.Log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
-	for _, d := range []*time.Duration{&s.o.StepTimeout, &s.o.ResumeFor} {
+	for _, d := range []*time.Duration{&s.o.StepTimeout, &s.o.MakeTimeout, &s.o.ResumeFor} {
 		if *d == 0 {
 			*d = -1 // as ws.Options has it
 		}

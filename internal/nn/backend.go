@@ -1,10 +1,15 @@
 package nn
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 )
+
+// ErrNoDevice is why what needs an accelerator cannot run: there is none, or
+// none that can be used. The error around it says which and why.
+var ErrNoDevice = errors.New("no usable NVIDIA GPU")
 
 // Kernels names a set of kernels. Sets agree within rounding, not in bytes.
 type Kernels uint8

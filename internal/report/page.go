@@ -46,16 +46,21 @@ type Table struct {
 type Figure struct {
 	Name    string // of its file, where it becomes one: letters, digits, dashes
 	Caption string
-	wide    bool // takes the page's whole width
+	wide    bool      // takes the page's whole width
+	height  vg.Length // of a figure that is no strip or tile; 0: it is one
 	plot    *plot.Plot
 }
 
 // size is a figure's, in points.
 func (f Figure) size() (w, h vg.Length) {
+	w, h = 440, 290
 	if f.wide {
-		return 900, 240
+		w, h = 900, 240
 	}
-	return 440, 290
+	if f.height > 0 {
+		h = f.height
+	}
+	return w, h
 }
 
 // inset leaves a margin for labels that reach past the last tick.
@@ -144,6 +149,29 @@ func (p *Page) WriteHTML(w io.Writer) error {
 	return err
 }
 
+// Write writes the figure alone, light: ext is ".svg" or ".png", the latter
+// at 144 dots an inch.
+func (f Figure) Write(to io.Writer, ext string) error {
+	w, h := f.size()
+	var c interface {
+		vg.CanvasSizer
+		io.WriterTo
+	}
+	switch ext {
+	case ".svg":
+		c = vgsvg.NewWith(vgsvg.UseWH(w, h))
+	case ".png":
+		c = vgimg.PngCanvas{Canvas: vgimg.NewWith(vgimg.UseWH(w, h), vgimg.UseDPI(144))}
+	default:
+		return fmt.Errorf("report: %s: %q is no kind of figure", f.Name, ext)
+	}
+	f.plot.Draw(inset(c))
+	if _, err := c.WriteTo(to); err != nil {
+		return fmt.Errorf("report: %s: %w", f.Name, err)
+	}
+	return nil
+}
+
 // WritePNG writes every figure into a folder, 144 dots an inch, light.
 func (p *Page) WritePNG(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -151,12 +179,9 @@ func (p *Page) WritePNG(dir string) error {
 	}
 	for _, s := range p.Sections {
 		for _, f := range s.Figures {
-			w, h := f.size()
-			c := vgimg.NewWith(vgimg.UseWH(w, h), vgimg.UseDPI(144))
-			f.plot.Draw(inset(c))
 			var b bytes.Buffer
-			if _, err := (vgimg.PngCanvas{Canvas: c}).WriteTo(&b); err != nil {
-				return fmt.Errorf("report: %s: %w", f.Name, err)
+			if err := f.Write(&b, ".png"); err != nil {
+				return err
 			}
 			if err := os.WriteFile(filepath.Join(dir, f.Name+".png"), b.Bytes(), 0o644); err != nil {
 				return fmt.Errorf("report: %w", err)
