@@ -56,7 +56,7 @@ plant as it did the one it was trained in, baselines observe what is measured.
 
 ` + policyHelp(),
 		Example: `  planegym compare contended mine.toml
-  planegym compare contended synthetic --limits 32,64 --figure values.svg
+  planegym compare contended synthetic --figure values.svg
   planegym compare contended contended --seed-b 1 --policy run/policy.safetensors --json
   planegym compare contended ws://127.0.0.1:7070/v1/ws#contended --policy fixed:32 --policy fixed:64 --policy random --baselines=false`,
 		Args: exactly(2),

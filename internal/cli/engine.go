@@ -119,11 +119,17 @@ func (c *compute) simulator(n int, models []*timegan.Model) (*timegan.Simulator,
 	return s, closeAll, nil
 }
 
+// bundledData is the --data of the bundled sessions.
+const bundledData = "bundled"
+
 // recordings reads --data: a folder of recordings under one limit each, or
 // sessions that testbed record wrote, their folder or their .parquet file.
 func recordings(command, dir string) ([]telemetry.Recording, error) {
 	if dir == "" {
 		return nil, usagef("%s: no recordings: name their folder by --data or PLANEGYM_DATA", command)
+	}
+	if dir == bundledData {
+		return sessions.Decode(scenarios.Sessions())
 	}
 	if strings.HasSuffix(dir, ".parquet") {
 		return sessions.ReadFile(dir)
@@ -231,6 +237,20 @@ func (m model) scaler() env.Scaler {
 		return m.structured
 	}
 	return m.gan.Codec
+}
+
+// scalerOf is scaler, for columns that are those of the model's.
+func (m model) scalerOf(columns []telemetry.Field) (env.Scaler, error) {
+	var fields []telemetry.Field
+	if m.structured != nil {
+		fields = m.structured.Fields()
+	} else {
+		fields = m.gan.Codec.Fields()
+	}
+	if !slices.Equal(fields, columns) {
+		return nil, fmt.Errorf("its columns %v are not the %v that are measured", fields, columns)
+	}
+	return m.scaler(), nil
 }
 
 // limits are the limits that m was fitted to; of a TimeGAN the smallest and

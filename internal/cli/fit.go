@@ -26,7 +26,8 @@ recording only, the published way.
 
 Recordings lie in a folder, one limit each; or they are sessions as testbed
 record writes them, in which the limit changes (--schedule switchback): what a
-limit does can be learnt from those alone.
+limit does can be learnt from those alone. --data bundled are ten hours of such
+sessions of scenario contended.
 
 With --mode structured the simulator is rules of the queues and the player
 around a load that no limit moves, a TimeGAN for what is left; its settings are
@@ -41,9 +42,9 @@ give equal bytes.`,
   planegym fit --data recordings --set joint=2000 --set seed=7 -o model.safetensors
   planegym fit --data recordings --limit 32 --preset tutorial --set latent=false -o model_32.safetensors
   planegym fit --data recordings -o model.safetensors --resume
+  planegym fit --data bundled --mode structured -o structured.safetensors
   planegym testbed record --scenario contended --schedule switchback --block-s 120 --sessions 40 --seed 1001 -o sessions
-  planegym fit --data sessions --set clock=-1 -o pure.safetensors
-  planegym fit --data sessions --mode structured -o structured.safetensors`,
+  planegym fit --data sessions --set clock=-1 -o pure.safetensors`,
 		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}

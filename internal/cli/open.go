@@ -113,6 +113,17 @@ func (o *opener) envOn(s scenarios.Scenario, plant *testbed.Testbed, n int, mode
 	if normalise := s.Env.Observation.Normalise; normalise == "none" || normalise == "l2" {
 		return o.make(s.Env, plant, n, nil)
 	}
+	if s.Model != "" {
+		m, err := openModel(s.Model)
+		if err != nil {
+			return nil, err
+		}
+		scaler, err := m.scalerOf(plant.Columns())
+		if err != nil {
+			return nil, fmt.Errorf("%w: model: %s: %w", errConfig, s.Model, err)
+		}
+		return o.make(s.Env, plant, n, scaler)
+	}
 	limits := s.Env.Limits
 	if limits == nil {
 		limits = env.DefaultLimits()
