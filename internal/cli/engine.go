@@ -294,6 +294,25 @@ func (c *compute) simulate(n int, m model) (simulation, func(), error) {
 	return s, done, nil
 }
 
+// openModels opens n simulations of one model, the bundled one unless named, or
+// of one per limit, with the limits known and what closes them.
+func (c *compute) openModels(n int, files []string) (simulation, []int, func(), error) {
+	if len(files) > 1 {
+		models, err := readModels(files)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		sim, done, err := c.simulator(n, models)
+		return sim, modelLimits(models), done, err
+	}
+	m, err := openModel(append(files, defaultModel)[0])
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	sim, done, err := c.simulate(n, m)
+	return sim, m.limits(), done, err
+}
+
 // modelLimits are the limits that models were trained under: of one model the
 // smallest and the largest.
 func modelLimits(models []*timegan.Model) []int {

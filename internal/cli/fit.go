@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/planegym/planegym/internal/nn"
+	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/timegan"
 	"github.com/planegym/planegym/timegan/structured"
@@ -58,6 +59,7 @@ give equal bytes.`,
 	fl.StringArrayVar(&f.sets, "set", nil, "one setting, as KEY=VALUE; repeat for more")
 	fl.StringVar(&f.mode, "mode", "timegan", "what is fitted: timegan, or structured (rules of queues and player around a latent load; see timegan/structured)")
 	fl.IntVar(&f.limit, "limit", 0, "train on this limit's recording only, packets")
+	fl.Uint64Var(&f.shuffle, "shuffle-limits", 0, "a null model: deal the limits out anew among the stretches they were in force in, by this seed; 0: as they were")
 	fl.IntVar(&f.knots, "knots", timegan.DefaultKnots, "quantiles of a column's scaler; 2 is min-max")
 	fl.IntVar(&f.every, "every", 1000, "updates between checkpoints")
 	fl.BoolVar(&f.resume, "resume", false, "go on from the output, with its settings")
@@ -72,6 +74,7 @@ type fitter struct {
 	data, out, mode, preset, config, credit string
 	sets                                    []string
 	limit, knots, every                     int
+	shuffle                                 uint64
 	resume, force, weights                  bool
 }
 
@@ -102,6 +105,9 @@ func (f *fitter) run(cmd *cobra.Command) error {
 		if len(data) == 0 {
 			return usagef("fit: --limit: there is no recording of limit %d, only of %v", f.limit, all)
 		}
+	}
+	if f.shuffle != 0 {
+		data = shuffled(data, f.shuffle)
 	}
 	if f.mode == "structured" {
 		return f.structured(cmd, data, open)
@@ -172,6 +178,36 @@ func (f *fitter) run(cmd *cobra.Command) error {
 	fmt.Fprintf(cmd.OutOrStdout(), "%s: limits %v, %d updates on %s, %d KiB\n%s\n", f.out, limitsOf(data),
 		c.Embed+c.Super+c.Joint, m.Engine, (st.Size()+512)/1024, describe(timegan.Joint, m.Losses))
 	return nil
+}
+
+// shuffled is recordings whose limits were dealt out anew among the stretches
+// of time in which one was in force: what a limit does is lost, all else stays.
+func shuffled(all []telemetry.Recording, seed uint64) []telemetry.Recording {
+	type stretch struct{ of, from, to, limit int }
+	var cut []stretch
+	for i, r := range all {
+		for t := range r.Data.Len() {
+			if n := len(cut); t == 0 || r.LimitAt(t) != r.LimitAt(t-1) {
+				cut = append(cut, stretch{i, t, t + 1, r.LimitAt(t)})
+			} else {
+				cut[n-1].to++
+			}
+		}
+	}
+	for i := len(cut) - 1; i > 0; i-- {
+		j := rng.Key{Seed: seed, A: uint32(i), Purpose: rng.Bootstrap}.Intn(0, i+1)
+		cut[i].limit, cut[j].limit = cut[j].limit, cut[i].limit
+	}
+	out := make([]telemetry.Recording, len(all))
+	for i, r := range all {
+		out[i] = telemetry.Recording{Data: r.Data, Limits: make([]int, r.Data.Len())}
+	}
+	for _, c := range cut {
+		for t := c.from; t < c.to; t++ {
+			out[c.of].Limits[t] = c.limit
+		}
+	}
+	return out
 }
 
 // structured fits a structured simulator. It takes a minute, and keeps nothing

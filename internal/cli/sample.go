@@ -53,7 +53,7 @@ func (s *sampler) run(cmd *cobra.Command, args []string) error {
 	case s.seconds < 1 || s.rollouts < 1:
 		return usagef("sample: --seconds %d, --rollouts %d: both must be above 0", s.seconds, s.rollouts)
 	}
-	sim, known, done, err := s.open(args)
+	sim, known, done, err := s.openModels(s.rollouts, args)
 	if err != nil {
 		return err
 	}
@@ -97,25 +97,6 @@ func (s *sampler) run(cmd *cobra.Command, args []string) error {
 		fmt.Fprintln(cmd.OutOrStdout(), f)
 	}
 	return nil
-}
-
-// open opens simulations of one model, the bundled one unless named, or of one
-// per limit, with the limits known and what closes them.
-func (s *sampler) open(files []string) (simulation, []int, func(), error) {
-	if len(files) > 1 {
-		models, err := readModels(files)
-		if err != nil {
-			return nil, nil, nil, err
-		}
-		sim, done, err := s.simulator(s.rollouts, models)
-		return sim, modelLimits(models), done, err
-	}
-	m, err := openModel(append(files, defaultModel)[0])
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	sim, done, err := s.simulate(s.rollouts, m)
-	return sim, m.limits(), done, err
 }
 
 // seedsFrom are n seeds that count up.
