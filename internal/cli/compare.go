@@ -63,7 +63,7 @@ plant as it did the one it was trained in, baselines observe what is measured.
 
 ` + policyHelp(),
 		Example: `  planegym compare contended mine.toml
-  planegym compare contended synthetic --limits 32,64 --figure values.svg
+  planegym compare contended synthetic --figure values.svg
   planegym testbed record --scenario contended --schedule switchback --sessions 20 -o blocks
   planegym compare contended mine.toml --recordings blocks
   planegym compare contended contended --seed-b 1 --policy run/policy.safetensors --json
