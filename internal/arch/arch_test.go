@@ -30,7 +30,7 @@ var allowed = map[string][]string{
 	"p4/program":               {},
 	"internal/report":          {"telemetry", "internal/rng", "internal/compare", "internal/episodes", "agent"},
 	"internal/scalars":         {},
-	"internal/episodes":        {"env", "telemetry", "p4", "internal/atomicfile"},
+	"internal/episodes":        {"env", "telemetry", "p4", "internal/atomicfile", "internal/parquetfile"},
 	"agent":                    {"env", "telemetry", "internal/rng", "internal/nn", "internal/safetensors", "internal/episodes", "internal/atomicfile"},
 	"p4/p4test":                {"p4", "p4/program"},
 	"internal/nn":              {"internal/rng"},
@@ -38,7 +38,7 @@ var allowed = map[string][]string{
 	"internal/switches":        {"p4", "p4/p4rt", "p4/bmv2"},
 	"p4/bmv2":                  {"p4"},
 	"p4/p4rt":                  {"p4", "p4/program", "internal/rng"},
-	"internal/testbed":         {"telemetry", "p4", "internal/rng", "telemetry/intreport"},
+	"internal/testbed":         {"telemetry", "p4", "internal/rng", "telemetry/intreport", "internal/parquetfile"},
 	"telemetry/intreport":      {},
 	"telemetry/live":           {"telemetry", "telemetry/intreport", "internal/pcap", "internal/wait"},
 	"internal/pcap":            {},
@@ -60,9 +60,10 @@ var allowed = map[string][]string{
 	"internal/compare":         {"agent", "env", "internal/episodes", "internal/rng", "p4", "telemetry", "timegan/selection", "internal/testbed"},
 	"internal/cuda":            {"timegan", "internal/nn", "internal/cuda/driver", "internal/cuda/kernels"},
 	"internal/cuda/kernels":    {},
-	"internal/arch":            {},
 	"telemetry/sessions":       {"telemetry"},
 	"timegan/structured":       {"telemetry", "internal/nn", "internal/rng", "internal/safetensors", "timegan"},
+	"internal/parquetfile":     {},
+	"internal/arch":            {},
 }
 
 func TestImports(t *testing.T) {
