@@ -121,16 +121,19 @@ func (o *OffPolicy) features(dst []float64, obs []float32) []float64 {
 	return dst
 }
 
-// OffPolicyValue is what a policy is worth by two estimates, one number an
-// episode, so that EstimateOf tells mean and interval, and of differences a
+// OffPolicyValue is what a policy is worth by two estimates: the jackknife's
+// pseudo-values n·v - (n-1)·v without a group of episodes, one for each of n
+// groups, so that EstimateOf tells mean and interval, and of differences a
 // paired comparison.
 type OffPolicyValue struct {
-	FQE []float64 // the jackknife's pseudo-values: n·v - (n-1)·v without the episode
-	DR  []float64 // of the episode, Q being fitted to the others
+	FQE, DR []float64 // [n]
 	// Followed is the weight of recorded steps per start: how much of DR is
 	// recorded rewards, in steps. 0: it is FQE.
 	Followed float64
 }
+
+// jackknifed bounds the groups that episodes are left out in.
+const jackknifed = 20
 
 // Value estimates a policy that takes action a in the state of step t of
 // episode e with chance target[e][t·K+a], [T+1,K].
@@ -144,45 +147,67 @@ func (o *OffPolicy) Value(target [][]float64) (v OffPolicyValue, err error) {
 			return v, fmt.Errorf("agent: off-policy: episode %d: %d chances of the target, want %d", e, len(c), want)
 		}
 	}
-	size := o.p * o.k
-	a, b := make([][]float64, n), make([][]float64, n)
-	all, allB := make([]float64, size*size), make([]float64, size)
-	steps := 0
-	for e := range o.episodes {
-		a[e], b[e] = o.equations(e, target[e])
-		for i, x := range a[e] {
-			all[i] += x
-		}
-		for i, x := range b[e] {
-			allB[i] += x
-		}
-		steps += len(o.episodes[e].Reward)
+	size, groups := o.p*o.k, min(n, jackknifed)
+	a, b, steps := make([][]float64, groups+1), make([][]float64, groups+1), make([]int, groups+1) // of all, then of each group
+	for g := range a {
+		a[g], b[g] = make([]float64, size*size), make([]float64, size)
 	}
-	w, err := o.solve(all, allB, nil, nil, steps)
-	if err != nil {
-		return v, err
-	}
-	whole := o.mean(w, target, -1)
 	for e := range o.episodes {
-		w, err := o.solve(all, allB, a[e], b[e], steps-len(o.episodes[e].Reward))
+		o.equations(a[1+e%groups], b[1+e%groups], e, target[e])
+		steps[1+e%groups] += len(o.episodes[e].Reward)
+	}
+	for g := 1; g <= groups; g++ {
+		add(a[0], a[g], 1)
+		add(b[0], b[g], 1)
+		steps[0] += steps[g]
+	}
+	var whole [2]float64
+	for g := range groups + 1 {
+		if g > 0 {
+			add(a[g], a[0], -1) // what is left of all, its sign turned in solve
+			add(b[g], b[0], -1)
+			steps[g] = steps[0] - steps[g]
+		}
+		w, err := o.solve(a[g], b[g], g > 0, steps[g])
 		if err != nil {
 			return v, err
 		}
-		v.FQE = append(v.FQE, float64(n)*whole-float64(n-1)*o.mean(w, target, e))
-		dr, followed := o.robust(w, target[e], e)
-		v.DR = append(v.DR, dr)
-		v.Followed += followed / float64(n)
+		var sum [2]float64
+		var starts, followed float64
+		for e := range o.episodes {
+			if g > 0 && e%groups == g-1 {
+				continue
+			}
+			values, n, f := o.robust(w, target[e], e)
+			sum[0], sum[1], starts, followed = sum[0]+values[0], sum[1]+values[1], starts+n, followed+f
+		}
+		for i := range sum {
+			sum[i] *= (1 - o.gamma) / starts
+		}
+		if g == 0 {
+			whole, v.Followed = sum, followed/starts
+			continue
+		}
+		n := float64(groups)
+		v.FQE = append(v.FQE, n*whole[0]-(n-1)*sum[0])
+		v.DR = append(v.DR, n*whole[1]-(n-1)*sum[1])
 	}
 	return v, nil
 }
 
-// equations are episode e's part of those that FQE's fixed point solves for a
+// add adds k·y to x.
+func add(x, y []float64, k float64) {
+	for i, v := range y {
+		x[i] += k * v
+	}
+}
+
+// equations adds to a and b episode e's part of those that FQE's fixed point solves for a
 // Q linear in features, which is LSTD-Q (Lagoudakis and Parr 2003):
 //
 //	Σ φ(S,A) (φ(S,A) - γ Σₐ π(a|S') φ(S',a))ᵀ w = Σ φ(S,A) R
-func (o *OffPolicy) equations(e int, target []float64) (a, b []float64) {
+func (o *OffPolicy) equations(a, b []float64, e int, target []float64) {
 	size := o.p * o.k
-	a, b = make([]float64, size*size), make([]float64, size)
 	log := &o.episodes[e]
 	for t, r := range log.Reward {
 		phi, from := o.phi[e][t*o.p:(t+1)*o.p], int(log.Actions[t])*o.p
@@ -203,21 +228,18 @@ func (o *OffPolicy) equations(e int, target []float64) (a, b []float64) {
 			b[from+i] += x * float64(r)
 		}
 	}
-	return a, b
 }
 
-// solve gives w [K,P] of the equations less those of an episode, if any.
-func (o *OffPolicy) solve(a, b, lessA, lessB []float64, steps int) ([]float64, error) {
+// solve gives w [K,P] of the equations, or of their negation.
+func (o *OffPolicy) solve(a, b []float64, negated bool, steps int) ([]float64, error) {
 	size := len(b)
 	m, rhs := mat.NewDense(size, size, nil), mat.NewVecDense(size, nil)
-	copy(m.RawMatrix().Data, a)
-	copy(rhs.RawVector().Data, b)
-	for i, x := range lessA {
-		m.RawMatrix().Data[i] -= x
+	sign := 1.
+	if negated {
+		sign = -1
 	}
-	for i, x := range lessB {
-		rhs.RawVector().Data[i] -= x
-	}
+	add(m.RawMatrix().Data, a, sign)
+	add(rhs.RawVector().Data, b, sign)
 	for i := range size {
 		k := ridge
 		if i%o.p == 0 {
@@ -256,26 +278,14 @@ func (o *OffPolicy) value(w, target []float64, e, t int) (v float64) {
 // start tells whether an action was drawn at step t.
 func (l *Logged) start(t int) bool { return t == 0 || l.Chance[t] < 1 }
 
-// mean is (1-γ)·V over the starts of all episodes but one.
-func (o *OffPolicy) mean(w []float64, target [][]float64, but int) float64 {
-	var sum, n float64
-	for e := range o.episodes {
-		for t := range o.episodes[e].Reward {
-			if e != but && o.episodes[e].start(t) {
-				sum, n = sum+o.value(w, target[e], e, t), n+1
-			}
-		}
-	}
-	return (1 - o.gamma) * sum / n
-}
-
-// robust is the doubly robust (1-γ)·V over the starts of episode e:
+// robust is the sums over the starts of episode e of V, by Q alone and doubly
+// robust, how many starts there are, and the weight that was followed:
 //
 //	V(Sₜ) + Σₖ γᵏ ρₜ…ρₜ₊ₖ (R + γ V(S') - Q(S,A))      ρ = π(A|S)/chance
 //
 // Where the policy parts from an action that was bound to be, ρ is 0 and what
 // follows is Q's word: there the log says nothing of the policy.
-func (o *OffPolicy) robust(w, target []float64, e int) (value, followed float64) {
+func (o *OffPolicy) robust(w, target []float64, e int) (value [2]float64, starts, followed float64) {
 	log := &o.episodes[e]
 	td := make([]float64, len(log.Reward))
 	rho := make([]float64, len(log.Reward))
@@ -287,22 +297,22 @@ func (o *OffPolicy) robust(w, target []float64, e int) (value, followed float64)
 		}
 		rho[t] = target[t*o.k+a] / log.Chance[t]
 	}
-	var n float64
 	for t := range td {
 		if !log.start(t) {
 			continue
 		}
-		n++
-		value += o.value(w, target, e, t)
+		starts++
+		v := o.value(w, target, e, t)
+		value[0], value[1] = value[0]+v, value[1]+v
 		weight, discount := 1., 1.
 		for k := t; k < len(td); k++ {
 			if weight *= rho[k]; weight == 0 || weight > weightCap {
 				break
 			}
-			value += discount * weight * td[k]
+			value[1] += discount * weight * td[k]
 			followed += discount * weight
 			discount *= o.gamma
 		}
 	}
-	return (1 - o.gamma) * value / n, followed / n
+	return value, starts, followed
 }

@@ -23,12 +23,12 @@ var allowed = map[string][]string{
 	"env":                      {"telemetry", "p4", "internal/rng", "internal/wait"},
 	"env/envtest":              {"env", "telemetry", "p4", "internal/rng"},
 	"scenarios":                {"env", "internal/testbed", "internal/switches", "p4", "telemetry"},
-	"internal/cli":             {"scenarios", "env", "env/ws", "telemetry", "timegan/selection", "internal/report", "internal/testbed", "internal/switches", "agent", "p4", "internal/episodes", "internal/nn", "internal/scalars", "timegan", "timegan/sweep", "internal/graph", "telemetry/intreport", "telemetry/live", "internal/pcap", "internal/emulate", "p4/p4rt", "p4/p4test", "internal/rng", "internal/atomicfile", "internal/compare"},
+	"internal/cli":             {"scenarios", "env", "env/ws", "telemetry", "timegan/selection", "internal/report", "internal/testbed", "internal/switches", "agent", "p4", "internal/episodes", "internal/nn", "internal/scalars", "timegan", "timegan/structured", "timegan/sweep", "internal/graph", "telemetry/intreport", "telemetry/live", "telemetry/sessions", "internal/pcap", "internal/emulate", "p4/p4rt", "p4/p4test", "internal/rng", "internal/atomicfile", "internal/compare"},
 	"cmd/planegym":             {"internal/cli"},
 	"timegan":                  {"telemetry", "internal/nn", "internal/rng", "internal/safetensors"},
 	"timegan/selection":        {"internal/rng", "telemetry"},
 	"p4/program":               {},
-	"internal/report":          {"telemetry", "internal/rng", "internal/compare", "internal/episodes"},
+	"internal/report":          {"telemetry", "internal/rng", "internal/compare", "internal/episodes", "agent"},
 	"internal/scalars":         {},
 	"internal/episodes":        {"env", "telemetry", "p4", "internal/atomicfile"},
 	"agent":                    {"env", "telemetry", "internal/rng", "internal/nn", "internal/safetensors", "internal/episodes", "internal/atomicfile"},
@@ -57,8 +57,12 @@ var allowed = map[string][]string{
 	"internal/cuda/driver":     {"internal/nn"},
 	"internal/cuda/ptxvm":      {},
 	"internal/cuda/drivertest": {"internal/cuda/driver", "internal/cuda/ptxvm", "internal/nn"},
-	"internal/compare":         {"agent", "env", "internal/episodes", "internal/rng", "p4", "telemetry", "timegan/selection"},
+	"internal/compare":         {"agent", "env", "internal/episodes", "internal/rng", "p4", "telemetry", "timegan/selection", "internal/testbed"},
+	"internal/cuda":            {"timegan", "internal/nn", "internal/cuda/driver", "internal/cuda/kernels"},
+	"internal/cuda/kernels":    {},
 	"internal/arch":            {},
+	"telemetry/sessions":       {"telemetry"},
+	"timegan/structured":       {"telemetry", "internal/nn", "internal/rng", "internal/safetensors", "timegan"},
 }
 
 func TestImports(t *testing.T) {

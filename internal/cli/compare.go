@@ -21,6 +21,7 @@ import (
 	"github.com/planegym/planegym/internal/compare"
 	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/internal/report"
+	"github.com/planegym/planegym/internal/testbed"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/telemetry"
@@ -45,6 +46,12 @@ in for it, and tells
   similarity  the mean over policies of the smaller value over the larger, as the
               tutorial compares its environments: near 1 for whatever ranking
 
+With --recordings, what testbed record --schedule switchback (or random) wrote of
+A's scenario, come estimates of the policies that nobody played: fitted Q
+evaluation and doubly robust, of a discounted reward per step; advantages over
+drawing the limit at every step; and the same with the limits' labels shuffled,
+where intervals should contain 0.
+
 Intervals of statistics resample the episodes. A and B are bundled scenarios,
 .toml files, or servers: ws://HOST:PORT` + ws.Path + `#SCENARIO; both need the same
 actions, which --limits sets.
@@ -56,7 +63,9 @@ plant as it did the one it was trained in, baselines observe what is measured.
 
 ` + policyHelp(),
 		Example: `  planegym compare contended mine.toml
-  planegym compare contended synthetic --limits 32,64 --figure values.svg
+  planegym compare contended synthetic --figure values.svg
+  planegym testbed record --scenario contended --schedule switchback --sessions 20 -o blocks
+  planegym compare contended mine.toml --recordings blocks
   planegym compare contended contended --seed-b 1 --policy run/policy.safetensors --json
   planegym compare contended ws://127.0.0.1:7070/v1/ws#contended --policy fixed:32 --policy fixed:64 --policy random --baselines=false`,
 		Args: exactly(2),
@@ -72,6 +81,8 @@ plant as it did the one it was trained in, baselines observe what is measured.
 	f.StringVar(&c.limits, "limits", "", "queue limits to choose from, packets; default: the scenarios'")
 	f.StringVar(&c.observe, "observe", "", "scenario whose observations the agents are given; default: what each was trained in")
 	f.StringVar(&c.figure, "figure", "", "draw the values on B over those on A, to this .svg or .png")
+	f.StringVar(&c.recordings, "recordings", "", "folder that testbed record wrote of A's scenario: estimate the policies from it too")
+	f.Float64Var(&c.gamma, "gamma", .99, "with --recordings: discount a step")
 	f.StringVar(&c.token, "token", "", "bearer token for servers; default $PLANEGYM_TOKEN")
 	addData(cmd, &c.data)
 	c.compute.flags(cmd)
@@ -85,6 +96,8 @@ type comparer struct {
 	episodes, steps                      int
 	seed, seedB                          uint64
 	limits, observe, figure, token, data string
+	recordings                           string
+	gamma                                float64
 
 	allowed []p4.Limit
 }
@@ -107,13 +120,17 @@ func (c *comparer) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	log, err := c.log(args[0])
+	if err != nil {
+		return err
+	}
 	policies, err := c.choose(cmd.Context(), a, be)
 	if err != nil {
 		return err
 	}
 	bar := newProgress(cmd, int64(len(policies)), "policies", "compare")
 	result, err := compare.Run(cmd.Context(), a, b, policies, compare.Options{
-		Episodes: c.episodes, Done: func(string) error { return bar.Add(1) },
+		Episodes: c.episodes, Log: log, Done: func(string) error { return bar.Add(1) },
 	})
 	if err != nil {
 		return err
@@ -141,6 +158,8 @@ func (c *comparer) check(cmd *cobra.Command) error {
 		return usagef("compare: --episodes: %d give no interval: 2 at least", c.episodes)
 	case c.steps < 0:
 		return usagef("compare: --steps: %d is negative", c.steps)
+	case !(c.gamma >= 0 && c.gamma < 1):
+		return usagef("compare: --gamma: %v: expected 0 up to 1", c.gamma)
 	case c.figure != "" && ext != ".svg" && ext != ".png":
 		return usagef("compare: --figure: %s ends in neither .svg nor .png", c.figure)
 	}
@@ -183,16 +202,11 @@ func (c *comparer) choose(ctx context.Context, a compare.Side, be *nn.Backend) (
 	return all, nil
 }
 
-// side is a plant by what the command line calls it.
-func (c *comparer) side(name string, seed uint64) (compare.Side, error) {
-	side := compare.Side{Name: name, Seed: seed}
-	if strings.HasPrefix(name, "ws://") || strings.HasPrefix(name, "wss://") {
-		side.Open = c.remote(name)
-		return side, nil
-	}
+// scenario is one by name, with what the flags change.
+func (c *comparer) scenario(name string) (scenarios.Scenario, error) {
 	s, err := loadScenario(name)
 	if err != nil {
-		return side, err
+		return s, err
 	}
 	if c.allowed != nil {
 		s.Env.Limits = c.allowed
@@ -203,13 +217,28 @@ func (c *comparer) side(name string, seed uint64) (compare.Side, error) {
 	if c.steps > 0 {
 		s.Env.MaxSteps = c.steps
 	}
+	return s, nil
+}
+
+func isURL(name string) bool {
+	return strings.HasPrefix(name, "ws://") || strings.HasPrefix(name, "wss://")
+}
+
+// side is a plant by what the command line calls it.
+func (c *comparer) side(name string, seed uint64) (compare.Side, error) {
+	side := compare.Side{Name: name, Seed: seed}
+	if isURL(name) {
+		side.Open = c.remote(name)
+		return side, nil
+	}
+	s, err := c.scenario(name)
+	if err != nil {
+		return side, err
+	}
 	o := &opener{data: c.data, kernels: c.kernels}
 	side.Open = func(_ context.Context, d *agent.DDQN, tap func(env.Plant) env.Plant) (env.Vector, error) {
-		as := s
-		scaled := func(_ []telemetry.Field, own env.Scaler) (env.Scaler, error) { return own, nil }
-		if d == nil {
-			as.Env.Observation = env.Observation{Normalise: "none"}
-		} else if as.Env.Observation, scaled, err = c.trained(d); err != nil {
+		as, scaled, err := c.observed(s, d)
+		if err != nil {
 			return nil, err
 		}
 		o.wrap = func(p env.Plant, own env.Scaler) (env.Plant, env.Scaler, error) {
@@ -219,6 +248,48 @@ func (c *comparer) side(name string, seed uint64) (compare.Side, error) {
 		return o.open(as, min(c.episodes, 32), env.NextStep)
 	}
 	return side, nil
+}
+
+// log is what --recordings names, of the scenario.
+func (c *comparer) log(name string) (*compare.Log, error) {
+	if c.recordings == "" {
+		return nil, nil
+	}
+	if isURL(name) {
+		return nil, usagef("compare: --recordings: the rewards are the scenario's, which is on a server: name it as it is here")
+	}
+	s, err := c.scenario(name)
+	if err != nil {
+		return nil, err
+	}
+	l := &compare.Log{Path: c.recordings, Gamma: c.gamma}
+	if l.Fields, l.Switches, l.Sessions, err = testbed.ReadTable(filepath.Join(c.recordings, "recording.parquet")); err != nil {
+		return nil, err
+	}
+	s.Env.MaxSteps, s.Env.EndOnStall = len(l.Sessions[0].Limits), 0 // the log ends by itself
+	l.Open = func(d *agent.DDQN, plant env.Plant, n int) (env.Vector, error) {
+		as, scaled, err := c.observed(s, d)
+		if err != nil {
+			return nil, err
+		}
+		scaler, err := scaled(plant.Columns(), nil)
+		if err != nil {
+			return nil, err
+		}
+		return env.New(as.Env, plant, n, scaler)
+	}
+	return l, nil
+}
+
+// observed is s with the observations that d was trained with, and what scales
+// them; baselines, d nil, observe what is measured.
+func (c *comparer) observed(s scenarios.Scenario, d *agent.DDQN) (as scenarios.Scenario, scaled func([]telemetry.Field, env.Scaler) (env.Scaler, error), err error) {
+	if d != nil {
+		s.Env.Observation, scaled, err = c.trained(d)
+		return s, scaled, err
+	}
+	s.Env.Observation = env.Observation{Normalise: "none"}
+	return s, func(_ []telemetry.Field, own env.Scaler) (env.Scaler, error) { return own, nil }, nil
 }
 
 // trained is how the plant that an agent was trained in is observed: what is
@@ -317,7 +388,28 @@ func printCompare(out io.Writer, r *compare.Result) error {
 	share := g.Regret.Share
 	fmt.Fprintf(out, "Regret@1: B picks %s, A's best is %s: %s reward a step, %s [%s, %s] of the %.2f between A's best and worst\n",
 		g.Regret.Chosen, g.Regret.Best, g.Regret.Absolute, percent("%.1f", share.Value), percent("%.1f", share.Low), percent("%.1f", share.High), r.Span)
-	_, err := fmt.Fprintf(out, "Similarity as the tutorial takes it: %s of reward, %s of the frame rate\n", percent("%.1f", g.Similarity.Reward), percent("%.1f", g.Similarity.FPS))
+	if _, err := fmt.Fprintf(out, "Similarity as the tutorial takes it: %s of reward, %s of the frame rate\n", percent("%.1f", g.Similarity.Reward), percent("%.1f", g.Similarity.FPS)); err != nil {
+		return err
+	}
+	return printRecordings(out, r)
+}
+
+func printRecordings(out io.Writer, r *compare.Result) error {
+	log := r.Recordings
+	if log == nil {
+		return nil
+	}
+	fmt.Fprintf(out, "\n%s: %d sessions of %d steps, a limit drawn every %d; recorded %s a step; estimates: (1-γ)·V, γ %v\n", log.Path, log.Sessions, log.Steps, log.Block, log.Reward, log.Gamma)
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "POLICY\tFQE\tOVER RANDOM\tDOUBLY ROBUST\tOVER RANDOM\tSTEPS FOLLOWED")
+	for _, p := range log.Policies {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%.1f\n", p.Policy, p.FQE, p.AdvantageFQE, p.DR, p.AdvantageDR, p.Followed)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(out, "Spearman's ρ with the values on A: FQE %.2f, DR %.2f. Labels shuffled %d times: %s of FQE's intervals contain 0, %s of DR's\n",
+		log.FQE, log.DR, log.Null.Shuffles, percent("%.0f", log.Null.FQE), percent("%.0f", log.Null.DR))
 	return err
 }
 

@@ -18,7 +18,6 @@ import (
 	"github.com/planegym/planegym/internal/testbed"
 	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/telemetry"
-	"github.com/planegym/planegym/timegan"
 )
 
 // addData adds the flag that names the folder of recordings.
@@ -114,6 +113,17 @@ func (o *opener) envOn(s scenarios.Scenario, plant *testbed.Testbed, n int, mode
 	if normalise := s.Env.Observation.Normalise; normalise == "none" || normalise == "l2" {
 		return o.make(s.Env, plant, n, nil)
 	}
+	if s.Model != "" {
+		m, err := openModel(s.Model)
+		if err != nil {
+			return nil, err
+		}
+		scaler, err := m.scalerOf(plant.Columns())
+		if err != nil {
+			return nil, fmt.Errorf("%w: model: %s: %w", errConfig, s.Model, err)
+		}
+		return o.make(s.Env, plant, n, scaler)
+	}
 	limits := s.Env.Limits
 	if limits == nil {
 		limits = env.DefaultLimits()
@@ -147,13 +157,13 @@ func (o *opener) openModel(s scenarios.Scenario, n int, mode env.Autoreset) (env
 	if n > 64 {
 		c.threads = runtime.GOMAXPROCS(0)
 	}
-	sim, done, err := c.simulator(n, []*timegan.Model{m})
+	sim, done, err := c.simulate(n, m)
 	if err != nil {
 		return nil, err
 	}
 	plant := synthetic{env.NewSynthetic(sim), done}
 	s.Env.Autoreset = mode
-	v, err := o.make(s.Env, plant, n, m.Codec)
+	v, err := o.make(s.Env, plant, n, m.scaler())
 	if err != nil {
 		done()
 		return nil, err

@@ -65,7 +65,7 @@ func (s *sweeper) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	data, err := recordings("sweep", s.data)
+	data, err := constant("sweep", s.data)
 	if err != nil {
 		return err
 	}

@@ -97,6 +97,8 @@ type Result struct {
 	Span      Number    `json:"span"`
 	Agreement Agreement `json:"agreement"`
 	Columns   []Column  `json:"columns"` // of every policy's drift
+	// Recordings are what recorded sessions say, where there are any.
+	Recordings *Recordings `json:"recordings,omitempty"`
 }
 
 // Plant names a side.
@@ -158,6 +160,7 @@ func meanOf(e agent.Estimate) Mean { return Mean{Number(e.Mean), Number(e.CI)} }
 type Options struct {
 	Episodes int                       // seeds on each side
 	Draws    int                       // of the bootstrap; 0: 2,000
+	Log      *Log                      // nil: there are no recordings
 	Done     func(policy string) error // after each policy; may be nil
 }
 
@@ -214,6 +217,11 @@ func Run(ctx context.Context, a, b Side, policies []Policy, o Options) (*Result,
 	}
 	r.Columns = spread.columns
 	r.finish(spread, o.Draws)
+	if o.Log != nil {
+		if err := o.Log.estimate(ctx, r, policies); err != nil {
+			return nil, fmt.Errorf("compare: recordings: %w", err)
+		}
+	}
 	return r, nil
 }
 

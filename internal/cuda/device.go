@@ -2,47 +2,11 @@ package cuda
 
 import (
 	"fmt"
-	"runtime"
 	"unsafe"
 
 	"github.com/planegym/planegym/internal/cuda/driver"
 	"github.com/planegym/planegym/internal/cuda/kernels"
 )
-
-// thread is the OS thread that a device's context is current on.
-type thread struct {
-	work chan func()
-	done chan struct{}
-}
-
-func newThread() *thread {
-	t := &thread{make(chan func()), make(chan struct{})}
-	go func() { // ends with close, which waits for it
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		defer close(t.done)
-		for f := range t.work {
-			f()
-		}
-	}()
-	return t
-}
-
-// do runs f there and waits for it.
-func (t *thread) do(f func() error) error {
-	var err error
-	done := make(chan struct{})
-	t.work <- func() {
-		defer close(done)
-		err = f()
-	}
-	<-done
-	return err
-}
-
-func (t *thread) close() {
-	close(t.work)
-	<-t.done
-}
 
 // functions are the kernels, by their names in kernels.cu.
 var functions = [...]string{"prepare", "forward", "backward", "products", "gradient", "adam", "stats", "losses", "spread", "finish"}

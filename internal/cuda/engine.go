@@ -17,22 +17,22 @@ import (
 // engine is a stream of its own on a device: engines of one device compute
 // beside each other.
 type engine struct {
-	t    *thread
-	dev  *device // what follows is used on t only
-	m    *model  // nil before Load
+	t    *driver.Thread // nil once closed
+	dev  *device        // what follows is used on t only
+	m    *model         // nil before Load
 	name string
 }
 
 // New opens device number ordinal for one engine. Its name holds what its bytes
 // depend on: the architecture and the driver, which compiles for it.
 func New(d driver.Driver, ordinal int) (timegan.Engine, error) {
-	e := &engine{t: newThread()}
-	err := e.t.do(func() (err error) {
+	e := &engine{t: driver.NewThread()}
+	err := e.t.Do(func() (err error) {
 		e.dev, err = openDevice(d, ordinal)
 		return err
 	})
 	if err != nil {
-		e.t.close()
+		e.t.Close()
 		return nil, err
 	}
 	i := e.dev.info
@@ -52,7 +52,7 @@ func (e *engine) do(f func(*model) error) error {
 	if e.t == nil {
 		return errClosed
 	}
-	return e.t.do(func() error {
+	return e.t.Do(func() error {
 		if e.m == nil {
 			return errNotLoaded
 		}
@@ -62,13 +62,16 @@ func (e *engine) do(f func(*model) error) error {
 
 func (e *engine) Load(c timegan.Config, p timegan.Params, s timegan.OptimiserState, d timegan.Windows) error {
 	l := timegan.NewLayout(c, d.Channels(), d.Bits)
+	if h := l.Config.Hidden; h > maxHidden {
+		return fmt.Errorf("cuda: hidden: %d is above %d, what this engine computes", h, maxHidden)
+	}
 	if err := l.Check(p, s); err != nil {
 		return err
 	}
 	if e.t == nil {
 		return errClosed
 	}
-	return e.t.do(func() error {
+	return e.t.Do(func() error {
 		m, err := newModel(e.dev, l, p, s, d)
 		if err != nil {
 			return err
@@ -118,14 +121,14 @@ func (e *engine) Close() error {
 	if e.t == nil {
 		return nil
 	}
-	err := e.t.do(func() error {
+	err := e.t.Do(func() error {
 		var err error
 		if e.m != nil {
 			err = e.m.end()
 		}
 		return errors.Join(err, e.dev.close())
 	})
-	e.t.close()
+	e.t.Close()
 	e.t, e.m = nil, nil
 	return err
 }

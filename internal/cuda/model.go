@@ -51,10 +51,7 @@ func newModel(dev *device, l timegan.Layout, p timegan.Params, s timegan.Optimis
 		m.layerAt[i+1] = m.layerAt[i] + n.Layers
 		widest = max(widest, n.In, n.Layers*4*m.H)
 	}
-	switch {
-	case m.H > maxHidden:
-		return nil, fmt.Errorf("cuda: hidden: %d is above %d, what this engine computes", m.H, maxHidden)
-	case (m.T+1)*m.B*widest > math.MaxInt32:
+	if (m.T+1)*m.B*widest > math.MaxInt32 {
 		return nil, fmt.Errorf("cuda: window %d, batch %d and hidden %d make arrays of more than 2³¹ numbers", m.T, m.B, m.H)
 	}
 	m.room()

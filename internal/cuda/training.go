@@ -25,8 +25,14 @@ type training struct {
 	share                        int // rows of a split of a gradient's sums
 	records                      driver.Ptr
 
-	launches [3][]func()
+	launches [3][]step
 	graphs   [3]driver.Exec // of the launches, once a phase was begun
+}
+
+// step is one launch of a kernel.
+type step struct {
+	kernel int
+	launch func()
 }
 
 // chunk is how many updates are made between two looks at their losses.
@@ -81,7 +87,9 @@ const (
 )
 
 // do appends launches to a phase.
-func (m *model) do(ph timegan.Phase, f ...func()) { m.launches[ph] = append(m.launches[ph], f...) }
+func (m *model) do(ph timegan.Phase, steps ...step) {
+	m.launches[ph] = append(m.launches[ph], steps...)
+}
 
 // embedding: min over e, r of 10·√L_R.
 func (m *model) embedding(embed, decode *application) {
@@ -155,16 +163,16 @@ func (m *model) joint(embed, decode, super *application) {
 		own(changes, m.F, lossC, c.Changes)
 	}
 	lags := m.lags()
-	spreads := func() {}
+	var spreads []step
 	if c.Covariances > 0 {
 		blocks := len(lags) * m.F * m.F
 		products, d := m.floats(blocks), m.floats(n*m.F)
 		compare(covariances, blocks, lossK, c.Covariances, products)
 		dX = append(dX, plain(d, m.F))
-		spreads = func() {
+		spreads = []step{{spread, func() {
 			launch(&m.arena, spread, (n*m.F+255)/256, 1, 256, 0, spreadArgs{X: x, Stats: m.stats, Products: products, D: d,
 				T: int32(m.T), B: int32(m.B), F: int32(m.F), Lags: lags})
-		}
+		}}}
 	}
 	fooled := m.entropies(label{judgeFake, 1, 1}, label{judgeOwn, 1, c.Gamma})
 	list = append(list, fooled.list...)
@@ -208,12 +216,13 @@ func (m *model) joint(embed, decode, super *application) {
 	for k := range 2 {
 		m.do(ph,
 			m.prepare(ph, k, true),
-			func() {
+			step{stats, func() {
 				launch(&m.arena, stats, m.F, 1, wide, 0, statsArgs{X: m.x, Stats: m.stats, T: int32(m.T), B: int32(m.B), F: int32(m.F)})
-			},
+			}},
 			m.forward(2, chains...),
-			m.lose(list...),
-			spreads,
+			m.lose(list...))
+		m.do(ph, spreads...)
+		m.do(ph,
 			m.backward(1, append([]pass{super.from(false, root(c.Eta, s))}, back...)...))
 		m.learn(ph, k, nil, generate, super, next)
 		m.do(ph,
@@ -244,7 +253,7 @@ func (m *model) lags() (out [4]int32) {
 const wide = 128
 
 // prepare draws the pick-th batch of an update, and noise where it generates.
-func (m *model) prepare(ph timegan.Phase, pick int, noise bool) func() {
+func (m *model) prepare(ph timegan.Phase, pick int, noise bool) step {
 	w := &m.windows
 	a := prepareArgs{
 		Control: m.control, Data: w.data, DataValid: w.valid, Limit: w.limit, Second: w.second, Start: w.start, Bit: m.bit, Median: m.median,
@@ -259,10 +268,10 @@ func (m *model) prepare(ph timegan.Phase, pick int, noise bool) func() {
 	if m.Config.Latent {
 		a.Latent = 1
 	}
-	return func() { launch(&m.arena, prepare, m.B, 1, 64, 0, a) }
+	return step{prepare, func() { launch(&m.arena, prepare, m.B, 1, 64, 0, a) }}
 }
 
-func (m *model) forward(split int, all ...*application) func() {
+func (m *model) forward(split int, all ...*application) step {
 	var list []pass
 	for _, a := range all {
 		list = append(list, a.pass)
@@ -270,11 +279,11 @@ func (m *model) forward(split int, all ...*application) func() {
 	return m.network(forward, split, list)
 }
 
-func (m *model) backward(split int, all ...pass) func() { return m.network(backward, split, all) }
+func (m *model) backward(split int, all ...pass) step { return m.network(backward, split, all) }
 
-func (m *model) network(kernel, split int, list []pass) func() {
+func (m *model) network(kernel, split int, list []pass) step {
 	args := networkArgs{Pass: put(&m.arena, list), Count: int32(len(list)), Valid: m.valid}
-	return func() { m.run(kernel, args, split, m.B, m.T) }
+	return step{kernel, func() { m.run(kernel, args, split, m.B, m.T) }}
 }
 
 // from is an application's way back: the gradient of its output is the sum of
@@ -358,14 +367,14 @@ func (e *entropy) all() *loss {
 }
 
 // lose computes losses and their gradients.
-func (m *model) lose(all ...*loss) func() {
+func (m *model) lose(all ...*loss) step {
 	blocks := 0
 	var list []loss
 	for _, l := range all {
 		list, blocks = append(list, *l), max(blocks, int(l.Blocks))
 	}
 	a := lossArgs{Loss: put(&m.arena, list), Stats: m.stats, T: int32(m.T), B: int32(m.B), F: int32(m.F), Lags: m.lags()}
-	return func() { launch(&m.arena, losses, blocks, len(list), wide, 0, a) }
+	return step{losses, func() { launch(&m.arena, losses, blocks, len(list), wide, 0, a) }}
 }
 
 // learn appends what sums the gradients of all's networks, one network or two
@@ -410,9 +419,9 @@ func (m *model) learn(ph timegan.Phase, before int, gate *entropy, all ...*appli
 		a.Fall, a.Of = 1-c.FinalRate, int32(max(c.Joint, 1))
 	}
 	m.do(ph,
-		func() { launch(&m.arena, products, len(tiles), m.splits(), 64, 0, pa) },
-		func() { launch(&m.arena, gradient, blocks, 1, 256, 0, a) },
-		func() { launch(&m.arena, adam, blocks, 1, 256, 0, a) })
+		step{products, func() { launch(&m.arena, products, len(tiles), m.splits(), 64, 0, pa) }},
+		step{gradient, func() { launch(&m.arena, gradient, blocks, 1, 256, 0, a) }},
+		step{adam, func() { launch(&m.arena, adam, blocks, 1, 256, 0, a) }})
 }
 
 // products are the gradients of an application's weights.
@@ -442,7 +451,7 @@ type total struct {
 
 // finish ends an update, in which Adam made so many steps for each network; of
 // the discriminator only where its gate, if any, is open.
-func (m *model) finish(learned [networks]int32, gate *entropy, totals ...total) func() {
+func (m *model) finish(learned [networks]int32, gate *entropy, totals ...total) step {
 	var list []sum
 	for _, t := range totals {
 		s := sum{Sums: t.loss.Sums, N: t.loss.Blocks, Into: int32(t.into)}
@@ -456,7 +465,7 @@ func (m *model) finish(learned [networks]int32, gate *entropy, totals ...total) 
 	if gate != nil {
 		a.Gate, a.Gates, a.Gated = gate.sums, int32(gate.n), discriminator
 	}
-	return func() { launch(&m.arena, finish, 1, 1, wide, 0, a) }
+	return step{finish, func() { launch(&m.arena, finish, 1, 1, wide, 0, a) }}
 }
 
 // ---- Updates ---------------------------------------------------------------
@@ -469,8 +478,8 @@ func (m *model) graph(ph timegan.Phase) (driver.Exec, error) {
 	if err := m.BeginCapture(m.stream); err != nil {
 		return 0, err
 	}
-	for _, f := range m.launches[ph] {
-		f()
+	for _, s := range m.launches[ph] {
+		s.launch()
 	}
 	g, err := m.EndCapture(m.stream)
 	if m.err != nil {
@@ -519,14 +528,18 @@ func (m *model) update(ph timegan.Phase, from int, seed uint64, losses []timegan
 		return 0, err
 	}
 	for i, r := range records {
-		l := &losses[i]
-		*l = timegan.Losses{R: r.Loss[lossR], S: r.Loss[lossS], U: r.Loss[lossU], V: r.Loss[lossV], C: r.Loss[lossC], K: r.Loss[lossK], D: r.Loss[lossD]}
+		losses[i] = r.losses()
 		if r.Bad != none {
-			l.At = m.tensorAt(int(r.Bad))
-			return i, &timegan.DivergedError{Phase: ph, Update: from + i, Tensor: l.At}
+			losses[i].At = m.tensorAt(int(r.Bad))
+			return i, &timegan.DivergedError{Phase: ph, Update: from + i, Tensor: losses[i].At}
 		}
 	}
 	return len(losses), nil
+}
+
+func (r *record) losses() timegan.Losses {
+	l := &r.Loss
+	return timegan.Losses{R: l[lossR], S: l[lossS], U: l[lossU], V: l[lossV], C: l[lossC], K: l[lossK], D: l[lossD]}
 }
 
 // tensorAt names the tensor that a parameter belongs to.

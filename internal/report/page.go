@@ -6,14 +6,18 @@ import (
 	"bytes"
 	_ "embed"
 	"fmt"
+	"html"
 	"html/template"
 	"image/color"
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 
 	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgimg"
@@ -86,10 +90,29 @@ func (f Figure) svg() (template.HTML, error) {
 	for _, size := range []string{fmt.Sprintf(`width="%.5gpt"`, w), fmt.Sprintf(`height="%.5gpt"`, h)} {
 		text = strings.Replace(text, size, "", 1)
 	}
+	text = fit(text)
 	for _, ink := range inks {
 		text = strings.ReplaceAll(text, hex(ink.light), "var(--"+ink.name+")")
 	}
 	return template.HTML(text), nil
+}
+
+// label is a text of a figure as gonum writes it: size, then what it says.
+var label = regexp.MustCompile(`<text ([^>]*font-size:([0-9.]+)px[^>]*)>([^<]+)</text>`)
+
+// fit holds every text to the width that it was laid out with: a reader's font
+// is another, and wider letters would run into what is beside them.
+func fit(svg string) string {
+	return label.ReplaceAllStringFunc(svg, func(element string) string {
+		m := label.FindStringSubmatch(element)
+		size, err := strconv.ParseFloat(m[2], 64)
+		if err != nil {
+			return element
+		}
+		face := font.DefaultCache.Lookup(sans(vg.Length(size)), vg.Length(size))
+		width := face.Width(html.UnescapeString(m[3]))
+		return fmt.Sprintf(`<text textLength="%.5g" lengthAdjust="spacingAndGlyphs" %s>%s</text>`, width.Points(), m[1], m[3])
+	})
 }
 
 // ink is a colour of a figure: drawn in light, shown in the page's theme.

@@ -879,7 +879,7 @@ func (d *Driver) Launch(f driver.Function, grid, block [3]int, shared int, s dri
 		return d.wrong(call, 1, "%w", err)
 	}
 	args = bytes.Clone(args)
-	d.submit(st, node{what: "kernel " + k.Name, kernel: true, run: func() error {
+	d.submit(st, node{what: "launch", kernel: true, run: func() error {
 		stats, err := k.Run(&d.mem, grid, block, shared, args, d.VM)
 		d.stats.Add(stats)
 		return err

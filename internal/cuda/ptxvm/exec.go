@@ -790,7 +790,7 @@ func (m *machine) run(w *warp, n int) {
 			for _, l := range lanes {
 				x, y, z := math.Float32frombits(a[l&31]), math.Float32frombits(b[l&31]), math.Float32frombits(c[l&31])
 				s := float64(x)*float64(y) + float64(z) // the product is exact
-				if u := math.Float64bits(s); u&0x1fffffff != 0x10000000 && u>>52&0x7ff > 897 {
+				if u := math.Float64bits(s); u&0x1fffffff != 0x10000000 && u>>52&0x7ff > 897 || s == 0 {
 					d[l&31] = math.Float32bits(float32(s))
 				} else {
 					d[l&31] = math.Float32bits(fma32(x, y, z))
@@ -1070,6 +1070,9 @@ func (m *machine) touch(w *warp, in *instr, l uint8, addr uint64, n int, kind in
 		}
 		return m.args[addr : int(addr)+n], 0
 	}
+	if n == 4 && kind == reading && binary.LittleEndian.Uint32(known) == 0x01010101 {
+		return data, race
+	}
 	for i, k := range known {
 		switch {
 		case k == gap:
@@ -1088,6 +1091,9 @@ func (m *machine) touch(w *warp, in *instr, l uint8, addr uint64, n int, kind in
 func (m *machine) mark(w *warp, in *instr, l uint8, cells []cell, kind int, launch uint32) stamp {
 	var race stamp
 	s := newStamp(m.now, 32*w.id+int(l), w.epoch, in.relaxed)
+	if len(cells) == 1 && kind == reading {
+		return cells[0].read(s, launch, m.first, m.acquired)
+	}
 	for i := range cells {
 		var r stamp
 		if kind == reading {
@@ -1115,8 +1121,25 @@ func (m *machine) load(w *warp, in *instr, lanes []uint8) {
 	w.fetch(&w.addr, in.a, lanes)
 	size := int(in.size)
 	n := size * int(in.vec)
+	base := newStamp(m.now, 32*w.id, w.epoch, in.relaxed)
+	a := m.cache[w.pc]
 	for _, l := range lanes {
-		data, race := m.touch(w, in, l, w.addr[l&31]+in.off, n, reading)
+		// The same as touch does, for what most loads are.
+		addr := w.addr[l&31] + in.off
+		if n == 4 && addr&3 == 0 && in.v[0].class == 'w' {
+			row := &w.r32[in.v[0].row]
+			switch {
+			case in.space == shared && addr < uint64(len(m.shared)) && addr+4 <= uint64(len(m.shared)) && m.shift == 2 && binary.LittleEndian.Uint32(m.sharedKnown[addr:]) == 0x01010101 &&
+				m.sharedCells[addr>>2].read(base+stamp(l)<<19, m.first, m.first, m.acquired) == 0:
+				row[l&31] = binary.LittleEndian.Uint32(m.shared[addr:])
+				continue
+			case in.space == global && a != nil && addr >= a.base && addr-a.base+4 <= uint64(len(a.data)) && binary.LittleEndian.Uint32(a.known[addr-a.base:]) == 0x01010101 &&
+				(!m.races || a.cells != nil && a.cells[(addr-a.base)>>2].read(base+stamp(l)<<19, m.launch, m.first, m.acquired) == 0):
+				row[l&31] = binary.LittleEndian.Uint32(a.data[addr-a.base:])
+				continue
+			}
+		}
+		data, race := m.touch(w, in, l, addr, n, reading)
 		if m.fault != nil {
 			return
 		}

@@ -247,6 +247,16 @@ func (s stamp) relation(n stamp, launch, block uint32) int {
 // read notes a read and returns the write that it races with, or 0. acquired
 // says that this block waited for others by an atomic and a fence.
 func (c *cell) read(n stamp, launch, block uint32, acquired bool) stamp {
+	now := n.interval()
+	if w := c.w.interval(); w < now && (w >= block || w < launch) && !n.atomic() { // as nearly always
+		switch r := c.r.interval(); {
+		case c.r == n, r == now && c.r.kind() == manyWarps:
+			return 0
+		case r < now && (r >= block && c.r.kind() != manyBlocks || r < launch):
+			c.r = n
+			return 0
+		}
+	}
 	var race stamp
 	if rel := c.w.relation(n, launch, block); rel >= notOrders && !(c.w.atomic() && n.atomic()) && !(rel == inLaunch && acquired) {
 		race = c.w
