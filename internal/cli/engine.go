@@ -2,16 +2,20 @@ package cli
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/BurntSushi/toml"
 	"github.com/spf13/cobra"
 
+	"github.com/planegym/planegym/internal/cuda"
+	"github.com/planegym/planegym/internal/cuda/driver"
 	"github.com/planegym/planegym/internal/graph"
 	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/scenarios"
@@ -23,10 +27,14 @@ import (
 type compute struct {
 	kernels string
 	threads int
-	engine  string // of training
+	engine  string       // of training
+	device  string       // of models; "" is the engine's
+	gpu     int          // that check found, 1 for device 0; 0 is none
+	note    func(...any) // says that there is none, where any would do
 }
 
-// engines are what computes the updates of training, by the names of --engine.
+// engines are what computes the updates of training on the CPU, by the names of
+// --engine.
 var engines = map[string]func(nn.Kernels, int) timegan.Engine{
 	"fused":     timegan.NewCPU,
 	"graph":     func(k nn.Kernels, threads int) timegan.Engine { return graph.NewTimeGAN(k, threads) },
@@ -40,24 +48,79 @@ func (c *compute) flags(cmd *cobra.Command) {
 
 // engineFlag is for commands that train.
 func (c *compute) engineFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&c.engine, "engine", "fused", "fused (gradients by hand), graph (Gorgonia's, of losses as expressions) or reference (plain loops in float64)")
+	cmd.Flags().StringVar(&c.engine, "engine", "fused", "fused (gradients by hand), graph (Gorgonia's, of losses as expressions), reference (plain loops in float64) or cuda (on a GPU)")
 }
 
-// trainer reports an engine or a kernel set that there is not; it gives what
-// makes engines that train.
-func (c *compute) trainer() (func() timegan.Engine, error) {
+// deviceFlag is for commands that train or simulate models.
+func (c *compute) deviceFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&c.device, "device", "", "cpu, cuda or cuda:N (an NVIDIA GPU, the first or the N-th from 0), or auto (cuda where it is usable, else cpu) (default cpu)")
+	c.note = cmd.PrintErrln
+}
+
+// trainer reports an engine, a kernel set or a device that there is not; it
+// gives what makes engines that train.
+func (c *compute) trainer() (func() (timegan.Engine, error), error) {
+	if _, ok := engines[c.engine]; !ok && c.engine != "cuda" {
+		return nil, usagef("--engine: %q is none of fused, graph, reference, cuda", c.engine)
+	}
 	k, err := c.check()
 	if err != nil {
 		return nil, err
 	}
-	open, ok := engines[c.engine]
-	if !ok {
-		return nil, usagef("--engine: %q is none of fused, graph, reference", c.engine)
-	}
-	return func() timegan.Engine { return open(k, c.threads) }, nil
+	return func() (timegan.Engine, error) { return c.open(k) }, nil
 }
 
-// check reports a kernel set that this machine does not run.
+// open makes an engine, after check.
+func (c *compute) open(k nn.Kernels) (timegan.Engine, error) {
+	if c.gpu > 0 {
+		return cuda.Open(c.gpu - 1)
+	}
+	if open, ok := engines[c.engine]; ok {
+		return open(k, c.threads), nil
+	}
+	return timegan.NewCPU(k, c.threads), nil
+}
+
+// findGPU sets gpu, by what --device and --engine say.
+func (c *compute) findGPU() error {
+	name, number, numbered := strings.Cut(c.device, ":")
+	n := 0
+	if numbered {
+		var err error
+		if n, err = strconv.Atoi(number); err != nil || n < 0 {
+			return usagef("--device: %q has no number after cuda:", c.device)
+		}
+	}
+	switch {
+	case c.device == "cpu" && c.engine == "cuda":
+		return usagef("--engine cuda: it does not compute on --device cpu")
+	case c.device == "cpu", c.device == "" && c.engine != "cuda":
+		return nil
+	case c.device != "" && c.device != "auto" && name != "cuda":
+		return usagef("--device: %q is none of auto, cpu, cuda, cuda:N", c.device)
+	case c.engine == "graph", c.engine == "reference":
+		if c.device == "auto" {
+			return nil
+		}
+		return usagef("--engine %s: it does not compute on --device %s", c.engine, c.device)
+	}
+	count, err := driver.New().Count()
+	switch {
+	case err != nil && c.device == "auto" && errors.Is(err, nn.ErrNoDevice):
+		c.note(fmt.Sprintf("%v: the CPU computes", err))
+		c.device, c.engine = "cpu", strings.Replace(c.engine, "cuda", "fused", 1) // said once
+		return nil
+	case err != nil:
+		return fmt.Errorf("%w: --device cpu does without", err)
+	case n >= count:
+		return usagef("--device: %s: this machine's last is cuda:%d", c.device, count-1)
+	}
+	c.gpu = n + 1
+	return nil
+}
+
+// check reports a kernel set that this machine does not run, or a device that
+// it has not.
 func (c *compute) check() (nn.Kernels, error) {
 	if c.threads < 1 {
 		return 0, usagef("--threads: %d is below 1", c.threads)
@@ -66,7 +129,7 @@ func (c *compute) check() (nn.Kernels, error) {
 	if err != nil {
 		return 0, usagef("--kernels: %w", err)
 	}
-	return k, nil
+	return k, c.findGPU()
 }
 
 // simulator opens n simulations of checkpoints and what closes them.
@@ -82,7 +145,12 @@ func (c *compute) simulator(n int, models []*timegan.Model) (*timegan.Simulator,
 		}
 	}
 	for range models {
-		engines = append(engines, timegan.NewCPU(k, c.threads))
+		e, err := c.open(k)
+		if err != nil {
+			closeAll()
+			return nil, nil, err
+		}
+		engines = append(engines, e)
 	}
 	s, err := timegan.NewSimulator(n, models, engines)
 	if err != nil {

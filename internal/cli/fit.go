@@ -29,6 +29,7 @@ give equal bytes.`,
 		Example: `  planegym fit --data recordings -o model.safetensors
   planegym fit --data recordings --set joint=2000 --set seed=7 -o model.safetensors
   planegym fit --data recordings --limit 32 --preset tutorial --set latent=false -o model_32.safetensors
+  planegym fit --data recordings --device cuda -o model.safetensors
   planegym fit --data recordings -o model.safetensors --resume`,
 		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
@@ -36,6 +37,7 @@ give equal bytes.`,
 	addData(cmd, &f.data)
 	f.compute.flags(cmd)
 	f.engineFlag(cmd)
+	f.deviceFlag(cmd)
 	fl := cmd.Flags()
 	fl.StringVarP(&f.out, "output", "o", "", "the checkpoint to write")
 	fl.StringVar(&f.preset, "preset", "", "settings to begin with: paper or tutorial; default: ours")
@@ -118,7 +120,10 @@ func (f *fitter) run(cmd *cobra.Command) error {
 		bar.Describe(fmt.Sprintf("%s %s", p.Phase, describe(p.Phase, p.Losses)))
 		_ = bar.Set(p.Done)
 	}
-	e := open()
+	e, err := open()
+	if err != nil {
+		return err
+	}
 	defer e.Close()
 	m, err := timegan.Fit(cmd.Context(), c, e, t, o)
 	if err != nil {

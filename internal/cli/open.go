@@ -28,8 +28,8 @@ func addData(cmd *cobra.Command, dir *string) {
 
 // opener makes the environments of scenarios. What it reads it reads once.
 type opener struct {
-	data    string // folder of recordings, may be ""
-	kernels string // of models that simulate, "" is the fastest
+	data    string  // folder of recordings, may be ""
+	compute compute // what computes models, but for its threads
 
 	mu         sync.Mutex
 	recordings []*telemetry.Dataset
@@ -131,7 +131,8 @@ func (o *opener) openModel(s scenarios.Scenario, n int, mode env.Autoreset) (env
 	if err != nil {
 		return nil, err
 	}
-	c := compute{kernels: cmp.Or(o.kernels, "auto"), threads: 1}
+	c := o.compute
+	c.kernels, c.threads = cmp.Or(c.kernels, "auto"), 1
 	if n > 64 {
 		c.threads = runtime.GOMAXPROCS(0)
 	}

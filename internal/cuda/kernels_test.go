@@ -53,6 +53,7 @@ func devices(t *testing.T, f func(t *testing.T, d *device, bound float64)) {
 	small := driver.Info{SMs: 2}
 	run("exact", exact, &drivertest.Driver{Device: small})
 	run("perturbed", perturbed, &drivertest.Driver{Device: small, VM: ptxvm.Options{Perturb: 7, Reverse: true}})
+	run("GPU", exact, driver.New())
 }
 
 // random are n numbers in ±1 of a stream.
