@@ -21,7 +21,7 @@ import (
 // fake opens an engine on a driver without a device.
 func fake(t testing.TB) timegan.Engine {
 	t.Helper()
-	d := &drivertest.Driver{Device: driver.Info{SMs: 2}, VM: ptxvm.Options{Workers: 2}}
+	d := &drivertest.Driver{Device: driver.Info{SMs: 1}, VM: ptxvm.Options{Workers: 2}}
 	e, err := cuda.New(d, 0)
 	if err != nil {
 		t.Fatal(err)
