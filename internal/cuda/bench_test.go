@@ -129,6 +129,20 @@ func BenchmarkSimulator(b *testing.B) {
 		for i := range rows {
 			rows[i] = i
 		}
+		b.Run(fmt.Sprintf("device/N%d", n), func(b *testing.B) {
+			s := load(b)
+			draws, x := make([]timegan.Draw, n), make([]float32, n*s.m.F)
+			b.ResetTimer()
+			for second := range b.N {
+				for i := range draws {
+					draws[i].Seed, draws[i].Second = uint64(i), uint32(second)
+				}
+				if err := s.Roll(rows, draws, x); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "env-steps/s")
+		})
 		b.Run(fmt.Sprintf("host/N%d", n), func(b *testing.B) {
 			s := load(b)
 			noise, cond, x := random(n*s.m.Z, 0), random(n*s.m.C, 1), make([]float32, n*s.m.F)
@@ -205,4 +219,3 @@ func (m *model) profile(ph timegan.Phase, took map[string]float64) error {
 	}()
 	return errors.Join(err, m.DestroyEvent(from), m.DestroyEvent(to))
 }
-

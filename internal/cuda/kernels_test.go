@@ -411,6 +411,29 @@ func TestAdam(t *testing.T) {
 	})
 }
 
+// TestProfile: the launches of an update can be timed one by one.
+func TestProfile(t *testing.T) {
+	devices(t, func(t *testing.T, d *device, _ float64) {
+		c := timegan.Config{Window: 4, Hidden: 3, Layers: 1, Noise: 1, Batch: 2, Seed: 1}
+		m, err := newModel(d, timegan.NewLayout(c, 4, 2), timegan.NewParams(c, 4, 2), nil, windows(4, false))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.end()
+		took := map[string]float64{}
+		for ph := range timegan.Phase(3) {
+			if err := m.profile(ph, took); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, name := range functions[:noise] { // what training launches
+			if _, ok := took[name]; !ok {
+				t.Errorf("%s was not launched", name)
+			}
+		}
+	})
+}
+
 // windows are four channels of recordings; the first two have gaps unless
 // complete.
 func windows(length int, complete bool) timegan.Windows {

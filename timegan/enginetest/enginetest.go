@@ -55,7 +55,7 @@ func windows(complete bool) timegan.Windows {
 func Check(t *testing.T, open func(t *testing.T) timegan.Engine) {
 	for name, check := range map[string]func(*testing.T, func() timegan.Engine){
 		"order": order, "load": load, "chunks": chunks, "restore": restore, "cancel": cancelled,
-		"learns": learns, "reference": reference, "rollout": rollout, "rows": rows,
+		"learns": learns, "reference": reference, "rollout": rollout, "rolls": rolls, "rows": rows,
 	} {
 		t.Run(name, func(t *testing.T) {
 			check(t, func() timegan.Engine {
@@ -293,6 +293,46 @@ func rollout(t *testing.T, open func() timegan.Engine) {
 		if !(math.Abs(float64(got[0][i]-want)) < 1e-4) {
 			t.Fatalf("second %d: %v, want %v", i/4, got[0][i], want)
 		}
+	}
+}
+
+// rolls: what a stepper draws is what a simulator would give it.
+func rolls(t *testing.T, open func() timegan.Engine) {
+	e := loaded(t, open(), false)
+	s, err := e.Stepper(3)
+	must(t, err)
+	r, ok := s.(timegan.Roller)
+	if !ok {
+		t.Skip("the engine's stepper draws nothing")
+	}
+	given, err := e.Stepper(3)
+	must(t, err)
+	all, x, want := []int{2, 0}, make([]float32, 8), make([]float32, 8)
+	noise, cond := make([]float32, 6), make([]float32, 6)
+	for second := range uint32(5) {
+		draws := []timegan.Draw{{Seed: 3, Second: second, Start: 97}, {Seed: 1 << 40, Model: 2, Second: 1e6 + second, Start: 4, Told: 1}}
+		for i, d := range draws {
+			key := rng.Key{Seed: d.Seed, B: d.Model, Purpose: rng.SampleNoise}
+			a, b := key.Normal(2 * (1 + d.Second))
+			c, _ := key.Normal(2*(1+d.Second) + 1)
+			sin, cos := math.Sincos(2 * math.Pi * float64((d.Start+d.Second)%100) / 100)
+			copy(noise[3*i:], []float32{float32(a), float32(b), float32(c)})
+			copy(cond[3*i:], []float32{d.Told, float32(sin), float32(cos)})
+		}
+		must(t, given.Next(all, noise, cond, want))
+		out := x
+		if second == 0 {
+			out = nil // unseen
+		}
+		must(t, r.Roll(all, draws, out))
+		for i, w := range want {
+			if out != nil && !(math.Abs(float64(x[i]-w)) < 1e-5) {
+				t.Fatalf("second %d: %v, want %v", second, x, want)
+			}
+		}
+	}
+	if err := r.Roll(all, make([]timegan.Draw, 1), x); err == nil {
+		t.Error("1 draw for 2 rows")
 	}
 }
 
