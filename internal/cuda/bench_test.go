@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/planegym/planegym/internal/cuda/driver"
 	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/timegan"
 )
@@ -15,7 +16,7 @@ import (
 // benchmark; without one it skips.
 func onGPU(b *testing.B) timegan.Engine {
 	b.Helper()
-	e, err := Open(0)
+	e, err := New(driver.New(), 0)
 	if errors.Is(err, nn.ErrNoDevice) {
 		b.Skip(err)
 	}

@@ -23,9 +23,6 @@ type engine struct {
 	name string
 }
 
-// Open is New on this machine's driver.
-func Open(ordinal int) (timegan.Engine, error) { return New(driver.New(), ordinal) }
-
 // New opens device number ordinal for one engine. Its name holds what its bytes
 // depend on: the architecture and the driver, which compiles for it.
 func New(d driver.Driver, ordinal int) (timegan.Engine, error) {

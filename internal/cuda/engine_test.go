@@ -40,7 +40,7 @@ func TestContract(t *testing.T) {
 // gpu opens an engine on this machine's first GPU; without one it skips.
 func gpu(t testing.TB) timegan.Engine {
 	t.Helper()
-	e, err := cuda.Open(0)
+	e, err := cuda.New(driver.New(), 0)
 	if errors.Is(err, nn.ErrNoDevice) {
 		t.Skip(err)
 	}
