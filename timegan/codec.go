@@ -63,12 +63,16 @@ func NewCodec(recordings []telemetry.Recording, knots int, split telemetry.Split
 		return nil, fmt.Errorf("timegan: a scaler of %d knots", knots)
 	}
 	fields := recordings[0].Data.Fields()
-	c := &Codec{Lo: int32(recordings[0].Limit), Hi: int32(recordings[0].Limit)}
+	first := int32(recordings[0].LimitAt(0))
+	c := &Codec{Lo: first, Hi: first}
 	for _, r := range recordings {
 		if !slices.Equal(r.Data.Fields(), fields) {
 			return nil, fmt.Errorf("timegan: the recordings of limits %d and %d have different fields", recordings[0].Limit, r.Limit)
 		}
-		c.Lo, c.Hi = min(c.Lo, int32(r.Limit)), max(c.Hi, int32(r.Limit))
+		for t := range r.Data.Len() {
+			l := int32(r.LimitAt(t))
+			c.Lo, c.Hi = min(c.Lo, l), max(c.Hi, l)
+		}
 	}
 	levels, err := findLevels(recordings, fields, split)
 	if err != nil {

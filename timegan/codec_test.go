@@ -220,7 +220,7 @@ func TestWindows(t *testing.T) {
 	const n = 3
 	f := w.Channels()
 	config := Config{Batch: n, Clock: -1}
-	b := batch{make([]float32, 10*n*f), make([]float32, 10*n), make([]float32, n), make([]float32, 10*n)}
+	b := batch{make([]float32, 10*n*f), make([]float32, 10*n), make([]float32, 10*n)}
 	w.draw(&b, config, 1, 2, 3)
 	for i := range n {
 		last := w.Median[0]
@@ -236,7 +236,7 @@ func TestWindows(t *testing.T) {
 	}
 	// Example 1 is the same in a batch of another size.
 	config.Batch = 2
-	c := batch{make([]float32, 10*2*f), make([]float32, 10*2), make([]float32, 2), make([]float32, 10*2)}
+	c := batch{make([]float32, 10*2*f), make([]float32, 10*2), make([]float32, 10*2)}
 	w.draw(&c, config, 1, 2, 3)
 	for s := range 10 {
 		if !slices.Equal(b.x[(s*n+1)*f:(s*n+2)*f], c.x[(s*2+1)*f:(s*2+2)*f]) {

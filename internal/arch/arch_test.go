@@ -23,7 +23,7 @@ var allowed = map[string][]string{
 	"env":                      {"telemetry", "p4", "internal/rng", "internal/wait"},
 	"env/envtest":              {"env", "telemetry", "p4", "internal/rng"},
 	"scenarios":                {"env", "internal/testbed", "internal/switches", "p4", "telemetry"},
-	"internal/cli":             {"scenarios", "env", "env/ws", "telemetry", "timegan/selection", "internal/report", "internal/testbed", "internal/switches", "agent", "p4", "internal/episodes", "internal/nn", "internal/scalars", "timegan", "timegan/sweep", "internal/graph", "telemetry/intreport", "telemetry/live", "internal/pcap", "internal/emulate", "p4/p4rt", "p4/p4test", "internal/rng", "internal/atomicfile", "internal/compare"},
+	"internal/cli":             {"scenarios", "env", "env/ws", "telemetry", "timegan/selection", "internal/report", "internal/testbed", "internal/switches", "agent", "p4", "internal/episodes", "internal/nn", "internal/scalars", "timegan", "timegan/structured", "timegan/sweep", "internal/graph", "telemetry/intreport", "telemetry/live", "telemetry/sessions", "internal/pcap", "internal/emulate", "p4/p4rt", "p4/p4test", "internal/rng", "internal/atomicfile", "internal/compare", "internal/cuda", "internal/cuda/driver"},
 	"cmd/planegym":             {"internal/cli"},
 	"timegan":                  {"telemetry", "internal/nn", "internal/rng", "internal/safetensors"},
 	"timegan/selection":        {"internal/rng", "telemetry"},
@@ -53,7 +53,6 @@ var allowed = map[string][]string{
 	"internal/emulate":         {"internal/testbed", "p4", "p4/p4test", "telemetry", "telemetry/intreport", "internal/wait"},
 	"bench/simulator":          {"env", "internal/nn", "internal/rng", "scenarios", "telemetry", "timegan"},
 	"internal/wait":            {},
-	"internal/parquetfile":     {},
 	"internal/atomicfile":      {},
 	"internal/cuda/driver":     {"internal/nn"},
 	"internal/cuda/ptxvm":      {},
@@ -61,6 +60,9 @@ var allowed = map[string][]string{
 	"internal/compare":         {"agent", "env", "internal/episodes", "internal/rng", "p4", "telemetry", "timegan/selection", "internal/testbed"},
 	"internal/cuda":            {"timegan", "internal/nn", "internal/cuda/driver", "internal/cuda/kernels"},
 	"internal/cuda/kernels":    {},
+	"telemetry/sessions":       {"telemetry"},
+	"timegan/structured":       {"telemetry", "internal/nn", "internal/rng", "internal/safetensors", "timegan"},
+	"internal/parquetfile":     {},
 	"internal/arch":            {},
 }
 

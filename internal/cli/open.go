@@ -18,7 +18,6 @@ import (
 	"github.com/planegym/planegym/internal/testbed"
 	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/telemetry"
-	"github.com/planegym/planegym/timegan"
 )
 
 // addData adds the flag that names the folder of recordings.
@@ -28,8 +27,8 @@ func addData(cmd *cobra.Command, dir *string) {
 
 // opener makes the environments of scenarios. What it reads it reads once.
 type opener struct {
-	data    string // folder of recordings, may be ""
-	kernels string // of models that simulate, "" is the fastest
+	data    string  // folder of recordings, may be ""
+	compute compute // what computes models, but for its threads
 	// wrap, where not nil, puts something around every plant, and picks the
 	// scaler of observations, nil or the plant's own.
 	wrap func(env.Plant, env.Scaler) (env.Plant, env.Scaler, error)
@@ -114,6 +113,17 @@ func (o *opener) envOn(s scenarios.Scenario, plant *testbed.Testbed, n int, mode
 	if normalise := s.Env.Observation.Normalise; normalise == "none" || normalise == "l2" {
 		return o.make(s.Env, plant, n, nil)
 	}
+	if s.Model != "" {
+		m, err := openModel(s.Model)
+		if err != nil {
+			return nil, err
+		}
+		scaler, err := m.scalerOf(plant.Columns())
+		if err != nil {
+			return nil, fmt.Errorf("%w: model: %s: %w", errConfig, s.Model, err)
+		}
+		return o.make(s.Env, plant, n, scaler)
+	}
 	limits := s.Env.Limits
 	if limits == nil {
 		limits = env.DefaultLimits()
@@ -143,17 +153,18 @@ func (o *opener) openModel(s scenarios.Scenario, n int, mode env.Autoreset) (env
 	if err != nil {
 		return nil, err
 	}
-	c := compute{kernels: cmp.Or(o.kernels, "auto"), threads: 1}
+	c := o.compute
+	c.kernels, c.threads = cmp.Or(c.kernels, "auto"), 1
 	if n > 64 {
 		c.threads = runtime.GOMAXPROCS(0)
 	}
-	sim, done, err := c.simulator(n, []*timegan.Model{m})
+	sim, done, err := c.simulate(n, m)
 	if err != nil {
 		return nil, err
 	}
 	plant := synthetic{env.NewSynthetic(sim), done}
 	s.Env.Autoreset = mode
-	v, err := o.make(s.Env, plant, n, m.Codec)
+	v, err := o.make(s.Env, plant, n, m.scaler())
 	if err != nil {
 		done()
 		return nil, err

@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/planegym/planegym/env"
-	"github.com/planegym/planegym/timegan"
+	"github.com/planegym/planegym/telemetry"
 )
 
 // modelled is a vector of a model's simulations that says which model.
@@ -20,12 +20,16 @@ type modelled struct {
 }
 
 // newModelled is v, which has what env.New gives every vector.
-func newModelled(v env.Vector, m *timegan.Model) (env.Vector, error) {
+func newModelled(v env.Vector, m model) (env.Vector, error) {
 	h := sha256.New()
-	if err := m.Write(h); err != nil {
+	write, card := m.gan.Write, modelCard
+	if m.structured != nil {
+		write, card = m.structured.Write, structuredCard
+	}
+	if err := write(h); err != nil {
 		return nil, err
 	}
-	return &modelled{v, v.(env.Snapshotter), v.(env.Informer), hex.EncodeToString(h.Sum(nil)), modelCard(m)}, nil
+	return &modelled{v, v.(env.Snapshotter), v.(env.Informer), hex.EncodeToString(h.Sum(nil)), card(m)}, nil
 }
 
 // ModelHash is the SHA-256 of the checkpoint.
@@ -34,15 +38,9 @@ func (v *modelled) ModelHash() string { return v.hash }
 // ModelCard is what the checkpoint says of itself.
 func (v *modelled) ModelCard() map[string]string { return v.card }
 
-func modelCard(m *timegan.Model) map[string]string {
+func modelCard(model model) map[string]string {
+	m := model.gan
 	c := m.Config
-	var columns, data []string
-	for _, f := range m.Codec.Fields() {
-		columns = append(columns, f.Name)
-	}
-	for _, hash := range m.Data {
-		data = append(data, hash[:min(len(hash), 12)])
-	}
 	training := fmt.Sprintf("%d + %d + %d updates, batches of %d, learning rate %g", c.Embed, c.Super, c.Joint, c.Batch, c.LearningRate)
 	if !m.Done() {
 		training = fmt.Sprintf("unfinished: in the %s phase at update %d of %s", m.Phase, m.Update, training)
@@ -50,9 +48,9 @@ func modelCard(m *timegan.Model) map[string]string {
 	l := m.Losses
 	card := map[string]string{
 		"network":  fmt.Sprintf("TimeGAN, %d layers of %d, windows of %d s, %d random numbers a second", c.Layers, c.Hidden, c.Window, c.Noise),
-		"columns":  strings.Join(columns, ", "),
+		"columns":  names(m.Codec.Fields()),
 		"limits":   fmt.Sprintf("trained under %d to %d packets", m.Codec.Lo, m.Codec.Hi),
-		"data":     fmt.Sprintf("%d recordings: %s", len(data), strings.Join(data, ", ")),
+		"data":     dataCard(m.Data),
 		"training": training,
 		"seed":     fmt.Sprint(c.Seed),
 		"engine":   m.Engine,
@@ -63,4 +61,41 @@ func modelCard(m *timegan.Model) map[string]string {
 		card["credit"] = m.Credit
 	}
 	return card
+}
+
+func structuredCard(model model) map[string]string {
+	m := model.structured
+	c, r := m.Config, m.Ranks.Config
+	card := map[string]string{
+		"network": fmt.Sprintf("structured: a load of %d regimes, rules of queues and player, networks of 2 layers of %d for downloads and quality, a TimeGAN of %d layers of %d for ranks",
+			c.Regimes, c.Hidden, r.Layers, r.Hidden),
+		"columns":  names(m.Fields()),
+		"limits":   fmt.Sprintf("recorded under %v packets", m.Limits),
+		"data":     dataCard(m.Data),
+		"training": fmt.Sprintf("%d downloads, %d updates of each network, %d + %d + %d of the TimeGAN", m.Downloads, c.Updates, r.Embed, r.Super, r.Joint),
+		"seed":     fmt.Sprint(c.Seed),
+		"engine":   m.Engine,
+		"losses":   fmt.Sprintf("downloads %.4f, quality %.4f", m.PaceLoss, m.LevelLoss),
+	}
+	if m.Credit != "" {
+		card["credit"] = m.Credit
+	}
+	return card
+}
+
+func names(fields []telemetry.Field) string {
+	var all []string
+	for _, f := range fields {
+		all = append(all, f.Name)
+	}
+	return strings.Join(all, ", ")
+}
+
+// dataCard is how many recordings there were, and how their hashes begin.
+func dataCard(hashes []string) string {
+	var all []string
+	for _, h := range hashes {
+		all = append(all, h[:min(len(h), 12)])
+	}
+	return fmt.Sprintf("%d recordings: %s", len(all), strings.Join(all, ", "))
 }

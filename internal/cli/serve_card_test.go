@@ -11,9 +11,22 @@ import (
 
 // A server tells which model a client's environment is made of, recorded or not.
 func TestServeModelCard(t *testing.T) {
-	for _, args := range [][]string{nil, {"--record", t.TempDir()}} {
+	gan := map[string]string{
+		"network": "TimeGAN, 2 layers of 32, windows of 32 s", "limits": "under 32 to ", "training": "2000 + 500 + 3500 updates, batches of 64",
+		"seed": "0", "engine": "avx2", "losses": "reconstruction 0.0", "data": "recordings: ", "columns": "lbo", "credit": "",
+	}
+	rules := map[string]string{
+		"network": "structured: a load of 2 regimes", "limits": "under [32 64 128] packets", "training": " downloads, 4000 updates",
+		"seed": "0", "engine": "avx2", "losses": "downloads ", "data": "recordings: ", "columns": "lbo", "credit": "testbed",
+	}
+	for _, x := range []struct {
+		scenario string
+		args     []string
+		card     map[string]string
+	}{{"synthetic", nil, rules}, {"recorded", []string{"--scenario", "recorded", "--record", t.TempDir()}, gan}} {
+		args := x.args
 		url := serve(t, args...)
-		c := dial(t, url, ws.DialOptions{Scenario: "synthetic"})
+		c := dial(t, url, ws.DialOptions{Scenario: x.scenario})
 		if len(c.ModelHash()) != 64 {
 			t.Errorf("%v: model hash %q", args, c.ModelHash())
 		}
@@ -38,10 +51,7 @@ func TestServeModelCard(t *testing.T) {
 		if e.Hash != c.ModelHash() {
 			t.Errorf("hash %s, the client was told %s", e.Hash, c.ModelHash())
 		}
-		for key, want := range map[string]string{
-			"network": "TimeGAN, 2 layers of 24, windows of 32 s", "limits": "under 32 to ", "training": "2000 + 500 + 3500 updates, batches of 64",
-			"seed": "0", "engine": "avx2", "losses": "reconstruction 0.0", "data": "recordings: ", "columns": "lbo", "credit": "",
-		} {
+		for key, want := range x.card {
 			if got, ok := e.Card[key]; !ok || !strings.Contains(got, want) {
 				t.Errorf("%s: %q, want %q", key, got, want)
 			}
@@ -51,11 +61,11 @@ func TestServeModelCard(t *testing.T) {
 
 // A checkpoint of training under way says so.
 func TestModelCardUnfinished(t *testing.T) {
-	m, err := openModel(defaultModel)
+	m, err := openModel("recorded")
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.Phase, m.Update, m.Credit = 1, 77, ""
+	m.gan.Phase, m.gan.Update, m.gan.Credit = 1, 77, ""
 	card := modelCard(m)
 	if got := card["training"]; !strings.HasPrefix(got, "unfinished: in the supervised phase at update 77 of 2000 + ") {
 		t.Error(got)

@@ -9,7 +9,7 @@ import (
 )
 
 // functions are the kernels, by their names in kernels.cu.
-var functions = [...]string{"prepare", "forward", "backward", "products", "gradient", "adam", "stats", "losses", "spread", "finish"}
+var functions = [...]string{"prepare", "forward", "backward", "products", "gradient", "adam", "stats", "losses", "spread", "finish", "noise"}
 
 const (
 	prepare = iota
@@ -22,6 +22,7 @@ const (
 	losses
 	spread
 	finish
+	noise
 )
 
 // device is an open device with the kernels loaded.

@@ -53,6 +53,7 @@ func devices(t *testing.T, f func(t *testing.T, d *device, bound float64)) {
 	small := driver.Info{SMs: 2}
 	run("exact", exact, &drivertest.Driver{Device: small})
 	run("perturbed", perturbed, &drivertest.Driver{Device: small, VM: ptxvm.Options{Perturb: 7, Reverse: true}})
+	run("GPU", exact, driver.New())
 }
 
 // random are n numbers in ±1 of a stream.
@@ -407,6 +408,29 @@ func TestAdam(t *testing.T) {
 		upload(&m.arena, m.control, bytesOf([]control{{Bad: 3}}))
 		step(spans)
 		near(t, 1e-7, "weights where a gradient was no number", m.read(t, m.p, n)[from:to], p[from:to])
+	})
+}
+
+// TestProfile: the launches of an update can be timed one by one.
+func TestProfile(t *testing.T) {
+	devices(t, func(t *testing.T, d *device, _ float64) {
+		c := timegan.Config{Window: 4, Hidden: 3, Layers: 1, Noise: 1, Batch: 2, Seed: 1}
+		m, err := newModel(d, timegan.NewLayout(c, 4, 2), timegan.NewParams(c, 4, 2), nil, windows(4, false))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.end()
+		took := map[string]float64{}
+		for ph := range timegan.Phase(3) {
+			if err := m.profile(ph, took); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, name := range functions[:noise] { // what training launches
+			if _, ok := took[name]; !ok {
+				t.Errorf("%s was not launched", name)
+			}
+		}
 	})
 }
 

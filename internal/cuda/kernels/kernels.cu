@@ -105,6 +105,41 @@ KERNEL(256) prepare(const PrepareArgs a) {
     }
 }
 
+// Draw is timegan.Draw.
+struct Draw {
+  u64 seed;
+  u32 model, second, start;
+  float told;
+};
+
+struct NoiseArgs {
+  const Draw *draws; // [rows]
+  float *z, *cond;   // [rows,Z], [rows,C]
+  int rows, Z, C, turn;
+};
+
+// noise draws a rollout's second, a thread for each pair of numbers and one for
+// the condition.
+KERNEL(256) noise(const NoiseArgs a) {
+  int pairs = (a.Z + 1) / 2, e = blockX() * threads() + threadId();
+  int row = e / (pairs + 1), j = e - row * (pairs + 1);
+  if (row >= a.rows)
+    return;
+  const Draw d = a.draws[row];
+  if (j == pairs) {
+    int second = a.turn > 0 ? int((u64(d.start) + d.second) % u32(a.turn)) : 0;
+    condition(a.cond + row * a.C, d.told, second, a.turn);
+    return;
+  }
+  Key key = {d.seed, 0, d.model, 68};
+  double x, y;
+  normal(key, (1 + d.second) * pairs + j, x, y);
+  float *z = a.z + row * a.Z + 2 * j;
+  z[0] = float(x);
+  if (2 * j + 1 < a.Z)
+    z[1] = float(y);
+}
+
 // ---- Networks --------------------------------------------------------------
 
 // Part is some columns of a network's input.
