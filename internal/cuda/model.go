@@ -54,7 +54,9 @@ func newModel(dev *device, l timegan.Layout, p timegan.Params, s timegan.Optimis
 	if (m.T+1)*m.B*widest > math.MaxInt32 {
 		return nil, fmt.Errorf("cuda: window %d, batch %d and hidden %d make arrays of more than 2³¹ numbers", m.T, m.B, m.H)
 	}
-	m.room()
+	if m.room(); 4*m.stage > m.info.SharedPerBlock-256 {
+		return nil, fmt.Errorf("cuda: %d channels and %d units need %d bytes of shared memory: %s has %d", m.F, m.H, 4*m.stage, m.info.Name, m.info.SharedPerBlock)
+	}
 	m.p, m.m, m.v = m.floats(m.at[networks]), m.floats(m.at[networks]), m.floats(m.at[networks])
 	m.carry, m.clock = m.floats(m.layerAt[networks]*m.B*m.H), m.floats(m.B)
 	m.control = m.alloc(1, 40)
@@ -154,21 +156,28 @@ func (a *application) output() part { return part{P: a.Y, Width: a.Out} }
 // product where the device has so much.
 func (m *model) room() {
 	wide := func(n int) int { return (n + 3) &^ 3 }
-	depth := wide(3 * m.H)
+	gates := wide(3 * m.H)
+	depth := gates
 	for _, n := range m.Networks {
 		for _, product := range [][2]int{{3 * m.H, n.In}, {3 * m.H, m.H}, {n.Out, m.H}, {m.H, n.Out}, {m.H, 3 * m.H}, {n.In, 3 * m.H}} {
 			depth = max(depth, wide(product[1]))
 			m.weights = max(m.weights, product[0]*(wide(product[1])+1))
 		}
 	}
-	m.stage = max(min(32*depth, 8192), 4*depth, 2*m.rowsOf(maxHidden)*wide(3*m.H))
+	m.stage = max(min(32*depth, 8192), 4*depth, 2*(maxHidden/m.H)*gates)
 	m.weights = max(min(m.weights, m.info.SharedPerBlock/4-64-m.stage), 0) // 64: what the compiler gave the kernels
 }
 
 // rowsOf is how many of so many rows a block takes: one, while the device has a
-// multiprocessor for each. A row's numbers do not depend on it.
+// multiprocessor for each, which is fastest; of many models beside each other
+// as many as fill a block's warps, so that all find room. A row's numbers do
+// not depend on it.
 func (m *model) rowsOf(rows int) int {
-	return max(1, min((rows+m.info.SMs-1)/m.info.SMs, maxHidden/m.H))
+	most, ours := maxHidden/m.H, max(1, m.info.SMs/m.models)
+	if m.models > 1 {
+		most = max(1, 128/m.H)
+	}
+	return max(1, min((rows+ours-1)/ours, most))
 }
 
 // run launches a chain of passes, or two beside each other from split on.
