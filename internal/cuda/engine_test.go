@@ -320,6 +320,9 @@ func TestLimits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := e.Stepper(1 << 30); err == nil || !strings.Contains(err.Error(), "more than 2³¹ numbers") {
+		t.Error(err)
+	}
 	for _, rows := range [][]int{{2}, {-1}, {0, 1, 1}} {
 		n := len(rows)
 		if err := s.Next(rows, make([]float32, n), make([]float32, n), make([]float32, n)); err == nil {

@@ -45,14 +45,12 @@ const maxHidden = 512
 func newModel(dev *device, l timegan.Layout, p timegan.Params, s timegan.OptimiserState, d timegan.Windows) (_ *model, err error) {
 	c := l.Config
 	m := &model{arena: arena{device: dev}, Layout: l, T: d.Length, B: c.Batch, F: l.Channels, V: l.Bits, C: l.Conditions, Z: c.Noise, H: c.Hidden}
-	widest := 0
 	for i, n := range l.Networks {
 		m.at[i+1] = m.at[i] + parameters(n)
 		m.layerAt[i+1] = m.layerAt[i] + n.Layers
-		widest = max(widest, n.In, n.Layers*4*m.H)
 	}
-	if (m.T+1)*m.B*widest > math.MaxInt32 {
-		return nil, fmt.Errorf("cuda: window %d, batch %d and hidden %d make arrays of more than 2³¹ numbers", m.T, m.B, m.H)
+	if err := m.fits(m.T+1, m.B); err != nil {
+		return nil, err
 	}
 	if m.room(); 4*m.stage > m.info.SharedPerBlock-256 {
 		return nil, fmt.Errorf("cuda: %d channels and %d units need %d bytes of shared memory: %s has %d", m.F, m.H, 4*m.stage, m.info.Name, m.info.SharedPerBlock)
@@ -77,6 +75,18 @@ func newModel(dev *device, l timegan.Layout, p timegan.Params, s timegan.Optimis
 		return nil, err
 	}
 	return m, nil
+}
+
+// fits reports arrays that kernels cannot count, whose integers have 32 bits.
+func (m *model) fits(steps, rows int) error {
+	widest := 0
+	for _, n := range m.Networks {
+		widest = max(widest, n.In, n.Layers*4*m.H)
+	}
+	if steps*rows*widest > math.MaxInt32 || slots*9*m.at[networks] > math.MaxInt32 { // 9: splits at most
+		return fmt.Errorf("cuda: %d seconds of %d rows with %d layers of %d units make arrays of more than 2³¹ numbers", steps, rows, m.Networks[embedder].Layers, m.H)
+	}
+	return nil
 }
 
 // parameters counts those of a network.
