@@ -35,6 +35,7 @@ type compute struct {
 	engine  string       // of training
 	device  string       // of models; "" is the engine's
 	gpu     int          // that check found, 1 for device 0; 0 is none
+	beside  int          // models that train at once there
 	note    func(...any) // says that there is none, where any would do
 	driver  func() driver.Driver
 }
@@ -97,7 +98,7 @@ func (c *compute) trainer() (func() (timegan.Engine, error), error) {
 // open makes an engine, after check.
 func (c *compute) open(k nn.Kernels) (timegan.Engine, error) {
 	if c.gpu > 0 {
-		return cuda.New(c.driver(), c.gpu-1)
+		return cuda.New(c.driver(), c.gpu-1, max(c.beside, 1))
 	}
 	if open, ok := engines[c.engine]; ok {
 		return open(k, c.threads), nil

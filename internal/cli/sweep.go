@@ -90,6 +90,7 @@ func (s *sweeper) run(cmd *cobra.Command) error {
 			c.Workers = 32
 		}
 	}
+	s.beside = c.Workers
 	if s.patience > 0 {
 		c.Patience = s.patience
 	}
