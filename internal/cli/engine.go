@@ -51,7 +51,6 @@ var engines = map[string]func(nn.Kernels, int) timegan.Engine{
 func (c *compute) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&c.kernels, "kernels", "auto", "kernel set: auto, go, avx2, avx512 or reference; equal bytes are promised per set")
 	cmd.Flags().IntVar(&c.threads, "threads", runtime.GOMAXPROCS(0), "threads of a model; results do not depend on them")
-	c.driver = func() driver.Driver { return driver.From(cmd.Context()) }
 }
 
 // engineFlag is for commands that train.
@@ -79,6 +78,7 @@ func (c *compute) agentEngine() (agent.Engine, nn.Kernels, error) {
 // deviceFlag is for commands that train or simulate models.
 func (c *compute) deviceFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&c.device, "device", "", "cpu, cuda or cuda:N (an NVIDIA GPU, the first or the N-th from 0), or auto (cuda where it is usable, else cpu) (default cpu)")
+	c.driver = func() driver.Driver { return driver.From(cmd.Context()) }
 	c.note = cmd.PrintErrln
 }
 
