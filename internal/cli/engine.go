@@ -35,6 +35,7 @@ type compute struct {
 	engine  string       // of training
 	device  string       // of models; "" is the engine's
 	gpu     int          // that check found, 1 for device 0; 0 is none
+	beside  int          // models that train at once there
 	note    func(...any) // says that there is none, where any would do
 	driver  func() driver.Driver
 }
@@ -50,12 +51,11 @@ var engines = map[string]func(nn.Kernels, int) timegan.Engine{
 func (c *compute) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&c.kernels, "kernels", "auto", "kernel set: auto, go, avx2, avx512 or reference; equal bytes are promised per set")
 	cmd.Flags().IntVar(&c.threads, "threads", runtime.GOMAXPROCS(0), "threads of a model; results do not depend on them")
-	c.driver = func() driver.Driver { return driver.From(cmd.Context()) }
 }
 
-// engineFlag is for commands that train.
-func (c *compute) engineFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&c.engine, "engine", "fused", "fused (gradients by hand), graph (Gorgonia's, of losses as expressions), reference (plain loops in float64) or cuda (on a GPU)")
+// engineFlag is for commands that train; others are engines that they have beside.
+func (c *compute) engineFlag(cmd *cobra.Command, others string) {
+	cmd.Flags().StringVar(&c.engine, "engine", "fused", "fused (gradients by hand), graph (Gorgonia's, of losses as expressions), reference (plain loops in float64)"+others)
 }
 
 // agentEngines are what computes the updates of agents, by the names of
@@ -78,6 +78,7 @@ func (c *compute) agentEngine() (agent.Engine, nn.Kernels, error) {
 // deviceFlag is for commands that train or simulate models.
 func (c *compute) deviceFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&c.device, "device", "", "cpu, cuda or cuda:N (an NVIDIA GPU, the first or the N-th from 0), or auto (cuda where it is usable, else cpu) (default cpu)")
+	c.driver = func() driver.Driver { return driver.From(cmd.Context()) }
 	c.note = cmd.PrintErrln
 }
 
@@ -97,7 +98,7 @@ func (c *compute) trainer() (func() (timegan.Engine, error), error) {
 // open makes an engine, after check.
 func (c *compute) open(k nn.Kernels) (timegan.Engine, error) {
 	if c.gpu > 0 {
-		return cuda.New(c.driver(), c.gpu-1)
+		return cuda.New(c.driver(), c.gpu-1, max(c.beside, 1))
 	}
 	if open, ok := engines[c.engine]; ok {
 		return open(k, c.threads), nil
