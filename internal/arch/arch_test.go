@@ -23,7 +23,7 @@ var allowed = map[string][]string{
 	"env":                      {"telemetry", "p4", "internal/rng", "internal/wait"},
 	"env/envtest":              {"env", "telemetry", "p4", "internal/rng"},
 	"scenarios":                {"env", "internal/testbed", "internal/switches", "p4", "telemetry"},
-	"internal/cli":             {"scenarios", "env", "env/ws", "telemetry", "timegan/selection", "internal/report", "internal/testbed", "internal/switches", "agent", "p4", "internal/episodes", "internal/nn", "internal/scalars", "timegan", "timegan/structured", "timegan/sweep", "internal/graph", "telemetry/intreport", "telemetry/live", "telemetry/sessions", "internal/pcap", "internal/emulate", "p4/p4rt", "p4/p4test", "internal/rng", "internal/atomicfile", "internal/compare"},
+	"internal/cli":             {"scenarios", "env", "env/ws", "telemetry", "timegan/selection", "internal/report", "internal/testbed", "internal/switches", "agent", "p4", "internal/episodes", "internal/nn", "internal/scalars", "timegan", "timegan/structured", "timegan/sweep", "internal/graph", "telemetry/intreport", "telemetry/live", "telemetry/sessions", "internal/pcap", "internal/emulate", "p4/p4rt", "p4/p4test", "internal/rng", "internal/atomicfile", "internal/compare", "internal/cuda", "internal/cuda/driver"},
 	"cmd/planegym":             {"internal/cli"},
 	"timegan":                  {"telemetry", "internal/nn", "internal/rng", "internal/safetensors"},
 	"timegan/selection":        {"internal/rng", "telemetry"},

@@ -236,7 +236,7 @@ func (c *comparer) side(name string, seed uint64) (compare.Side, error) {
 	if err != nil {
 		return side, err
 	}
-	o := &opener{data: c.data, kernels: c.kernels}
+	o := &opener{data: c.data, compute: c.compute}
 	side.Open = func(_ context.Context, d *agent.DDQN, tap func(env.Plant) env.Plant) (env.Vector, error) {
 		as, scaled, err := c.observed(s, d)
 		if err != nil {
@@ -306,7 +306,7 @@ func (c *comparer) trained(d *agent.DDQN) (shown env.Observation, scaled func([]
 	}
 	var columns []telemetry.Field
 	var scaler env.Scaler
-	o := opener{data: c.data, kernels: c.kernels, wrap: func(p env.Plant, own env.Scaler) (env.Plant, env.Scaler, error) {
+	o := opener{data: c.data, compute: c.compute, wrap: func(p env.Plant, own env.Scaler) (env.Plant, env.Scaler, error) {
 		columns, scaler = p.Columns(), own
 		return p, own, nil
 	}}
