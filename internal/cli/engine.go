@@ -53,9 +53,9 @@ func (c *compute) flags(cmd *cobra.Command) {
 	cmd.Flags().IntVar(&c.threads, "threads", runtime.GOMAXPROCS(0), "threads of a model; results do not depend on them")
 }
 
-// engineFlag is for commands that train.
-func (c *compute) engineFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&c.engine, "engine", "fused", "fused (gradients by hand), graph (Gorgonia's, of losses as expressions), reference (plain loops in float64) or cuda (on a GPU)")
+// engineFlag is for commands that train; others are engines that they have beside.
+func (c *compute) engineFlag(cmd *cobra.Command, others string) {
+	cmd.Flags().StringVar(&c.engine, "engine", "fused", "fused (gradients by hand), graph (Gorgonia's, of losses as expressions), reference (plain loops in float64)"+others)
 }
 
 // agentEngines are what computes the updates of agents, by the names of

@@ -52,7 +52,7 @@ give equal bytes.`,
 	}
 	addData(cmd, &f.data)
 	f.compute.flags(cmd)
-	f.engineFlag(cmd)
+	f.engineFlag(cmd, ", cuda (on a GPU)")
 	f.deviceFlag(cmd)
 	fl := cmd.Flags()
 	fl.StringVarP(&f.out, "output", "o", "", "the checkpoint to write")
