@@ -130,6 +130,32 @@ func (m *machine) raced(w *warp, l uint8, what string, s stamp) {
 	m.fail(w, int(l), "race: %s with %s since the last barrier", what, who)
 }
 
+// quick is a load of words where nothing is wrong, which is what touch finds
+// nearly always; it returns false where touch has to look.
+func (m *machine) quick(w *warp, in *instr, a *alloc, l uint8, addr uint64, n int, s stamp) bool {
+	switch {
+	case in.space == shared && m.shift == 2 && addr < uint64(len(m.shared)) && addr+uint64(n) <= uint64(len(m.shared)):
+		for i := range n / 4 {
+			at := addr + uint64(4*i)
+			if binary.LittleEndian.Uint32(m.sharedKnown[at:]) != 0x01010101 || m.sharedCells[at>>2].read(s, m.first, m.first, m.acquired) != 0 {
+				return false
+			}
+			w.r32[in.v[i&3].row][l&31] = binary.LittleEndian.Uint32(m.shared[at:])
+		}
+		return true
+	case in.space == global && a != nil && addr >= a.base && addr-a.base+uint64(n) <= uint64(len(a.data)) && (!m.races || a.cells != nil):
+		for i := range n / 4 {
+			at := addr - a.base + uint64(4*i)
+			if binary.LittleEndian.Uint32(a.known[at:]) != 0x01010101 || m.races && a.cells[at>>2].read(s, m.launch, m.first, m.acquired) != 0 {
+				return false
+			}
+			w.r32[in.v[i&3].row][l&31] = binary.LittleEndian.Uint32(a.data[at:])
+		}
+		return true
+	}
+	return false
+}
+
 func (m *machine) load(w *warp, in *instr, lanes []uint8) {
 	w.fetch(&w.addr, in.a, lanes)
 	size := int(in.size)
@@ -137,20 +163,9 @@ func (m *machine) load(w *warp, in *instr, lanes []uint8) {
 	base := newStamp(m.now, 32*w.id, w.epoch, in.relaxed)
 	a := m.cache[w.pc]
 	for _, l := range lanes {
-		// The same as touch does, for what most loads are.
 		addr := w.addr[l&31] + in.off
-		if n == 4 && addr&3 == 0 && in.v[0].class == 'w' {
-			row := &w.r32[in.v[0].row]
-			switch {
-			case in.space == shared && addr < uint64(len(m.shared)) && addr+4 <= uint64(len(m.shared)) && m.shift == 2 && binary.LittleEndian.Uint32(m.sharedKnown[addr:]) == 0x01010101 &&
-				m.sharedCells[addr>>2].read(base+stamp(l)<<19, m.first, m.first, m.acquired) == 0:
-				row[l&31] = binary.LittleEndian.Uint32(m.shared[addr:])
-				continue
-			case in.space == global && a != nil && addr >= a.base && addr-a.base+4 <= uint64(len(a.data)) && binary.LittleEndian.Uint32(a.known[addr-a.base:]) == 0x01010101 &&
-				(!m.races || a.cells != nil && a.cells[(addr-a.base)>>2].read(base+stamp(l)<<19, m.launch, m.first, m.acquired) == 0):
-				row[l&31] = binary.LittleEndian.Uint32(a.data[addr-a.base:])
-				continue
-			}
+		if in.words && addr&uint64(n-1) == 0 && m.quick(w, in, a, l, addr, n, base+stamp(l)<<19) {
+			continue
 		}
 		data, race := m.touch(w, in, l, addr, n, reading)
 		if m.fault != nil {
@@ -159,12 +174,6 @@ func (m *machine) load(w *warp, in *instr, lanes []uint8) {
 		if race != 0 {
 			m.raced(w, l, "reads what was written", race)
 			return
-		}
-		if size == 4 && in.v[0].class == 'w' {
-			for i := range int(in.vec) {
-				w.r32[in.v[i&3].row][l&31] = binary.LittleEndian.Uint32(data[4*i:])
-			}
-			continue
 		}
 		for i := range int(in.vec) {
 			v := word(data[i*size:], size)

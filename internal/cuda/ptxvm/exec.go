@@ -594,13 +594,28 @@ func (m *machine) run(w *warp, n int) {
 					d[l&31] = math.Float32bits(fma32(x, y, z))
 				}
 			}
-		case opLtS32:
+		case opCmpS32:
 			a, b := &w.r32[in.a.row], &w.r32[in.b.row]
 			var p uint32
 			for _, l := range lanes {
-				if int32(a[l&31]) < int32(b[l&31]) {
-					p |= 1 << (l & 31)
-				}
+				x, y := int32(a[l&31]), int32(b[l&31])
+				p |= uint32(in.mode>>order(x < y, x == y, true)&1) << (l & 31)
+			}
+			w.p[in.d.row] = w.p[in.d.row]&^mask | p
+		case opCmpU32:
+			a, b := &w.r32[in.a.row], &w.r32[in.b.row]
+			var p uint32
+			for _, l := range lanes {
+				x, y := a[l&31], b[l&31]
+				p |= uint32(in.mode>>order(x < y, x == y, true)&1) << (l & 31)
+			}
+			w.p[in.d.row] = w.p[in.d.row]&^mask | p
+		case opCmpF32:
+			a, b := &w.r32[in.a.row], &w.r32[in.b.row]
+			var p uint32
+			for _, l := range lanes {
+				x, y := math.Float32frombits(a[l&31]), math.Float32frombits(b[l&31])
+				p |= uint32(in.mode>>order(x < y, x == y, x > y)&1) << (l & 31)
 			}
 			w.p[in.d.row] = w.p[in.d.row]&^mask | p
 		case opSelp32:
@@ -619,6 +634,19 @@ func (m *machine) run(w *warp, n int) {
 			w.pc++
 		}
 	}
+}
+
+// order is the index into comparison.want.
+func order(less, equal, greater bool) uint {
+	switch {
+	case less:
+		return 0
+	case equal:
+		return 1
+	case greater:
+		return 2
+	}
+	return 3
 }
 
 // fetch reads a register's lanes.
