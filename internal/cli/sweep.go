@@ -66,7 +66,7 @@ func (s *sweeper) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	data, err := recordings("sweep", s.data)
+	data, err := constant("sweep", s.data)
 	if err != nil {
 		return err
 	}
@@ -90,6 +90,7 @@ func (s *sweeper) run(cmd *cobra.Command) error {
 			c.Workers = 32
 		}
 	}
+	s.beside = c.Workers
 	if s.patience > 0 {
 		c.Patience = s.patience
 	}

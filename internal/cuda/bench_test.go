@@ -14,9 +14,9 @@ import (
 
 // onGPU opens an engine on this machine's first GPU, which closes with the
 // benchmark; without one it skips.
-func onGPU(b *testing.B) timegan.Engine {
+func onGPU(b *testing.B, models int) timegan.Engine {
 	b.Helper()
-	e, err := New(driver.New(), 0)
+	e, err := New(driver.New(), 0, models)
 	if errors.Is(err, nn.ErrNoDevice) {
 		b.Skip(err)
 	}
@@ -59,7 +59,7 @@ func BenchmarkUpdate(b *testing.B) {
 	for _, window := range []int{24, 50} {
 		for ph := range timegan.Phase(3) {
 			b.Run(fmt.Sprintf("H24_T%d_B128_F6/%v", window, ph), func(b *testing.B) {
-				e := onGPU(b)
+				e := onGPU(b, 1)
 				c, p, w := paper(b, window)
 				if err := e.Load(c, p, nil, w); err != nil {
 					b.Fatal(err)
@@ -85,7 +85,7 @@ func BenchmarkSweep(b *testing.B) {
 		b.Run(fmt.Sprintf("models%d", models), func(b *testing.B) {
 			var all []timegan.Engine
 			for range models {
-				e := onGPU(b)
+				e := onGPU(b, models)
 				c, p, w := paper(b, 24)
 				if err := e.Load(c, p, nil, w); err != nil {
 					b.Fatal(err)
@@ -108,7 +108,7 @@ func BenchmarkSweep(b *testing.B) {
 func BenchmarkSimulator(b *testing.B) {
 	for _, n := range []int{1, 1024, 65536} {
 		load := func(b *testing.B) *stepper {
-			e := onGPU(b)
+			e := onGPU(b, 1)
 			c, err := timegan.Preset("")
 			if err != nil {
 				b.Fatal(err)
@@ -162,7 +162,7 @@ func BenchmarkSimulator(b *testing.B) {
 func BenchmarkLaunches(b *testing.B) {
 	for ph := range timegan.Phase(3) {
 		b.Run(ph.String(), func(b *testing.B) {
-			e := onGPU(b).(*engine)
+			e := onGPU(b, 1).(*engine)
 			c, p, w := paper(b, 24)
 			if err := e.Load(c, p, nil, w); err != nil {
 				b.Fatal(err)

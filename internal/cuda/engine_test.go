@@ -19,10 +19,12 @@ import (
 )
 
 // fake opens an engine on a driver without a device.
-func fake(t testing.TB) timegan.Engine {
+func fake(t testing.TB) timegan.Engine { return fakeOf(t, 1) }
+
+func fakeOf(t testing.TB, models int) timegan.Engine {
 	t.Helper()
-	d := &drivertest.Driver{Device: driver.Info{SMs: 1}, VM: ptxvm.Options{Workers: 2}}
-	e, err := cuda.New(d, 0)
+	d := &drivertest.Driver{Device: driver.Info{SMs: 1 + models}, VM: ptxvm.Options{Workers: 2}}
+	e, err := cuda.New(d, 0, models)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,9 +40,11 @@ func TestContract(t *testing.T) {
 }
 
 // gpu opens an engine on this machine's first GPU; without one it skips.
-func gpu(t testing.TB) timegan.Engine {
+func gpu(t testing.TB) timegan.Engine { return gpuOf(t, 1) }
+
+func gpuOf(t testing.TB, models int) timegan.Engine {
 	t.Helper()
-	e, err := cuda.New(driver.New(), 0)
+	e, err := cuda.New(driver.New(), 0, models)
 	if errors.Is(err, nn.ErrNoDevice) {
 		t.Skip(err)
 	}
@@ -134,7 +138,7 @@ func waves(length int) timegan.Windows {
 // TestTogether: models that train at once, each on a stream of its own, get the
 // bytes that they get alone.
 func TestTogether(t *testing.T) {
-	for name, open := range map[string]func(testing.TB) timegan.Engine{"fake": fake, "GPU": gpu} {
+	for name, open := range map[string]func(t testing.TB, models int) timegan.Engine{"fake": fakeOf, "GPU": gpuOf} {
 		t.Run(name, func(t *testing.T) {
 			train := func(e timegan.Engine, seed uint64) (string, error) {
 				c, w := tiny()
@@ -153,12 +157,12 @@ func TestTogether(t *testing.T) {
 			var got [models]string
 			var errs [models]error
 			for i := range got {
-				e := open(t)
+				e := open(t, models)
 				wg.Go(func() { got[i], errs[i] = train(e, uint64(i)) })
 			}
 			wg.Wait()
 			for i, g := range got {
-				want, err := train(open(t), uint64(i))
+				want, err := train(open(t, 1), uint64(i))
 				if err := errors.Join(err, errs[i]); err != nil {
 					t.Fatal(err)
 				}
@@ -184,7 +188,7 @@ func tiny() (timegan.Config, timegan.Windows) {
 
 // session is everything that an engine does, once.
 func session(d driver.Driver) error {
-	e, err := cuda.New(d, 0)
+	e, err := cuda.New(d, 0, 1)
 	if err != nil {
 		return err
 	}
@@ -246,11 +250,11 @@ func TestFaults(t *testing.T) {
 }
 
 func TestNoDevice(t *testing.T) {
-	_, err := cuda.New(&drivertest.Driver{Absent: "libcuda.so.1: cannot open"}, 0)
+	_, err := cuda.New(&drivertest.Driver{Absent: "libcuda.so.1: cannot open"}, 0, 1)
 	if !errors.Is(err, nn.ErrNoDevice) || !strings.Contains(err.Error(), "libcuda.so.1") {
 		t.Error(err)
 	}
-	_, err = cuda.New(&drivertest.Driver{Device: driver.Info{Major: 7, Minor: 5, Name: "T4"}}, 0)
+	_, err = cuda.New(&drivertest.Driver{Device: driver.Info{Major: 7, Minor: 5, Name: "T4"}}, 0, 1)
 	if err == nil || !strings.Contains(err.Error(), "T4, has compute capability 7.5") {
 		t.Error(err)
 	}
@@ -315,6 +319,9 @@ func TestLimits(t *testing.T) {
 	s, err := e.Stepper(2)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if _, err := e.Stepper(1 << 30); err == nil || !strings.Contains(err.Error(), "more than 2³¹ numbers") {
+		t.Error(err)
 	}
 	for _, rows := range [][]int{{2}, {-1}, {0, 1, 1}} {
 		n := len(rows)

@@ -24,7 +24,7 @@ func Inspect(d driver.Driver, ordinal int) (r Report, err error) {
 	t := driver.NewThread()
 	defer t.Close()
 	err = t.Do(func() error {
-		dev, err := openDevice(d, ordinal)
+		dev, err := openDevice(d, ordinal, 1)
 		if err != nil {
 			return err
 		}

@@ -32,7 +32,7 @@ func devices(t *testing.T, f func(t *testing.T, d *device, bound float64)) {
 		t.Run(name, func(t *testing.T) {
 			runtime.LockOSThread() // the context's
 			defer runtime.UnlockOSThread()
-			dev, err := openDevice(d, 0)
+			dev, err := openDevice(d, 0, 1)
 			if errors.Is(err, nn.ErrNoDevice) {
 				t.Skip(err)
 			}
@@ -95,8 +95,14 @@ func TestGRU(t *testing.T) {
 	for _, c := range []struct {
 		hidden, layers, steps, rows int
 		far                         bool // weights stay in global memory
-	}{{5, 1, 1, 1, false}, {5, 2, 6, 7, false}, {6, 3, 4, 3, true}, {24, 2, 5, 5, false}, {33, 1, 3, 2, true}} {
+	}{
+		{5, 1, 1, 1, false}, {5, 2, 6, 7, false}, {6, 3, 4, 3, true}, {24, 2, 5, 5, false}, {33, 1, 3, 2, true},
+		{128, 1, 2, 1, false}, // some of its weights do not fit
+	} {
 		t.Run(fmt.Sprintf("H%d_L%d_T%d_B%d_far%v", c.hidden, c.layers, c.steps, c.rows, c.far), func(t *testing.T) {
+			if c.hidden > 100 && testing.Short() {
+				t.Skip("large")
+			}
 			devices(t, func(t *testing.T, d *device, bound float64) {
 				l := timegan.NewLayout(timegan.Config{Hidden: c.hidden, Layers: c.layers, Noise: 3, Batch: c.rows, Window: c.steps, Clock: -1}, 4, 1)
 				p := timegan.NewParams(l.Config, 4, 1)

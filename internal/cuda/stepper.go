@@ -31,6 +31,9 @@ type stepper struct {
 var rolled = [...]int{generator, supervisor, recovery}
 
 func newStepper(e *engine, m *model, n int) (*stepper, error) {
+	if err := m.fits(2, n); err != nil {
+		return nil, err
+	}
 	mark := len(m.all)
 	s := &stepper{e: e, m: m, n: n, wanted: map[int]int{}, listed: make([]int32, n)}
 	for _, k := range rolled {

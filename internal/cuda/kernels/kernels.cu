@@ -210,12 +210,19 @@ DEVICE void next(Walk &w) {
   }
 }
 
-// affine calls store(q, o, Σₖ x(q,k)·w(o,k)) for rows q < n·T and outputs o;
+// indexes are the places of a group's rows: one array, however often affine is
+// compiled into a kernel.
+DEVICE int *indexes() {
+  SHARED int index[32];
+  return index;
+}
+
+// affine calls store(q, o, Σₖ x(q,k)·w(o,k)) for rows q and outputs o;
 // q is given as at(q). Weights come to shared memory where they fit, rows in
 // groups of up to 32.
 template <bool FIT, class A, class X, class W, class S>
 DEVICE void affineIn(int rows, int outs, int depth, float *stage, int room, float *weights, A at, X x, W w, S store) {
-  SHARED int index[32];
+  int *index = indexes();
   int tid = threadId(), n = threads();
   int wide = (depth + 3) & ~3, stride = wide + 1; // odd: neighbours hit other banks
   barrier();
