@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"runtime"
@@ -64,12 +65,12 @@ func thisMachine() machine {
 }
 
 // findGPUs has each GPU compile our kernels and compute something.
-func (m *machine) findGPUs() {
-	n, err := driver.New().Count()
+func (m *machine) findGPUs(ctx context.Context) {
+	n, err := driver.From(ctx).Count()
 	m.GPUs = []cuda.Report{}
 	for i := 0; i < n && err == nil; i++ {
 		var r cuda.Report
-		if r, err = cuda.Inspect(driver.New(), i); err == nil {
+		if r, err = cuda.Inspect(driver.From(ctx), i); err == nil {
 			m.GPUs = append(m.GPUs, r)
 		}
 	}
@@ -80,7 +81,7 @@ func (m *machine) findGPUs() {
 
 func doctor(cmd *cobra.Command) error {
 	m := thisMachine()
-	m.findGPUs()
+	m.findGPUs(cmd.Context())
 	if asJSON(cmd) {
 		return writeJSON(cmd.OutOrStdout(), m)
 	}

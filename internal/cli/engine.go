@@ -32,6 +32,7 @@ type compute struct {
 	gpu     int          // that check found, 1 for device 0; 0 is none
 	beside  int          // models that train at once there
 	note    func(...any) // says that there is none, where any would do
+	driver  func() driver.Driver
 }
 
 // engines are what computes the updates of training on the CPU, by the names of
@@ -45,6 +46,7 @@ var engines = map[string]func(nn.Kernels, int) timegan.Engine{
 func (c *compute) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&c.kernels, "kernels", "auto", "kernel set: auto, go, avx2, avx512 or reference; equal bytes are promised per set")
 	cmd.Flags().IntVar(&c.threads, "threads", runtime.GOMAXPROCS(0), "threads of a model; results do not depend on them")
+	c.driver = func() driver.Driver { return driver.From(cmd.Context()) }
 }
 
 // engineFlag is for commands that train.
@@ -74,7 +76,7 @@ func (c *compute) trainer() (func() (timegan.Engine, error), error) {
 // open makes an engine, after check.
 func (c *compute) open(k nn.Kernels) (timegan.Engine, error) {
 	if c.gpu > 0 {
-		return cuda.Open(c.gpu-1, max(c.beside, 1))
+		return cuda.New(c.driver(), c.gpu-1, max(c.beside, 1))
 	}
 	if open, ok := engines[c.engine]; ok {
 		return open(k, c.threads), nil
@@ -105,7 +107,7 @@ func (c *compute) findGPU() error {
 		}
 		return usagef("--engine %s: it does not compute on --device %s", c.engine, c.device)
 	}
-	count, err := driver.New().Count()
+	count, err := c.driver().Count()
 	switch {
 	case err != nil && c.device == "auto" && errors.Is(err, nn.ErrNoDevice):
 		c.note(fmt.Sprintf("%v: the CPU computes", err))

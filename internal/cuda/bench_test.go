@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/planegym/planegym/internal/cuda/driver"
 	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/timegan"
 )
@@ -15,7 +16,7 @@ import (
 // benchmark; without one it skips.
 func onGPU(b *testing.B, models int) timegan.Engine {
 	b.Helper()
-	e, err := Open(0, models)
+	e, err := New(driver.New(), 0, models)
 	if errors.Is(err, nn.ErrNoDevice) {
 		b.Skip(err)
 	}

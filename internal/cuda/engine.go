@@ -23,9 +23,6 @@ type engine struct {
 	name string
 }
 
-// Open is New on this machine's driver.
-func Open(ordinal, models int) (timegan.Engine, error) { return New(driver.New(), ordinal, models) }
-
 // New opens device number ordinal for one engine, of models that share the
 // device's multiprocessors: bytes do not depend on how many. The name holds what
 // they do depend on: the architecture and the driver, which compiles for it.

@@ -44,7 +44,7 @@ func gpu(t testing.TB) timegan.Engine { return gpuOf(t, 1) }
 
 func gpuOf(t testing.TB, models int) timegan.Engine {
 	t.Helper()
-	e, err := cuda.Open(0, models)
+	e, err := cuda.New(driver.New(), 0, models)
 	if errors.Is(err, nn.ErrNoDevice) {
 		t.Skip(err)
 	}
