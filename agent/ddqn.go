@@ -35,8 +35,10 @@ type DDQN struct {
 	dim, s, total, out int // D, S, A, O
 	heads              []int
 
-	act   pass // of Act
-	batch batch
+	act       pass // of Act
+	batch     batch
+	objective Objective // nil: by hand
+	seen      *Update   // of objective
 }
 
 // NewDDQN makes an agent with initial weights drawn from seed. It computes
@@ -81,16 +83,21 @@ func (d *DDQN) newPass(net *nn.MLP, n int) pass {
 	return pass{run: net.NewRun(d.be, n), x: make([]float32, n*d.dim), out: make([]float32, n*d.out), q: make([]float32, n*d.total)}
 }
 
+// see sets x to observations as the network sees them, [n,D] both.
+func (d *DDQN) see(x, obs []float32) {
+	for i := 0; i < len(obs); i += d.dim {
+		row := x[i : i+d.dim]
+		for j, o := range obs[i : i+d.dim] {
+			row[j] = (o - d.shift[j]) * d.scale[j]
+		}
+	}
+}
+
 // values computes Q(s, ·; θ) of the observations obs [n,D] into p.q [n,A].
 func (d *DDQN) values(p *pass, obs []float32) []float32 {
 	n := len(obs) / d.dim
 	x := p.x[:n*d.dim]
-	for i := range n {
-		row := x[i*d.dim : (i+1)*d.dim]
-		for j, o := range obs[i*d.dim : (i+1)*d.dim] {
-			row[j] = (o - d.shift[j]) * d.scale[j]
-		}
-	}
+	d.see(x, obs)
 	out, q := p.out[:n*d.out], p.q[:n*d.total]
 	p.run.Forward(x, out)
 	if !d.Config.Dueling {
@@ -286,15 +293,13 @@ func (d *DDQN) update(r *replay, seed uint64, share float64) (loss, target float
 		copy(b.actions[i*d.s:(i+1)*d.s], r.actions[j*d.s:])
 		b.reward[i], b.discount[i] = r.reward[j], r.discount[j]
 	}
-	d.targets(b)
-	loss = d.loss(b)
+	if loss, err = d.learn(); err != nil {
+		return loss, 0, fmt.Errorf("agent: update %d: %w", d.updates, err)
+	}
 	if math.IsNaN(loss) || math.IsInf(loss, 0) {
 		return loss, 0, fmt.Errorf("agent: update %d: the loss is %v: learning diverged; lower learning_rate, or set clip_norm", d.updates, loss)
 	}
 	r.prioritise(b.at, b.delta, c.Alpha)
-	d.backValues(b.dq, b.dout)
-	clear(b.grad)
-	b.here.run.Backward(b.dout, nil, b.grad)
 	if c.ClipNorm > 0 {
 		nn.ClipNorm(b.grad[d.frozen:], c.ClipNorm)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/internal/rng"
+	"github.com/planegym/planegym/telemetry"
 )
 
 // Policy picks actions. One that remembers keeps its memory per row, so that
@@ -27,8 +28,9 @@ type Policy interface {
 var Baselines = []struct{ Name, About string }{
 	{"fixed:N", "always the limit N (an action index where actions are no limits)"},
 	{"random", "a limit drawn anew at every step"},
-	{"alternate", "the limits in turn"},
+	{"alternate[:N]", "the limits in turn, each for N steps; 1"},
 	{"threshold[:X]", "the smallest limit while the mean queueing delay is above X, else the largest"},
+	{"occupancy[:X]", "the smallest limit while queues are fuller than a share X of the limit, else the largest; 0.42, of observations in packets"},
 	{"codel[:X]", "a smaller limit whenever delay stayed above X for an interval, as CoDel drops; the largest when it falls below"},
 }
 
@@ -38,7 +40,7 @@ var Baselines = []struct{ Name, About string }{
 func Baseline(name string, spec env.Spec) (Policy, error) {
 	kind, arg, given := strings.Cut(name, ":")
 	s := len(spec.Action)
-	if given && kind != "fixed" && kind != "threshold" && kind != "codel" {
+	if given && kind == "random" {
 		return nil, fmt.Errorf("agent: policy %q: %s takes no argument", name, kind)
 	}
 	switch kind {
@@ -51,9 +53,29 @@ func Baseline(name string, spec env.Spec) (Policy, error) {
 	case "random":
 		return &random{space: spec.Action}, nil
 	case "alternate":
-		return &alternate{space: spec.Action}, nil
+		hold := 1
+		if given {
+			var err error
+			if hold, err = strconv.Atoi(arg); err != nil || hold < 1 {
+				return nil, fmt.Errorf("agent: policy %q: %q is no number of steps", name, arg)
+			}
+		}
+		return &alternate{space: spec.Action, hold: hold}, nil
+	case "occupancy":
+		share := .42
+		if given {
+			var err error
+			if share, err = strconv.ParseFloat(arg, 64); err != nil || !(share > 0) || math.IsInf(share, 0) {
+				return nil, fmt.Errorf("agent: policy %q: %q is no share", name, arg)
+			}
+		}
+		p, err := newOccupancy(share, spec)
+		if err != nil {
+			return nil, fmt.Errorf("agent: policy %q: %w", name, err)
+		}
+		return p, nil
 	case "threshold", "codel":
-		at, bound, err := delayElements(spec)
+		at, bound, err := switchElements(spec, "deq_timedelta")
 		if err != nil {
 			return nil, fmt.Errorf("agent: policy %q: %w", name, err)
 		}
@@ -143,6 +165,7 @@ func (p *random) Act(rows []int, _ []float32, actions []int32) {
 // alternate goes through the actions in turn, all switches alike.
 type alternate struct {
 	space env.MultiDiscrete
+	hold  int // steps of each
 	steps perRow[int]
 }
 
@@ -157,7 +180,7 @@ func (p *alternate) Act(rows []int, _ []float32, actions []int32) {
 	for i := range len(actions) / s {
 		step := p.steps.at(env.RowAt(rows, i))
 		for j, n := range p.space {
-			actions[i*s+j] = int32(*step % n)
+			actions[i*s+j] = int32(*step / p.hold % n)
 		}
 		*step++
 	}
@@ -253,11 +276,83 @@ func (p *codel) Act(rows []int, obs []float32, actions []int32) {
 	}
 }
 
-// delayElements finds, per switch, the element of an observation that tells
-// its queueing delay: the window's mean, or its last second, and the largest
+// occupancy goes by how full the queues are: the average (½ of the new, ½ of
+// the old) of mean depth over the limit in force, both as observed.
+type occupancy struct {
+	share        float32
+	dim, s       int
+	depth        []int // elements of an observation, by switch
+	action       []int // likewise, the actions in force [S]
+	limits       []float32
+	small, large int32
+	rows         perRow[[]float32] // [S], the averages
+}
+
+func newOccupancy(share float64, spec env.Spec) (*occupancy, error) {
+	depth, _, err := switchElements(spec, "enq_qdepth")
+	if err != nil {
+		return nil, err
+	}
+	p := &occupancy{share: float32(share), dim: spec.Observation.Dim(), s: len(spec.Action), depth: depth}
+	for _, at := range depth {
+		if e := spec.Observation.Elements[at]; e.Unit != "packets" {
+			return nil, fmt.Errorf(`goes by packets, and the observation's %s is in none: normalise = "none" has them`, e.Name)
+		}
+	}
+	for s := range p.s {
+		name := fmt.Sprint("action", s+1)
+		at := slices.IndexFunc(spec.Observation.Elements, func(f telemetry.Field) bool { return f.Name == name })
+		if at < 0 || spec.Limits == nil {
+			return nil, fmt.Errorf("goes by the limits in force, and the observation has no %s", name)
+		}
+		p.action = append(p.action, at)
+	}
+	for _, l := range spec.Limits {
+		p.limits = append(p.limits, float32(l))
+	}
+	order := bySize(spec)
+	p.small, p.large = order[0], order[len(order)-1]
+	return p, nil
+}
+
+func (p *occupancy) averages(r int) []float32 {
+	a := p.rows.at(r)
+	if *a == nil {
+		*a = make([]float32, p.s)
+	}
+	return *a
+}
+
+func (p *occupancy) Begin(rows []int, seeds []uint64) {
+	for i := range seeds {
+		clear(p.averages(env.RowAt(rows, i)))
+	}
+}
+
+func (p *occupancy) Act(rows []int, obs []float32, actions []int32) {
+	for i := range len(actions) / p.s {
+		average, o := p.averages(env.RowAt(rows, i)), obs[i*p.dim:(i+1)*p.dim]
+		for j := range average {
+			limit := p.limits[int(o[p.action[j]])]
+			var full float32
+			for n, at := range p.depth {
+				if p.s == 1 || n == j {
+					full = max(full, o[at]/limit)
+				}
+			}
+			average[j] += (full - average[j]) / 2
+			actions[i*p.s+j] = p.large
+			if average[j] > p.share {
+				actions[i*p.s+j] = p.small
+			}
+		}
+	}
+}
+
+// switchElements finds, per switch, the element of an observation that tells
+// the column stem: the window's mean, or its last second, and the largest
 // value they may have.
-func delayElements(spec env.Spec) (at []int, bound float32, err error) {
-	const stem = "deq_timedelta"
+func switchElements(spec env.Spec, stem string) (at []int, bound float32, err error) {
 	for s := 1; ; s++ {
 		found := -1
 		for i, e := range spec.Observation.Elements {
@@ -273,10 +368,10 @@ func delayElements(spec env.Spec) (at []int, bound float32, err error) {
 		bound = max(bound, spec.Observation.High[found])
 	}
 	if len(at) == 0 {
-		return nil, 0, fmt.Errorf("goes by queueing delay, and the observation has no %s1", stem)
+		return nil, 0, fmt.Errorf("goes by the queues, and the observation has no %s1", stem)
 	}
 	if s := len(spec.Action); s > 1 && len(at) != s {
-		return nil, 0, fmt.Errorf("the observation has delays of %d switches, an action sets %d", len(at), s)
+		return nil, 0, fmt.Errorf("the observation has %s of %d switches, an action sets %d", stem, len(at), s)
 	}
 	return at, bound, nil
 }

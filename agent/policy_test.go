@@ -17,7 +17,7 @@ func spec(actions int, limits ...p4.Limit) env.Spec {
 	s := env.Spec{Limits: limits}
 	for i := range 2 {
 		n := string(rune('1' + i))
-		s.Observation.Elements = append(s.Observation.Elements, telemetry.Field{Name: "enq_qdepth" + n + "_mean"}, telemetry.Field{Name: "deq_timedelta" + n + "_mean", Unit: "us"})
+		s.Observation.Elements = append(s.Observation.Elements, telemetry.Field{Name: "enq_qdepth" + n + "_mean", Unit: "packets"}, telemetry.Field{Name: "deq_timedelta" + n + "_mean", Unit: "us"})
 		s.Observation.Low = append(s.Observation.Low, 0, 0)
 		s.Observation.High = append(s.Observation.High, 64, 100_000)
 	}
@@ -39,6 +39,7 @@ func TestBaselines(t *testing.T) {
 		{"fixed:64", spec(2, 64, 32), [][]float32{low}, []int32{0, 0}},
 		{"fixed:1", env.Spec{Action: env.MultiDiscrete{2}}, [][]float32{low}, []int32{1}},
 		{"alternate", spec(1, 8, 16, 32), [][]float32{low, low, low, low}, []int32{0, 1, 2, 0}},
+		{"alternate:2", spec(1, 8, 16), [][]float32{low, low, low, low, low}, []int32{0, 0, 1, 1, 0}},
 		{"threshold", spec(1, 64, 32, 16), [][]float32{low, high, low}, []int32{0, 2, 0}},    // a tenth of 100 ms
 		{"threshold:30000", spec(1, 64, 32), [][]float32{low, high}, []int32{0, 0}},          // at X is not above X
 		{"threshold", spec(2, 32, 64), [][]float32{low, high}, []int32{1, 1, 1, 0}},          // each switch its own
@@ -105,13 +106,51 @@ func TestBaselineErrors(t *testing.T) {
 		{"fixed:48", spec(1, 32, 64), "48 is none of the limits [32 64]"},
 		{"fixed:2", env.Spec{Action: env.MultiDiscrete{2}}, "action 2 is not in [0, 2)"},
 		{"random:1", spec(1, 32), "takes no argument"},
+		{"alternate:0", spec(1, 32), "is no number of steps"},
+		{"occupancy:0", spec(1, 32), "is no share"},
+		{"occupancy", spec(1, 32), "has no action1"},
+		{"occupancy", env.Spec{Action: env.MultiDiscrete{2}}, "has no enq_qdepth1"},
 		{"threshold:x", spec(1, 32), `"x" is no delay`},
 		{"codel:-1", spec(1, 32), "is no delay"},
 		{"codel", env.Spec{Action: env.MultiDiscrete{2}}, "has no deq_timedelta1"},
-		{"codel", spec(3, 32, 64), "delays of 2 switches, an action sets 3"},
+		{"codel", spec(3, 32, 64), "deq_timedelta of 2 switches, an action sets 3"},
 	} {
 		if _, err := agent.Baseline(c.policy, c.spec); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want it to say %q", c.policy, err, c.want)
 		}
+	}
+}
+
+// The share is of the limit in force, averaged over steps; a scaled depth is
+// refused.
+func TestOccupancy(t *testing.T) {
+	s := spec(1, 32, 64)
+	s.Observation.Elements = append(s.Observation.Elements, telemetry.Field{Name: "action1"})
+	s.Observation.Low, s.Observation.High = append(s.Observation.Low, 0), append(s.Observation.High, 1)
+	p, err := agent.Baseline("occupancy:0.4", s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // what was before an episode is forgotten
+		p.Begin([]int{1}, []uint64{1})
+		a := make([]int32, 1)
+		for i, c := range []struct {
+			depth, action float32
+			want          int32
+		}{
+			{40, 1, 1}, // 40/64 = .625: .3125
+			{40, 1, 0}, // .469
+			{16, 0, 0}, // 16/32 = .5: .484
+			{10, 0, 1}, // .3125: .398
+		} {
+			p.Act([]int{1}, []float32{0, 0, c.depth, 0, c.action}, a)
+			if a[0] != c.want {
+				t.Errorf("step %d: action %d, want %d", i, a[0], c.want)
+			}
+		}
+	}
+	s.Observation.Elements[0].Unit = ""
+	if _, err := agent.Baseline("occupancy", s); err == nil || !strings.Contains(err.Error(), "goes by packets") {
+		t.Errorf("a scaled observation: %v", err)
 	}
 }

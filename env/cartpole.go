@@ -26,38 +26,43 @@ const (
 )
 
 // CartPole is the reference environment of agents, clients and transport: N
-// carts, seeded as Gymnasium seeds its own.
+// carts, seeded as Gymnasium seeds its own. It resets by itself in every mode:
+// what WithAutoreset adds would cost more than the step.
 type CartPole struct {
-	carts  []cart
+	mode   Autoreset
+	state  []pose
+	pcg    []rng.PCG64
+	steps  []uint32
+	phase  []phase
 	seen   []bool
+	vector bool // steps of all rows go through pushAll
 	closed bool
 }
+
+// pose is cart position and velocity, pole angle and angular velocity.
+type pose struct{ x, xDot, theta, thetaDot float64 }
 
 type phase uint8
 
 const (
 	fresh phase = iota // never reset
 	running
-	over
+	over // with NextStep: the next step resets
 )
-
-type cart struct {
-	x, xDot, theta, thetaDot float64
-	pcg                      rng.PCG64
-	steps                    uint32
-	phase                    phase
-}
 
 // NewCartPole makes n carts. Error: n < 1.
 func NewCartPole(n int, mode Autoreset) (Vector, error) {
 	if n < 1 {
 		return nil, fmt.Errorf("env: num_envs: %d is less than 1", n)
 	}
-	c := &CartPole{carts: make([]cart, n), seen: make([]bool, n)}
-	for i := range c.carts {
-		c.carts[i].pcg = rng.NewPCG64(uint64(i))
+	c := &CartPole{
+		mode: mode, state: make([]pose, n), pcg: make([]rng.PCG64, n), steps: make([]uint32, n),
+		phase: make([]phase, n), seen: make([]bool, n), vector: pushesAll(),
 	}
-	return WithAutoreset(c, mode), nil
+	for i := range c.pcg {
+		c.pcg[i] = rng.NewPCG64(uint64(i))
+	}
+	return c, nil
 }
 
 // Spec is Gymnasium's: four numbers, two actions, 500 steps.
@@ -77,12 +82,12 @@ func (c *CartPole) Spec() Spec {
 		Reward:      [2]float64{0, 1},
 		StepSeconds: tau,
 		MaxSteps:    cartPoleSteps,
-		Autoreset:   Disabled,
+		Autoreset:   c.mode,
 	}
 }
 
 // Num is the number of carts.
-func (c *CartPole) Num() int { return len(c.carts) }
+func (c *CartPole) Num() int { return len(c.state) }
 
 // Close ends the vector.
 func (c *CartPole) Close() error { c.closed = true; return nil }
@@ -96,7 +101,7 @@ func (c *CartPole) check(ctx context.Context, rows []int) (int, error) {
 		return 0, err
 	}
 	if rows == nil {
-		return len(c.carts), nil
+		return len(c.state), nil
 	}
 	return len(rows), CheckRows(rows, c.seen)
 }
@@ -110,19 +115,25 @@ func (c *CartPole) Reset(ctx context.Context, rows []int, seeds []uint64, out *B
 	if seeds != nil && len(seeds) != n {
 		return fmt.Errorf("%w: %d seeds for %d rows", ErrInvalidRows, len(seeds), n)
 	}
-	out.Size(n, 4, false)
+	out.Size(n, 4, c.mode == SameStep)
 	for i := range n {
-		k := &c.carts[RowAt(rows, i)]
+		r := RowAt(rows, i)
 		if seeds != nil {
-			k.pcg = rng.NewPCG64(seeds[i])
+			c.pcg[r] = rng.NewPCG64(seeds[i])
 		}
-		k.x, k.xDot = k.pcg.Uniform(-.05, .05), k.pcg.Uniform(-.05, .05)
-		k.theta, k.thetaDot = k.pcg.Uniform(-.05, .05), k.pcg.Uniform(-.05, .05)
-		k.steps, k.phase = 0, running
-		k.observe(out, i)
+		c.begin(r, i, out)
 		out.Reward[i], out.Terminated[i], out.Truncated[i] = 0, false, false
 	}
 	return nil
+}
+
+// begin starts an episode in row r, the i-th of out.
+func (c *CartPole) begin(r, i int, out *Batch) {
+	k, g := &c.state[r], &c.pcg[r]
+	k.x, k.xDot = g.Uniform(-.05, .05), g.Uniform(-.05, .05)
+	k.theta, k.thetaDot = g.Uniform(-.05, .05), g.Uniform(-.05, .05)
+	c.steps[r], c.phase[r] = 0, running
+	k.observe(out, i)
 }
 
 // Step pushes each cart left (0) or right (1) for 0.02 s.
@@ -131,28 +142,83 @@ func (c *CartPole) Step(ctx context.Context, rows []int, actions []int32, out *B
 	if err != nil {
 		return err
 	}
-	if err := CheckActions(rows, n, actions, cartPoleActions); err != nil {
+	if err := c.admit(rows, n, actions); err != nil {
 		return err
 	}
+	out.Size(n, 4, c.mode == SameStep)
+	done := 0 // rows that pushAll did
+	if rows == nil && c.vector {
+		done = n &^ 3
+		pushAll(c.state[:done], actions, out)
+	}
+	for i := done; i < n; i++ {
+		k := &c.state[RowAt(rows, i)]
+		k.push(actions[i])
+		k.observe(out, i)
+		out.Terminated[i] = k.fallen()
+	}
+	ended := false
 	for i := range n {
-		switch r := RowAt(rows, i); c.carts[r].phase {
-		case fresh:
-			return &RowError{r, ErrNeedReset}
-		case over:
-			return &RowError{r, ErrEpisodeOver}
+		r := RowAt(rows, i)
+		if c.phase[r] == over { // its action and what it did are ignored
+			c.begin(r, i, out)
+			out.Reward[i], out.Terminated[i], out.Truncated[i] = 0, false, false
+			continue
+		}
+		c.steps[r]++
+		out.Reward[i] = 1
+		out.Truncated[i] = c.steps[r] >= cartPoleSteps
+		if out.Terminated[i] || out.Truncated[i] {
+			c.phase[r], ended = over, true
 		}
 	}
-	out.Size(n, 4, false)
+	if c.mode != SameStep {
+		return nil
+	}
+	if !ended {
+		clear(out.FinalObs)
+		return nil
+	}
+	copy(out.FinalObs, out.Obs)
 	for i := range n {
-		k := &c.carts[RowAt(rows, i)]
-		k.push(actions[i])
-		k.steps++
-		k.observe(out, i)
-		out.Reward[i] = 1
-		out.Terminated[i] = k.x < -xThreshold || k.x > xThreshold || k.theta < -thetaThreshold || k.theta > thetaThreshold
-		out.Truncated[i] = k.steps >= cartPoleSteps
-		if out.Terminated[i] || out.Truncated[i] {
-			k.phase = over
+		if r := RowAt(rows, i); c.phase[r] == over {
+			c.begin(r, i, out)
+		}
+	}
+	return nil
+}
+
+// admit refuses actions outside the space and rows that cannot step.
+func (c *CartPole) admit(rows []int, n int, actions []int32) error {
+	if len(actions) != n {
+		return CheckActions(rows, n, actions, cartPoleActions)
+	}
+	for i, a := range actions {
+		p := c.phase[RowAt(rows, i)]
+		if steps := p == running && uint32(a) <= 1; !steps && (p != over || c.mode != NextStep) {
+			return c.refuse(rows, actions)
+		}
+	}
+	return nil
+}
+
+// refuse says why: the first bad action, or else the first row that cannot step.
+func (c *CartPole) refuse(rows []int, actions []int32) error {
+	for i := range actions {
+		r := RowAt(rows, i)
+		if c.phase[r] == over && c.mode == NextStep {
+			continue
+		}
+		if err := CheckActions([]int{r}, 1, actions[i:i+1], cartPoleActions); err != nil {
+			return err
+		}
+	}
+	for i := range actions {
+		switch r := RowAt(rows, i); {
+		case c.phase[r] == fresh:
+			return &RowError{r, ErrNeedReset}
+		case c.phase[r] == over && c.mode == Disabled:
+			return &RowError{r, ErrEpisodeOver}
 		}
 	}
 	return nil
@@ -160,15 +226,17 @@ func (c *CartPole) Step(ctx context.Context, rows []int, actions []int32, out *B
 
 var cartPoleActions = MultiDiscrete{2}
 
-func (k *cart) observe(out *Batch, i int) {
+func (k *pose) observe(out *Batch, i int) {
 	o := out.Obs[4*i : 4*i+4 : 4*i+4]
 	o[0], o[1], o[2], o[3] = float32(k.x), float32(k.xDot), float32(k.theta), float32(k.thetaDot)
 }
 
+func (k *pose) fallen() bool { return math.Abs(k.x) > xThreshold || math.Abs(k.theta) > thetaThreshold }
+
 // push is one Euler step. Each product that is added stands in a float64
 // conversion, which forbids the fused multiply-add that some architectures
 // would use.
-func (k *cart) push(action int32) {
+func (k *pose) push(action int32) {
 	force := -forceMagnitude
 	if action == 1 {
 		force = forceMagnitude
@@ -184,11 +252,16 @@ func (k *cart) push(action int32) {
 	k.thetaDot += float64(tau * thetaAcc)
 }
 
+const (
+	sinCosRange     = .5
+	sixth, sixthLow = -1 / 6., -0x1.5555555555555p-57 // -1/3! in two doubles
+)
+
 // sinCos is sine and cosine of |x| ≤ 0.5, within 0.503 ulp: the C library's
 // are correctly rounded nearly always, math.Sin is not. The first term of
 // each series is kept in two doubles, the rest is below 2⁻⁸ of the result.
 func sinCos(x float64) (sin, cos float64) {
-	if !(math.Abs(x) <= .5) {
+	if !(math.Abs(x) <= sinCosRange) {
 		return math.Sincos(x)
 	}
 	z := x * x
@@ -196,7 +269,6 @@ func sinCos(x float64) (sin, cos float64) {
 
 	// x - x³/6 + x⁵·p
 	p := 1/120. + z*(-1/5040.+z*(1/362880.+z*(-1/39916800.+z*(1/6227020800.-z/1307674368000))))
-	const sixth, sixthLow = -1 / 6., -0x1.5555555555555p-57
 	t := z * sixth
 	tLow := math.FMA(z, sixth, -t) + z*sixthLow + zLow*sixth + z*z*p
 	u := x * t
@@ -215,34 +287,35 @@ const cartBytes = 4*8 + 4*8 + 4 + 1
 
 // Snapshot appends 69 bytes: the four numbers, the generator, the clock.
 func (c *CartPole) Snapshot(row int, dst []byte) ([]byte, error) {
-	if row < 0 || row >= len(c.carts) {
+	if row < 0 || row >= len(c.state) {
 		return dst, &RowError{row, ErrInvalidRows}
 	}
-	k := &c.carts[row]
+	k, g := &c.state[row], &c.pcg[row]
 	for _, v := range []float64{k.x, k.xDot, k.theta, k.thetaDot} {
 		dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(v))
 	}
-	for _, v := range []uint64{k.pcg.StateHi, k.pcg.StateLo, k.pcg.IncHi, k.pcg.IncLo} {
+	for _, v := range []uint64{g.StateHi, g.StateLo, g.IncHi, g.IncLo} {
 		dst = binary.LittleEndian.AppendUint64(dst, v)
 	}
-	dst = binary.LittleEndian.AppendUint32(dst, k.steps)
-	return append(dst, byte(k.phase)), nil
+	dst = binary.LittleEndian.AppendUint32(dst, c.steps[row])
+	return append(dst, byte(c.phase[row])), nil
 }
 
 // Restore puts back what Snapshot gave.
 func (c *CartPole) Restore(row int, src []byte) error {
-	if row < 0 || row >= len(c.carts) {
+	if row < 0 || row >= len(c.state) {
 		return &RowError{row, ErrInvalidRows}
 	}
-	if len(src) != cartBytes || phase(src[cartBytes-1]) > over {
+	if len(src) != cartBytes || phase(src[cartBytes-1]) > over || c.mode == SameStep && phase(src[cartBytes-1]) == over {
 		return &RowError{row, ErrBadSnapshot}
 	}
 	u := func(i int) uint64 { return binary.LittleEndian.Uint64(src[8*i:]) }
 	f := func(i int) float64 { return math.Float64frombits(u(i)) }
-	c.carts[row] = cart{
-		x: f(0), xDot: f(1), theta: f(2), thetaDot: f(3),
-		pcg:   rng.PCG64{StateHi: u(4), StateLo: u(5), IncHi: u(6), IncLo: u(7)},
-		steps: binary.LittleEndian.Uint32(src[64:]), phase: phase(src[68]),
+	c.state[row] = pose{f(0), f(1), f(2), f(3)}
+	c.pcg[row] = rng.PCG64{StateHi: u(4), StateLo: u(5), IncHi: u(6), IncLo: u(7)}
+	c.steps[row], c.phase[row] = binary.LittleEndian.Uint32(src[64:]), phase(src[68])
+	if c.phase[row] == running && !(math.Abs(f(2)) <= sinCosRange) {
+		c.vector = false // no cart of ours gets there, and pushAll has no such sine
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ type Scenario struct {
 	Name        string           `toml:"name"`        // the file's, where it gives none
 	Description string           `toml:"description"` // one line
 	Plant       string           `toml:"plant"`       // "cartpole", "replay", "synthetic", "testbed" or "live"
-	Model       string           `toml:"model"`       // where Plant is "synthetic": a bundled model, or a .safetensors file
+	Model       string           `toml:"model"`       // where Plant is "synthetic": a bundled model, or a .safetensors file; where it is "testbed": the model on whose scale observations are, "" is the testbed's own
 	Env         env.Config       `toml:"env"`
 	Replay      env.ReplayConfig `toml:"replay"`  // where Plant is "replay"
 	Testbed     testbed.Config   `toml:"testbed"` // where Plant is "testbed"
@@ -34,11 +34,17 @@ type Scenario struct {
 // ErrUnknown is the error of a name that is neither bundled nor a file.
 var ErrUnknown = errors.New("unknown scenario")
 
-// The model was made of the tutorial's recordings, in the folder PLANEGYM_DATA:
+// Model recorded was made of the tutorial's recordings, in the folder
+// PLANEGYM_DATA; sessions.parquet on the emulated testbed, and model synthetic
+// of it:
 //
-//go:generate go run ../cmd/planegym fit --kernels avx2 --weights-only --force --credit "Recordings: Tavares, Castro, Almeida, Silva, Rothenberg, Verdi, SBRC 2024, BSD 3-Clause" -o bundled/synthetic.safetensors
+//go:generate go run ../cmd/planegym fit --kernels avx2 --weights-only --force --credit "Recordings: Tavares, Castro, Almeida, Silva, Rothenberg, Verdi, SBRC 2024, BSD 3-Clause" -o bundled/recorded.safetensors
+//go:generate go run ../cmd/planegym testbed record --scenario contended --schedule switchback --block-s 120 --sessions 10 --seed 1001 -o .sessions
+//go:generate mv .sessions/recording.parquet bundled/sessions.parquet
+//go:generate rm -r .sessions
+//go:generate go run ../cmd/planegym fit --mode structured --data bundled/sessions.parquet --kernels avx2 --force --credit "Recordings: planegym's emulated testbed, scenario contended" -o bundled/synthetic.safetensors
 
-//go:embed bundled/*.toml bundled/*.safetensors
+//go:embed bundled/*.toml bundled/*.safetensors bundled/sessions.parquet
 var bundled embed.FS
 
 // Names lists the bundled scenarios, sorted.
@@ -85,6 +91,16 @@ func OpenModel(name string) ([]byte, error) {
 		return nil, fmt.Errorf("scenarios: model: %w", err)
 	}
 	return b, nil
+}
+
+// Sessions are the bundled recordings, ten hours of scenario contended under
+// limits drawn for two minutes at a time: a table that telemetry/sessions reads.
+func Sessions() []byte {
+	b, err := bundled.ReadFile("bundled/sessions.parquet")
+	if err != nil {
+		panic(err) // it is embedded
+	}
+	return b
 }
 
 // Load reads a scenario: a bundled one by name, or the file where name ends

@@ -217,7 +217,7 @@ func newBuilder(from *Reader, before []Field) *builder {
 		}
 		b.fields = append(b.fields, f)
 	}
-	sortFields(b.fields)
+	SortFields(b.fields)
 	for _, f := range from.fields {
 		b.columns = append(b.columns, b.Column(f.Name))
 	}

@@ -61,8 +61,8 @@ func splitHop(name string) (string, int) {
 	return stem, n
 }
 
-// sortFields puts fields in canonical order: switch by switch, then the player.
-func sortFields(f []Field) {
+// SortFields puts fields in canonical order: switch by switch, then the player.
+func SortFields(f []Field) {
 	rank := func(f Field) (hop, kind int) {
 		stem, hop := splitHop(f.Name)
 		kind = slices.IndexFunc(columns, func(c struct {

@@ -12,10 +12,20 @@ import (
 	"strings"
 )
 
-// Recording is what was measured under one queue limit.
+// Recording is what was measured under one queue limit, or under limits that
+// changed while it was measured.
 type Recording struct {
-	Limit int // packets
-	Data  *Dataset
+	Limit  int // packets; 0 where Limits tells
+	Data   *Dataset
+	Limits []int // [T] packets, in force in each second; nil: Limit all along
+}
+
+// LimitAt is the limit that was in force in second t, packets.
+func (r Recording) LimitAt(t int) int {
+	if r.Limits != nil {
+		return r.Limits[t]
+	}
+	return r.Limit
 }
 
 // OpenFolder reads the recordings in dir, one for each queue limit, in order
@@ -59,7 +69,7 @@ func OpenFolder(dir string) ([]Recording, error) {
 			return nil, err
 		}
 		if d != nil {
-			out = append(out, Recording{limit, d})
+			out = append(out, Recording{Limit: limit, Data: d})
 		}
 	}
 	if len(out) == 0 {

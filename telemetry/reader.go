@@ -226,7 +226,7 @@ func (d *Reader) bind() error {
 		field, _ := Canonical(n)
 		d.fields = append(d.fields, field)
 	}
-	sortFields(d.fields)
+	SortFields(d.fields)
 	for _, field := range d.fields {
 		d.sources = append(d.sources, at[field.Name])
 	}

@@ -29,6 +29,8 @@ type Column struct {
 	Kind    Kind      `json:"kind"`
 	Value   float32   `json:"value,omitempty"`   // of a constant
 	Integer bool      `json:"integer,omitempty"` // was never measured otherwise: is rounded
+	Fall    float32   `json:"fall,omitempty"`    // the largest change down from one second to the next, ≤ 0; 0 with Rise 0: no bound
+	Rise    float32   `json:"rise,omitempty"`    // and up, ≥ 0
 	Knots   []float32 `json:"knots,omitempty"`   // of the scaler: see scale
 	Levels  []float32 `json:"levels,omitempty"`  // of a category, by level
 	Channel int       `json:"channel"`           // its first; -1 without
@@ -39,12 +41,17 @@ type Column struct {
 // [0, 1], and back.
 type Codec struct {
 	Columns  []Column `json:"columns"`
-	Channels int      `json:"channels"` // F
-	Bits     int      `json:"bits"`     // V, validity bits: fields that are valid together share one
-	Levels   int      `json:"levels"`   // of the quality, the last so many channels
-	Lo       int32    `json:"lo"`       // the limits that were trained under, packets
+	Channels int      `json:"channels"`         // F
+	Bits     int      `json:"bits"`             // V, validity bits: fields that are valid together share one
+	Levels   int      `json:"levels"`           // of the quality, the last so many channels
+	Margin   float32  `json:"margin,omitempty"` // by which a level's channel must lead for the quality to change to it
+	Lo       int32    `json:"lo"`               // the limits that were trained under, packets
 	Hi       int32    `json:"hi"`
 }
+
+// margin is Codec.Margin: a rollout whose two best levels are nearly equal does
+// not flicker between them.
+const margin = .5
 
 // NewCodec fits the codec to a split of recordings. knots is how many
 // quantiles a channel's scaler has; 2 is min-max.
@@ -56,12 +63,16 @@ func NewCodec(recordings []telemetry.Recording, knots int, split telemetry.Split
 		return nil, fmt.Errorf("timegan: a scaler of %d knots", knots)
 	}
 	fields := recordings[0].Data.Fields()
-	c := &Codec{Lo: int32(recordings[0].Limit), Hi: int32(recordings[0].Limit)}
+	first := int32(recordings[0].LimitAt(0))
+	c := &Codec{Lo: first, Hi: first}
 	for _, r := range recordings {
 		if !slices.Equal(r.Data.Fields(), fields) {
 			return nil, fmt.Errorf("timegan: the recordings of limits %d and %d have different fields", recordings[0].Limit, r.Limit)
 		}
-		c.Lo, c.Hi = min(c.Lo, int32(r.Limit)), max(c.Hi, int32(r.Limit))
+		for t := range r.Data.Len() {
+			l := int32(r.LimitAt(t))
+			c.Lo, c.Hi = min(c.Lo, l), max(c.Hi, l)
+		}
 	}
 	levels, err := findLevels(recordings, fields, split)
 	if err != nil {
@@ -97,9 +108,10 @@ func NewCodec(recordings []telemetry.Recording, knots int, split telemetry.Split
 		if len(x) == 0 {
 			return nil, fmt.Errorf("timegan: %s was never measured in the seconds trained on", f.Name)
 		}
+		col.Fall, col.Rise = changes(recordings, k, split)
 		slices.Sort(x)
 		if x[0] == x[len(x)-1] {
-			col.Kind, col.Value = Constant, float32(x[0])
+			col.Kind, col.Value, col.Fall, col.Rise = Constant, float32(x[0]), 0, 0
 			c.Columns = append(c.Columns, col)
 			continue
 		}
@@ -118,7 +130,7 @@ func NewCodec(recordings []telemetry.Recording, knots int, split telemetry.Split
 		}
 		c.Columns = append(c.Columns, col)
 	}
-	c.Bits, c.Levels = len(masks), len(levels)
+	c.Bits, c.Levels, c.Margin = len(masks), len(levels), margin
 	for i := range c.Columns {
 		if c.Columns[i].Kind == Categories {
 			c.Columns[i].Channel = c.Channels
@@ -129,6 +141,29 @@ func NewCodec(recordings []telemetry.Recording, knots int, split telemetry.Split
 		return nil, fmt.Errorf("timegan: every field of the seconds trained on is constant")
 	}
 	return c, nil
+}
+
+// changes are the largest change down and up of a field between two seconds
+// that follow each other, measured both, in a split.
+func changes(recordings []telemetry.Recording, field int, split telemetry.Split) (fall, rise float32) {
+	for _, r := range recordings {
+		for t := 1; t < r.Data.Len(); t++ {
+			before, ok := r.Data.At(t-1, field)
+			now, too := r.Data.At(t, field)
+			if ok && too && split.Holds(t-1) && split.Holds(t) {
+				fall, rise = min(fall, now-before), max(rise, now-before)
+			}
+		}
+	}
+	return fall, rise
+}
+
+// free takes the bounds away that decode puts on changes.
+func (c *Codec) free() {
+	c.Margin = 0
+	for i := range c.Columns {
+		c.Columns[i].Fall, c.Columns[i].Rise = 0, 0
+	}
 }
 
 // findLevels gives the combinations of the quality fields, sorted, or nil
@@ -294,25 +329,50 @@ func (c *Codec) bitOf() []int {
 }
 
 // decode writes the values [len(c.Columns)] that one second's channels stand
-// for.
-func (c *Codec) decode(x, values []float32) {
+// for. Where it follows another, whose values are there still, a value moves
+// no farther than in any second of training, and the quality changes only
+// where another level's channel leads by Margin.
+func (c *Codec) decode(x, values []float32, follows bool) {
+	levels, best := x[c.Channels-c.Levels:c.Channels], 0
+	for l := range levels {
+		if levels[l] > levels[best] {
+			best = l
+		}
+	}
+	if follows {
+		if l := c.level(values); l >= 0 && levels[best] < levels[l]+c.Margin {
+			best = l
+		}
+	}
 	for j := range c.Columns {
 		col := &c.Columns[j]
 		switch col.Kind {
 		case Constant:
 			values[j] = col.Value
 		case Continuous:
-			values[j] = col.unscale(x[col.Channel])
-		case Categories:
-			best := col.Channel
-			for l := range col.Levels {
-				if x[col.Channel+l] > x[best] {
-					best = col.Channel + l
-				}
+			v := col.unscale(x[col.Channel])
+			if follows && col.Rise > col.Fall {
+				v = min(max(v, values[j]+col.Fall), values[j]+col.Rise)
 			}
-			values[j] = col.Levels[best-col.Channel]
+			values[j] = v
+		case Categories:
+			values[j] = col.Levels[best]
 		}
 	}
+}
+
+// level is the quality's level that values show, -1 where there is none.
+func (c *Codec) level(values []float32) int {
+next:
+	for l := range c.Levels {
+		for j := range c.Columns {
+			if col := &c.Columns[j]; col.Kind == Categories && col.Levels[l] != values[j] {
+				continue next
+			}
+		}
+		return l
+	}
+	return -1
 }
 
 // Scale puts a value of a column in [0, 1] of the range that was trained on:

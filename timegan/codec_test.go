@@ -95,7 +95,7 @@ func TestCodecRoundTrip(t *testing.T) {
 	}
 	values := make([]float32, len(codecFields))
 	for s := range r.Data.Len() {
-		c.decode(x[s*c.Channels:(s+1)*c.Channels], values)
+		c.decode(x[s*c.Channels:(s+1)*c.Channels], values, false)
 		for k := range codecFields {
 			want, ok := r.Data.At(s, k)
 			if ok && math.Abs(float64(values[k]-want)) > .02 {
@@ -108,6 +108,43 @@ func TestCodecRoundTrip(t *testing.T) {
 	}
 	if got := c.Condition(64); got != 0 {
 		t.Errorf("the only limit's condition is %v", got)
+	}
+}
+
+// What follows a second moves no farther than the recording did, and its
+// quality changes only where another level leads by the margin.
+func TestDecodeFollows(t *testing.T) {
+	r := dataset(t, 64, codecFields, codecRows(300), all)
+	c, err := NewCodec([]telemetry.Recording{r}, 257, telemetry.Train)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lbo := c.Columns[2]; lbo.Fall != -12.25 || lbo.Rise != .25 {
+		t.Fatalf("lbo_s changes by %v…%v, the recording's by -12.25…0.25", lbo.Fall, lbo.Rise)
+	}
+	//           depth   lbo  rate  levels 0, 1, 2
+	steep := []float32{1, 1, 1, .3, 0, .3 + c.Margin/2}
+	far := []float32{1, 1, 1, .3, 0, .4 + c.Margin}
+	values := make([]float32, len(codecFields))
+	for _, x := range []struct {
+		name     string
+		channels []float32
+		follows  bool
+		lbo, fps float32
+	}{
+		{"alone", steep, false, 12.25, 30},
+		{"follows, levels nearly equal", steep, true, 2.25, 18},
+		{"follows, a level leads", far, true, 2.25, 30},
+	} {
+		copy(values, []float32{3, 0, 2, 18, 639, 105})
+		c.decode(x.channels, values, x.follows)
+		if values[2] != x.lbo || values[3] != x.fps {
+			t.Errorf("%s: lbo_s %v, fps %v, want %v, %v", x.name, values[2], values[3], x.lbo, x.fps)
+		}
+	}
+	c.free()
+	if c.decode(steep, values, true); values[2] != 12.25 || values[3] != 30 {
+		t.Errorf("free: lbo_s %v, fps %v, want 12.25, 30", values[2], values[3])
 	}
 }
 
@@ -183,7 +220,7 @@ func TestWindows(t *testing.T) {
 	const n = 3
 	f := w.Channels()
 	config := Config{Batch: n, Clock: -1}
-	b := batch{make([]float32, 10*n*f), make([]float32, 10*n), make([]float32, n), make([]float32, 10*n)}
+	b := batch{make([]float32, 10*n*f), make([]float32, 10*n), make([]float32, 10*n)}
 	w.draw(&b, config, 1, 2, 3)
 	for i := range n {
 		last := w.Median[0]
@@ -199,7 +236,7 @@ func TestWindows(t *testing.T) {
 	}
 	// Example 1 is the same in a batch of another size.
 	config.Batch = 2
-	c := batch{make([]float32, 10*2*f), make([]float32, 10*2), make([]float32, 2), make([]float32, 10*2)}
+	c := batch{make([]float32, 10*2*f), make([]float32, 10*2), make([]float32, 10*2)}
 	w.draw(&c, config, 1, 2, 3)
 	for s := range 10 {
 		if !slices.Equal(b.x[(s*n+1)*f:(s*n+2)*f], c.x[(s*2+1)*f:(s*2+2)*f]) {

@@ -15,7 +15,7 @@ import (
 // comments; Preset gives those of others.
 type Config struct {
 	Window int    `toml:"window" json:"window"` // T, seconds of a training window; 32
-	Hidden int    `toml:"hidden" json:"hidden"` // H, units of a layer and size of the latent code; 24
+	Hidden int    `toml:"hidden" json:"hidden"` // H, units of a layer and size of the latent code; 32
 	Layers int    `toml:"layers" json:"layers"` // GRU layers of a network, the supervisor's one less; 2
 	Noise  int    `toml:"noise" json:"noise"`   // Z, random numbers a second; 8
 	Batch  int    `toml:"batch" json:"batch"`   // B, windows of an update; 64
@@ -43,6 +43,11 @@ type Config struct {
 	// predecessor, is given the real one's gaps and embedded again before it
 	// is compared.
 	Latent bool `toml:"latent" json:"latent"`
+
+	// Free lets a rollout's values move from second to second as the networks
+	// say. Otherwise none moves farther than it did in any second of training,
+	// and the quality changes only where another level leads clearly.
+	Free bool `toml:"free" json:"free,omitempty"`
 }
 
 // Preset is a named configuration: "" the default; "paper" what the authors'
@@ -54,10 +59,10 @@ func Preset(name string) (Config, error) {
 		return Config{}.withDefaults(), nil
 	case "paper":
 		return Config{Window: 24, Hidden: 24, Layers: 3, Batch: 128, Embed: 10000, Super: 10000, Joint: 10000,
-			Noise: 6, Clock: -1, FinalRate: 1, Latent: true, Moments: 100, Eta: 100, Changes: -1, Covariances: -1}.withDefaults(), nil
+			Noise: 6, Clock: -1, FinalRate: 1, Latent: true, Free: true, Moments: 100, Eta: 100, Changes: -1, Covariances: -1}.withDefaults(), nil
 	case "tutorial":
 		return Config{Window: 50, Hidden: 20, Layers: 3, Batch: 100, Embed: 100, Super: 100, Joint: 100,
-			Noise: 16, Clock: -1, FinalRate: 1, Latent: true, Moments: 100, Eta: 100, Changes: -1, Covariances: -1, LearningRate: 5e-4}.withDefaults(), nil
+			Noise: 16, Clock: -1, FinalRate: 1, Latent: true, Free: true, Moments: 100, Eta: 100, Changes: -1, Covariances: -1, LearningRate: 5e-4}.withDefaults(), nil
 	}
 	return Config{}, fmt.Errorf(`timegan: preset: %q is none of "", "paper", "tutorial"`, name)
 }
@@ -68,7 +73,7 @@ func (c Config) withDefaults() Config {
 		field *int
 		value int
 	}{
-		{&c.Window, 32}, {&c.Hidden, 24}, {&c.Layers, 2}, {&c.Noise, 8}, {&c.Batch, 64},
+		{&c.Window, 32}, {&c.Hidden, 32}, {&c.Layers, 2}, {&c.Noise, 8}, {&c.Batch, 64},
 		{&c.Embed, 2000}, {&c.Super, 500}, {&c.Joint, 3500}, {&c.Clock, 3600},
 	} {
 		if *d.field == 0 {

@@ -31,6 +31,9 @@ func NewTraining(recordings []telemetry.Recording, split telemetry.Split, c Conf
 	if t.Codec, err = NewCodec(recordings, knots, split); err != nil {
 		return t, err
 	}
+	if c.Free {
+		t.Codec.free()
+	}
 	if t.Windows, err = NewWindows(t.Codec, recordings, c.withDefaults().Window, split); err != nil {
 		return t, err
 	}

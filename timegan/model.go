@@ -172,6 +172,9 @@ func readModel(f *safetensors.File) (*Model, error) {
 
 // check reports a codec that cannot have been fitted.
 func (c *Codec) check() error {
+	if !(c.Margin >= 0 && c.Margin <= 1) {
+		return fmt.Errorf("codec: margin %v is outside 0…1", c.Margin)
+	}
 	if c.Channels < 1 || c.Channels > 4096 || c.Bits < 0 || c.Bits > c.Channels || c.Levels < 0 || c.Levels > c.Channels || c.Lo > c.Hi {
 		return fmt.Errorf("codec: %d channels, %d bits, %d levels, limits %d…%d", c.Channels, c.Bits, c.Levels, c.Lo, c.Hi)
 	}
@@ -182,7 +185,7 @@ func (c *Codec) check() error {
 		case Constant:
 			continue
 		case Continuous:
-			ok = len(col.Knots) >= 2 && slices.IsSorted(col.Knots) && col.Bit >= -1 && col.Bit < c.Bits
+			ok = len(col.Knots) >= 2 && slices.IsSorted(col.Knots) && col.Fall <= 0 && col.Rise >= 0 && col.Bit >= -1 && col.Bit < c.Bits
 		case Categories:
 			width = c.Levels
 			ok = len(col.Levels) == c.Levels
@@ -190,7 +193,7 @@ func (c *Codec) check() error {
 			ok = false
 		}
 		if !ok || col.Channel < 0 || col.Channel+width > c.Channels {
-			return fmt.Errorf("codec: column %s: kind %q, channel %d of %d, %d knots, %d levels, bit %d", col.Name, col.Kind, col.Channel, c.Channels, len(col.Knots), len(col.Levels), col.Bit)
+			return fmt.Errorf("codec: column %s: kind %q, channel %d of %d, %d knots, %d levels, bit %d, changes %v…%v", col.Name, col.Kind, col.Channel, c.Channels, len(col.Knots), len(col.Levels), col.Bit, col.Fall, col.Rise)
 		}
 	}
 	return nil

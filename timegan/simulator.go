@@ -30,7 +30,7 @@ type Simulator struct {
 	cond    []float32
 	x       []float32
 	skip    []int // indices of rows that warm up
-	values  []float32
+	fields  int   // F
 }
 
 // member is a model and its rollouts.
@@ -38,6 +38,7 @@ type member struct {
 	model   *Model
 	stepper Stepper
 	hidden  []float32 // a row's, in transit
+	last    []float32 // [n,F], the latest second's values
 }
 
 type simRow struct {
@@ -75,9 +76,9 @@ func NewSimulator(n int, models []*Model, engines []Engine) (*Simulator, error) 
 		if err != nil {
 			return nil, err
 		}
-		s.members = append(s.members, member{m, st, make([]float32, st.Size())})
+		s.members = append(s.members, member{m, st, make([]float32, st.Size()), make([]float32, n*len(m.Codec.Columns))})
 	}
-	s.values = make([]float32, len(models[0].Codec.Columns))
+	s.fields = len(models[0].Codec.Columns)
 	return s, nil
 }
 
@@ -117,6 +118,7 @@ func (s *Simulator) ResetAt(rows []int, seeds []uint64, second int) error {
 		// The first second seen is the one after the warm-up.
 		s.rows[r] = simRow{seed: seeds[i], start: uint32(start + turn*warmUp - warmUp)}
 		for _, m := range s.members {
+			clear(m.last[r*s.fields : (r+1)*s.fields])
 			clear(m.hidden)
 			m.stepper.SetHidden(r, m.hidden)
 		}
@@ -127,8 +129,8 @@ func (s *Simulator) ResetAt(rows []int, seeds []uint64, second int) error {
 // Step advances rows by out.Seconds under limit and fills out's values, all of
 // them valid. A row never reset begins as if from seed 0.
 func (s *Simulator) Step(ctx context.Context, rows []int, limit []int32, out *telemetry.Window) error {
-	if len(limit) != len(rows) || out.Rows() != len(rows) || out.Fields != len(s.values) {
-		return fmt.Errorf("timegan: %d limits and a window of %d×%d for %d rows of %d fields", len(limit), out.Rows(), out.Fields, len(rows), len(s.values))
+	if len(limit) != len(rows) || out.Rows() != len(rows) || out.Fields != s.fields {
+		return fmt.Errorf("timegan: %d limits and a window of %d×%d for %d rows of %d fields", len(limit), out.Rows(), out.Fields, len(rows), s.fields)
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -186,12 +188,13 @@ func (s *Simulator) second(rows []int, limit []int32, out *telemetry.Window, t i
 		if out == nil {
 			continue
 		}
-		for i := range rows {
-			if len(s.members) > 1 && codec.Lo != limit[i] {
-				continue
+		for i, r := range rows {
+			last := m.last[r*s.fields : (r+1)*s.fields]
+			codec.decode(s.x[i*codec.Channels:(i+1)*codec.Channels], last, s.rows[r].second > warmUp)
+			if len(s.members) == 1 || codec.Lo == limit[i] {
+				values, _ := out.Row(i)
+				copy(values[t*s.fields:], last)
 			}
-			values, _ := out.Row(i)
-			codec.decode(s.x[i*codec.Channels:(i+1)*codec.Channels], values[t*out.Fields:(t+1)*out.Fields])
 		}
 	}
 	for _, r := range rows {
@@ -226,8 +229,10 @@ func (s *Simulator) Snapshot(row int, dst []byte) ([]byte, error) {
 	dst = binary.LittleEndian.AppendUint32(dst, s.rows[row].second)
 	for _, m := range s.members {
 		m.stepper.Hidden(row, m.hidden)
-		for _, v := range m.hidden {
-			dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(v))
+		for _, v := range [...][]float32{m.hidden, m.last[row*s.fields : (row+1)*s.fields]} {
+			for _, x := range v {
+				dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(x))
+			}
 		}
 	}
 	return dst, nil
@@ -238,7 +243,7 @@ func (s *Simulator) Snapshot(row int, dst []byte) ([]byte, error) {
 func (s *Simulator) Restore(row int, src []byte) error {
 	want := 16
 	for _, m := range s.members {
-		want += 4 * len(m.hidden)
+		want += 4 * (len(m.hidden) + s.fields)
 	}
 	if len(src) != want {
 		return fmt.Errorf("timegan: a state of %d bytes, want %d", len(src), want)
@@ -251,9 +256,11 @@ func (s *Simulator) Restore(row int, src []byte) error {
 	s.rows[row] = simRow{binary.LittleEndian.Uint64(src), binary.LittleEndian.Uint32(src[8:]), binary.LittleEndian.Uint32(src[12:])}
 	src = src[16:]
 	for _, m := range s.members {
-		for i := range m.hidden {
-			m.hidden[i] = math.Float32frombits(binary.LittleEndian.Uint32(src))
-			src = src[4:]
+		for _, dst := range [...][]float32{m.hidden, m.last[row*s.fields : (row+1)*s.fields]} {
+			for i := range dst {
+				dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(src))
+				src = src[4:]
+			}
 		}
 		m.stepper.SetHidden(row, m.hidden)
 	}

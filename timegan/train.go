@@ -52,7 +52,7 @@ func newTrainer(be *nn.Backend, c Config, d Windows) *trainer {
 		t.carry[i] = make([]float32, s.Layers*B*h)
 	}
 	k := c.conditions()
-	t.batch = batch{make([]float32, T*B*f), make([]float32, T*B*v), make([]float32, B), make([]float32, T*B*k)}
+	t.batch = batch{make([]float32, T*B*f), make([]float32, T*B*v), make([]float32, T*B*k)}
 	t.cells, t.codes = make([]bool, T*B*f), make([]bool, T*B*h)
 	t.z, t.cond, t.clock = make([]float32, T*B*c.Noise), make([]float32, T*B*k), make([]float32, B)
 	t.filled = make([]float32, T*B*f)
@@ -328,7 +328,7 @@ func (t *trainer) noise(update, k int, seed uint64) {
 		}
 		for s := range T {
 			c.noiseAt(t.z[(s*B+i)*c.Noise:][:c.Noise], key, uint32(1+s))
-			c.condition(t.cond[(s*B+i)*C:][:C], t.batch.limit[i], int(t.clock[i])+s)
+			c.condition(t.cond[(s*B+i)*C:][:C], t.batch.cond[(s*B+i)*C], int(t.clock[i])+s)
 		}
 		t.clock[i] = float32((int(t.clock[i]) + T) % max(c.Clock, 1))
 	}

@@ -35,7 +35,7 @@ func NewWindows(c *Codec, recordings []telemetry.Recording, length int, split te
 		from := len(w.Limit)
 		w.X, w.Valid = append(w.X, x...), append(w.Valid, bits...)
 		for t := range r.Data.Len() {
-			w.Limit, w.Second = append(w.Limit, c.Condition(int32(r.Limit))), append(w.Second, t)
+			w.Limit, w.Second = append(w.Limit, c.Condition(int32(r.LimitAt(t)))), append(w.Second, t)
 			for k, b := range w.Bit {
 				if split.Holds(t) && (b < 0 || bits[t*c.Bits+b] == 1) {
 					seen[k] = append(seen[k], x[t*c.Channels+k])
@@ -65,7 +65,6 @@ func (w *Windows) Channels() int { return len(w.Bit) }
 type batch struct {
 	x     []float32 // [T,B,F], filled
 	valid []float32 // [T,B,V]
-	limit []float32 // [B]
 	cond  []float32 // [T,B,C]
 }
 
@@ -76,7 +75,6 @@ func (w *Windows) draw(b *batch, c Config, seed uint64, update, pick uint32) {
 	for i := range n {
 		key := rng.Key{Seed: seed, A: update, B: uint32(i), Purpose: rng.BatchOrder}
 		from := w.Start[key.Intn(pick, len(w.Start))]
-		b.limit[i] = w.Limit[from]
 		for t := range w.Length {
 			row := t*n + i
 			copy(b.x[row*f:(row+1)*f], w.X[(from+t)*f:])

@@ -35,12 +35,14 @@ import (
 
 func main() {
 	long := flag.Bool("long", false, "the full times: an hour of soak, more kills")
+	lasts := flag.Duration("soak", 0, "how long the soak takes (10m, with --long 1h)")
 	only := flag.String("only", "", "one fault by name")
+	profiles := flag.String("profiles", "", "folder for the metrics of the soak's server, every minute, and a heap profile of its end")
 	flag.Parse()
 	dir, err := os.MkdirTemp("", "faults")
 	if err == nil {
 		defer os.RemoveAll(dir)
-		err = run(dir, *long, *only)
+		err = run(dir, bench{long: *long, soak: *lasts, profiles: *profiles}, *only)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "faults:", err)
@@ -69,12 +71,14 @@ var faults = []fault{
 
 // bench is where the faults are done.
 type bench struct {
-	dir  string // of this fault
-	bin  string
-	long bool
+	dir      string // of this fault
+	bin      string
+	long     bool
+	soak     time.Duration
+	profiles string // "": none
 }
 
-func run(dir string, long bool, only string) error {
+func run(dir string, given bench, only string) error {
 	bin := filepath.Join(dir, "planegym")
 	build := exec.Command("go", "build", "-o", bin, "./cmd/planegym")
 	build.Stderr = os.Stderr
@@ -87,7 +91,8 @@ func run(dir string, long bool, only string) error {
 			continue
 		}
 		known = true
-		b := &bench{dir: filepath.Join(dir, f.name), bin: bin, long: long}
+		b := &given
+		b.dir, b.bin = filepath.Join(dir, f.name), bin
 		if err := os.Mkdir(b.dir, 0o755); err != nil {
 			return err
 		}
@@ -161,49 +166,62 @@ func (s *server) kill() {
 	<-s.done
 }
 
-// metric is the sum of a metric's values.
+// plain asks for no compression, for which a server keeps a megabyte between two scrapes, or not.
+var plain = http.Client{Transport: &http.Transport{DisableCompression: true}}
+
+// metrics are the sums of the named metrics' values, of one moment.
+func (s *server) metrics(names ...string) ([]float64, error) {
+	resp, err := plain.Get(s.admin + "/metrics")
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	sums, found := make([]float64, len(names)), make([]bool, len(names))
+	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+		for i, name := range names {
+			rest, ok := strings.CutPrefix(lines.Text(), name)
+			if !ok || rest == "" || rest[0] != ' ' && rest[0] != '{' {
+				continue
+			}
+			v, err := strconv.ParseFloat(rest[strings.LastIndexByte(rest, ' ')+1:], 64)
+			if err != nil {
+				return nil, err
+			}
+			sums[i], found[i] = sums[i]+v, true
+		}
+	}
+	if i := slices.Index(found, false); i >= 0 {
+		return nil, fmt.Errorf("no metric %s", names[i])
+	}
+	return sums, nil
+}
+
 func (s *server) metric(name string) (float64, error) {
-	resp, err := http.Get(s.admin + "/metrics")
+	v, err := s.metrics(name)
 	if err != nil {
 		return 0, err
 	}
-	defer resp.Body.Close()
-	sum, found := 0.0, false
-	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
-		rest, ok := strings.CutPrefix(lines.Text(), name)
-		if !ok || rest == "" || rest[0] != ' ' && rest[0] != '{' {
-			continue
-		}
-		v, err := strconv.ParseFloat(rest[strings.LastIndexByte(rest, ' ')+1:], 64)
-		if err != nil {
-			return 0, err
-		}
-		sum, found = sum+v, true
-	}
-	if !found {
-		return 0, fmt.Errorf("no metric %s", name)
-	}
-	return sum, nil
+	return v[0], nil
 }
 
 const mib = 1 << 20
 
-func (s *server) rss() (float64, error) { return s.metric("process_resident_memory_bytes") }
+const rssMetric = "process_resident_memory_bytes"
 
-// collected is the memory of the process, and of its live heap, after a
-// collection.
-func (s *server) collected() (rss, live float64, err error) {
-	resp, err := http.Get(s.admin + "/debug/pprof/heap?gc=1")
+func (s *server) rss() (float64, error) { return s.metric(rssMetric) }
+
+// keep writes what the server says at path of its admin address to a file.
+func (s *server) keep(path, file string) error {
+	resp, err := plain.Get(s.admin + path)
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
-	_, _ = io.Copy(io.Discard, resp.Body)
-	resp.Body.Close()
-	if live, err = s.metric("go_memstats_heap_alloc_bytes"); err != nil {
-		return 0, 0, err
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
 	}
-	rss, err = s.rss()
-	return rss, live, err
+	return os.WriteFile(file, b, 0o644)
 }
 
 // trace is a rollout as numbers: of v, from seed, steps long.
@@ -630,28 +648,50 @@ func latency(url string, d time.Duration) ([]time.Duration, error) {
 	}
 }
 
-// beside compares a session alone with one beside a disturbance, in turns,
-// since the load of the machine changes too.
-func beside(s *server, rounds int, disturb func(stop <-chan struct{})) (alone, with []time.Duration, err error) {
-	for range rounds {
-		quiet, err := latency(s.url, 500*time.Millisecond)
-		if err != nil {
-			return nil, nil, err
+// beside measures a neighbour in turns, alone, disturbed, alone: rounds of them and one alone
+// after. Each disturbed turn is compared with the two alone around it, since the load of the
+// machine changes too, and how much says the control: those two compared with each other.
+func beside(url string, rounds int, d time.Duration, disturbed func() ([]time.Duration, error), figure func([]time.Duration) float64) (change, control quartiles, err error) {
+	var ratios, controls []float64
+	turn := func(times []time.Duration, err error) (float64, error) {
+		if err == nil && len(times) == 0 {
+			err = errors.New("the neighbour did not step")
 		}
-		alone = append(alone, quiet...)
-		stop := make(chan struct{})
-		var wg sync.WaitGroup
-		wg.Go(func() { disturb(stop) })
-		loud, err := latency(s.url, 500*time.Millisecond)
-		close(stop)
-		wg.Wait()
 		if err != nil {
-			return nil, nil, err
+			return 0, err
 		}
-		with = append(with, loud...)
+		return figure(times), nil
 	}
-	return alone, with, nil
+	before, err := turn(latency(url, d))
+	for i := 0; i < rounds && err == nil; i++ {
+		var during, after float64
+		if during, err = turn(disturbed()); err != nil {
+			break
+		}
+		if after, err = turn(latency(url, d)); err != nil {
+			break
+		}
+		ratios = append(ratios, 100*(during/math.Sqrt(before*after)-1))
+		controls = append(controls, 100*(after/before-1))
+		before = after
+	}
+	return quartilesOf(ratios), quartilesOf(controls), err
 }
+
+// quartiles are of changes, in percent.
+type quartiles [3]float64
+
+func quartilesOf(x []float64) (q quartiles) {
+	slices.Sort(x)
+	for i := range q {
+		if len(x) > 0 {
+			q[i] = x[(len(x)-1)*(i+1)/4]
+		}
+	}
+	return q
+}
+
+func (q quartiles) String() string { return fmt.Sprintf("%+.0f %% (%+.0f to %+.0f)", q[1], q[0], q[2]) }
 
 // malformed sends ten broken frames a second.
 func malformed(b *bench) (string, bool, error) {
@@ -661,7 +701,7 @@ func malformed(b *bench) (string, bool, error) {
 	}
 	defer s.kill()
 	var answers []time.Duration
-	alone, with, err := beside(s, 20, func(stop <-chan struct{}) {
+	disturb := func(stop <-chan struct{}) {
 		for i := 0; ; i++ {
 			select {
 			case <-stop:
@@ -682,16 +722,22 @@ func malformed(b *bench) (string, bool, error) {
 			}
 			c.Close()
 		}
-	})
+	}
+	const d = 500 * time.Millisecond
+	change, control, err := beside(s.url, 20, d, func() ([]time.Duration, error) {
+		stop := make(chan struct{})
+		var wg sync.WaitGroup
+		wg.Go(func() { disturb(stop) })
+		defer wg.Wait()
+		defer close(stop)
+		return latency(s.url, d)
+	}, func(times []time.Duration) float64 { return float64(percentile(times, 99)) })
 	if err != nil {
 		return "", false, err
 	}
-	n := len(answers)
-	a, p, q := percentile(answers, 99), percentile(alone, 99), percentile(with, 99)
-	change := 100 * (float64(q)/float64(p) - 1)
-	figure := fmt.Sprintf("%d frames answered, p99 %.2f ms; neighbour's p50 %.1f → %.1f µs, p99 %.1f → %.1f µs (%+.0f %%)",
-		n, ms(a), 1000*ms(percentile(alone, 50)), 1000*ms(percentile(with, 50)), 1000*ms(p), 1000*ms(q), change)
-	return figure, n > 0 && a <= 100*time.Millisecond && change <= 10, s.stop()
+	n, a := len(answers), percentile(answers, 99)
+	figure := fmt.Sprintf("%d frames answered, p99 %.2f ms; neighbour's p99, median of 20 rounds and quartiles: %v; alone against alone %v", n, ms(a), change, control)
+	return figure, n > 0 && a <= 100*time.Millisecond && change[1] <= 10, s.stop()
 }
 
 // slow has eight clients that ask and do not read.
@@ -701,18 +747,40 @@ func slow(b *bench) (string, bool, error) {
 		return "", false, err
 	}
 	defer s.kill()
+	const rounds, clients = 4, 8
+	change, control, err := beside(s.url, rounds, 1500*time.Millisecond, func() ([]time.Duration, error) {
+		return besideSlow(s, clients, 1500*time.Millisecond)
+	}, func(times []time.Duration) float64 { return float64(len(times)) })
+	if err != nil {
+		return "", false, err
+	}
+	cut, err := s.metric(`planegym_errors_total{code="slow_consumer"}`)
+	if err != nil {
+		return "", false, err
+	}
+	figure := fmt.Sprintf("%.0f of %d cut; another session's steps/s, median of %d rounds and quartiles: %v; alone against alone %v", cut, rounds*clients, rounds, change, control)
+	return figure, cut == rounds*clients && change[1] > -5, s.stop()
+}
+
+// besideSlow steps a session for d while others ask and do not read, until they are cut.
+func besideSlow(s *server, clients int, d time.Duration) ([]time.Duration, error) {
 	var conns []net.Conn
-	for range 8 {
+	defer func() {
+		for _, c := range conns {
+			c.Close()
+		}
+	}()
+	for range clients {
 		c, err := raw(s.addr)
 		if err != nil {
-			return "", false, err
-		}
-		for _, m := range []string{hello, `{"type":"make","id":1,"ack":0,"scenario":"cartpole","num_envs":16384}`} {
-			if err := say(c, m); err != nil {
-				return "", false, err
-			}
+			return nil, err
 		}
 		conns = append(conns, c)
+		for _, m := range []string{hello, `{"type":"make","id":1,"ack":0,"scenario":"cartpole","num_envs":16384}`} {
+			if err := say(c, m); err != nil {
+				return nil, err
+			}
+		}
 	}
 	time.Sleep(time.Second)
 	for i := range conns { // 80 replies of 360 KB, more than the network takes
@@ -730,31 +798,19 @@ func slow(b *bench) (string, bool, error) {
 		time.Sleep(500 * time.Millisecond)
 		now, err := s.metric("planegym_requests_total")
 		if err != nil {
-			return "", false, err
+			return nil, err
 		}
 		if now == busy {
 			break
 		}
 		busy = now
 	}
-	var d [2][]time.Duration
-	if d[0], err = latency(s.url, 3*time.Second); err != nil { // while they hang
-		return "", false, err
-	}
-	time.Sleep(4 * time.Second) // they are cut
-	cut, err := s.metric(`planegym_errors_total{code="slow_consumer"}`)
+	times, err := latency(s.url, d) // while they hang
 	if err != nil {
-		return "", false, err
+		return nil, err
 	}
-	for _, c := range conns {
-		c.Close()
-	}
-	time.Sleep(time.Second)
-	if d[1], err = latency(s.url, 3*time.Second); err != nil { // without them
-		return "", false, err
-	}
-	loss := 100 * (1 - float64(len(d[0]))/float64(len(d[1])))
-	return fmt.Sprintf("%.0f of 8 cut; another session's steps/s beside them %d, without them %d (%+.1f %%)", cut, len(d[0])/3, len(d[1])/3, -loss), cut == 8 && loss < 5, s.stop()
+	time.Sleep(5 * time.Second) // they are cut
+	return times, nil
 }
 
 func idle(b *bench) (string, bool, error) {
@@ -815,10 +871,15 @@ func idle(b *bench) (string, bool, error) {
 	return figure, total == 10000 && most <= 300*mib, nil
 }
 
-// soak has 64 clients step while random things happen to them.
+// soak has 64 clients step while random things happen to them. What leaks is lost
+// with a session, a cut, a request; so they come often, and steps take little: the
+// ten minutes cost one of processor time.
 func soak(b *bench) (string, bool, error) {
 	d := 10 * time.Minute
-	if b.long {
+	switch {
+	case b.soak > 0:
+		d = b.soak
+	case b.long:
 		d = time.Hour
 	}
 	s, err := b.start("--addr", "127.0.0.1:0", "--resume", "2s")
@@ -841,7 +902,7 @@ func soak(b *bench) (string, bool, error) {
 				if k.Intn(1, 3) == 0 {
 					url = "ws://" + p.Addr()
 				}
-				c, err := dial(url, 1+k.Intn(2, 64))
+				c, err := dial(url, 1+k.Intn(2, 16))
 				if err != nil {
 					happened.Add(1)
 					continue
@@ -849,7 +910,7 @@ func soak(b *bench) (string, bool, error) {
 				sessions.Add(1)
 				var batch env.Batch
 				err = c.Reset(context.Background(), nil, nil, &batch)
-				for j := 0; err == nil && j < 50+k.Intn(3, 500) && !over.Load(); j++ {
+				for j := 0; err == nil && j < 20+k.Intn(3, 100) && !over.Load(); j++ {
 					actions := make([]int32, c.Num())
 					if k.Intn(4, 4) == 0 && j%50 == 0 {
 						actions[0] = 9 // refused
@@ -860,7 +921,7 @@ func soak(b *bench) (string, bool, error) {
 						err = nil
 					}
 					steps.Add(int64(c.Num()))
-					time.Sleep(2 * time.Millisecond)
+					time.Sleep(40 * time.Millisecond)
 				}
 				_ = c.Close()
 				if rc, err := raw(s.addr); err == nil { // garbage, and one that dies in its hello
@@ -872,27 +933,43 @@ func soak(b *bench) (string, bool, error) {
 			}
 		})
 	}
-	var at, mem, heap []float64
+	var at, mem, heap, sys []float64
 	start := time.Now()
-	warm := d / 5
+	warm, minutes := d/5, 0
 	for time.Since(start) < d {
 		time.Sleep(time.Second)
+		if m := int(time.Since(start).Minutes()); b.profiles != "" && m > minutes {
+			minutes = m
+			if err := s.keep("/metrics", filepath.Join(b.profiles, fmt.Sprintf("metrics-%02d.txt", m))); err != nil {
+				over.Store(true)
+				return "", false, err
+			}
+		}
 		if time.Since(start) < warm {
 			continue
 		}
-		v, live, err := s.collected()
+		// What the last collection left. Asking for one by a heap profile would add what making
+		// the profile takes: more with every stack the profiler sees, for as long as it sees new ones.
+		v, err := s.metrics(rssMetric, "go_gc_heap_live_bytes", "go_memstats_sys_bytes")
 		if err != nil {
 			over.Store(true)
 			return "", false, err
 		}
-		at, mem, heap = append(at, time.Since(start).Hours()), append(mem, v/mib), append(heap, live/mib)
+		at, mem, heap = append(at, time.Since(start).Hours()), append(mem, v[0]/mib), append(heap, v[1]/mib)
+		sys = append(sys, v[2]/mib)
 	}
 	over.Store(true)
 	wg.Wait()
+	if b.profiles != "" {
+		if err := s.keep("/debug/pprof/heap?gc=1", filepath.Join(b.profiles, "heap.pb.gz")); err != nil {
+			return "", false, err
+		}
+	}
 	slope, wobble := fit(at, mem)
 	live, liveWobble := fit(at, heap)
-	figure := fmt.Sprintf("%.0f min: %d sessions, %d steps, %d cuts, %d other faults; RSS %.1f MiB at %.0f min, slope %+.2f ± %.2f MiB/h; live heap %.1f MiB, slope %+.2f ± %.2f MiB/h",
-		d.Minutes(), sessions.Load(), steps.Load(), p.Cuts(), happened.Load(), mem[len(mem)-1], d.Minutes(), slope, wobble, heap[len(heap)-1], live, liveWobble)
+	mapped, _ := fit(at, sys)
+	figure := fmt.Sprintf("%.0f min: %d sessions, %d steps, %d cuts, %d other faults; RSS %.1f MiB at %.0f min, slope %+.2f ± %.2f MiB/h; live heap %.1f MiB, slope %+.2f ± %.2f MiB/h; memory that Go has mapped %.1f MiB, slope %+.2f MiB/h",
+		d.Minutes(), sessions.Load(), steps.Load(), p.Cuts(), happened.Load(), mem[len(mem)-1], d.Minutes(), slope, wobble, heap[len(heap)-1], live, liveWobble, sys[len(sys)-1], mapped)
 	return figure, slope < 1, s.stop()
 }
 

@@ -37,7 +37,7 @@ const (
 
 func main() {
 	data := flag.String("data", os.Getenv("PLANEGYM_DATA"), "folder of recordings")
-	model := flag.String("model", "synthetic", "bundled model, or a .safetensors file")
+	model := flag.String("model", "recorded", "bundled model, or a .safetensors file")
 	kernels := flag.String("kernels", "auto", "kernel set")
 	shuffle := flag.String("shuffle", "", "folder for recordings whose limits are shuffled; nothing is measured")
 	flag.Parse()
@@ -220,7 +220,7 @@ func jumps(sim *timegan.Simulator, lo, hi int32) (map[string]float64, error) {
 // rewards are the mean rewards of an hour, 64 rows, by policy: constant limits
 // and one that alternates every step.
 func rewards(sim *timegan.Simulator, m *timegan.Model) (map[string]float64, error) {
-	s, err := scenarios.Load("synthetic")
+	s, err := scenarios.Load("recorded")
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@
 // preset paper, scored as its authors do.
 //
 //	go run ./bench/stocks --data stock.csv -o stocks.safetensors
+//	go run ./bench/stocks --score stocks.safetensors
 //	python bench/stocks.py stocks.safetensors        the same scores by PyTorch
 package main
 
@@ -43,40 +44,23 @@ func run(ctx context.Context) error {
 	repeats := flag.Int("repeats", 10, "of each score")
 	kernels := flag.String("kernels", "auto", "kernel set")
 	seed := flag.Uint64("seed", 0, "of training")
+	windows := flag.String("score", "", "score the windows of this file, without training")
 	flag.Parse()
 	k, err := nn.ParseKernels(*kernels)
 	if err != nil {
 		return err
 	}
-	r, err := read(*data)
+	var real, fake posthoc.Set
+	result := map[string]any{"kernels": k.String()}
+	if *windows != "" {
+		real, fake, err = load(*windows)
+	} else {
+		real, fake, err = train(ctx, k, *data, *updates, *seed, result)
+	}
 	if err != nil {
 		return err
 	}
-	c, err := timegan.Preset("paper")
-	if err != nil {
-		return err
-	}
-	c.Seed, c.Embed, c.Super, c.Joint = *seed, *updates, *updates, *updates
-	t, err := timegan.NewTraining([]telemetry.Recording{r}, telemetry.All, c, 2)
-	if err != nil {
-		return err
-	}
-	e := timegan.NewCPU(k, 1)
-	defer e.Close()
-	begin := time.Now()
-	m, err := timegan.Fit(ctx, c, e, t, timegan.FitOptions{Interval: max(*updates/5, 1), Report: func(p timegan.Progress) {
-		fmt.Fprintf(os.Stderr, "%v %d/%d %s R %.5f S %.5f U %.3f V %.4f D %.3f\n", p.Phase, p.Update, p.Of,
-			time.Since(begin).Round(time.Second), p.Losses.R, p.Losses.S, p.Losses.U, p.Losses.V, p.Losses.D)
-	}})
-	if err != nil {
-		return err
-	}
-	took := time.Since(begin)
-	real := windows(&t.Windows, m.Config.Window)
-	fake, err := generate(e, m, real.Len())
-	if err != nil {
-		return err
-	}
+	result["windows"] = real.Len()
 	if *out != "" {
 		if err := safetensors.WriteFile(*out, map[string]string{"of": "planegym bench/stocks"}, []safetensors.Tensor{
 			{Name: "real", Shape: []int{real.Len(), real.Length, real.Features}, Data: real.X},
@@ -85,39 +69,97 @@ func run(ctx context.Context) error {
 			return err
 		}
 	}
-	be := nn.NewBackend(k, 1)
-	defer be.Close()
-	scores := map[string][]float64{}
-	for i := range uint64(*repeats) {
-		for _, s := range []struct {
-			name  string
-			score func(context.Context, *nn.Backend, posthoc.Set, posthoc.Set, posthoc.Options) (float64, error)
-			fake  posthoc.Set
-		}{
-			{"discriminative", posthoc.Discriminative, fake}, {"predictive", posthoc.Predictive, fake},
-			{"predictive_of_real", posthoc.Predictive, real},
-		} {
-			v, err := s.score(ctx, be, real, s.fake, posthoc.Options{Seed: i})
-			if err != nil {
-				return err
-			}
-			scores[s.name] = append(scores[s.name], v)
-		}
-	}
-	result := map[string]any{"config": m.Config, "kernels": k.String(), "windows": real.Len(), "train_seconds": math.Round(took.Seconds()), "losses": m.Losses}
-	for name, x := range scores {
-		mean, sd := 0., 0.
-		for _, v := range x {
-			mean += v / float64(len(x))
-		}
-		for _, v := range x {
-			sd += (v - mean) * (v - mean) / float64(max(len(x)-1, 1))
-		}
-		result[name] = map[string]any{"mean": mean, "sd": math.Sqrt(sd), "repeats": x}
+	if err := score(ctx, k, real, fake, *repeats, result); err != nil {
+		return err
 	}
 	j := json.NewEncoder(os.Stdout)
 	j.SetIndent("", "  ")
 	return j.Encode(result)
+}
+
+// load reads what -o wrote.
+func load(path string) (real, fake posthoc.Set, err error) {
+	f, err := safetensors.Open(path)
+	if err != nil {
+		return real, fake, err
+	}
+	defer f.Close()
+	for _, s := range []struct {
+		name string
+		set  *posthoc.Set
+	}{{"real", &real}, {"fake", &fake}} {
+		info, ok := f.Info(s.name)
+		if !ok || len(info.Shape) != 3 {
+			return real, fake, fmt.Errorf("%s: no tensor %s of three dimensions", path, s.name)
+		}
+		n := info.Shape[0] * info.Shape[1] * info.Shape[2]
+		*s.set = posthoc.Set{Length: info.Shape[1], Features: info.Shape[2], X: make([]float32, n)}
+		if err := safetensors.Read(f, s.name, s.set.X, info.Shape...); err != nil {
+			return real, fake, err
+		}
+	}
+	return real, fake, nil
+}
+
+// train fits a model of the set and gives its windows, and as many generated.
+func train(ctx context.Context, k nn.Kernels, data string, updates int, seed uint64, result map[string]any) (real, fake posthoc.Set, err error) {
+	r, err := read(data)
+	if err != nil {
+		return real, fake, err
+	}
+	c, err := timegan.Preset("paper")
+	if err != nil {
+		return real, fake, err
+	}
+	c.Seed, c.Embed, c.Super, c.Joint = seed, updates, updates, updates
+	t, err := timegan.NewTraining([]telemetry.Recording{r}, telemetry.All, c, 2)
+	if err != nil {
+		return real, fake, err
+	}
+	e := timegan.NewCPU(k, 1)
+	defer e.Close()
+	begin := time.Now()
+	m, err := timegan.Fit(ctx, c, e, t, timegan.FitOptions{Interval: max(updates/5, 1), Report: func(p timegan.Progress) {
+		fmt.Fprintf(os.Stderr, "%v %d/%d %s R %.5f S %.5f U %.3f V %.4f D %.3f\n", p.Phase, p.Update, p.Of,
+			time.Since(begin).Round(time.Second), p.Losses.R, p.Losses.S, p.Losses.U, p.Losses.V, p.Losses.D)
+	}})
+	if err != nil {
+		return real, fake, err
+	}
+	result["config"], result["losses"], result["train_seconds"] = m.Config, m.Losses, math.Round(time.Since(begin).Seconds())
+	real = windows(&t.Windows, m.Config.Window)
+	fake, err = generate(e, m, real.Len())
+	return real, fake, err
+}
+
+// score adds the scores of fake, and of real as the best that a predictor can
+// be trained on, to result.
+func score(ctx context.Context, k nn.Kernels, real, fake posthoc.Set, repeats int, result map[string]any) error {
+	be := nn.NewBackend(k, 1)
+	defer be.Close()
+	for _, s := range []struct {
+		name  string
+		score func(context.Context, *nn.Backend, posthoc.Set, posthoc.Set, posthoc.Options) (float64, error)
+		fake  posthoc.Set
+	}{
+		{"discriminative", posthoc.Discriminative, fake}, {"predictive", posthoc.Predictive, fake},
+		{"predictive_of_real", posthoc.Predictive, real},
+	} {
+		var x []float64
+		mean, sd := 0., 0.
+		for i := range uint64(repeats) {
+			v, err := s.score(ctx, be, real, s.fake, posthoc.Options{Seed: i})
+			if err != nil {
+				return err
+			}
+			x, mean = append(x, v), mean+v/float64(repeats)
+		}
+		for _, v := range x {
+			sd += (v - mean) * (v - mean) / float64(max(repeats-1, 1))
+		}
+		result[s.name] = map[string]any{"mean": mean, "sd": math.Sqrt(sd), "repeats": x}
+	}
+	return nil
 }
 
 // read reads the set as its authors do, last day first.

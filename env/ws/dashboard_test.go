@@ -303,6 +303,14 @@ func (b *browser) picture(name string) {
 	}
 }
 
+// carded is a vector of a model.
+type carded struct{ env.Vector }
+
+func (carded) ModelHash() string { return "5eed" }
+func (carded) ModelCard() map[string]string {
+	return map[string]string{"trained": "under 32 to 128 packets <b>", "losses": "reconstruction 0.0123, supervised 0.0004"}
+}
+
 // TestDashboard looks at the page as a person would, by keyboard.
 func TestDashboard(t *testing.T) {
 	if testing.Short() {
@@ -318,7 +326,10 @@ func TestDashboard(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := startBrowser(t)
-	_, url := serve(t, Options{Tokens: tokens})
+	_, url := serve(t, Options{Tokens: tokens, Open: func(ctx context.Context, m MakeRequest) (env.Vector, error) {
+		v, err := open(ctx, m)
+		return carded{v}, err
+	}})
 	c := dial(t, url, DialOptions{NumEnvs: 4, Token: token})
 	ctx, stop := context.WithCancel(background)
 	var stepping sync.WaitGroup
@@ -373,7 +384,10 @@ func TestDashboard(t *testing.T) {
 	b.value(`document.getElementById("theme").click()`)
 	b.until(`looked.samples.length > 200`)
 	b.picture("dashboard-other")
-	if got := b.value(`[...document.querySelectorAll("#card th")].map((t) => t.textContent).join()`); got != "scenario,rows,autoreset,model hash" {
+	if got := b.value(`[...document.querySelectorAll("#card th")].map((t) => t.textContent).join()`); got != "scenario,rows,autoreset,model hash,losses,trained" {
+		t.Errorf("model card: %s", got)
+	}
+	if got := b.value(`[...document.querySelectorAll("#card td")].map((t) => t.textContent).join("; ")`); got != "cartpole; 4; next_step; 5eed; reconstruction 0.0123, supervised 0.0004; under 32 to 128 packets <b>" {
 		t.Errorf("model card: %s", got)
 	}
 	stop()

@@ -362,6 +362,66 @@ func TestHungEnvironment(t *testing.T) {
 	}
 }
 
+// A make that takes too long is answered, the session lives, and what comes late is closed.
+func TestHungMake(t *testing.T) {
+	release := make(chan struct{})
+	var closed atomic.Int32
+	var contexts atomic.Int32 // that ended
+	o := Options{MakeTimeout: 5 * time.Second, MaxEnvs: 3, Open: func(ctx context.Context, m MakeRequest) (env.Vector, error) {
+		v, err := env.NewCartPole(m.NumEnvs, m.Autoreset)
+		if m.Model == "" {
+			return v, err
+		}
+		context.AfterFunc(ctx, func() { contexts.Add(1) })
+		<-release
+		if m.Model == "panic" {
+			panic("seeded fault")
+		}
+		return &counted{v, &closed}, err
+	}}
+	faked(t, o, func(t *testing.T, s *Server) {
+		release = make(chan struct{})
+		p := pipe(t, s, false)
+		p.start() // env 1
+		for i, model := range []string{"hang", "panic"} {
+			start := time.Now()
+			p.say(`{"type":"make","id":%d,"ack":%d,"scenario":"cartpole","model":%q,"num_envs":1}`, 3+i, 2+i, model)
+			p.want("timeout")
+			if d := time.Since(start); d != 5*time.Second {
+				t.Errorf("timeout after %v", d)
+			}
+		}
+		synctest.Wait()
+		if contexts.Load() != 2 {
+			t.Errorf("%d contexts ended", contexts.Load())
+		}
+		p.say(`{"type":"make","id":5,"ack":4,"scenario":"cartpole","num_envs":1}`)
+		p.want("capacity") // those that hang count
+		p.say(`{"type":"step","id":6,"ack":5,"env":1,"actions":[1]}`)
+		p.want("step_result")
+		p.say(`{"type":"step","id":7,"ack":6,"env":2,"actions":[1]}`)
+		p.want("closed")
+		close(release)
+		synctest.Wait()
+		if closed.Load() != 1 {
+			t.Errorf("closed %d times", closed.Load())
+		}
+		p.say(`{"type":"make","id":8,"ack":7,"scenario":"cartpole","num_envs":1}`)
+		if m := p.want("made"); m["env"] != 4.0 {
+			t.Error(m)
+		}
+		_ = p.net.Close()
+	})
+}
+
+// counted counts how often it is closed.
+type counted struct {
+	env.Vector
+	n *atomic.Int32
+}
+
+func (c *counted) Close() error { c.n.Add(1); return c.Vector.Close() }
+
 // panicking panics at its third step.
 type panicking struct {
 	env.Vector

@@ -151,7 +151,7 @@ func FuzzResult(f *testing.F) {
 }
 
 // FuzzControl: a text request is refused with an error that has a code, or
-// has an id.
+// has an id, and takes no more memory than twice its length.
 func FuzzControl(f *testing.F) {
 	seeds(f, "text.golden")
 	f.Add([]byte(`{"type":"step","id":1,"actions":[[1,2],3,[]]}`))
@@ -163,6 +163,13 @@ func FuzzControl(f *testing.F) {
 			t.Fatal("no id")
 		case err != nil && codeOf(err) == "env_error":
 			t.Fatalf("%v has no code", err)
+		}
+		size := 4*cap(c.Rows) + 8*cap(c.Seeds) + len(c.States.text) + len(c.Kwargs) + len(c.Options) + len(c.Client) + len(c.Ticket) + len(c.Token)
+		if c.Actions != nil {
+			size += 4 * cap(c.Actions.flat)
+		}
+		if size > 2*len(b)+64 { // sizes of memory are rounded up
+			t.Fatalf("%d bytes for a message of %d", size, len(b))
 		}
 	})
 }

@@ -128,6 +128,122 @@ func (a *actions) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
+// elements gives the elements of a JSON list, which package json has found to
+// be well-formed, without a copy. null has none.
+func elements(what string, b []byte, each func(e []byte) error) error {
+	b = bytes.TrimSpace(b)
+	if string(b) == "null" {
+		return nil
+	}
+	if b[0] != '[' {
+		return fmt.Errorf("%w: %s: %.40q is no list", ErrBadFrame, what, b)
+	}
+	depth, start := 0, 1
+	for i := 1; i < len(b); i++ {
+		switch c := b[i]; {
+		case c == '"':
+			for i++; b[i] != '"'; i++ {
+				if b[i] == '\\' {
+					i++
+				}
+			}
+		case c == '[' || c == '{':
+			depth++
+		case depth > 0 && (c == ']' || c == '}'):
+			depth--
+		case depth == 0 && (c == ',' || c == ']'):
+			if e := bytes.TrimSpace(b[start:i]); len(e) > 0 {
+				if err := each(e); err != nil {
+					return err
+				}
+			}
+			start = i + 1
+		}
+	}
+	return nil
+}
+
+// most is how many elements a JSON list has at most.
+func most(b []byte) int { return 1 + bytes.Count(b, []byte{','}) }
+
+// rowList, seedList, stateList and capabilities are lists that take no more
+// memory than twice their text, which package json's own would exceed.
+type rowList []int32
+
+func (r *rowList) UnmarshalJSON(b []byte) error {
+	if *r = nil; b[0] == '[' {
+		*r = make(rowList, 0, most(b))
+	}
+	return elements("rows", b, func(e []byte) error {
+		v, err := strconv.ParseInt(string(e), 10, 32)
+		if errors.Is(err, strconv.ErrRange) {
+			return fmt.Errorf("%w: %.40s", env.ErrInvalidRows, e)
+		}
+		if err != nil {
+			return fmt.Errorf("%w: rows: %.40q is no row", ErrBadFrame, e)
+		}
+		*r = append(*r, int32(v))
+		return nil
+	})
+}
+
+type seedList []seed
+
+func (s *seedList) UnmarshalJSON(b []byte) error {
+	if *s = nil; b[0] == '[' {
+		*s = make(seedList, 0, most(b))
+	}
+	return elements("seeds", b, func(e []byte) error {
+		var v seed
+		err := v.UnmarshalJSON(e)
+		*s = append(*s, v)
+		return err
+	})
+}
+
+// stateList is n strings of base64, not yet decoded.
+type stateList struct {
+	text []byte
+	n    int
+}
+
+func (s *stateList) UnmarshalJSON(b []byte) error {
+	*s = stateList{text: bytes.Clone(b)}
+	return elements("states", b, func(e []byte) error {
+		if s.n++; e[0] != '"' {
+			return fmt.Errorf("%w: states: %.40q is no string", ErrBadFrame, e)
+		}
+		return nil
+	})
+}
+
+func (s *stateList) decode() ([][]byte, error) {
+	out := make([][]byte, 0, s.n)
+	err := elements("states", s.text, func(e []byte) error {
+		var b []byte
+		if err := json.Unmarshal(e, &b); err != nil {
+			return fmt.Errorf("%w: states: %v", ErrBadFrame, err)
+		}
+		out = append(out, b)
+		return nil
+	})
+	return out, err
+}
+
+// capabilities are those that a client may announce and we know.
+type capabilities struct{ episodeEnd bool }
+
+func (c *capabilities) UnmarshalJSON(b []byte) error {
+	*c = capabilities{}
+	return elements("capabilities", b, func(e []byte) error {
+		if e[0] != '"' {
+			return fmt.Errorf("%w: capabilities: %.40q is no string", ErrBadFrame, e)
+		}
+		c.episodeEnd = c.episodeEnd || string(e) == `"episode_end"`
+		return nil
+	})
+}
+
 // control is a text request: of the keys, those that its type has.
 type control struct {
 	Type string  `json:"type"`
@@ -135,12 +251,12 @@ type control struct {
 	Ack  uint64  `json:"ack"`
 
 	// hello, resume
-	Client       string   `json:"client"`
-	Version      int      `json:"version"`
-	Capabilities []string `json:"capabilities"`
-	Ticket       string   `json:"ticket"`
-	Token        string   `json:"token"`
-	LastSeq      uint64   `json:"last_seq"`
+	Client       string       `json:"client"`
+	Version      int          `json:"version"`
+	Capabilities capabilities `json:"capabilities"`
+	Ticket       string       `json:"ticket"`
+	Token        string       `json:"token"`
+	LastSeq      uint64       `json:"last_seq"`
 
 	// make
 	Scenario  string          `json:"scenario"`
@@ -152,13 +268,13 @@ type control struct {
 
 	// reset, step, state, set_state, close
 	Env     uint32          `json:"env"`
-	Rows    []int           `json:"rows"`
+	Rows    rowList         `json:"rows"`
 	Seed    *seed           `json:"seed"`
-	Seeds   []seed          `json:"seeds"`
+	Seeds   seedList        `json:"seeds"`
 	Options json.RawMessage `json:"options"`
 	Info    bool            `json:"info"`
 	Actions *actions        `json:"actions"`
-	States  [][]byte        `json:"states"`
+	States  stateList       `json:"states"`
 }
 
 // numbered says whether requests of the type count.
@@ -181,7 +297,7 @@ func parseControl(b []byte) (c control, err error) {
 			return c, fmt.Errorf("%w: %s: %s, want %s", ErrBadFrame, typed.Field, typed.Value, typed.Type)
 		case errors.As(err, &syntax):
 			return control{}, fmt.Errorf("%w: JSON: %v at byte %d", ErrBadFrame, err, syntax.Offset)
-		case errors.Is(err, ErrBadFrame) || errors.Is(err, env.ErrInvalidAction):
+		case errors.Is(err, ErrBadFrame) || errors.Is(err, env.ErrInvalidAction) || errors.Is(err, env.ErrInvalidRows):
 			return c, err
 		}
 		return c, fmt.Errorf("%w: %v", ErrBadFrame, err)

@@ -39,17 +39,60 @@ func TestActions(t *testing.T) {
 	}
 }
 
-// What is read of a text message takes memory in proportion to it.
+// What is read of a text message takes no more memory than twice its length,
+// what is thrown away on the way included.
 func TestControlMemory(t *testing.T) {
-	for what, most := range map[string]float64{"1": 4, "[1]": 4, "[]": 4} {
-		n := maxRequest/(len(what)+1) - 40
-		b := []byte(`{"type":"step","id":1,"actions":[` + strings.Join(slices.Repeat([]string{what}, n), ",") + `]}`)
+	list := func(key, element string) string {
+		n := maxRequest/(len(element)+1) - 40
+		return `{"type":"step","id":1,"` + key + `":[` + strings.Join(slices.Repeat([]string{element}, n), ",") + `]}`
+	}
+	for what, text := range map[string]string{
+		"actions": list("actions", "1"), "actions of one": list("actions", "[1]"), "actions of none": list("actions", "[]"),
+		"rows": list("rows", "7"), "seeds": list("seeds", `"1"`), "states": list("states", `""`), "states of one": list("states", `"AA=="`),
+		"capabilities": list("capabilities", `""`), "unknown": list("x", "0"), "unknown objects": list("x", "{}"), "kwargs": list("kwargs", "0"), "options": list("options", `""`),
+		"deep":     `{"id":1,"x":` + strings.Repeat("[", 9000) + strings.Repeat("]", 9000) + strings.Repeat(" ", 500_000) + `}`,
+		"repeated": `{"id":1` + strings.Repeat(`,"rows":[1]`, 90_000) + `}`, "repeated ids": `{"id":1` + strings.Repeat(`,"id":1`, 140_000) + `}`,
+		"repeated seeds": `{"id":1` + strings.Repeat(`,"seed":"1"`, 90_000) + `}`, "client": `{"id":1,"client":"` + strings.Repeat("x", maxRequest-40) + `"}`,
+		"escapes": `{"id":1,"client":"` + strings.Repeat(`\u0061`, maxRequest/6-10) + `"}`,
+	} {
+		b := []byte(text)
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		c, err := parseControl(b)
 		runtime.ReadMemStats(&after)
-		if took := float64(after.TotalAlloc-before.TotalAlloc) / float64(len(b)); err != nil || c.Actions.rows != n || took > most {
-			t.Errorf("%s: %v: %.1f bytes for each of the message", what, err, took)
+		took := float64(after.TotalAlloc-before.TotalAlloc) / float64(len(b))
+		t.Logf("%s: %.2f", what, took)
+		if err != nil || c.ID == nil || len(b) > maxRequest || took > 2.2 {
+			t.Errorf("%s: %d bytes: %v: %.1f bytes for each of the message", what, len(b), err, took)
+		}
+	}
+}
+
+// Lists that are none, and elements that do not belong there.
+func TestLists(t *testing.T) {
+	for text, want := range map[string]string{
+		`"rows":[1, 2 ,-3]`: "[1 2 -3]", `"rows":[]`: "[]", `"rows":null`: "[]", `"rows":7`: "bad_frame", `"rows":["1"]`: "bad_frame", `"rows":[1.0]`: "bad_frame",
+		`"rows":[[1]]`: "bad_frame", `"rows":[2147483648]`: "invalid_rows", `"rows":{}`: "bad_frame", `"rows":[null]`: "bad_frame",
+		`"seeds":["1","18446744073709551615"]`: "[1 18446744073709551615]", `"seeds":[1]`: "bad_frame", `"seeds":null`: "[]", `"seeds":"1"`: "bad_frame",
+		`"states":["AA==", "\"x,]"]`: "2", `"states":[]`: "0", `"states":[1]`: "bad_frame", `"states":{}`: "bad_frame",
+		`"capabilities":["a","episode_end"]`: "true", `"capabilities":["a,\"episode_end\""]`: "false", `"capabilities":[1]`: "bad_frame", `"capabilities":null`: "false",
+	} {
+		c, err := parseControl([]byte(`{"id":1,` + text + `}`))
+		var got any = codeOf(err)
+		if err == nil {
+			switch text[1] {
+			case 'r':
+				got = c.Rows
+			case 's':
+				if got = c.Seeds; text[2] == 't' {
+					got = c.States.n
+				}
+			case 'c':
+				got = c.Capabilities.episodeEnd
+			}
+		}
+		if fmt.Sprint(got) != want {
+			t.Errorf("%s: %v (%v), want %s", text, got, err, want)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"math/bits"
 	"net/http"
 	"net/http/pprof"
+	"regexp"
 	"sync/atomic"
 	"time"
 
@@ -137,7 +138,8 @@ func (s *Server) load() (attached, detached int, rows int64, draining bool) {
 // metrics ask for a token where the server has one.
 func (s *Server) observability(mux *http.ServeMux, guard bool) {
 	r := prometheus.NewRegistry()
-	r.MustRegister(collector{s}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	live := collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile("^/gc/heap/live:bytes$")} // what leaks shows in
+	r.MustRegister(collector{s}, collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(live)), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	r.MustRegister(s.opts.Metrics...)
 	metrics := promhttp.HandlerFor(r, promhttp.HandlerOpts{})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {

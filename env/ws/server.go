@@ -45,7 +45,7 @@ type MakeRequest struct {
 // Options configure a Server. Zero values are the defaults in the comments.
 type Options struct {
 	// Open makes an environment; the server closes it. ctx ends with the
-	// session. Its errors wrap ErrUnknownScenario, ErrInvalidConfig,
+	// environment, or when making it took too long. Its errors wrap ErrUnknownScenario, ErrInvalidConfig,
 	// ErrModelUnavailable or ErrCapacity where one of them fits. A vector
 	// with a method ModelHash() string has it told to the client, one with
 	// ModelCard() map[string]string shows it on the dashboard.
@@ -67,6 +67,7 @@ type Options struct {
 	PongTimeout  time.Duration // 10 s
 	IdleTimeout  time.Duration // of a session without a request; 600 s
 	StepTimeout  time.Duration // of one step or reset; 60 s, negative: none
+	MakeTimeout  time.Duration // of one make; 60 s, negative: none
 	ResumeFor    time.Duration // how long a session waits for a client that was cut off; 60 s, negative: not at all
 
 	// Journal is a directory where sessions are kept on disk, so that they can
@@ -87,6 +88,7 @@ func (o Options) withDefaults() Options {
 	set(&o.PongTimeout, 10*time.Second)
 	set(&o.IdleTimeout, 600*time.Second)
 	set(&o.StepTimeout, 60*time.Second)
+	set(&o.MakeTimeout, 60*time.Second)
 	set(&o.ResumeFor, 60*time.Second)
 	if o.MaxSessions == 0 {
 		o.MaxSessions = 1024
@@ -416,7 +418,8 @@ func (s *Server) turnAway(c *conn, first control, err error) {
 // Shutdown drains: no connection is accepted any more, every session answers
 // what it has accepted and closes with 1001. When ctx ends first, what is
 // left is cut, and its error returned once that is done. An environment that
-// does not return from a step is not waited for after its StepTimeout.
+// does not return from a step is not waited for after its StepTimeout, and
+// Options.Open not after MakeTimeout.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.draining = true

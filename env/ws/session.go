@@ -75,7 +75,8 @@ type session struct {
 	events  bool // the client wants episode_end
 	envs    map[uint32]*vector
 	lastEnv uint32
-	next    uint64 // number of the next request
+	making  atomic.Int32 // calls of Options.Open that have not returned
+	next    uint64       // number of the next request
 	acked   uint64
 	replies [inFlight]reply // by number
 	spare   [][]byte        // memory of forgotten replies
@@ -130,8 +131,9 @@ type vector struct {
 	num, d, s int
 	f         int // info fields
 	informer  env.Informer
-	skip      bool   // answer `skipped` until RESYNC
-	lastSeq   uint64 // of its last request
+	cancel    context.CancelFunc // of the context it was made with
+	skip      bool               // answer `skipped` until RESYNC
+	lastSeq   uint64             // of its last request
 	hung      atomic.Int32
 
 	out      env.Batch
@@ -366,6 +368,7 @@ func (e *vector) close(log *slog.Logger) {
 			log.Error("panic", "panic", p, "stack", string(debug.Stack()))
 		}
 	}()
+	defer e.cancel()
 	if err := e.Close(); err != nil {
 		log.Warn("environment did not close", "env", e.id, "error", err)
 	}
@@ -607,7 +610,7 @@ func (s *session) capabilities() []string {
 
 // listen readies the session to read from its connection.
 func (s *session) listen(hello control) error {
-	s.events = slices.Contains(hello.Capabilities, "episode_end")
+	s.events = hello.Capabilities.episodeEnd
 	if s.rate = s.srv.opts.Rate; s.rate == 0 && !local(s.conn.net) {
 		s.rate = defaultRate
 	}
@@ -1221,8 +1224,8 @@ func (s *session) make(c *control, id uint64, request []byte) (any, error) {
 		return nil, fmt.Errorf("%w: make: scenario is missing", ErrBadFrame)
 	case c.NumEnvs < 1:
 		return nil, fmt.Errorf("%w: make: num_envs: %d is less than 1", ErrBadFrame, c.NumEnvs)
-	case len(s.envs) >= s.srv.opts.MaxEnvs:
-		return nil, fmt.Errorf("%w: the session has %d environments, the most allowed", ErrCapacity, len(s.envs))
+	case len(s.envs)+int(s.making.Load()) >= s.srv.opts.MaxEnvs:
+		return nil, fmt.Errorf("%w: the session has %d environments, the most allowed", ErrCapacity, s.srv.opts.MaxEnvs)
 	}
 	fits := func(size func(num int) int, limit int, what string) error {
 		if size(c.NumEnvs) <= limit {
@@ -1237,11 +1240,12 @@ func (s *session) make(c *control, id uint64, request []byte) (any, error) {
 	if err := fits(func(n int) int { return requestBytes(n, 1) }, maxRequest, "a request"); err != nil {
 		return nil, err
 	}
-	v, err := s.srv.opts.Open(s.ctx, MakeRequest{c.Scenario, c.NumEnvs, c.Autoreset, c.Model, c.Record, slices.Clone(json.RawMessage(c.Kwargs)), s.id, s.lastEnv + 1})
+	e, err := s.open(MakeRequest{c.Scenario, c.NumEnvs, c.Autoreset, c.Model, c.Record, slices.Clone(json.RawMessage(c.Kwargs)), s.id, s.lastEnv + 1})
 	if err != nil {
 		return nil, err
 	}
-	e := &vector{Vector: v, id: s.lastEnv + 1, made: request, spec: v.Spec(), num: v.Num()}
+	v := e.Vector
+	e.made, e.spec, e.num = request, v.Spec(), v.Num()
 	e.episodes = make([]episode, e.num)
 	e.d, e.s = e.spec.Observation.Dim(), len(e.spec.Action)
 	if i, ok := v.(env.Informer); ok {
@@ -1286,6 +1290,61 @@ func (s *session) make(c *control, id uint64, request []byte) (any, error) {
 	s.srv.mu.Unlock()
 	s.log.Info("environment made", "request", id, "env", e.id, "scenario", c.Scenario, "num_envs", e.num)
 	return out, nil
+}
+
+// open has an environment made, and waits for it as long as MakeTimeout. The
+// goroutine that makes it closes what comes too late.
+func (s *session) open(m MakeRequest) (*vector, error) {
+	ctx, cancel := context.WithCancel(s.ctx)
+	e := &vector{id: m.Env, cancel: cancel}
+	made, gone := make(chan error), make(chan struct{})
+	s.making.Add(1)
+	go func() {
+		defer s.making.Add(-1)
+		err := s.openGuarded(ctx, m, e)
+		select {
+		case made <- err:
+		case <-gone:
+			if err == nil {
+				e.close(s.log)
+			}
+		}
+	}()
+	var late <-chan time.Time
+	if d := s.srv.opts.MakeTimeout; d > 0 && !s.replay {
+		t := time.NewTimer(d)
+		defer t.Stop()
+		late = t.C
+	}
+	var err error
+	select {
+	case err = <-made:
+		if err != nil {
+			cancel()
+		}
+		return e, err
+	case <-late:
+		err = fmt.Errorf("%w: make: more than %v", ErrTimeout, s.srv.opts.MakeTimeout)
+		s.lastEnv = m.Env // what has this number still comes
+		s.journal.drop(s, errors.New("a make was given up"))
+		s.log.Warn("make given up", "env", m.Env, "scenario", m.Scenario, "after", s.srv.opts.MakeTimeout)
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	close(gone)
+	cancel()
+	return nil, err
+}
+
+func (s *session) openGuarded(ctx context.Context, m MakeRequest, e *vector) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			_ = s.panicked(p)
+			err = fmt.Errorf("%w: %v", ErrInternal, p)
+		}
+	}()
+	e.Vector, err = s.srv.opts.Open(ctx, m)
+	return err
 }
 
 func (e *vector) replyBytes(n int) int {
@@ -1334,10 +1393,14 @@ func (s *session) executeText(e *vector, c *control, id uint64, kind uint8, seed
 	if c.Rows != nil && len(c.Rows) == 0 {
 		return 0, fmt.Errorf("%w: rows is empty", env.ErrInvalidRows)
 	}
-	if err := e.readable(c.Rows); err != nil {
+	rows, err := e.ints(c.Rows)
+	if err == nil {
+		err = e.readable(rows)
+	}
+	if err != nil {
 		return 0, err
 	}
-	r := &request{header: header{Type: kind, Seq: id}, Seeds: seeds, Rows: c.Rows, Actions: actions}
+	r := &request{header: header{Type: kind, Seq: id}, Seeds: seeds, Rows: rows, Actions: actions}
 	if c.Info {
 		r.Flags = flagInfo
 	}
@@ -1353,6 +1416,9 @@ func (s *session) resetText(e *vector, c *control, id uint64) (any, error) {
 	}
 	if c.Seed != nil && c.Seeds != nil {
 		return nil, fmt.Errorf("%w: reset: both seed and seeds", ErrBadFrame)
+	}
+	if len(c.Seeds) > e.num {
+		return nil, fmt.Errorf("%w: %d seeds for %d rows", env.ErrInvalidRows, len(c.Seeds), e.num)
 	}
 	var seeds []uint64
 	for _, v := range c.Seeds {
@@ -1390,7 +1456,7 @@ func (s *session) stepText(e *vector, c *control, id uint64) (any, error) {
 			i, has = a.odd, a.has
 		}
 		if i < len(c.Rows) {
-			i = c.Rows[i]
+			i = int(c.Rows[i])
 		}
 		return nil, &env.RowError{Row: i, Err: fmt.Errorf("%w: %d numbers, want %d", env.ErrInvalidAction, has, e.s)}
 	}
@@ -1413,9 +1479,29 @@ func (s *session) stepText(e *vector, c *control, id uint64) (any, error) {
 	return out, nil
 }
 
-// rowsOf is rows, or all.
-func (e *vector) rowsOf(rows []int) ([]int, error) {
+// ints are rows as an environment takes them; nil stays nil. More than there
+// are cannot all be good.
+func (e *vector) ints(rows rowList) ([]int, error) {
+	if len(rows) > e.num {
+		return nil, fmt.Errorf("%w: %d rows named, there are %d", env.ErrInvalidRows, len(rows), e.num)
+	}
 	if rows == nil {
+		return nil, nil
+	}
+	out := make([]int, len(rows))
+	for i, r := range rows {
+		out[i] = int(r)
+	}
+	return out, nil
+}
+
+// rowsOf is rows, or all.
+func (e *vector) rowsOf(list rowList) ([]int, error) {
+	rows, err := e.ints(list)
+	if err != nil {
+		return nil, err
+	}
+	if list == nil {
 		for i := range e.num {
 			rows = append(rows, i)
 		}
@@ -1449,8 +1535,12 @@ func (s *session) setState(e *vector, c *control, id uint64) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(rows) != len(c.States) {
-		return nil, fmt.Errorf("%w: %d states for %d rows", env.ErrInvalidRows, len(c.States), len(rows))
+	if len(rows) != c.States.n {
+		return nil, fmt.Errorf("%w: %d states for %d rows", env.ErrInvalidRows, c.States.n, len(rows))
+	}
+	states, err := c.States.decode()
+	if err != nil {
+		return nil, err
 	}
 	snap, ok := e.Vector.(env.Snapshotter)
 	if !ok {
@@ -1460,7 +1550,7 @@ func (s *session) setState(e *vector, c *control, id uint64) (any, error) {
 	for i, r := range rows {
 		old, err := snap.Snapshot(r, nil)
 		if err == nil {
-			err = snap.Restore(r, c.States[i])
+			err = snap.Restore(r, states[i])
 		}
 		if err != nil {
 			for j, b := range before {

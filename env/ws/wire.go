@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"unsafe"
@@ -218,13 +219,11 @@ func appendResult(dst []byte, h header, steps int, b *env.Batch, info []float32)
 	return appendWords(dst, info)
 }
 
-func anySet(flags []bool) bool {
-	for _, f := range flags {
-		if f {
-			return true
-		}
-	}
-	return false
+func anySet(flags []bool) bool { return bytes.IndexByte(flagBytes(flags), 1) >= 0 }
+
+// flagBytes is the memory of x, which Go keeps as the wire does: 0 or 1.
+func flagBytes(x []bool) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(x))), len(x))
 }
 
 // extend is dst with n more bytes, whose content is undefined, and those.
@@ -274,13 +273,7 @@ func takeWords[T int32 | float32](dst []T, b []byte) []byte {
 
 func appendBools(dst []byte, x []bool) []byte {
 	dst, tail := extend(dst, pad(len(x)))
-	clear(tail[len(x):])
-	for i, v := range x {
-		tail[i] = 0
-		if v {
-			tail[i] = 1
-		}
-	}
+	clear(tail[copy(tail, flagBytes(x)):])
 	return dst
 }
 

@@ -86,6 +86,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage. Ctrl-C ends every command cleanly.`
 		newSelect(),
 		newTrain(),
 		newPlay(),
+		newCompare(),
 		newTestbed(),
 		newCollect(),
 		newDeploy(),

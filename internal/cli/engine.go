@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -14,13 +15,17 @@ import (
 	"github.com/BurntSushi/toml"
 	"github.com/spf13/cobra"
 
+	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/internal/cuda"
 	"github.com/planegym/planegym/internal/cuda/driver"
 	"github.com/planegym/planegym/internal/graph"
 	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/telemetry"
+	"github.com/planegym/planegym/telemetry/sessions"
 	"github.com/planegym/planegym/timegan"
+	"github.com/planegym/planegym/timegan/structured"
 )
 
 // compute says what computes: the flags of commands that train or simulate.
@@ -46,17 +51,34 @@ var engines = map[string]func(nn.Kernels, int) timegan.Engine{
 func (c *compute) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&c.kernels, "kernels", "auto", "kernel set: auto, go, avx2, avx512 or reference; equal bytes are promised per set")
 	cmd.Flags().IntVar(&c.threads, "threads", runtime.GOMAXPROCS(0), "threads of a model; results do not depend on them")
-	c.driver = func() driver.Driver { return driver.From(cmd.Context()) }
 }
 
-// engineFlag is for commands that train.
-func (c *compute) engineFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&c.engine, "engine", "fused", "fused (gradients by hand), graph (Gorgonia's, of losses as expressions), reference (plain loops in float64) or cuda (on a GPU)")
+// engineFlag is for commands that train; others are engines that they have beside.
+func (c *compute) engineFlag(cmd *cobra.Command, others string) {
+	cmd.Flags().StringVar(&c.engine, "engine", "fused", "fused (gradients by hand), graph (Gorgonia's, of losses as expressions), reference (plain loops in float64)"+others)
+}
+
+// agentEngines are what computes the updates of agents, by the names of
+// --engine; reference is a kernel set of the fused one.
+var agentEngines = map[string]agent.Engine{"fused": nil, "graph": graph.NewDDQN(), "reference": nil}
+
+// agentEngine is check for commands that train agents, and their engine.
+func (c *compute) agentEngine() (agent.Engine, nn.Kernels, error) {
+	e, ok := agentEngines[c.engine]
+	if !ok {
+		return nil, 0, usagef("--engine: %q is none of fused, graph, reference", c.engine)
+	}
+	k, err := c.check()
+	if c.engine == "reference" {
+		k = nn.Reference
+	}
+	return e, k, err
 }
 
 // deviceFlag is for commands that train or simulate models.
 func (c *compute) deviceFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&c.device, "device", "", "cpu, cuda or cuda:N (an NVIDIA GPU, the first or the N-th from 0), or auto (cuda where it is usable, else cpu) (default cpu)")
+	c.driver = func() driver.Driver { return driver.From(cmd.Context()) }
 	c.note = cmd.PrintErrln
 }
 
@@ -163,21 +185,48 @@ func (c *compute) simulator(n int, models []*timegan.Model) (*timegan.Simulator,
 	return s, closeAll, nil
 }
 
-// recordings reads the folder of --data.
+// bundledData is the --data of the bundled sessions.
+const bundledData = "bundled"
+
+// recordings reads --data: a folder of recordings under one limit each, or
+// sessions that testbed record wrote, their folder or their .parquet file.
 func recordings(command, dir string) ([]telemetry.Recording, error) {
 	if dir == "" {
 		return nil, usagef("%s: no recordings: name their folder by --data or PLANEGYM_DATA", command)
 	}
+	if dir == bundledData {
+		return sessions.Decode(scenarios.Sessions())
+	}
+	if strings.HasSuffix(dir, ".parquet") {
+		return sessions.ReadFile(dir)
+	}
+	table := filepath.Join(dir, "recording.parquet")
+	if _, err := os.Stat(table); err == nil {
+		return sessions.ReadFile(table)
+	}
 	return telemetry.OpenFolder(dir)
 }
 
-// limitsOf are the limits of recordings, packets.
-func limitsOf(all []telemetry.Recording) []int {
-	var limits []int
+// constant is recordings of which each was made under one limit.
+func constant(command, dir string) ([]telemetry.Recording, error) {
+	all, err := recordings(command, dir)
 	for _, r := range all {
-		limits = append(limits, r.Limit)
+		if r.Limits != nil {
+			return nil, usagef("%s: --data: in %s the limit changes within a session: %s needs one limit a recording", command, dir, command)
+		}
 	}
-	return limits
+	return all, err
+}
+
+// limitsOf are the limits in force in recordings, packets, in order.
+func limitsOf(all []telemetry.Recording) []int {
+	limits := map[int]bool{}
+	for _, r := range all {
+		for t := range r.Data.Len() {
+			limits[r.LimitAt(t)] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(limits))
 }
 
 // decodeFile sets what a TOML file says. A key that means nothing is an error.
@@ -225,17 +274,113 @@ func readModels(paths []string) ([]*timegan.Model, error) {
 // defaultModel is the bundled one.
 const defaultModel = "synthetic"
 
+// model is a bundled model, or a file's: one of the two.
+type model struct {
+	gan        *timegan.Model
+	structured *structured.Model
+}
+
 // openModel reads a bundled model, or a file.
-func openModel(name string) (*timegan.Model, error) {
+func openModel(name string) (m model, err error) {
 	b, err := scenarios.OpenModel(name)
 	if err != nil {
-		return nil, err
+		return m, err
 	}
-	m, err := timegan.DecodeModel(bytes.NewReader(b), int64(len(b)))
+	if r, n := bytes.NewReader(b), int64(len(b)); structured.IsCheckpoint(r, n) {
+		m.structured, err = structured.Decode(r, n)
+	} else {
+		m.gan, err = timegan.DecodeModel(r, n)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("model %s: %w", name, err)
+		err = fmt.Errorf("model %s: %w", name, err)
 	}
-	return m, nil
+	return m, err
+}
+
+// scaler is what observations of the model's simulations go through.
+func (m model) scaler() env.Scaler {
+	if m.structured != nil {
+		return m.structured
+	}
+	return m.gan.Codec
+}
+
+// scalerOf is scaler, for columns that are those of the model's.
+func (m model) scalerOf(columns []telemetry.Field) (env.Scaler, error) {
+	var fields []telemetry.Field
+	if m.structured != nil {
+		fields = m.structured.Fields()
+	} else {
+		fields = m.gan.Codec.Fields()
+	}
+	if !slices.Equal(fields, columns) {
+		return nil, fmt.Errorf("its columns %v are not the %v that are measured", fields, columns)
+	}
+	return m.scaler(), nil
+}
+
+// limits are the limits that m was fitted to; of a TimeGAN the smallest and
+// the largest.
+func (m model) limits() []int {
+	if m.structured == nil {
+		return modelLimits([]*timegan.Model{m.gan})
+	}
+	var all []int
+	for _, l := range m.structured.Limits {
+		all = append(all, int(l))
+	}
+	return all
+}
+
+// simulation is n rollouts of a model.
+type simulation interface {
+	env.Stepper
+	timegan.Rollouts
+}
+
+// simulate opens n simulations of m and what closes them.
+func (c *compute) simulate(n int, m model) (simulation, func(), error) {
+	if m.structured == nil {
+		return c.simulator(n, []*timegan.Model{m.gan})
+	}
+	k, err := c.check()
+	if err != nil {
+		return nil, nil, err
+	}
+	e, err := c.open(k)
+	if err != nil {
+		return nil, nil, err
+	}
+	be := nn.NewBackend(k, 1)
+	done := func() {
+		be.Close()
+		_ = e.Close() // it held memory only
+	}
+	s, err := structured.NewSimulator(n, m.structured, e, be)
+	if err != nil {
+		done()
+		return nil, nil, err
+	}
+	return s, done, nil
+}
+
+// openModels opens n simulations of one model, the bundled one unless named, or
+// of one per limit, with the limits known and what closes them.
+func (c *compute) openModels(n int, files []string) (simulation, []int, func(), error) {
+	if len(files) > 1 {
+		models, err := readModels(files)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		sim, done, err := c.simulator(n, models)
+		return sim, modelLimits(models), done, err
+	}
+	m, err := openModel(append(files, defaultModel)[0])
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	sim, done, err := c.simulate(n, m)
+	return sim, m.limits(), done, err
 }
 
 // modelLimits are the limits that models were trained under: of one model the

@@ -9,18 +9,31 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/planegym/planegym/internal/nn"
+	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/timegan"
+	"github.com/planegym/planegym/timegan/structured"
 )
 
 func newFit() *cobra.Command {
 	var f fitter
 	cmd := &cobra.Command{
 		Use:   "fit -o MODEL.safetensors",
-		Short: "Train a TimeGAN on recordings",
+		Short: "Fit a simulator to recordings: a TimeGAN, or rules around one",
 		Long: `fit trains a conditional TimeGAN on the train blocks of recordings: one model
 that is told the queue limit in force. With --limit it sees that limit's
 recording only, the published way.
+
+Recordings lie in a folder, one limit each; or they are sessions as testbed
+record writes them, in which the limit changes (--schedule switchback): what a
+limit does can be learnt from those alone. --data bundled are ten hours of such
+sessions of scenario contended.
+
+With --mode structured the simulator is rules of the queues and the player
+around a load that no limit moves, a TimeGAN for what is left; its settings are
+those of timegan/structured (regimes, ranks.joint, ...). That takes a minute and
+needs sessions.
 
 The output is a checkpoint, written every so many updates, whole or not at all.
 Ctrl-C keeps what is done, --resume goes on from there: the bytes in the end are
@@ -30,20 +43,25 @@ give equal bytes.`,
   planegym fit --data recordings --set joint=2000 --set seed=7 -o model.safetensors
   planegym fit --data recordings --limit 32 --preset tutorial --set latent=false -o model_32.safetensors
   planegym fit --data recordings --device cuda -o model.safetensors
-  planegym fit --data recordings -o model.safetensors --resume`,
+  planegym fit --data recordings -o model.safetensors --resume
+  planegym fit --data bundled --mode structured -o structured.safetensors
+  planegym testbed record --scenario contended --schedule switchback --block-s 120 --sessions 40 --seed 1001 -o sessions
+  planegym fit --data sessions --set clock=-1 -o pure.safetensors`,
 		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	addData(cmd, &f.data)
 	f.compute.flags(cmd)
-	f.engineFlag(cmd)
+	f.engineFlag(cmd, ", cuda (on a GPU)")
 	f.deviceFlag(cmd)
 	fl := cmd.Flags()
 	fl.StringVarP(&f.out, "output", "o", "", "the checkpoint to write")
 	fl.StringVar(&f.preset, "preset", "", "settings to begin with: paper or tutorial; default: ours")
 	fl.StringVar(&f.config, "config", "", "TOML file of settings")
 	fl.StringArrayVar(&f.sets, "set", nil, "one setting, as KEY=VALUE; repeat for more")
+	fl.StringVar(&f.mode, "mode", "timegan", "what is fitted: timegan, or structured (rules of queues and player around a latent load; see timegan/structured)")
 	fl.IntVar(&f.limit, "limit", 0, "train on this limit's recording only, packets")
+	fl.Uint64Var(&f.shuffle, "shuffle-limits", 0, "a null model: deal the limits out anew among the stretches they were in force in, by this seed; 0: as they were")
 	fl.IntVar(&f.knots, "knots", timegan.DefaultKnots, "quantiles of a column's scaler; 2 is min-max")
 	fl.IntVar(&f.every, "every", 1000, "updates between checkpoints")
 	fl.BoolVar(&f.resume, "resume", false, "go on from the output, with its settings")
@@ -55,10 +73,11 @@ give equal bytes.`,
 
 type fitter struct {
 	compute
-	data, out, preset, config, credit string
-	sets                              []string
-	limit, knots, every               int
-	resume, force, weights            bool
+	data, out, mode, preset, config, credit string
+	sets                                    []string
+	limit, knots, every                     int
+	shuffle                                 uint64
+	resume, force, weights                  bool
 }
 
 func (f *fitter) run(cmd *cobra.Command) error {
@@ -70,6 +89,9 @@ func (f *fitter) run(cmd *cobra.Command) error {
 	}
 	if f.every < 1 {
 		return usagef("fit: --every: %d is below 1", f.every)
+	}
+	if f.mode != "timegan" && f.mode != "structured" {
+		return usagef("fit: --mode: %q is none of timegan, structured", f.mode)
 	}
 	open, err := f.trainer()
 	if err != nil {
@@ -85,6 +107,12 @@ func (f *fitter) run(cmd *cobra.Command) error {
 		if len(data) == 0 {
 			return usagef("fit: --limit: there is no recording of limit %d, only of %v", f.limit, all)
 		}
+	}
+	if f.shuffle != 0 {
+		data = shuffled(data, f.shuffle)
+	}
+	if f.mode == "structured" {
+		return f.structured(cmd, data, open)
 	}
 	c, o := timegan.Config{}, timegan.FitOptions{Path: f.out, Every: f.every}
 	if _, err := os.Stat(f.out); f.resume {
@@ -154,6 +182,101 @@ func (f *fitter) run(cmd *cobra.Command) error {
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "%s: limits %v, %d updates on %s, %d KiB\n%s\n", f.out, limitsOf(data),
 		c.Embed+c.Super+c.Joint, m.Engine, (st.Size()+512)/1024, describe(timegan.Joint, m.Losses))
+	return nil
+}
+
+// shuffled is recordings whose limits were dealt out anew among the stretches
+// of time in which one was in force: what a limit does is lost, all else stays.
+func shuffled(all []telemetry.Recording, seed uint64) []telemetry.Recording {
+	type stretch struct{ of, from, to, limit int }
+	var cut []stretch
+	for i, r := range all {
+		for t := range r.Data.Len() {
+			if n := len(cut); t == 0 || r.LimitAt(t) != r.LimitAt(t-1) {
+				cut = append(cut, stretch{i, t, t + 1, r.LimitAt(t)})
+			} else {
+				cut[n-1].to++
+			}
+		}
+	}
+	for i := len(cut) - 1; i > 0; i-- {
+		j := rng.Key{Seed: seed, A: uint32(i), Purpose: rng.Bootstrap}.Intn(0, i+1)
+		cut[i].limit, cut[j].limit = cut[j].limit, cut[i].limit
+	}
+	out := make([]telemetry.Recording, len(all))
+	for i, r := range all {
+		out[i] = telemetry.Recording{Data: r.Data, Limits: make([]int, r.Data.Len())}
+	}
+	for _, c := range cut {
+		for t := c.from; t < c.to; t++ {
+			out[c.of].Limits[t] = c.limit
+		}
+	}
+	return out
+}
+
+// structured fits a structured simulator. It takes a minute, and keeps nothing
+// on its way.
+func (f *fitter) structured(cmd *cobra.Command, data []telemetry.Recording, open func() (timegan.Engine, error)) error {
+	if f.resume || f.preset != "" || f.limit != 0 {
+		return usagef("fit: --resume, --preset, --limit: are not of --mode structured")
+	}
+	if _, err := os.Stat(f.out); !f.force && !errors.Is(err, os.ErrNotExist) {
+		return usagef("fit: %s is there already: --force begins anew", f.out)
+	}
+	var c structured.Config
+	if f.config != "" {
+		if err := decodeFile(f.config, &c); err != nil {
+			return err
+		}
+	}
+	if err := set("fit", f.sets, &c); err != nil {
+		return err
+	}
+	if err := c.Check(); err != nil {
+		return usagef("fit: %w", err)
+	}
+	k, err := f.check()
+	if err != nil {
+		return err
+	}
+	e, err := open()
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	be := nn.NewBackend(k, 1)
+	defer be.Close()
+	bar := newProgress(cmd, -1, "update", "fit")
+	m, err := structured.Fit(cmd.Context(), c, e, be, data, func(p structured.Progress) {
+		if bar.Describe(p.What); p.Ranks != nil {
+			bar.ChangeMax(p.Ranks.Total)
+			bar.Describe(fmt.Sprintf("ranks: %s %s", p.Ranks.Phase, describe(p.Ranks.Phase, p.Ranks.Losses)))
+			_ = bar.Set(p.Ranks.Done)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	m.Credit = f.credit
+	if err := m.WriteFile(f.out); err != nil {
+		return err
+	}
+	if err := bar.Finish(); err != nil {
+		return err
+	}
+	st, err := os.Stat(f.out)
+	if err != nil {
+		return err
+	}
+	if asJSON(cmd) {
+		return writeJSON(cmd.OutOrStdout(), map[string]any{
+			"output": f.out, "bytes": st.Size(), "limits": m.Limits, "engine": m.Engine, "config": m.Config,
+			"downloads": m.Downloads, "pace_loss": m.PaceLoss, "level_loss": m.LevelLoss, "losses": m.Ranks.Losses,
+		})
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%s: limits %v, %d downloads, on %s, %d KiB\nlog loss of a download %.3f, of a level %.3f; ranks: %s\n", f.out, m.Limits, m.Downloads, m.Engine,
+		(st.Size()+512)/1024, m.PaceLoss, m.LevelLoss, describe(timegan.Joint, m.Ranks.Losses))
 	return nil
 }
 

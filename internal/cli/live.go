@@ -227,27 +227,28 @@ func liveScaler(s scenarios.Scenario, data string, columns []telemetry.Field) (e
 		if err != nil {
 			return nil, err
 		}
-		return byName(scaler.(*telemetry.Scaler), columns)
+		return byName(scaler, scaler.(*telemetry.Scaler).Fields(), columns)
 	}
 	scaler, err := testbed.FitScaler(s.Testbed, actionLimits(s))
 	if err != nil {
 		return nil, err
 	}
-	return byName(scaler, columns)
+	return byName(scaler, scaler.Fields(), columns)
 }
 
 // named is a scaler whose columns are found by their names.
 type named struct {
-	*telemetry.Scaler
+	env.Scaler
 	at []int
 }
 
 func (n named) Scale(column int, x float32) float32 { return n.Scaler.Scale(n.at[column], x) }
 
-func byName(s *telemetry.Scaler, columns []telemetry.Field) (env.Scaler, error) {
+// byName is s, a scaler of the columns of, for other columns.
+func byName(s env.Scaler, of, columns []telemetry.Field) (env.Scaler, error) {
 	n := named{Scaler: s}
 	for _, f := range columns {
-		at := slices.IndexFunc(s.Fields(), func(g telemetry.Field) bool { return g.Name == f.Name })
+		at := slices.IndexFunc(of, func(g telemetry.Field) bool { return g.Name == f.Name })
 		if at < 0 && f.Name != "stall_s" { // recordings have none, observations but "window" neither
 			return nil, fmt.Errorf("env.observation: the data that it is scaled by has no %s", f.Name)
 		}

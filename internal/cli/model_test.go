@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -14,50 +15,128 @@ import (
 	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/timegan"
+	"github.com/planegym/planegym/timegan/structured"
 )
 
-// The scenario of the bundled model keeps the contract of environments.
+// The scenarios of the bundled models keep the contract of environments.
 func TestSyntheticContract(t *testing.T) {
-	s, err := scenarios.Load("synthetic")
-	if err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"synthetic", "recorded"} {
+		t.Run(name, func(t *testing.T) {
+			s, err := scenarios.Load(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.Env.MaxSteps = 12
+			envtest.Check(t, func(t *testing.T) env.Vector {
+				v, err := (&opener{}).open(s, 3, env.Disabled)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return v
+			})
+		})
 	}
-	s.Env.MaxSteps = 12
-	envtest.Check(t, func(t *testing.T) env.Vector {
-		v, err := (&opener{}).open(s, 3, env.Disabled)
+}
+
+// The bundled models are weights and say whose recordings they were made of.
+func TestBundledModels(t *testing.T) {
+	for _, name := range []string{defaultModel, "recorded"} {
+		b, err := scenarios.OpenModel(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return v
-	})
-}
-
-// The bundled model is weights and says whose recordings it was made of.
-func TestBundledModel(t *testing.T) {
-	b, err := scenarios.OpenModel(defaultModel)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := openModel(defaultModel)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(b) >= 1<<20 || m.State != nil || m.Credit == "" || m.Engine != "avx2" || !m.Done() {
-		t.Errorf("%d bytes, state %v, credit %q, engine %s, done %v", len(b), m.State != nil, m.Credit, m.Engine, m.Done())
-	}
-	if want, _ := timegan.Preset(""); m.Config != want {
-		t.Errorf("trained with %+v, the default is %+v", m.Config, want)
+		m, err := openModel(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		gan, credit, engine := m.gan, "", ""
+		if s := m.structured; s != nil {
+			gan, credit, engine = s.Ranks, s.Credit, s.Engine
+		} else {
+			credit, engine = gan.Credit, gan.Engine
+			if want, _ := timegan.Preset(""); gan.Config != want {
+				t.Errorf("%s: trained with %+v, the default is %+v", name, gan.Config, want)
+			}
+		}
+		if len(b) >= 1<<20 || gan.State != nil || credit == "" || engine != "avx2" || !gan.Done() {
+			t.Errorf("%s: %d bytes, state %v, credit %q, engine %s, done %v", name, len(b), gan.State != nil, credit, engine, gan.Done())
+		}
 	}
 	if _, err := openModel("nope"); !errors.Is(err, scenarios.ErrUnknown) {
 		t.Error(err)
 	}
 }
 
-// first200 is what the weights of the bundled model's run hash to after 200
-// updates on AVX2.
-const first200 = "a6f50d189c1aaa08779dc4609eb8fb6b507b8d1bee990572a41a2864023dfabf"
+// The default model is what its bundled sessions give, to the byte.
+func TestDefaultModelIsReproduced(t *testing.T) {
+	if testing.Short() {
+		t.Skip("fits the whole model: ten seconds of a core")
+	}
+	k, err := nn.ParseKernels("avx2")
+	if err != nil {
+		t.Skip("this machine has no AVX2: ", err)
+	}
+	all, err := recordings("test", bundledData)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shipped, err := openModel(defaultModel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, be := timegan.NewCPU(k, 1), nn.NewBackend(k, 1)
+	defer e.Close()
+	defer be.Close()
+	m, err := structured.Fit(context.Background(), structured.Config{}, e, be, all, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Credit = shipped.structured.Credit
+	var got bytes.Buffer
+	if err := m.Write(&got); err != nil {
+		t.Fatal(err)
+	}
+	if want, err := scenarios.OpenModel(defaultModel); err != nil || !bytes.Equal(got.Bytes(), want) {
+		t.Errorf("%d bytes unlike the %d that are bundled: go generate ./scenarios (%v)", got.Len(), len(want), err)
+	}
+}
 
-func TestBundledModelIsReproduced(t *testing.T) {
+// Shuffling keeps how long each limit was in force to a stretch, moves the
+// limits, and leaves what was measured.
+func TestShuffled(t *testing.T) {
+	all, err := recordings("test", bundledData)
+	if err != nil {
+		t.Fatal(err)
+	}
+	null := shuffled(all, 1)
+	moved, seconds := 0, 0
+	for i, r := range all {
+		if null[i].Data != r.Data {
+			t.Fatalf("recording %d is another", i)
+		}
+		for s := range r.Data.Len() {
+			seconds++
+			if r.LimitAt(s) != null[i].LimitAt(s) {
+				moved++
+			}
+			if s > 0 && r.LimitAt(s) == r.LimitAt(s-1) && null[i].LimitAt(s) != null[i].LimitAt(s-1) {
+				t.Fatalf("recording %d, second %d: a stretch was cut", i, s)
+			}
+		}
+	}
+	if share := float64(moved) / float64(seconds); share < .5 || share > .8 {
+		t.Errorf("%.2f of seconds are under another limit: two thirds expected", share)
+	}
+	if fmt.Sprint(limitsOf(null)) != fmt.Sprint(limitsOf(all)) {
+		t.Errorf("limits %v, were %v", limitsOf(null), limitsOf(all))
+	}
+}
+
+// first200 is what the weights of model recorded's run hash to after 200
+// updates on AVX2.
+const first200 = "b11b27e5694c3c7e52fed4e8e6a8c784c3028427ccb4c122baa3cd2e571d9e9c"
+
+func TestRecordedModelIsReproduced(t *testing.T) {
 	if testing.Short() {
 		t.Skip("trains 200 updates")
 	}
@@ -81,10 +160,11 @@ func TestBundledModelIsReproduced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shipped, err := openModel(defaultModel)
+	found, err := openModel("recorded")
 	if err != nil {
 		t.Fatal(err)
 	}
+	shipped := found.gan
 	if fmt.Sprint(tr.Data) != fmt.Sprint(shipped.Data) {
 		t.Skipf("PLANEGYM_DATA holds other recordings than the model was made of: %v, %v", tr.Data, shipped.Data)
 	}

@@ -18,7 +18,6 @@ import (
 	"github.com/planegym/planegym/internal/testbed"
 	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/telemetry"
-	"github.com/planegym/planegym/timegan"
 )
 
 // addData adds the flag that names the folder of recordings.
@@ -30,6 +29,9 @@ func addData(cmd *cobra.Command, dir *string) {
 type opener struct {
 	data    string  // folder of recordings, may be ""
 	compute compute // what computes models, but for its threads
+	// wrap, where not nil, puts something around every plant, and picks the
+	// scaler of observations, nil or the plant's own.
+	wrap func(env.Plant, env.Scaler) (env.Plant, env.Scaler, error)
 
 	mu         sync.Mutex
 	recordings []*telemetry.Dataset
@@ -75,7 +77,7 @@ func (o *opener) open(s scenarios.Scenario, n int, mode env.Autoreset) (env.Vect
 		return nil, err
 	}
 	s.Env.Autoreset = mode
-	v, err := env.New(s.Env, plant, n, scaler)
+	v, err := o.make(s.Env, plant, n, scaler)
 	if err != nil {
 		return nil, err
 	}
@@ -85,6 +87,15 @@ func (o *opener) open(s scenarios.Scenario, n int, mode env.Autoreset) (env.Vect
 		}
 	}
 	return v, nil
+}
+
+func (o *opener) make(cfg env.Config, plant env.Plant, n int, scaler env.Scaler) (v env.Vector, err error) {
+	if o.wrap != nil {
+		if plant, scaler, err = o.wrap(plant, scaler); err != nil {
+			return nil, err
+		}
+	}
+	return env.New(cfg, plant, n, scaler)
 }
 
 // openTestbed makes n emulated testbeds.
@@ -100,7 +111,18 @@ func (o *opener) openTestbed(s scenarios.Scenario, n int, mode env.Autoreset) (e
 func (o *opener) envOn(s scenarios.Scenario, plant *testbed.Testbed, n int, mode env.Autoreset) (env.Vector, error) {
 	s.Env.Autoreset = mode
 	if normalise := s.Env.Observation.Normalise; normalise == "none" || normalise == "l2" {
-		return env.New(s.Env, plant, n, nil)
+		return o.make(s.Env, plant, n, nil)
+	}
+	if s.Model != "" {
+		m, err := openModel(s.Model)
+		if err != nil {
+			return nil, err
+		}
+		scaler, err := m.scalerOf(plant.Columns())
+		if err != nil {
+			return nil, fmt.Errorf("%w: model: %s: %w", errConfig, s.Model, err)
+		}
+		return o.make(s.Env, plant, n, scaler)
 	}
 	limits := s.Env.Limits
 	if limits == nil {
@@ -122,7 +144,7 @@ func (o *opener) envOn(s scenarios.Scenario, plant *testbed.Testbed, n int, mode
 		}
 		o.testbeds[string(key)] = scaler
 	}
-	return env.New(s.Env, plant, n, scaler)
+	return o.make(s.Env, plant, n, scaler)
 }
 
 // openModel makes n simulations of s's model.
@@ -136,13 +158,13 @@ func (o *opener) openModel(s scenarios.Scenario, n int, mode env.Autoreset) (env
 	if n > 64 {
 		c.threads = runtime.GOMAXPROCS(0)
 	}
-	sim, done, err := c.simulator(n, []*timegan.Model{m})
+	sim, done, err := c.simulate(n, m)
 	if err != nil {
 		return nil, err
 	}
 	plant := synthetic{env.NewSynthetic(sim), done}
 	s.Env.Autoreset = mode
-	v, err := env.New(s.Env, plant, n, m.Codec)
+	v, err := o.make(s.Env, plant, n, m.scaler())
 	if err != nil {
 		done()
 		return nil, err
@@ -154,7 +176,7 @@ func (o *opener) openModel(s scenarios.Scenario, n int, mode env.Autoreset) (env
 			return nil, fmt.Errorf("%w: env.limits: %d: the model was trained under %d…%d", errConfig, l, lo, hi)
 		}
 	}
-	return v, nil
+	return newModelled(v, m)
 }
 
 // synthetic is the plant of a model and of the engine that computes it.

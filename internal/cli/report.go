@@ -2,14 +2,21 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
+	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
+	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
 	"github.com/planegym/planegym/internal/atomicfile"
+	"github.com/planegym/planegym/internal/compare"
+	"github.com/planegym/planegym/internal/episodes"
 	"github.com/planegym/planegym/internal/report"
+	"github.com/planegym/planegym/internal/scalars"
 	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/timegan/selection"
 )
@@ -17,27 +24,37 @@ import (
 func newReport() *cobra.Command {
 	var r reporter
 	cmd := &cobra.Command{
-		Use:   "report --real FILE [--set NAME=FILE]...",
-		Short: "Draw real and synthetic data side by side",
-		Long: `report compares recordings, real and synthetic, on one page: the metric M beside
-the metrics it needs, time series, distributions, autocorrelation, rank
-correlations, and windows by PCA and t-SNE. The page is one HTML file that
-loads nothing from elsewhere.
+		Use:   "report [--real FILE [--set NAME=FILE]...] [--agent NAME=PATH]... [--compare FILE]",
+		Short: "Draw data, agents and comparisons of plants",
+		Long: `report draws one page of HTML that loads nothing from elsewhere, of what it is
+given:
 
-FILE is CSV with the published columns or those that import writes. Empty cells
+  --real, --set  recordings, real and synthetic, side by side: the metric M beside
+                 the metrics it needs, time series, distributions, autocorrelation,
+                 rank correlations, and windows by PCA and t-SNE
+  --agent        agents side by side: of a folder that train wrote the curves of
+                 training; of a .parquet that play --record or serve --record wrote
+                 returns, what a viewer saw, and which actions were taken when
+  --compare      what compare --json wrote: values, drift, estimates
+
+FILE of a recording is CSV with the published columns or those that import writes. Empty cells
 were not measured; with --like the real grid's gaps are applied to every set.
 In the table, floor is real windows against the real recording: the median of
 200 draws, and its 5 and 95 % points. No model can be told from a better one
 below it.`,
 		Example: `  planegym report --real real_32.csv --set model=sample_32.csv -o report.html
   planegym report --real grid_32.csv --like --set best=a.csv --set worst=b.csv --png figures
-  planegym report --real grid_32.csv --like --set best=a.csv --json`,
+  planegym report --real grid_32.csv --like --set best=a.csv --json
+  planegym report --agent default=run --agent default=played.parquet --agent random=random.parquet
+  planegym compare contended mine.toml --json > c.json && planegym report --compare c.json -o compare.html`,
 		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return r.run(cmd) },
 	}
 	f := cmd.Flags()
 	f.StringVar(&r.real, "real", "", "CSV of the real recording")
 	f.StringArrayVar(&r.sets, "set", nil, "a set to compare, as NAME=FILE; repeat for more")
+	f.StringArrayVar(&r.agents, "agent", nil, "an agent, as NAME=PATH: a folder of train, or recorded episodes; repeat for more")
+	f.StringVar(&r.compare, "compare", "", "what compare --json wrote")
 	f.BoolVar(&r.options.Like, "like", false, "the real recording is a grid of seconds: apply its gaps to every set")
 	f.BoolVar(&r.options.Test, "test", false, "compare held-out blocks only; needs --like")
 	f.Uint64Var(&r.options.Seed, "seed", 0, "of the noise floor's draws")
@@ -47,9 +64,9 @@ below it.`,
 }
 
 type reporter struct {
-	real, out, png string
-	sets           []string
-	options        selection.Options
+	real, out, png, compare string
+	sets, agents            []string
+	options                 selection.Options
 }
 
 // compared is a set and its score; of the real recording, the noise floor.
@@ -61,44 +78,39 @@ type compared struct {
 }
 
 func (r *reporter) run(cmd *cobra.Command) error {
-	if r.real == "" {
+	switch {
+	case r.real == "" && len(r.sets) > 0:
 		return usagef("report: --real: which recording is the real one?")
+	case r.real == "" && len(r.agents) == 0 && r.compare == "":
+		return usagef("report: --real, --agent or --compare: what is it to be about?")
 	}
-	real, err := selection.ReadFile(r.real)
-	if err != nil {
-		return err
-	}
-	sets := []report.Set{dataset("real", real)}
-	results := []compared{{Name: "real", File: r.real}}
-	bar := newProgress(cmd, int64(len(r.sets)+2), "set", "compare")
-	for _, s := range r.sets {
-		name, file, ok := strings.Cut(s, "=")
-		if !ok || name == "" || file == "" {
-			return usagef("report: --set: %q is not NAME=FILE", s)
-		}
-		table, err := selection.ReadFile(file)
+	page := report.Page{Title: "Report"}
+	bar := newProgress(cmd, int64(len(r.sets)+len(r.agents)+2), "part", "report")
+	var results []compared
+	if r.compare != "" {
+		sections, err := r.plants()
 		if err != nil {
 			return err
 		}
-		score, err := selection.Compare(real, table, r.options)
+		page.Title = "The same policies on two plants"
+		page.Sections = append(page.Sections, sections...)
+	}
+	if len(r.agents) > 0 {
+		sections, err := r.agentSections(bar)
 		if err != nil {
-			return fmt.Errorf("%s: %w", file, err)
-		}
-		sets = append(sets, dataset(name, table))
-		results = append(results, compared{Name: name, File: file, Score: &score})
-		results[0].Floor = &score.Floor
-		if err := bar.Add(1); err != nil {
 			return err
 		}
+		page.Title = "Agents"
+		page.Sections = append(page.Sections, sections...)
 	}
-	sections, err := report.Data(sets)
-	if err != nil {
-		return err
-	}
-	page := report.Page{
-		Title:    "Real and synthetic recordings",
-		Intro:    "Real: " + r.real + ". Errors are on the real recording's scale, 0 to 1, and 0 is best; 1 is best for ratios.",
-		Sections: append(metricSections(results), sections...),
+	if r.real != "" {
+		sections, err := r.data(bar, &results)
+		if err != nil {
+			return err
+		}
+		page.Title = "Real and synthetic recordings"
+		page.Intro = "Real: " + r.real + ". Errors are on the real recording's scale, 0 to 1, and 0 is best; 1 is best for ratios."
+		page.Sections = append(page.Sections, sections...)
 	}
 	var html bytes.Buffer
 	if err := page.WriteHTML(&html); err != nil {
@@ -121,8 +133,99 @@ func (r *reporter) run(cmd *cobra.Command) error {
 	if asJSON(cmd) {
 		return writeJSON(cmd.OutOrStdout(), map[string]any{"page": r.out, "sets": results})
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%s: %d sets, %d KiB\n", r.out, len(sets), html.Len()/1024)
+	what := fmt.Sprintf("%d sections", len(page.Sections))
+	if r.real != "" {
+		what = fmt.Sprintf("%d sets", len(results))
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%s: %s, %d KiB\n", r.out, what, html.Len()/1024)
 	return nil
+}
+
+// data is the sections of recordings, and their scores.
+func (r *reporter) data(bar *progressbar.ProgressBar, results *[]compared) ([]report.Section, error) {
+	real, err := selection.ReadFile(r.real)
+	if err != nil {
+		return nil, err
+	}
+	sets := []report.Set{dataset("real", real)}
+	*results = []compared{{Name: "real", File: r.real}}
+	for _, s := range r.sets {
+		name, file, err := nameAndFile("--set", "FILE", s)
+		if err != nil {
+			return nil, err
+		}
+		table, err := selection.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		score, err := selection.Compare(real, table, r.options)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		sets = append(sets, dataset(name, table))
+		*results = append(*results, compared{Name: name, File: file, Score: &score})
+		(*results)[0].Floor = &score.Floor
+		if err := bar.Add(1); err != nil {
+			return nil, err
+		}
+	}
+	sections, err := report.Data(sets)
+	return append(metricSections(*results), sections...), err
+}
+
+// nameAndFile is the two halves of a flag's NAME=FILE.
+func nameAndFile(flag, what, text string) (name, file string, err error) {
+	name, file, ok := strings.Cut(text, "=")
+	if !ok || name == "" || file == "" {
+		return "", "", usagef("report: %s: %q is not NAME=%s", flag, text, what)
+	}
+	return name, file, nil
+}
+
+// agentSections is the sections about agents.
+func (r *reporter) agentSections(bar *progressbar.ProgressBar) ([]report.Section, error) {
+	var trained []report.Trained
+	var played []*report.Played
+	for _, a := range r.agents {
+		name, path, err := nameAndFile("--agent", "PATH", a)
+		if err != nil {
+			return nil, err
+		}
+		st, err := os.Stat(path)
+		if err != nil {
+			return nil, fmt.Errorf("report: --agent: %w", err)
+		}
+		if st.IsDir() {
+			t := report.Trained{Name: name}
+			if t.Steps, t.Columns, err = scalars.Read(path); err != nil {
+				return nil, err
+			}
+			trained = append(trained, t)
+		} else {
+			p := report.NewPlayed(name)
+			if err := episodes.Read(path, p.Add); err != nil {
+				return nil, err
+			}
+			played = append(played, p)
+		}
+		if err := bar.Add(1); err != nil {
+			return nil, err
+		}
+	}
+	return report.Agents(trained, played)
+}
+
+// plants is the sections of a comparison.
+func (r *reporter) plants() ([]report.Section, error) {
+	text, err := os.ReadFile(r.compare)
+	if err != nil {
+		return nil, fmt.Errorf("report: --compare: %w", err)
+	}
+	var c compare.Result
+	if err := json.Unmarshal(text, &c); err != nil || c.Format != compare.Format || len(c.Policies) == 0 {
+		return nil, fmt.Errorf("report: --compare: %s is not what compare --json writes, format %s: %w", r.compare, compare.Format, cmp.Or(err, fmt.Errorf("its format is %q", c.Format)))
+	}
+	return report.Comparison(&c)
 }
 
 // metricSections is the table of scores, and of each set's columns.

@@ -54,16 +54,11 @@ func (s *sampler) run(cmd *cobra.Command, args []string) error {
 	case s.seconds < 1 || s.rollouts < 1:
 		return usagef("sample: --seconds %d, --rollouts %d: both must be above 0", s.seconds, s.rollouts)
 	}
-	models, err := readModels(args)
-	if len(args) == 0 {
-		var m *timegan.Model
-		m, err = openModel(defaultModel)
-		models = append(models, m)
-	}
+	sim, known, done, err := s.openModels(s.rollouts, args)
 	if err != nil {
 		return err
 	}
-	known := modelLimits(models)
+	defer done()
 	if len(s.limits) == 0 {
 		s.limits = known
 	}
@@ -72,11 +67,6 @@ func (s *sampler) run(cmd *cobra.Command, args []string) error {
 			return usagef("sample: --limit: %d is outside the %d…%d trained under", l, known[0], known[len(known)-1])
 		}
 	}
-	sim, done, err := s.simulator(s.rollouts, models)
-	if err != nil {
-		return err
-	}
-	defer done()
 	if err := os.MkdirAll(s.out, 0o755); err != nil {
 		return fmt.Errorf("sample: --output: %w", err)
 	}

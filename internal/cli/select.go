@@ -35,12 +35,15 @@ the noise floor (real windows against the real rows) stand beside it.
 
 Of files, --real and each --set name one file per limit, in the same order; the
 limit is the number that ends a file's name. Of a sweep, or of models, rollouts
-are scored on the grid with the recordings' own gaps, and figures are medians.
+are scored on the grid with the recordings' own gaps, and figures are medians;
+where the limit changes within recordings (see fit), rollouts are under the same
+limits, session by session.
 
 --export writes the rows of the best and worst set per limit as the tutorial
 does, with q_size, but in time order.`,
 		Example: `  planegym select --real real_32.csv --real real_64.csv --set models9=a_32.csv,a_64.csv --set models3=b_32.csv,b_64.csv
   planegym select --data recordings --sweep study --export chosen
+  planegym select --data bundled --model a.safetensors --model b.safetensors --rollouts 1
   planegym select --data recordings --model a.safetensors --model b.safetensors --test --by W1 --json`,
 		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd) },
@@ -65,6 +68,7 @@ does, with q_size, but in time order.`,
 type selector struct {
 	compute
 	data, sweep, by, export string
+	what                    string // a table is of: a limit or, where limits change, a session
 	real, sets, models      []string
 	rollouts                int
 	options                 selection.Options
@@ -103,6 +107,7 @@ func (s *selector) run(cmd *cobra.Command) error {
 	var limits []int
 	var sets []scored
 	var err error
+	s.what = "limit"
 	if files {
 		limits, sets, err = s.files(cmd)
 	} else {
@@ -142,16 +147,16 @@ func (s *selector) run(cmd *cobra.Command) error {
 			return names
 		}
 		return writeJSON(cmd.OutOrStdout(), map[string]any{
-			"limits": limits, "by": s.by, "sets": sets, "best": name(r.Best), "worst": name(r.Worst),
+			s.what + "s": limits, "by": s.by, "sets": sets, "best": name(r.Best), "worst": name(r.Worst),
 			"best_sum": sets[r.BestSum].Name, "worst_sum": sets[r.WorstSum].Name, "written": written,
 		})
 	}
 	var b bytes.Buffer
-	writeScores(&b, limits, sets)
+	s.writeScores(&b, limits, sets)
 	for k, l := range limits {
-		fmt.Fprintf(&b, "limit %d: best by %s %s, worst %s\n", l, s.by, sets[r.Best[k]].Name, sets[r.Worst[k]].Name)
+		fmt.Fprintf(&b, "%s %d: best by %s %s, worst %s\n", s.what, l, s.by, sets[r.Best[k]].Name, sets[r.Worst[k]].Name)
 	}
-	fmt.Fprintf(&b, "sum over limits: best %s, worst %s\n", sets[r.BestSum].Name, sets[r.WorstSum].Name)
+	fmt.Fprintf(&b, "sum over %ss: best %s, worst %s\n", s.what, sets[r.BestSum].Name, sets[r.WorstSum].Name)
 	for _, f := range written {
 		fmt.Fprintln(&b, f)
 	}
@@ -159,10 +164,10 @@ func (s *selector) run(cmd *cobra.Command) error {
 	return err
 }
 
-// writeScores prints a table per limit.
-func writeScores(b *bytes.Buffer, limits []int, sets []scored) {
+// writeScores prints a table per limit, or per session.
+func (s *selector) writeScores(b *bytes.Buffer, limits []int, sets []scored) {
 	for k, l := range limits {
-		fmt.Fprintf(b, "limit %d, %d real rows\n", l, sets[0].Score[k].RealRows)
+		fmt.Fprintf(b, "%s %d, %d real rows\n", s.what, l, sets[0].Score[k].RealRows)
 		t := tabwriter.NewWriter(b, 0, 8, 2, ' ', tabwriter.AlignRight)
 		fmt.Fprintln(t, "set\tM minmax\tM minmax 2600\tM raw 2600\tW1\tKS\tcorr\tACF\tLBO step\tLBO spread\tcopies\t")
 		row := func(name string, m selection.Means, rest ...string) {
@@ -302,22 +307,24 @@ func (s *selector) rollOut(cmd *cobra.Command) ([]int, []scored, error) {
 			return nil, nil, err
 		}
 	}
-	return limitsOf(data), sets, bar.Finish()
+	var at []int
+	for i, r := range data {
+		if at = append(at, r.Limit); r.Limits != nil {
+			s.what, at[i] = "session", i
+		}
+	}
+	return at, sets, bar.Finish()
 }
 
 func (s *selector) rollOutOne(cmd *cobra.Command, name string, files []string, data []telemetry.Recording, real []selection.Table, floor bool) (scored, error) {
 	set := scored{Name: name}
-	models, err := readModels(files)
-	if err != nil {
-		return set, err
-	}
-	sim, done, err := s.simulator(s.rollouts, models)
+	sim, _, done, err := s.openModels(s.rollouts, files)
 	if err != nil {
 		return set, err
 	}
 	defer done()
 	for k, r := range data {
-		rollouts, err := timegan.Sample(cmd.Context(), sim, seedsFrom(s.options.Seed, s.rollouts), 0, int32(r.Limit), r.Data.Len())
+		rollouts, err := timegan.SampleLike(cmd.Context(), sim, seedsFrom(s.options.Seed, s.rollouts), 0, r)
 		if err != nil {
 			return set, err
 		}

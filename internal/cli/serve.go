@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -49,7 +50,9 @@ episode goes to Parquet files, which play and train read.
 Everybody who reaches the address may step, unless --token-file or --client-ca
 says who; beyond loopback give one of them. SIGHUP reads the tokens again.
 Ctrl-C or SIGTERM drains: no connection is accepted any more, what was accepted
-is answered, then the server ends.`,
+is answered, then the server ends. With --exit-with-stdin the end of standard
+input does so too: who started the server with a pipe and died, however, leaves
+none behind.`,
 		Example: `  planegym serve
   planegym serve --scenario replay --data recordings
   planegym serve --scenario mine.toml --addr 127.0.0.1:0 --json
@@ -78,8 +81,10 @@ is answered, then the server ends.`,
 	f.IntVar(&s.o.MaxEnvs, "max-envs", 16, "environments of a session")
 	f.IntVar(&s.o.Rate, "rate", 0, "messages a second of a session (default: 200000 from other machines, no bound from this one)")
 	f.DurationVar(&s.o.StepTimeout, "step-timeout", time.Minute, "how long a step may take; 0: without bound")
+	f.DurationVar(&s.o.MakeTimeout, "make-timeout", time.Minute, "how long making an environment may take; 0: without bound")
 	f.DurationVar(&s.o.ResumeFor, "resume", time.Minute, "how long a session waits for a client that was cut off; 0: not at all")
 	f.DurationVar(&s.o.IdleTimeout, "idle-timeout", 10*time.Minute, "how long a session may send no request")
+	f.BoolVar(&s.withStdin, "exit-with-stdin", false, "drain when standard input ends")
 	f.BoolVarP(&s.verbose, "verbose", "v", false, "log sessions to stderr")
 	cmd.MarkFlagsMutuallyExclusive("addr", "unix")
 	return cmd
@@ -90,7 +95,7 @@ type server struct {
 	scenario, data, addr, unix, admin, record string
 	tokenFile, cert, key, clientCA            string
 	o                                         ws.Options
-	verbose                                   bool
+	verbose, withStdin                        bool
 }
 
 // check finds what the command line asks for and cannot have.
@@ -110,6 +115,8 @@ func (s *server) check() error {
 		return usagef("serve: --idle-timeout: %v is not positive", s.o.IdleTimeout)
 	case s.o.StepTimeout < 0:
 		return usagef("serve: --step-timeout: %v is negative", s.o.StepTimeout)
+	case s.o.MakeTimeout < 0:
+		return usagef("serve: --make-timeout: %v is negative", s.o.MakeTimeout)
 	case s.o.ResumeFor < 0:
 		return usagef("serve: --resume: %v is negative", s.o.ResumeFor)
 	case s.o.Journal != "" && s.o.ResumeFor == 0:
@@ -227,7 +234,7 @@ func (s *server) run(cmd *cobra.Command) error {
 		level = slog.LevelInfo
 	}
 	s.o.Log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
-	for _, d := range []*time.Duration{&s.o.StepTimeout, &s.o.ResumeFor} {
+	for _, d := range []*time.Duration{&s.o.StepTimeout, &s.o.MakeTimeout, &s.o.ResumeFor} {
 		if *d == 0 {
 			*d = -1 // as ws.Options has it
 		}
@@ -276,8 +283,19 @@ func (s *server) run(cmd *cobra.Command) error {
 		signal.Notify(hangup, syscall.SIGHUP)
 		defer signal.Stop(hangup)
 	}
+	orphaned := make(chan struct{})
+	if s.withStdin {
+		signal.Ignore(syscall.SIGPIPE) // who is gone reads no output either: saying so is not to end the draining
+		defer signal.Reset(syscall.SIGPIPE)
+		go func() { // ends with the process where standard input does not
+			_, _ = io.Copy(io.Discard, cmd.InOrStdin())
+			close(orphaned)
+		}()
+	}
 	for waiting := true; waiting; {
 		select {
+		case <-orphaned:
+			waiting = false
 		case err := <-failed:
 			return fmt.Errorf("serve: %w", err)
 		case <-hangup:

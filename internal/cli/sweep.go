@@ -39,7 +39,7 @@ sizes of 20, 40 and 60, batches of 100, 128 and 156, one model per limit.`,
 	addData(cmd, &s.data)
 	f := cmd.Flags()
 	f.StringVar(&s.kernels, "kernels", "auto", "kernel set: auto, go, avx2, avx512 or reference; equal bytes are promised per set")
-	s.engineFlag(cmd)
+	s.engineFlag(cmd, ", cuda (on a GPU)")
 	s.deviceFlag(cmd)
 	f.StringVarP(&s.out, "output", "o", "", "the folder of the sweep, made where it is missing")
 	f.StringVar(&s.preset, "preset", "", "a study of the tutorial: 3, 9 or 27")
@@ -66,7 +66,7 @@ func (s *sweeper) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	data, err := recordings("sweep", s.data)
+	data, err := constant("sweep", s.data)
 	if err != nil {
 		return err
 	}

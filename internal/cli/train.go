@@ -66,6 +66,7 @@ number) leaves the last checkpoint in place; Ctrl-C writes one more.`,
 	f.StringVar(&t.onnx, "export-onnx", "", "also write the policy as this ONNX file")
 	f.IntVar(&t.evaluate, "evaluate", 20, "episodes to evaluate the agent and the baselines in when done; 0: none")
 	t.compute.flags(cmd)
+	t.compute.engineFlag(cmd, "")
 	return cmd
 }
 
@@ -83,6 +84,7 @@ type training struct {
 
 	c     agent.Config // of a training that is not resumed
 	be    *nn.Backend
+	loss  agent.Engine
 	log   *scalars.Log
 	bar   *progressbar.ProgressBar
 	last  agent.Progress
@@ -186,8 +188,8 @@ func (t *training) begin(cmd *cobra.Command) (info agent.Info, err error) {
 	if t.c, err = t.config(); err != nil {
 		return info, err
 	}
-	k, err := t.compute.check()
-	if err != nil {
+	var k nn.Kernels
+	if t.loss, k, err = t.compute.agentEngine(); err != nil {
 		return info, err
 	}
 	t.be = nn.NewBackend(k, t.threads)
@@ -242,6 +244,9 @@ func (t *training) runOnline(cmd *cobra.Command, info agent.Info) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := tr.Agent.Use(t.loss); err != nil {
+		return err
+	}
 	tr.Agent.Scenario = t.where.scenario
 	total := tr.Agent.Config.Steps
 	if err := t.open(cmd, total, "transitions"); err != nil {
@@ -292,6 +297,9 @@ func (t *training) start(v env.Vector) (*agent.Trainer, error) {
 func (t *training) runOffline(cmd *cobra.Command) error {
 	o, err := agent.NewOffline(t.c, t.offline, t.seed, t.be)
 	if err != nil {
+		return err
+	}
+	if err := o.Agent.Use(t.loss); err != nil {
 		return err
 	}
 	o.Agent.Scenario = o.Env

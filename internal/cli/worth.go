@@ -96,6 +96,21 @@ func intervalOf(x []float64) interval {
 	return interval{e.Mean, e.CI}
 }
 
+// parseLimits reads limits in packets, comma between; none of "".
+func parseLimits(flag, list string) (limits []p4.Limit, err error) {
+	if list == "" {
+		return nil, nil
+	}
+	for _, text := range strings.Split(list, ",") {
+		n, err := strconv.ParseUint(strings.TrimSpace(text), 10, 31)
+		if err != nil || p4.Limit(n).Check() != nil {
+			return nil, usagef("%s: %q is no limit in packets", flag, text)
+		}
+		limits = append(limits, p4.Limit(n))
+	}
+	return limits, nil
+}
+
 // contestant is a policy and the scenario that it acts in.
 type contestant struct {
 	name    string
@@ -111,12 +126,9 @@ func (w *worth) run(cmd *cobra.Command) error {
 	case w.steps < 0 || w.horizon < 1 || w.hold < 1:
 		return usagef("worth: --steps %d, --horizon %d, --hold %d: steps are positive", w.steps, w.horizon, w.hold)
 	}
-	for _, text := range strings.Split(w.constants, ",") {
-		n, err := strconv.ParseUint(strings.TrimSpace(text), 10, 31)
-		if err != nil || p4.Limit(n).Check() != nil {
-			return usagef("worth: --constants: %q is no limit in packets", text)
-		}
-		w.limits = append(w.limits, p4.Limit(n))
+	var err error
+	if w.limits, err = parseLimits("worth: --constants", w.constants); err != nil {
+		return err
 	}
 	s, err := loadTestbed(cmd, w.scenario)
 	if err != nil {

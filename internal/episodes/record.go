@@ -202,3 +202,11 @@ func (r *recorder) ModelHash() string {
 	}
 	return ""
 }
+
+// ModelCard is that of the recorded vector, nil where it has none.
+func (r *recorder) ModelCard() map[string]string {
+	if c, ok := r.Vector.(interface{ ModelCard() map[string]string }); ok {
+		return c.ModelCard()
+	}
+	return nil
+}

@@ -3,6 +3,7 @@ package graph
 import (
 	"fmt"
 	"hash"
+	"math"
 
 	"github.com/chewxy/hm"
 	G "gorgonia.org/gorgonia"
@@ -244,13 +245,18 @@ func (d dot) WriteHash(h hash.Hash) { fmt.Fprint(h, d.String()) }
 func (d dot) Hashcode() uint32      { return hashOf(d) }
 func (dot) String() string          { return "dot" }
 
-// squares is Σ w·x².
-type squares struct{ operation }
+// squares is Σ w·ℓ(x), ℓ being x² or Huber's.
+type squares struct {
+	operation
+	huber bool
+}
 
 // Squares is the scalar Σ w·x² of x and w [T,B,F], summed in float64: one
-// pass forward and one back. w is data: it has no
-// gradient.
+// pass forward and one back. w is data: it has no gradient.
 func Squares(x, w *G.Node) (*G.Node, error) { return G.ApplyOp(squares{}, x, w) }
+
+// Huber is as Squares with Huber's loss (1964): ½x², beyond ±1 |x| - ½.
+func Huber(x, w *G.Node) (*G.Node, error) { return G.ApplyOp(squares{huber: true}, x, w) }
 
 func (squares) Arity() int { return 2 }
 
@@ -258,33 +264,40 @@ func (squares) Type() hm.Type { return hm.NewFnType(cube, cube, tensor.Float32) 
 
 func (squares) InferShape(in ...G.DimSizer) (tensor.Shape, error) { return dot{}.InferShape(in...) }
 
-func (squares) Do(in ...G.Value) (G.Value, error) {
+func (q squares) Do(in ...G.Value) (G.Value, error) {
 	x, w, err := two(in)
 	if err != nil {
 		return nil, err
 	}
 	sum := 0.
 	for i, v := range x {
-		sum += float64(w[i]) * float64(v) * float64(v)
+		l := float64(v) * float64(v)
+		if q.huber {
+			if l /= 2; l > .5 {
+				l = math.Abs(float64(v)) - .5
+			}
+		}
+		sum += float64(w[i]) * l
 	}
 	return G.NewF32(float32(sum)), nil
 }
 
 func (squares) DiffWRT(int) []bool { return []bool{true, false} }
 
-func (squares) SymDiff(in G.Nodes, _, grad *G.Node) (G.Nodes, error) {
-	d, err := G.ApplyOp(squaresBack{output: newOutput(in[0].Shape())}, in[0], in[1], grad)
+func (q squares) SymDiff(in G.Nodes, _, grad *G.Node) (G.Nodes, error) {
+	d, err := G.ApplyOp(squaresBack{output: newOutput(in[0].Shape()), huber: q.huber}, in[0], in[1], grad)
 	return G.Nodes{d, nil}, err
 }
 
 func (q squares) WriteHash(h hash.Hash) { fmt.Fprint(h, q.String()) }
 func (q squares) Hashcode() uint32      { return hashOf(q) }
-func (squares) String() string          { return "squares" }
+func (q squares) String() string        { return fmt.Sprintf("squares(%v)", q.huber) }
 
-// squaresBack is 2·g·w·x.
+// squaresBack is g·w·ℓ'(x): 2x, or x within ±1.
 type squaresBack struct {
 	operation
 	output
+	huber bool
 }
 
 func (squaresBack) Arity() int { return 3 }
@@ -304,14 +317,18 @@ func (q squaresBack) Do(in ...G.Value) (G.Value, error) {
 	}
 	d := q.Float32s()
 	for i, v := range x {
-		d[i] = 2 * g * w[i] * v
+		slope := 2 * v
+		if q.huber {
+			slope = min(max(v, -1), 1)
+		}
+		d[i] = g * w[i] * slope
 	}
 	return q.Dense, nil
 }
 
 func (q squaresBack) WriteHash(h hash.Hash) { fmt.Fprint(h, q.String()) }
 func (q squaresBack) Hashcode() uint32      { return hashOf(q) }
-func (squaresBack) String() string          { return "squaresback" }
+func (q squaresBack) String() string        { return fmt.Sprintf("squaresback(%v)", q.huber) }
 
 // outer is Σ over seconds and rows of a bᵀ.
 type outer struct {

@@ -205,14 +205,7 @@ func (b *builder) generator(terms []Term) {
 		losses = append(losses, b.times(c.Covariances, b.report("K", b.covariances(x))))
 	}
 	for i, term := range terms {
-		loss, err := term(Windows{Real: b.real(), Generated: x})
-		if err == nil && (loss == nil || !loss.IsScalar() || loss.Dtype() != tensor.Float32) {
-			err = fmt.Errorf("%v is no scalar of float32", loss)
-		}
-		if err != nil {
-			panic(fmt.Errorf("term %d of the generator: %w", i, err))
-		}
-		losses = append(losses, loss)
+		losses = append(losses, checked(i, must(term(Windows{Real: b.real(), Generated: x}))))
 	}
 	b.cost = sum(losses...)
 }

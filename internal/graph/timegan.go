@@ -204,7 +204,22 @@ type builder struct {
 	p      *program
 }
 
-func newProgram(be *nn.Backend, o *objective, losses func(b *builder)) (p *program, err error) {
+func newProgram(be *nn.Backend, o *objective, losses func(b *builder)) (*program, error) {
+	return compile(func(g *G.ExprGraph, p *program) {
+		b := &builder{Update: o.t, o: o, be: be, g: g, params: map[*timegan.Network]*G.Node{}, inputs: map[string]*G.Node{}, p: p}
+		losses(b)
+		var wrt G.Nodes
+		var into [][]float32
+		for _, n := range b.learns {
+			wrt, into = append(wrt, b.params[n]), append(into, n.Grad)
+		}
+		p.differentiate(b.cost, wrt, into...)
+	})
+}
+
+// compile makes the program of what build writes; what build panics with, must's
+// errors, it gives back.
+func compile(build func(g *G.ExprGraph, p *program)) (p *program, err error) {
 	defer func() {
 		switch f := recover().(type) {
 		case nil:
@@ -216,27 +231,47 @@ func newProgram(be *nn.Backend, o *objective, losses func(b *builder)) (p *progr
 			panic(f)
 		}
 	}()
-	b := &builder{Update: o.t, o: o, be: be, g: G.NewGraph(), params: map[*timegan.Network]*G.Node{}, inputs: map[string]*G.Node{},
-		p: &program{losses: map[string]*G.Value{}}}
-	losses(b)
-	var wrt G.Nodes
-	for _, n := range b.learns {
-		wrt = append(wrt, b.params[n])
+	g := G.NewGraph()
+	p = &program{losses: map[string]*G.Value{}}
+	build(g, p)
+	p.vm = G.NewTapeMachine(g)
+	return p, nil
+}
+
+// differentiate asks for the gradients of cost at wrt, and says where they go.
+func (p *program) differentiate(cost *G.Node, wrt G.Nodes, into ...[]float32) {
+	for i, d := range must(G.Grad(cost, wrt...)) {
+		p.grads = append(p.grads, gradient{new(G.Value), into[i]})
+		G.Read(d, p.grads[i].value)
 	}
-	for i, d := range must(G.Grad(b.cost, wrt...)) {
-		b.p.grads = append(b.p.grads, gradient{new(G.Value), b.learns[i].Grad})
-		G.Read(d, b.p.grads[i].value)
+}
+
+// report makes a loss readable after a run.
+func (p *program) report(name string, loss *G.Node) {
+	v := new(G.Value)
+	G.Read(loss, v)
+	p.losses[name] = v
+}
+
+// feed is a node of memory that is filled before a run.
+func feed(g *G.ExprGraph, name string, data []float32, shape ...int) *G.Node {
+	return G.NewTensor(g, tensor.Float32, len(shape), G.WithShape(shape...), G.WithName(name),
+		G.WithValue(tensor.New(tensor.WithShape(shape...), tensor.WithBacking(data))))
+}
+
+// checked is a term's loss, if that is one.
+func checked(i int, loss *G.Node) *G.Node {
+	if loss == nil || !loss.IsScalar() || loss.Dtype() != tensor.Float32 {
+		panic(fmt.Errorf("term %d: %v is no scalar of float32", i, loss))
 	}
-	b.p.vm = G.NewTapeMachine(b.g)
-	return b.p, nil
+	return loss
 }
 
 // input is the node of memory that is filled before a run.
 func (b *builder) input(name string, data []float32, shape ...int) *G.Node {
 	n, ok := b.inputs[name]
 	if !ok {
-		n = G.NewTensor(b.g, tensor.Float32, len(shape), G.WithShape(shape...), G.WithName(name),
-			G.WithValue(tensor.New(tensor.WithShape(shape...), tensor.WithBacking(data))))
+		n = feed(b.g, name, data, shape...)
 		b.inputs[name] = n
 	}
 	return n
@@ -286,8 +321,6 @@ func (b *builder) apply(n *timegan.Network, passes bool, start []float32, parts 
 
 // report makes a loss readable after a run.
 func (b *builder) report(name string, loss *G.Node) *G.Node {
-	v := new(G.Value)
-	G.Read(loss, v)
-	b.p.losses[name] = v
+	b.p.report(name, loss)
 	return loss
 }

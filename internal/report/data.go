@@ -53,7 +53,7 @@ func Data(sets []Set) ([]Section, error) {
 			}
 		}
 	}
-	series := Section{Title: "Time series", Text: fmt.Sprintf("Seconds from the start of each set; lines are means over %d s.", movingSeconds)}
+	series := Section{Title: "Time series", Text: fmt.Sprintf("Rows from the start of each set, a second each; published rows leave out what was filtered, so that theirs are fewer than seconds went by. Lines are means over %d rows.", movingSeconds)}
 	dist := Section{Title: "Distributions", Text: "Boxes span the quartiles, whiskers 1.5 interquartile ranges; violins are Gaussian kernel densities; a bar is the median."}
 	auto := Section{Title: "Autocorrelation", Text: "Over the seconds that were measured."}
 	for c, field := range sets[0].Fields {
@@ -117,7 +117,7 @@ func Data(sets []Set) ([]Section, error) {
 		labels[c] = field.Name
 	}
 	for _, s := range sets {
-		rank.Figures = append(rank.Figures, heat("spearman-"+slug(s.Name), s.Name, labels, spearman(s.Values, f)))
+		rank.Figures = append(rank.Figures, heat("spearman-"+slug(s.Name), s.Name, labels, labels, spearman(s.Values, f), 1))
 	}
 	plane, err := planeOf(sets, names)
 	if err != nil {

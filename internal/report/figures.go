@@ -5,6 +5,7 @@ import (
 	"image/color"
 	"math"
 	"slices"
+	"strconv"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/font"
@@ -22,6 +23,8 @@ type Line struct {
 	Name      string
 	X, Y      []float64
 	Low, High []float64
+
+	colour int // of series colour-1; 0: of its place among the lines
 }
 
 // newPlot is an empty drawing in the house's look.
@@ -34,7 +37,7 @@ func newPlot(x, y string) *plot.Plot {
 		a.Label.TextStyle.Color, a.Tick.Label.Color = text, text
 		a.Label.TextStyle.Font = sans(10)
 		a.Tick.Label.Font = sans(9)
-		a.Tick.Length = 3
+		a.Tick.Length, a.Tick.Marker = 3, ticks{}
 	}
 	p.X.Label.Text, p.Y.Label.Text = x, y
 	p.Legend.TextStyle.Color, p.Legend.TextStyle.Font = text, sans(9)
@@ -42,6 +45,19 @@ func newPlot(x, y string) *plot.Plot {
 	p.Legend.ThumbnailWidth = 14
 	p.Legend.Padding = 2
 	return p
+}
+
+// ticks are gonum's, written without idle zeros.
+type ticks struct{}
+
+func (ticks) Ticks(low, high float64) []plot.Tick {
+	all := plot.DefaultTicks{}.Ticks(low, high)
+	for i := range all {
+		if x, err := strconv.ParseFloat(all[i].Label, 64); err == nil {
+			all[i].Label = strconv.FormatFloat(x, 'g', -1, 64)
+		}
+	}
+	return all
 }
 
 func sans(size vg.Length) font.Font {
@@ -78,6 +94,9 @@ func Lines(name, caption, x, y string, lines []Line) (Figure, error) {
 			return f, fmt.Errorf("report: %s: %s: %d x and %d y", name, l.Name, len(l.X), len(l.Y))
 		}
 		c := series(i)
+		if l.colour > 0 {
+			c = series(l.colour - 1)
+		}
 		if l.Low != nil {
 			if err := band(f.plot, l, c); err != nil {
 				return f, fmt.Errorf("report: %s: %s: %w", name, l.Name, err)
@@ -142,6 +161,14 @@ func band(p *plot.Plot, l Line, c color.RGBA) error {
 // NRGBA keeps the colour's own value, by which the page finds it.
 func faint(c color.RGBA) color.Color { return color.NRGBA{c.R, c.G, c.B, 51} }
 
+// named puts names under what stands at 0, 1 …, and leaves room around it.
+func named(p *plot.Plot, names []string) {
+	p.NominalX(names...)
+	p.X.Min, p.X.Max = -.5, float64(len(names))-.5
+	pad := .04 * (p.Y.Max - p.Y.Min)
+	p.Y.Min, p.Y.Max = p.Y.Min-pad, p.Y.Max+pad
+}
+
 // boxes draws a box plot of each set: quartiles, median, and whiskers to the
 // last value within 1.5 interquartile ranges; what lies outside is not drawn.
 func boxes(name, caption, y string, sets []string, values [][]float64) (Figure, error) {
@@ -165,8 +192,7 @@ func boxes(name, caption, y string, sets []string, values [][]float64) (Figure, 
 		f.plot.Add(b)
 		shown = append(shown, sets[i])
 	}
-	f.plot.NominalX(shown...)
-	f.plot.X.Min, f.plot.X.Max = -.5, float64(len(shown))-.5
+	named(f.plot, shown)
 	return f, nil
 }
 
@@ -203,8 +229,7 @@ func violins(name, caption, y string, sets []string, values [][]float64) (Figure
 		f.plot.Add(line)
 		shown = append(shown, sets[i])
 	}
-	f.plot.NominalX(shown...)
-	f.plot.X.Min, f.plot.X.Max = -.5, float64(len(shown))-.5
+	named(f.plot, shown)
 	return f, nil
 }
 
@@ -231,33 +256,34 @@ func scatter(name, caption, x, y string, sets []string, points []plotter.XYs) (F
 	return f, nil
 }
 
-// matrix is a square of correlations.
+// matrix is numbers by row and column.
 type matrix struct {
-	n int
-	z []float64 // [n,n]
+	rows, columns int
+	z             []float64 // [rows,columns]
 }
 
-func (m matrix) Dims() (c, r int)   { return m.n, m.n }
+func (m matrix) Dims() (c, r int)   { return m.columns, m.rows }
 func (m matrix) X(c int) float64    { return float64(c) }
 func (m matrix) Y(r int) float64    { return float64(r) }
-func (m matrix) Z(c, r int) float64 { return m.z[(m.n-1-r)*m.n+c] } // first row on top
+func (m matrix) Z(c, r int) float64 { return m.z[(m.rows-1-r)*m.columns+c] } // first row on top
 
-// heat draws correlations in [-1, 1].
-func heat(name, caption string, labels []string, z []float64) Figure {
+// heat draws numbers in [-1, 1], rounded to digits, – where there is none.
+func heat(name, caption string, rows, columns []string, z []float64, digits int) Figure {
 	f := Figure{Name: name, Caption: caption, plot: newPlot("", "")}
-	m := moreland.SmoothBlueRed()
-	m.SetMin(-1)
-	m.SetMax(1)
-	h := plotter.NewHeatMap(matrix{len(labels), z}, m.Palette(41))
+	palette := moreland.SmoothBlueRed()
+	palette.SetMin(-1)
+	palette.SetMax(1)
+	h := plotter.NewHeatMap(matrix{len(rows), len(columns), z}, palette.Palette(41))
 	h.Min, h.Max = -1, 1
 	h.NaN = inks[2].light
 	f.plot.Add(h)
 	var numbers plotter.XYLabels
+	unit := math.Pow(10, float64(digits))
 	for i := range z {
-		c, r := i%len(labels), len(labels)-1-i/len(labels)
+		c, r := i%len(columns), len(rows)-1-i/len(columns)
 		text := "–"
 		if !math.IsNaN(z[i]) {
-			text = fmt.Sprintf("%.1f", math.Round(10*z[i])/10+0) // +0: no −0.0
+			text = fmt.Sprintf("%.*f", digits, math.Round(unit*z[i])/unit+0) // +0: no −0.0
 		}
 		numbers.XYs = append(numbers.XYs, plotter.XY{X: float64(c), Y: float64(r)})
 		numbers.Labels = append(numbers.Labels, text)
@@ -273,8 +299,8 @@ func heat(name, caption string, labels []string, z []float64) Figure {
 		}
 		f.plot.Add(l)
 	}
-	f.plot.NominalX(labels...)
-	back := slices.Clone(labels)
+	f.plot.NominalX(columns...)
+	back := slices.Clone(rows)
 	slices.Reverse(back)
 	f.plot.NominalY(back...)
 	f.plot.X.Tick.Label.Rotation = math.Pi / 3

@@ -6,14 +6,18 @@ import (
 	"bytes"
 	_ "embed"
 	"fmt"
+	"html"
 	"html/template"
 	"image/color"
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 
 	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgimg"
@@ -46,16 +50,21 @@ type Table struct {
 type Figure struct {
 	Name    string // of its file, where it becomes one: letters, digits, dashes
 	Caption string
-	wide    bool // takes the page's whole width
+	wide    bool      // takes the page's whole width
+	height  vg.Length // of a figure that is no strip or tile; 0: it is one
 	plot    *plot.Plot
 }
 
 // size is a figure's, in points.
 func (f Figure) size() (w, h vg.Length) {
+	w, h = 440, 290
 	if f.wide {
-		return 900, 240
+		w, h = 900, 240
 	}
-	return 440, 290
+	if f.height > 0 {
+		h = f.height
+	}
+	return w, h
 }
 
 // inset leaves a margin for labels that reach past the last tick.
@@ -81,10 +90,29 @@ func (f Figure) svg() (template.HTML, error) {
 	for _, size := range []string{fmt.Sprintf(`width="%.5gpt"`, w), fmt.Sprintf(`height="%.5gpt"`, h)} {
 		text = strings.Replace(text, size, "", 1)
 	}
+	text = fit(text)
 	for _, ink := range inks {
 		text = strings.ReplaceAll(text, hex(ink.light), "var(--"+ink.name+")")
 	}
 	return template.HTML(text), nil
+}
+
+// label is a text of a figure as gonum writes it: size, then what it says.
+var label = regexp.MustCompile(`<text ([^>]*font-size:([0-9.]+)px[^>]*)>([^<]+)</text>`)
+
+// fit holds every text to the width that it was laid out with: a reader's font
+// is another, and wider letters would run into what is beside them.
+func fit(svg string) string {
+	return label.ReplaceAllStringFunc(svg, func(element string) string {
+		m := label.FindStringSubmatch(element)
+		size, err := strconv.ParseFloat(m[2], 64)
+		if err != nil {
+			return element
+		}
+		face := font.DefaultCache.Lookup(sans(vg.Length(size)), vg.Length(size))
+		width := face.Width(html.UnescapeString(m[3]))
+		return fmt.Sprintf(`<text textLength="%.5g" lengthAdjust="spacingAndGlyphs" %s>%s</text>`, width.Points(), m[1], m[3])
+	})
 }
 
 // ink is a colour of a figure: drawn in light, shown in the page's theme.
@@ -144,6 +172,29 @@ func (p *Page) WriteHTML(w io.Writer) error {
 	return err
 }
 
+// Write writes the figure alone, light: ext is ".svg" or ".png", the latter
+// at 144 dots an inch.
+func (f Figure) Write(to io.Writer, ext string) error {
+	w, h := f.size()
+	var c interface {
+		vg.CanvasSizer
+		io.WriterTo
+	}
+	switch ext {
+	case ".svg":
+		c = vgsvg.NewWith(vgsvg.UseWH(w, h))
+	case ".png":
+		c = vgimg.PngCanvas{Canvas: vgimg.NewWith(vgimg.UseWH(w, h), vgimg.UseDPI(144))}
+	default:
+		return fmt.Errorf("report: %s: %q is no kind of figure", f.Name, ext)
+	}
+	f.plot.Draw(inset(c))
+	if _, err := c.WriteTo(to); err != nil {
+		return fmt.Errorf("report: %s: %w", f.Name, err)
+	}
+	return nil
+}
+
 // WritePNG writes every figure into a folder, 144 dots an inch, light.
 func (p *Page) WritePNG(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -151,12 +202,9 @@ func (p *Page) WritePNG(dir string) error {
 	}
 	for _, s := range p.Sections {
 		for _, f := range s.Figures {
-			w, h := f.size()
-			c := vgimg.NewWith(vgimg.UseWH(w, h), vgimg.UseDPI(144))
-			f.plot.Draw(inset(c))
 			var b bytes.Buffer
-			if _, err := (vgimg.PngCanvas{Canvas: c}).WriteTo(&b); err != nil {
-				return fmt.Errorf("report: %s: %w", f.Name, err)
+			if err := f.Write(&b, ".png"); err != nil {
+				return err
 			}
 			if err := os.WriteFile(filepath.Join(dir, f.Name+".png"), b.Bytes(), 0o644); err != nil {
 				return fmt.Errorf("report: %w", err)

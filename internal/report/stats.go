@@ -1,7 +1,6 @@
 package report
 
 import (
-	"cmp"
 	"math"
 	"slices"
 
@@ -9,6 +8,7 @@ import (
 	"gonum.org/v1/gonum/stat"
 	"gonum.org/v1/plot/plotter"
 
+	"github.com/planegym/planegym/internal/compare"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/telemetry"
 )
@@ -145,33 +145,12 @@ func spearman(values []float64, f int) []float64 {
 			}
 			r := math.NaN()
 			if len(x) > 1 {
-				r = stat.Correlation(ranks(x), ranks(y), nil)
+				r = compare.Spearman(x, y)
 			}
 			out[a*f+b], out[b*f+a] = r, r
 		}
 	}
 	return out
-}
-
-// ranks are 0-based; equals share the mean of theirs.
-func ranks(x []float64) []float64 {
-	order := make([]int, len(x))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortFunc(order, func(i, j int) int { return cmp.Compare(x[i], x[j]) })
-	r := make([]float64, len(x))
-	for i := 0; i < len(order); {
-		j := i
-		for j < len(order) && x[order[j]] == x[order[i]] {
-			j++
-		}
-		for k := i; k < j; k++ {
-			r[order[k]] = float64(i+j-1) / 2
-		}
-		i = j
-	}
-	return r
 }
 
 // windows cuts values [T,F] into at most n windows of so many seconds, evenly

@@ -48,6 +48,7 @@ const (
 	BatchOrder                      // which windows an update trains on
 	Noise                           // a generator's input in training: A is the update, B the example
 	SampleNoise                     // a generator's input in a rollout: B is the model
+	Simulated                       // a structured rollout's load and player: A is which of the draws, B of what
 )
 
 // Purposes of controllers of live switches.

@@ -169,3 +169,45 @@ func appendDouble(b []byte, field byte, x float64) []byte {
 func appendBytes(b []byte, field byte, x []byte) []byte {
 	return append(binary.AppendUvarint(append(b, field<<3|2), uint64(len(x))), x...)
 }
+
+// Read reads the scalars.csv of a folder: the steps, and the columns by their
+// names. Errors name the line.
+func Read(folder string) (steps []float64, columns map[string][]float64, err error) {
+	path := filepath.Join(folder, "scalars.csv")
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("scalars: %w", err)
+	}
+	defer f.Close()
+	r := csv.NewReader(f)
+	names, err := r.Read()
+	if err != nil {
+		return nil, nil, fmt.Errorf("scalars: %s: %w", path, err)
+	}
+	if names[0] != "step" {
+		return nil, nil, fmt.Errorf("scalars: %s: line 1: the first column is %q, expected step", path, names[0])
+	}
+	names, columns = names[1:], map[string][]float64{}
+	for line := 2; ; line++ {
+		cells, err := r.Read()
+		if err == io.EOF {
+			return steps, columns, nil
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("scalars: %s: %w", path, err)
+		}
+		for i, text := range cells {
+			x := math.NaN()
+			if text != "" {
+				if x, err = strconv.ParseFloat(text, 64); err != nil {
+					return nil, nil, fmt.Errorf("scalars: %s: line %d: %q is no number", path, line, text)
+				}
+			}
+			if i == 0 {
+				steps = append(steps, x)
+			} else {
+				columns[names[i-1]] = append(columns[names[i-1]], x)
+			}
+		}
+	}
+}

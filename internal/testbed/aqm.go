@@ -154,7 +154,7 @@ func (s *sim) codelRelease(i int) {
 	if q.queue != r.tail {
 		e := r.at(q.queue)
 		e.rel = now
-		e.arr = q.release(now, &e.packet)
+		e.arr = q.release(now, now, &e.packet)
 		q.count.WaitSum += uint64(now - e.enq)
 		q.queue++
 		if e.kind == probePacket {

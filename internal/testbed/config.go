@@ -37,6 +37,8 @@ type Port struct {
 	Loss      float64  `toml:"loss"`       // probability per packet on the wire; 0
 	WakeUS    float64  `toml:"wake_us"`    // what BMv2's thread adds to deq_timedelta, median; 0: exact
 	WakeSigma float64  `toml:"wake_sigma"` // of its logarithm
+	LateUS    float64  `toml:"late_us"`    // by which BMv2's thread oversleeps a release, median; 0: never
+	LateSigma float64  `toml:"late_sigma"` // of its logarithm
 	AQM       AQM      `toml:"aqm"`
 }
 
@@ -320,6 +322,9 @@ func (q *Port) complete(key string, before []Port) error {
 	if len(before) >= 100 {
 		return fault(key, "there are more than 100 ports")
 	}
+	if q.LateUS > 0 && q.AQM.Name == "codel" {
+		return fault(key+".late_us", "%v: codel decides at the moment of release and cannot oversleep it", q.LateUS)
+	}
 	switch {
 	case q.Switch == 0:
 		if err := q.Limit.Check(); err != nil {
@@ -349,6 +354,8 @@ func (q *Port) complete(key string, before []Port) error {
 		within(key+".loss", q.Loss, 0, 1),
 		within(key+".wake_us", q.WakeUS, 0, 1e6),
 		within(key+".wake_sigma", q.WakeSigma, 0, 3),
+		within(key+".late_us", q.LateUS, 0, 1e6),
+		within(key+".late_sigma", q.LateSigma, 0, 3),
 		q.AQM.complete(key+".aqm"),
 	)
 }

@@ -37,6 +37,8 @@ func TestConfigErrorsNameTheKey(t *testing.T) {
 		{"port[1].limit", Config{Ports: []Port{port, {Name: "r", PPS: 5}}}},
 		{"port[1].limit", Config{Ports: []Port{port, {Name: "r", PPS: 5, Limit: -2}}}},
 		{"port[0].delay_ms", with(func(p *Port) { p.DelayMS = -1 })},
+		{"port[0].late_us", with(func(p *Port) { p.LateUS = -1 })},
+		{"port[0].late_us: 5: codel", with(func(p *Port) { p.LateUS, p.AQM.Name = 5, "codel" })},
 		{"port[0].jitter_ms", with(func(p *Port) { p.JitterMS = 1e9 })},
 		{"port[0].loss", with(func(p *Port) { p.Loss = 1.5 })},
 		{"port[0].aqm.name", with(func(p *Port) { p.AQM.Name = "fq" })},

@@ -103,6 +103,17 @@ func TestMM1K(t *testing.T) {
 	}
 }
 
+// A thread that oversleeps by L lets go together what came meanwhile: of the
+// 1 + λL packets of a sleep the first waits L, the others L/2 in the mean.
+func TestLate(t *testing.T) {
+	emulation(t)
+	const lambda, late = 2000.0, 1e-3
+	s := simulate(t, bench(Port{PPS: 1e9, Limit: 64, LateUS: 1e6 * late}, Load{Kind: "udp", Arrivals: "poisson", PPS: lambda, Pattern: Pattern{N: 1}}), 1, 400)
+	c := s.ports[1].count
+	near(t, "wait in ms", float64(c.WaitSum)/float64(c.Arrived)/1e6, 1e3*(late+lambda*late*late/2)/(1+lambda*late), .02)
+	near(t, "depth that arrivals find", float64(c.DepthSum)/float64(c.Arrived), (lambda*late+lambda*lambda*late*late/2)/(1+lambda*late), .02)
+}
+
 // As BMv2 1.15.5 was measured with native depths: 2,000 packets/s on 100 of
 // every 250 ms, 1,000 packets/s served. The mean depth is over time, as
 // regular probes sample it, which by Little's law is the waits' sum over time.
@@ -160,7 +171,7 @@ func busy() Config {
 	return Config{
 		WarmupS: &two,
 		Ports: []Port{
-			{Name: "s1", Switch: 1, PPS: 2500, DelayMS: 1, JitterMS: .3},
+			{Name: "s1", Switch: 1, PPS: 2500, DelayMS: 1, JitterMS: .3, LateUS: 300, LateSigma: 1},
 			{Name: "s2", Switch: 2, BPS: 40e6, DelayMS: 1, Loss: .001, AQM: AQM{Name: "codel"}},
 			{Name: "s3", Switch: 3, PPS: 2200, DelayMS: 1, Service: "exponential", AQM: AQM{Name: "pi2"}},
 			{Name: "r2", PPS: 1000, Limit: 10, AQM: AQM{Name: "red"}},

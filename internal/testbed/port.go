@@ -40,6 +40,9 @@ type slot struct {
 // therefore known at arrival and a hop costs one event, its end. A smaller
 // limit drops nothing: what waits is served, and arrivals are refused until
 // there is room.
+//
+// With late, the thread that sleeps until a release wakes some time after it,
+// and lets go what else was due by then; the rule's own clock does not slip.
 type port struct {
 	slots ring[slot]
 	portState
@@ -55,6 +58,9 @@ type portState struct {
 	prop    int64   // ns
 	jitter  int64   // ns, uniform, order kept
 	loss    float64
+	late    float64 // ns, median
+	spread  float64 // of late's logarithm
+	woken   int64   // when the thread wakes from the latest sleep
 	service service
 	aqm     aqm
 	draw    draw
@@ -113,16 +119,24 @@ func (s *sim) arrive(i int, p packet) {
 		}
 		return
 	}
-	rel := max(now, q.next)
+	due := max(now, q.next)
+	rel := due
+	if q.late > 0 {
+		if q.woken <= due {
+			q.woken = due + int64(q.late*math.Exp(q.spread*q.draw.normal()))
+		}
+		rel = q.woken
+	}
 	q.count.WaitSum += uint64(rel - now)
-	*r.push() = slot{enq: now, rel: rel, arr: q.release(rel, &p), packet: p}
+	*r.push() = slot{enq: now, rel: rel, arr: q.release(due, rel, &p), packet: p}
 	if first {
 		s.calendar.set(i, q.lastArr)
 	}
 }
 
-// release occupies the server with p from rel on and gives p's arrival.
-func (q *port) release(rel int64, p *packet) int64 {
+// release occupies the server with p from due on and gives the arrival of p,
+// which leaves the queue at rel.
+func (q *port) release(due, rel int64, p *packet) int64 {
 	gap := q.gap
 	if q.service == exponentialService {
 		gap = int64(float64(gap) * q.draw.exponential())
@@ -133,7 +147,7 @@ func (q *port) release(rel int64, p *packet) int64 {
 		gap = max(gap, tx)
 		arr += tx
 	}
-	q.next = rel + gap
+	q.next = due + gap
 	if q.jitter > 0 {
 		arr += q.draw.below(q.jitter)
 	}

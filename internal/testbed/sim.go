@@ -62,6 +62,7 @@ func newSim(p *plan, seed uint64, limits []p4.Limit) *sim {
 	for _, c := range p.cfg.Ports {
 		q := port{portState: portState{
 			limit: int32(c.Limit), gap: perSecond(c.PPS), prop: ms(c.DelayMS), jitter: ms(c.JitterMS), loss: c.Loss, draw: stream(),
+			late: 1e3 * c.LateUS, spread: c.LateSigma,
 		}}
 		if c.BPS > 0 {
 			q.perByte = 8e9 / c.BPS

@@ -229,8 +229,8 @@ func (s *sim) sound(f settings) bool {
 	}
 	for i := range s.ports {
 		q, c := &s.ports[i], &f.ports[i]
-		ok = ok && q.limit >= 1 && q.gap == c.gap && q.perByte == c.perByte && q.prop == c.prop && q.jitter == c.jitter && q.loss == c.loss && q.service == c.service &&
-			q.aqm.fixed() == c.aqm.fixed() && q.aqm.p >= 0 && q.aqm.p <= 1 && q.aqm.updated >= 0 && q.aqm.updated <= s.now && int(q.queue-q.slots.head) <= q.slots.len() && s.within(q.next) && s.within(q.lastArr)
+		ok = ok && q.limit >= 1 && q.gap == c.gap && q.perByte == c.perByte && q.prop == c.prop && q.jitter == c.jitter && q.loss == c.loss && q.late == c.late && q.spread == c.spread && q.service == c.service &&
+			q.aqm.fixed() == c.aqm.fixed() && q.aqm.p >= 0 && q.aqm.p <= 1 && q.aqm.updated >= 0 && q.aqm.updated <= s.now && int(q.queue-q.slots.head) <= q.slots.len() && s.within(q.next) && s.within(q.lastArr) && s.within(q.woken)
 		last := s.now
 		for j := q.slots.head; ok && j != q.slots.tail; j++ {
 			e := q.slots.at(j)

@@ -35,7 +35,7 @@ class Server:
         self.command = list(command)
         self.process = subprocess.Popen(
             self.command,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # its end tells the server that nobody is left
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -78,6 +78,7 @@ class Server:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+        _hang_up(self.process)
         self._heard.join(1)
 
     def __enter__(self) -> Server:
@@ -116,6 +117,12 @@ def _kill(process: subprocess.Popen[str], pid: int) -> None:
     if pid == os.getpid() and process.poll() is None:
         process.kill()
         process.wait()
+    _hang_up(process)
+
+
+def _hang_up(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.close()
 
 
 def launch(
@@ -125,7 +132,8 @@ def launch(
     binary: str | os.PathLike[str] | None = None,
     timeout: float = 60.0,
 ) -> Server:
-    """Start a server on a free port of this machine and wait until it listens.
+    """Start a server on a free port of this machine and wait until it listens. It
+    ends with this process, or the last of its forks, even where that is killed.
 
     Args:
         scenario: a bundled scenario or a TOML file that must work; the other
@@ -139,7 +147,7 @@ def launch(
         BinaryNotFoundError: there is none, and no Go and clone to build one.
         LaunchError: it ended at once or never listened; has what it printed.
     """
-    command = [str(binary or find_binary()), "serve", *args]
+    command = [str(binary or find_binary()), "serve", "--exit-with-stdin", *args]
     if not any(a.split("=")[0] in ("--addr", "--unix") for a in args):
         command += ["--addr", "127.0.0.1:0"]
     if scenario is not None:

@@ -38,7 +38,7 @@ class Remote:
     def current(self) -> Session:
         """The open session, for what makes sense within an episode only."""
         s = self._session
-        if s is not None and s.mine() and s.alive:
+        if s is not None and s.alive and s.mine():
             return s
         if self.closed:
             raise ClosedError("the environment is closed")

@@ -13,6 +13,7 @@ import logging
 import os
 import ssl
 import struct
+import sys
 import threading
 import time
 import weakref
@@ -51,8 +52,24 @@ log = logging.getLogger("planegym")
 # After these a new connection may go on (close codes 4000 to 4499).
 _RESUMABLE = frozenset(("capacity", "draining", "rate_limited", "session_busy", "slow_consumer"))
 
-_nine = struct.Struct("<9I").pack_into
-_ten = struct.Struct("<10I").pack_into
+_head = struct.Struct("<5IQQ").pack_into  # masking key; type and flags, env, n, aux; seq; ack
+_seq = struct.Struct("<Q").unpack_from
+
+# A masked STEP of one row and one action is a sum in one integer, its first byte the lowest: two
+# bytes of frame head, the masking key, 36 bytes of message. The key times this masks them all,
+# and stands in its own place.
+_EVERY_WORD = sum(1 << 8 * i for i in range(2, 42, 4))
+
+_pid = os.getpid()
+
+
+def _forked() -> None:
+    global _pid  # noqa: PLW0603
+    _pid = os.getpid()
+
+
+if hasattr(os, "register_at_fork"):  # asking for the number costs a system call a step
+    os.register_at_fork(after_in_child=_forked)
 
 
 @dataclass(frozen=True)
@@ -101,6 +118,7 @@ class Columns:
     """Where the columns of a reply lie; the arrays are views."""
 
     obs: np.ndarray  # f32 [rows,D]
+    row: np.ndarray  # f32 [D], the first
     reward: np.ndarray  # f32 [rows]
     terminated: np.ndarray  # u8 [rows]
     truncated: np.ndarray  # u8 [rows]
@@ -115,13 +133,15 @@ class Columns:
         self.aux = (4 * rows * dim if flags & FINAL_OBS else 0) + (
             4 * rows * infos if flags & INFO else 0
         )
-        self.end = at + 4 * rows * dim + 4 * rows + 2 * (rows + 3 & ~3) + self.aux
+        self.reward_at = at + 4 * rows * dim
+        self.end = self.reward_at + 4 * rows + 2 * (rows + 3 & ~3) + self.aux
 
     def map(self) -> None:
         """Make the views; the buffer is as long as end says."""
         buf, at, rows, dim = self.buf, self.at, self.rows, self.dim
         self.obs = np.frombuffer(buf, "<f4", rows * dim, at).reshape(rows, dim)
-        at += 4 * rows * dim
+        self.row = self.obs[0]
+        at = self.reward_at
         self.reward = np.frombuffer(buf, "<f4", rows, at)
         at += 4 * rows
         self.terminated = np.frombuffer(buf, "u1", rows, at)
@@ -137,18 +157,41 @@ class Columns:
             self.info = np.frombuffer(buf, "<f4", rows * self.infos, at).reshape(shape)
 
 
+class _Request:
+    """Memory of a binary request of one length, written plain and then masked."""
+
+    def __init__(self, size: int) -> None:
+        head = _ws.frame_header(_ws.BINARY, size)
+        pad = -len(head) % 4  # so that the words of the message are aligned
+        self._buf = bytearray(pad) + head + bytes(4 + size)
+        self._frame = memoryview(self._buf)[pad:]
+        self._at = pad + len(head)
+        words = np.frombuffer(self._buf, "<u4", offset=self._at)
+        # Numpy masks with an array of no dimensions in half the time it takes with one.
+        self._key, self._message = words[:1].reshape(()), words[1:]
+        self.size = size
+        self.columns = words[9:]  # behind header and ack
+
+    def framed(self, key: int, what: int, env: int, n: int, seq: int, ack: int) -> bytes:
+        _head(self._buf, self._at, key, VERSION | what << 8, env, n, 0, seq, ack)
+        np.bitwise_xor(self._message, self._key, self._message)
+        return bytes(self._frame)
+
+
 class Session:
     """One connection, one environment batch, one thread."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.pid = os.getpid()
+        self.pid = _pid
         self.seq = 0  # of the last request
         self.ack = 0  # of the last reply
         self.failed = False  # an error reply came since the last request
         self.pending: deque[tuple[int, bytes]] = deque()  # unanswered, framed
         self.alive = True
         self.in_flight = 64
+        self.usual = Columns(bytearray(), 0, 0, 0, 0, 0)
+        self._usual_head, self._usual_size = b"", sys.maxsize  # nothing is, before made
         self.ws = self._dial(self._hello)
         self._link = _Link(self.ws)
         try:
@@ -176,20 +219,23 @@ class Session:
             raise ProtocolError(f"the server's made message lacks or mistypes {e}") from e
         self.info_flag = INFO if c.info and self.info_names else 0
         n = c.num_envs
-        # A lone reply is read to where its body is aligned to eight bytes.
-        size = 24 + n * (4 * self.dim + 4 + 4 * len(self.info_names)) + 2 * (n + 3 & ~3)
-        self.ws.base = PAYLOAD_AT - (2 if size < 126 else 4 if size < 1 << 16 else 10)
         self._views: dict[tuple[int, int], Columns] = {}
-        self._batch_frame = bytearray()
-        size = 32 + 4 * n * self.switches
-        head = _ws.frame_header(_ws.BINARY, size)
-        pad = -len(head) % 4  # so that the words of the message are aligned
-        self._step_at = pad + len(head)
-        self._step_frame = bytearray(pad) + head + bytes(4 + size)
-        self._step_bytes = memoryview(self._step_frame)[pad:]
-        self._step_key = np.frombuffer(self._step_frame, "<u4", 1, self._step_at)
-        self._step_words = np.frombuffer(self._step_frame, "<u4", offset=self._step_at + 36)
-        self._single_frame = bytearray(_ws.frame_header(_ws.BINARY, 36) + bytes(40))
+        # What most steps are answered with, so that a comparison recognises it.
+        self.usual = self._unmapped(bytearray())
+        size = self.usual.end - PAYLOAD_AT
+        head = bytearray(_ws.frame_header(_ws.BINARY, size))
+        head[1] &= 0x7F  # a server does not mask
+        self._usual_size = len(head) + size
+        fields = VERSION, STEP_RESULT, self.info_flag, self.env, n, self.usual.aux, 0
+        self._usual_head = bytes(head) + HEADER.pack(*fields)[:16]
+        # A lone reply is read to where its body is aligned to eight bytes.
+        self.ws.rebase(PAYLOAD_AT - len(head))
+        self._batch = self._step = _Request(32 + 4 * n * self.switches)
+        shape = (n,) if self.switches == 1 else (n, self.switches)
+        self._actions = self._step.columns.view("<i4").reshape(shape)
+        fields = VERSION, STEP, self.info_flag | RESYNC, self.env, 1, 0, 0
+        single = _ws.frame_header(_ws.BINARY, 36) + bytes(4) + HEADER.pack(*fields)
+        self._single = int.from_bytes(single, "little")
 
     # --- connecting
 
@@ -312,7 +358,7 @@ class Session:
 
             try:
                 ws = self._dial(resume)
-                ws.base = self.ws.base
+                ws.rebase(self.ws.base)
                 self.ws = ws
                 self._link.ws = ws
                 for seq, frame in self.pending:
@@ -361,77 +407,32 @@ class Session:
 
     def send_single(self, action: int) -> int:
         """STEP of a batch of one with one action."""
-        key = self.ws.key()
-        seq = self.seq + 1
-        frame = self._single_frame
-        _ten(
-            frame,
-            2,
-            key,
-            (VERSION | STEP << 8 | (self.info_flag | RESYNC) << 16) ^ key,
-            self.env ^ key,
-            1 ^ key,
-            key,
-            (seq & 0xFFFFFFFF) ^ key,
-            (seq >> 32) ^ key,
-            (self.ack & 0xFFFFFFFF) ^ key,
-            (self.ack >> 32) ^ key,
-            action ^ key,
-        )
-        return self.send(bytes(frame))
+        numbers = (self.seq + 1) << 176 | self.ack << 240 | action << 304
+        mask = self.ws.key() * _EVERY_WORD
+        return self.send((self._single ^ mask ^ numbers).to_bytes(42, "little"))
 
-    def send_step(self, words: np.ndarray) -> int:
-        """STEP of all rows; words are its n*S actions, as "<u4"."""
-        key = self.ws.key()
-        seq = self.seq + 1
-        _nine(
-            self._step_frame,
-            self._step_at,
-            key,
-            (VERSION | STEP << 8 | (self.info_flag | self.resync()) << 16) ^ key,
-            self.env ^ key,
-            self.config.num_envs ^ key,
-            key,
-            (seq & 0xFFFFFFFF) ^ key,
-            (seq >> 32) ^ key,
-            (self.ack & 0xFFFFFFFF) ^ key,
-            (self.ack >> 32) ^ key,
-        )
-        np.bitwise_xor(words, self._step_key, self._step_words)
-        return self.send(bytes(self._step_bytes))
+    def send_step(self, actions: np.ndarray) -> int:
+        """STEP of all rows; actions [n] or [n,S] are of 32 bits."""
+        self._actions[...] = actions
+        return self._send(self._step, STEP, self.info_flag, self.config.num_envs)
 
     def send_batch(self, kind: int, flags: int, n: int, *columns: np.ndarray) -> int:
         """A binary request; columns are contiguous and of 4- or 8-byte numbers."""
         words = [c.reshape(-1).view("<u4") for c in columns]
         size = 32 + 4 * sum(len(w) for w in words)
-        head = _ws.frame_header(_ws.BINARY, size)
-        at = len(head)
-        frame = self._batch_frame
-        if len(frame) != at + 4 + size:
-            frame = self._batch_frame = bytearray(at + 4 + size)
-            frame[:at] = head
-        key = self.ws.key()
-        seq = self.seq + 1
-        _nine(
-            frame,
-            at,
-            key,
-            (VERSION | kind << 8 | (flags | self.resync()) << 16) ^ key,
-            self.env ^ key,
-            n ^ key,
-            key,
-            (seq & 0xFFFFFFFF) ^ key,
-            (seq >> 32) ^ key,
-            (self.ack & 0xFFFFFFFF) ^ key,
-            (self.ack >> 32) ^ key,
-        )
-        at += 36
-        mask = np.uint32(key)
-        for w in words:
-            out = np.frombuffer(frame, "<u4", len(w), at)
-            np.bitwise_xor(w, mask, out=out)
-            at += 4 * len(w)
-        return self.send(bytes(frame))
+        if self._batch.size != size:
+            self._batch = _Request(size)
+        if words:
+            np.concatenate(words, out=self._batch.columns)
+        return self._send(self._batch, kind, flags, n)
+
+    def _unmapped(self, buf: bytearray) -> Columns:
+        n, infos = self.config.num_envs, len(self.info_names)
+        return Columns(buf, PAYLOAD_AT + 24, n, self.dim, infos, self.info_flag)
+
+    def _send(self, request: _Request, kind: int, flags: int, n: int) -> int:
+        what = kind | (flags | self.resync()) << 8
+        return self.send(request.framed(self.ws.key(), what, self.env, n, self.seq + 1, self.ack))
 
     def request(self, kind: str, reply: str, **fields: Any) -> dict[str, Any]:
         """A text request and its reply; nothing else is in flight."""
@@ -447,11 +448,23 @@ class Session:
 
     # --- replies
 
-    def take(self) -> Reply | dict[str, Any]:
-        """The next reply, in the order of requests. An error reply is raised."""
+    def take(self) -> Columns | Reply | dict[str, Any]:
+        """The next reply, in the order of requests: usual where it is one of those,
+        valid until the next is taken. An error reply is raised."""
         while True:
+            ws = self.ws
             try:
-                opcode, start, end = self.ws.recv()
+                if ws.took(self._usual_head, self._usual_size):
+                    buf, opcode, start, end = ws.buf, _ws.BINARY, PAYLOAD_AT, self.usual.end
+                    if _seq(buf, PAYLOAD_AT + 16)[0] == self.ack + 1 and self.pending:
+                        self.ack += 1
+                        self.pending.popleft()
+                        if self.usual.buf is not buf:
+                            self.usual = self._unmapped(buf)
+                            self.usual.map()
+                        return self.usual
+                else:
+                    opcode, start, end = ws.recv()
             except _ws.WaitError:
                 raise ReplyTimeoutError(
                     f"{self.config.url}: no reply to request {self.ack + 1} in time"
@@ -508,8 +521,14 @@ class Session:
                 raise _error(message)
             return message
 
-    def columns(self, reply: Reply | dict[str, Any], kind: int, n: int, steps: int = 1) -> Columns:
+    def columns(
+        self, reply: Columns | Reply | dict[str, Any], kind: int, n: int, steps: int = 1
+    ) -> Columns:
         """The columns of a binary reply, as views of the receive buffer."""
+        if isinstance(reply, Columns):
+            if kind == STEP_RESULT and n == reply.rows:
+                return reply
+            self._broken(f"a step's result came where a reply of type {kind} for {n} rows was due")
         if not isinstance(reply, Reply) or reply.kind != kind or reply.n != n:
             self._broken(f"{reply} came where a reply of type {kind} for {n} rows was due")
         buf, at, flags = self.ws.buf, reply.start, reply.flags & (FINAL_OBS | INFO)
@@ -554,7 +573,7 @@ class Session:
     def mine(self) -> bool:
         """Whether this process opened the session: after a fork it is the
         parent's, and a single byte written to it would spoil both."""
-        return self.pid == os.getpid()
+        return self.pid == _pid
 
     def abandon(self) -> None:
         """Hang up without a word."""
@@ -583,7 +602,7 @@ class _Link:
     def __init__(self, ws: _ws.WebSocket) -> None:
         self.ws = ws
         self.seq = 0
-        self.pid = os.getpid()
+        self.pid = _pid
         self.stop = threading.Event()
 
 
@@ -595,7 +614,7 @@ def _keep(link: _Link, every: float) -> None:
 
 
 def _say_farewell(link: _Link) -> None:
-    if link.pid != os.getpid():
+    if link.pid != _pid:
         return
     link.stop.set()
     if not link.ws.closed:

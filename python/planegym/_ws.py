@@ -107,23 +107,26 @@ class WebSocket:
         # Kernel timeouts leave the socket blocking: Python's own cost a poll
         # before each call. TLS cannot tell them from a real end.
         self._kernel_timeout = not isinstance(sock, ssl.SSLSocket) and sys.platform != "win32"
-        self.base = base
         self.buf = bytearray(64 << 10)
         self._view = memoryview(self.buf)
+        self.rebase(base)
         self.head = self.tail = base  # of what has been received but not given out
         self._lock = threading.Lock()  # of every write
-        self._keys = memoryview(b"").cast("I")
-        self._key_at = 0
+        self._keys: list[int] = []
         self._close_sent = False
+
+    def rebase(self, base: int) -> None:
+        """Have what is received while nothing waits lie at base, from the next such time on."""
+        self.base = base
+        self._ahead = self._view[base:]
 
     # --- sending
 
     def key(self) -> int:
         """A fresh masking key, its four bytes little-endian on the wire."""
-        if self._key_at == len(self._keys):  # a system call for 1,024 keys
-            self._keys, self._key_at = memoryview(os.urandom(4096)).cast("I"), 0
-        self._key_at += 1
-        return self._keys[self._key_at - 1]
+        if not self._keys:  # a system call for 1,024 keys
+            self._keys = memoryview(os.urandom(4096)).cast("I").tolist()
+        return self._keys.pop()
 
     def sendall(self, frame: bytes | bytearray | memoryview) -> None:
         """Write a frame that is masked already. A timeout ends the connection,
@@ -174,11 +177,23 @@ class WebSocket:
         else:
             self._sock.settimeout(seconds)
 
+    def took(self, begin: bytes, size: int) -> bool:
+        """Whether a frame of this beginning and size, its head included, lies whole
+        at base; it counts as received then. Waits while there is nothing."""
+        base = self.base
+        if self.head == self.tail:
+            self.head = self.tail = base
+            self._read(self._ahead)
+        if self.head == base and self.tail - base >= size and self.buf.startswith(begin, base):
+            self.head = base + size
+            return True
+        return False
+
     def recv(self) -> tuple[int, int, int]:
         """The next TEXT or BINARY message."""
         if self.head == self.tail:
             self.head = self.tail = self.base
-            self._read()
+            self._read(self._ahead)
         buf = self.buf
         at = self.head
         if buf[at] == 0x80 | BINARY and self.tail - at >= 4:  # the usual case, quickly
@@ -278,13 +293,13 @@ class WebSocket:
                     raise WaitError
             elif self._timeout is not None:
                 deadline = time.monotonic() + self._timeout
-            self._read()
+            self._read(self._view[self.tail :])
         return at
 
-    def _read(self) -> None:
-        """What is there, behind tail; waits while there is nothing."""
+    def _read(self, into: memoryview) -> None:
+        """What is there, into the view of all behind tail; waits while there is nothing."""
         try:
-            n = self._sock.recv_into(self._view[self.tail :])
+            n = self._sock.recv_into(into)
         except (BlockingIOError, TimeoutError):
             raise WaitError from None
         except OSError as e:
@@ -303,6 +318,7 @@ class WebSocket:
             grown = bytearray(max(2 * len(self.buf), self.base + offset + size))
             grown[self.base : self.base + held] = self._view[self.head : self.tail]
             self.buf, self._view = grown, memoryview(grown)
+            self.rebase(self.base)
         else:
             self._view[self.base : self.base + held] = bytes(self._view[self.head : self.tail])
         self.head, self.tail = self.base, self.base + held

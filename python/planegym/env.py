@@ -21,7 +21,6 @@ from ._session import (
     STEP_MANY_RESULT,
     STEP_RESULT,
     Columns,
-    Reply,
     Session,
 )
 from .errors import InvalidActionError, PendingError, ResetRequiredError
@@ -73,7 +72,6 @@ class Env(gymnasium.Env[np.ndarray, Any]):
             if "observation_space" not in self.__dict__:
                 self.observation_space = observation_space(s.made)
                 self.action_space = action_space(s.made)
-            self._obs_end = 4 * s.dim
             self._scalar = s.switches == 1
         return s
 
@@ -97,7 +95,7 @@ class Env(gymnasium.Env[np.ndarray, Any]):
         s.drop(seq - 1)
         c = s.columns(s.take(), RESET_RESULT, 1)
         self._seeded = True
-        return c.obs[0].copy(), self._info(s, c)
+        return c.row.copy(), self._info(s, c)
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Gymnasium's step. Nothing is stepped where it raises, but for
@@ -115,21 +113,10 @@ class Env(gymnasium.Env[np.ndarray, Any]):
             s.send_single(a)
         else:
             s.send_batch(STEP, s.info_flag, 1, actions_i32(action, (s.switches,)))
-        r = s.take()
-        if type(r) is Reply and r.aux == 0 and r.kind == STEP_RESULT and r.n == 1:
-            end = r.start + self._obs_end
-            if r.end == end + 12:
-                reward, terminated, truncated = _tail(s.ws.buf, end)
-                obs = np.frombuffer(s.ws.buf, "<f4", s.dim, r.start).copy()
-                return obs, reward, terminated != 0, truncated != 0, {}
-        c = s.columns(r, STEP_RESULT, 1)
-        return (
-            c.obs[0].copy(),
-            float(c.reward[0]),
-            bool(c.terminated[0]),
-            bool(c.truncated[0]),
-            self._info(s, c),
-        )
+        c = s.columns(s.take(), STEP_RESULT, 1)
+        reward, terminated, truncated = _tail(c.buf, c.reward_at)
+        info = {} if c.info is None else self._info(s, c)
+        return c.row.copy(), reward, terminated != 0, truncated != 0, info
 
     def step_many(
         self, actions: Any
@@ -176,21 +163,20 @@ class Env(gymnasium.Env[np.ndarray, Any]):
         return dict(zip(s.info_names, c.info[0].tolist(), strict=True))
 
 
-_I4, _I8, _U4 = np.dtype("<i4"), np.dtype("<i8"), np.dtype("<u4")
+_I4, _I8, _U8 = np.dtype("<i4"), np.dtype("<i8"), np.dtype("<u8")
 
 
-def action_words(actions: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Actions of a shape as a list of "<u4", without a copy where that can be."""
-    if type(actions) is np.ndarray and actions.shape == shape and actions.flags.c_contiguous:
+def fitting(actions: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Actions of a shape, each of which fits "<i4": the same array where that can be."""
+    if type(actions) is np.ndarray and actions.shape == shape:
         if actions.dtype == _I8:
-            words = actions.reshape(-1).view(_U4)
-            if not np.bitwise_or.reduce(
-                words[1::2]
-            ):  # each lies in [0, 2**32), so the lower half is all
-                return words[::2]
+            # Without their signs negative ones are the largest of all.
+            bits = actions.view(_U8)
+            if bits.item(bits.argmax()) < 1 << 31:
+                return actions
         elif actions.dtype == _I4:
-            return actions.reshape(-1).view(_U4)
-    return actions_i32(actions, shape).reshape(-1).view(_U4)
+            return actions
+    return actions_i32(actions, shape)
 
 
 def actions_i32(actions: Any, shape: tuple[int, ...]) -> np.ndarray:

@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -75,11 +76,59 @@ def test_exit_ends_the_server(binary: str) -> None:
         os.kill(int(done.stdout), 0)
 
 
+def test_kill_ends_the_server(binary: str, tmp_path: Path) -> None:
+    """Nothing of the launcher runs after SIGKILL. The server drains all the same:
+    what it records is whole."""
+    code = (
+        "import os, planegym, signal\n"
+        f"s = planegym.launch(binary={binary!r}, args=['--record', {str(tmp_path)!r}])\n"
+        "e = planegym.make(s.url, 'cartpole', record=True)\n"
+        "e.reset()\n"
+        "e.step(0)\n"
+        "print(s.process.pid, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert (done.stderr, done.returncode) == ("", -signal.SIGKILL)
+    ends = time.monotonic() + 10
+    while running(int(done.stdout)):
+        assert time.monotonic() < ends
+        time.sleep(0.02)
+    (recorded,) = tmp_path.iterdir()
+    assert recorded.suffix == ".parquet"
+    assert recorded.read_bytes()[-4:] == b"PAR1"
+
+
+def running(pid: int) -> bool:
+    """Whether a process is there and no zombie, which it is where nobody adopts it."""
+    try:
+        stat_line = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        if sys.platform == "linux":
+            return False
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+    return stat_line.rpartition(")")[2].split()[0] != "Z"
+
+
 def test_scenario_that_fails(binary: str) -> None:
     """What the server said is in the error."""
     with pytest.raises(planegym.LaunchError, match="carpole") as e:
         planegym.launch("carpole", binary=binary)
-    assert "serve --addr 127.0.0.1:0 --scenario carpole: it ended with code" in str(e.value)
+    assert (
+        "serve --exit-with-stdin --addr 127.0.0.1:0 --scenario carpole: it ended with code"
+        in str(e.value)
+    )
 
 
 def test_no_binary() -> None:

@@ -201,7 +201,7 @@ func (p *profile) compare(synth *profile) (Means, []Feature) {
 		for i, a := range synth.acf[k] {
 			f.ACF += math.Abs(p.acf[k][i]-a) / float64(len(synth.acf[k]))
 		}
-		f.W1, f.KS = distances(p.sorted[k], synth.sorted[k])
+		f.W1, f.KS = Distances(p.sorted[k], synth.sorted[k])
 		m.W1 += f.W1 / n
 		m.KS += f.KS / n
 		m.ACF += f.ACF / n
@@ -279,9 +279,9 @@ func spread(x []float64, at []int, n int) (sd, step float64) {
 	return sd, step
 }
 
-// distances are the Wasserstein-1 distance ∫|F−G| and the Kolmogorov-Smirnov
+// Distances are the Wasserstein-1 distance ∫|F−G| and the Kolmogorov-Smirnov
 // statistic max|F−G| of two sorted samples, F and G their distributions.
-func distances(a, b []float64) (w1, ks float64) {
+func Distances(a, b []float64) (w1, ks float64) {
 	i, j := 0, 0
 	for i < len(a) || j < len(b) {
 		var x float64

@@ -214,8 +214,8 @@ func TestDistances(t *testing.T) {
 		{[]float64{0, 1, 3}, []float64{5, 6, 8}, 5, 1}, // scipy.stats.wasserstein_distance's example
 		{[]float64{0, 0, 1}, []float64{0}, 1. / 3, 1. / 3},
 	} {
-		if w1, ks := distances(c.a, c.b); math.Abs(w1-c.w1) > 1e-12 || math.Abs(ks-c.ks) > 1e-12 {
-			t.Errorf("distances(%v, %v) = %v, %v, want %v, %v", c.a, c.b, w1, ks, c.w1, c.ks)
+		if w1, ks := Distances(c.a, c.b); math.Abs(w1-c.w1) > 1e-12 || math.Abs(ks-c.ks) > 1e-12 {
+			t.Errorf("Distances(%v, %v) = %v, %v, want %v, %v", c.a, c.b, w1, ks, c.w1, c.ks)
 		}
 	}
 }

@@ -1,0 +1,89 @@
+package agent
+
+import (
+	"fmt"
+
+	"github.com/planegym/planegym/internal/nn"
+)
+
+// Engine makes what computes the updates of an agent. Engines differ in how
+// they differentiate, never in meaning: see DDQN.Use.
+type Engine func(u *Update) (Objective, error)
+
+// Objective computes the loss of the batch that its Update holds.
+type Objective interface {
+	// Learn gives the loss, sets Y and Delta, and adds ∂L/∂θ to Grad.
+	Learn() (loss float64, err error)
+}
+
+// Update is what an Objective works on: a batch of transitions S, A, R, S'.
+// Its memory stays where it is; the agent fills it anew before every update.
+// Which transitions, what the gradient is used for, and when θ becomes θ⁻ are
+// the agent's.
+type Update struct {
+	Config  Config
+	Spaces  Spaces
+	Backend *nn.Backend
+
+	X, Next          []float32 // [B,D], S and S' as the networks see them
+	Actions          []int32   // [B,S]
+	Reward, Discount []float32 // [B]; of several steps, γⁿ or 0 where S' is terminal
+	Weights          []float32 // [B], of importance
+	Y, Delta         []float32 // [B], to be set: the target, and the mean over heads of its |distance|
+	Grad             []float32 // [parameters], to be added to
+
+	agent *DDQN
+
+	Online, Target *nn.MLP // θ, θ⁻; out of each head's actions side by side, before them the value where Config.Dueling
+}
+
+// Use makes e compute the updates from now on; nil is the fused engine, with
+// gradients by hand, which an agent begins with.
+func (d *DDQN) Use(e Engine) error {
+	d.objective, d.seen = nil, nil
+	if e == nil {
+		return nil
+	}
+	if d.batch.at == nil {
+		d.batch = d.newBatch()
+	}
+	b := &d.batch
+	u := &Update{
+		Config: d.Config, Spaces: d.Spaces, Backend: d.be,
+		X: make([]float32, len(b.obs)), Next: make([]float32, len(b.next)),
+		Actions: b.actions, Reward: b.reward, Discount: b.discount, Weights: b.weights,
+		agent: d, Y: b.y, Delta: b.delta, Grad: b.grad, Online: d.online, Target: d.target,
+	}
+	o, err := e(u)
+	if err != nil {
+		return fmt.Errorf("agent: engine: %w", err)
+	}
+	d.objective, d.seen = o, u
+	return nil
+}
+
+// Fused is the objective with gradients by hand.
+func (u *Update) Fused() Objective { return fused{u.agent} }
+
+type fused struct{ *DDQN }
+
+// Learn is Objective's.
+func (d fused) Learn() (float64, error) {
+	b := &d.batch
+	d.targets(b)
+	loss := d.loss(b)
+	d.backValues(b.dq, b.dout)
+	b.here.run.Backward(b.dout, nil, b.grad)
+	return loss, nil
+}
+
+// learn computes loss, targets and gradient of the batch.
+func (d *DDQN) learn() (float64, error) {
+	clear(d.batch.grad)
+	if d.objective == nil {
+		return fused{d}.Learn()
+	}
+	d.see(d.seen.X, d.batch.obs)
+	d.see(d.seen.Next, d.batch.next)
+	return d.objective.Learn()
+}

@@ -1,0 +1,318 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/text"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+
+	"github.com/planegym/planegym/internal/compare"
+)
+
+// kinds of policies, each in a colour of its own.
+var kinds = []struct {
+	name   string
+	series int
+	has    func(p compare.Valued) bool
+}{
+	{"agent", 2, func(p compare.Valued) bool { return p.Agent != "" }},
+	{"constant", 1, func(p compare.Valued) bool { return strings.HasPrefix(p.Policy, "fixed") }},
+	{"blind", 4, func(p compare.Valued) bool {
+		return p.Policy == "random" || strings.HasPrefix(p.Policy, "alternate")
+	}},
+	{"watching the queues", 3, func(compare.Valued) bool { return true }},
+}
+
+func kindOf(p compare.Valued) int {
+	for i, k := range kinds {
+		if k.has(p) {
+			return i
+		}
+	}
+	return len(kinds) - 1
+}
+
+// Values draws the policies' values on B over those on A, with their 95 %
+// intervals and the line on which both are equal.
+func Values(r *compare.Result) (Figure, error) {
+	var marks []mark
+	for _, p := range r.Policies {
+		marks = append(marks, markOf(p, p.B.Reward))
+	}
+	return against("values", fmt.Sprintf("Each policy's value on both plants, %d episodes, with 95 %% intervals; on the line they are equal.", r.Episodes),
+		"reward a step on A: "+short(r.A.Name), "reward a step on B: "+short(r.B.Name), marks)
+}
+
+// markOf is a policy's value on A against another.
+func markOf(p compare.Valued, y compare.Mean) mark {
+	return mark{
+		name: short(p.Policy), kind: kindOf(p), x: float64(p.A.Reward.Mean), y: float64(y.Mean),
+		dx: zeroNaN(p.A.Reward.CI), dy: zeroNaN(y.CI),
+	}
+}
+
+// against draws marks, whose axes are of one scale.
+func against(name, caption, x, y string, marks []mark) (Figure, error) {
+	f := Figure{Name: name, Caption: caption, wide: true, height: 470, plot: newPlot(x, y)}
+	if len(marks) == 0 {
+		return f, fmt.Errorf("report: %s: there are no policies", name)
+	}
+	grid(f.plot)
+	l := labelled{marks: marks, low: math.Inf(1), high: math.Inf(-1)}
+	for _, m := range marks {
+		l.low, l.high = min(l.low, m.x-m.dx, m.y-m.dy), max(l.high, m.x+m.dx, m.y+m.dy)
+	}
+	if l.low == l.high {
+		l.low, l.high = l.low-1, l.high+1
+	}
+	pad := .04 * (l.high - l.low)
+	l.low, l.high = l.low-pad, l.high+pad
+	slices.SortStableFunc(l.marks, func(a, b mark) int { return cmp.Compare(b.y, a.y) })
+	for i, k := range kinds {
+		if slices.ContainsFunc(l.marks, func(m mark) bool { return m.kind == i }) {
+			s, err := plotter.NewScatter(plotter.XYs{{X: l.low, Y: l.low}})
+			if err != nil {
+				return f, fmt.Errorf("report: %s: %w", name, err)
+			}
+			s.GlyphStyle = draw.GlyphStyle{Color: series(k.series), Radius: 3, Shape: draw.CircleGlyph{}}
+			f.plot.Legend.Add(k.name, s)
+		}
+	}
+	f.plot.Legend.Left = true
+	f.plot.Add(&l)
+	return f, nil
+}
+
+// Comparison is the sections of a comparison of two plants.
+func Comparison(r *compare.Result) ([]Section, error) {
+	figure, err := Values(r)
+	if err != nil {
+		return nil, err
+	}
+	values := Section{
+		Title: "Values on both plants",
+		Text: fmt.Sprintf("A is %s (seed %d), B is %s (seed %d): %d episodes of %d steps of each policy on each, limits %v packets. Rewards are per step, ± 95 %% confidence.",
+			r.A.Name, r.A.Seed, r.B.Name, r.B.Seed, r.Episodes, r.Steps, r.Limits),
+		Figures: []Figure{figure},
+	}
+	t := Table{Head: []string{"policy", "reward on A", "reward on B", "B − A", "B − A, of the span"}}
+	seen := r.Policies[0].A.LBO != nil && r.Policies[0].B.LBO != nil
+	if seen {
+		t.Head = append(t.Head, "buffer on A, B (s)", "level on A, B (0…2)", "stalled on A, B (s)")
+	}
+	for _, p := range r.Policies {
+		row := []string{short(p.Policy), p.A.Reward.String(), p.B.Reward.String(), p.Difference.String(), percent(p.Normalised.Mean)}
+		if seen {
+			row = append(row, fmt.Sprintf("%.1f, %.1f", p.A.LBO.Mean, p.B.LBO.Mean), fmt.Sprintf("%.2f, %.2f", p.A.Level.Mean, p.B.Level.Mean), fmt.Sprintf("%.0f, %.0f", p.A.Stall.Mean, p.B.Stall.Mean))
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	values.Tables = []Table{t}
+	g := r.Agreement
+	agreement := Section{
+		Title: "Agreement",
+		Text: fmt.Sprintf("Intervals resample episodes. B's best policy is %s, A's is %s; regret is what it costs on A to take the former. "+
+			"Similarity, the mean of the smaller over the larger value, is what the tutorial compares its environments by: where A's own worst policy and its best score as much, it says nothing.",
+			short(g.Regret.Chosen), short(g.Regret.Best)),
+		Tables: []Table{{
+			Head: []string{"", "value", "95 % interval"},
+			Rows: [][]string{
+				boundsRow("Spearman's ρ", g.Spearman, 1), boundsRow("Kendall's τ", g.Kendall, 1),
+				boundsRow("regret (reward a step)", g.Regret.Absolute, 1),
+				boundsRow("regret, of A's best less its worst (%)", g.Regret.Share, 100),
+				{"similarity of rewards", percent(g.Similarity.Reward), ""}, {"similarity of frame rates", percent(g.Similarity.FPS), ""},
+				{"the same of A's worst policy and its best, rewards", percent(g.Similarity.Apart.Reward), ""},
+				{"the same of A's worst policy and its best, frame rates", percent(g.Similarity.Apart.FPS), ""},
+			},
+		}},
+	}
+	sections := []Section{values, agreement}
+	if len(r.Columns) > 0 {
+		sections = append(sections, drift(r))
+	}
+	if r.Recordings != nil {
+		s, err := recordings(r)
+		if err != nil {
+			return nil, err
+		}
+		sections = append(sections, s)
+	}
+	return sections, nil
+}
+
+func boundsRow(name string, b compare.Bounds, times compare.Number) []string {
+	if math.IsNaN(float64(b.Value)) {
+		return []string{name, "–", ""}
+	}
+	return []string{name, fmt.Sprintf("%.2f", times*b.Value), fmt.Sprintf("%.2f … %.2f", times*b.Low, times*b.High)}
+}
+
+func percent(n compare.Number) string {
+	if math.IsNaN(float64(n)) {
+		return "–"
+	}
+	return fmt.Sprintf("%.1f %%", 100*n)
+}
+
+// drift is the section of what is measured under each policy.
+func drift(r *compare.Result) Section {
+	s := Section{
+		Title: "Drift",
+		Text: "What is measured on B under a policy, against the same on A: 0 is the same distribution. Wasserstein-1 is over the column's range on A; " +
+			"Kolmogorov-Smirnov's statistic is the largest distance of the cumulative distributions.",
+	}
+	var policies, columns []string
+	for _, c := range r.Columns {
+		columns = append(columns, c.Name)
+	}
+	var ks, w1 []float64
+	for _, p := range r.Policies {
+		policies = append(policies, short(p.Policy))
+		for _, d := range p.Drift {
+			ks, w1 = append(ks, float64(d.KS)), append(w1, float64(d.W1))
+		}
+	}
+	for _, m := range []struct {
+		name, caption string
+		z             []float64
+	}{
+		{"drift-ks", "Kolmogorov-Smirnov's statistic (no unit)", ks},
+		{"drift-w1", "Wasserstein-1 distance (of the column's range on A)", w1},
+	} {
+		f := heat(m.name, m.caption, policies, columns, m.z, 2)
+		f.wide, f.height = true, vg.Length(110+16*len(policies))
+		s.Figures = append(s.Figures, f)
+	}
+	return s
+}
+
+// recordings is the section of the estimates from a log.
+func recordings(r *compare.Result) (Section, error) {
+	l := r.Recordings
+	s := Section{
+		Title: "Estimates from recordings",
+		Text: fmt.Sprintf("%s: %d sessions of %d steps, a limit drawn every %d, recorded reward %s a step. Estimated is (1-γ)·V with γ %v, nobody having played the policies; over random is over drawing a limit at every step, paired by session. "+
+			"ρ with the values on A: %.2f by FQE, %.2f doubly robust. With the limits' labels shuffled %d times, where there is nothing to find, %s of FQE's intervals contain 0 and %s of the doubly robust ones.",
+			l.Path, l.Sessions, l.Steps, l.Block, l.Reward, l.Gamma, l.FQE, l.DR, l.Null.Shuffles, percent(l.Null.FQE), percent(l.Null.DR)),
+	}
+	t := Table{Head: []string{"policy", "reward on A", "FQE", "over random", "doubly robust", "over random", "steps followed"}}
+	var fqe, dr []mark
+	for _, e := range l.Policies {
+		at := slices.IndexFunc(r.Policies, func(p compare.Valued) bool { return p.Policy == e.Policy })
+		if at < 0 {
+			return s, fmt.Errorf("report: the recordings tell of %s, which is no policy of the comparison", e.Policy)
+		}
+		p := r.Policies[at]
+		t.Rows = append(t.Rows, []string{short(e.Policy), p.A.Reward.String(), e.FQE.String(), e.AdvantageFQE.String(), e.DR.String(), e.AdvantageDR.String(), fmt.Sprintf("%.1f", e.Followed)})
+		fqe, dr = append(fqe, markOf(p, e.FQE)), append(dr, markOf(p, e.DR))
+	}
+	s.Tables = []Table{t}
+	for _, m := range []struct {
+		name, by string
+		marks    []mark
+	}{{"fqe", "fitted Q evaluation", fqe}, {"dr", "doubly robust", dr}} {
+		f, err := against(m.name, "Each policy's value on A, and as estimated from the recordings, "+m.by+"; 95 % intervals.",
+			"reward a step on A: "+short(r.A.Name), "(1-γ)·V, reward a step, "+m.by, m.marks)
+		if err != nil {
+			return s, err
+		}
+		s.Figures = append(s.Figures, f)
+	}
+	return s, nil
+}
+
+// short is a name, of a file the end of it.
+func short(name string) string {
+	parts := strings.Split(name, "/")
+	if n := len(parts); n > 2 {
+		return "…/" + parts[n-2] + "/" + parts[n-1]
+	}
+	return name
+}
+
+func zeroNaN(n compare.Number) float64 {
+	if math.IsNaN(float64(n)) {
+		return 0
+	}
+	return float64(n)
+}
+
+// mark is a point with its intervals and its name.
+type mark struct {
+	name         string
+	x, y, dx, dy float64
+	kind         int
+}
+
+// labelled draws marks, the line on which x is y, and the marks' names in a
+// column at the right, each tied to its point: so many points lie together that
+// names beside them would hide one another.
+type labelled struct {
+	marks     []mark // from the top
+	low, high float64
+}
+
+// DataRange is plot.DataRanger's.
+func (l *labelled) DataRange() (xmin, xmax, ymin, ymax float64) {
+	return l.low, l.high, l.low, l.high
+}
+
+func (l *labelled) style(p *plot.Plot) text.Style {
+	return text.Style{Color: inks[1].light, Font: sans(9), YAlign: draw.YCenter, Handler: p.TextHandler}
+}
+
+const labelGap = 34 // points between the axes and the names
+
+// GlyphBoxes is plot.GlyphBoxer's: room for the names.
+func (l *labelled) GlyphBoxes(p *plot.Plot) []plot.GlyphBox {
+	style := l.style(p)
+	var width vg.Length
+	for _, m := range l.marks {
+		width = max(width, style.Width(m.name))
+	}
+	return []plot.GlyphBox{{X: 1, Y: .5, Rectangle: vg.Rectangle{Max: vg.Point{X: width + labelGap + 4}}}}
+}
+
+// Plot is plot.Plotter's.
+func (l *labelled) Plot(c draw.Canvas, p *plot.Plot) {
+	tx, ty := p.Transforms(&c)
+	at := func(x, y float64) vg.Point { return vg.Point{X: tx(x), Y: ty(y)} }
+	c.StrokeLine2(draw.LineStyle{Color: inks[1].light, Width: .8, Dashes: []vg.Length{4, 3}}, tx(l.low), ty(l.low), tx(l.high), ty(l.high))
+	style := l.style(p)
+	step := min(style.Height("Xg")*1.25, (c.Max.Y-c.Min.Y)/vg.Length(len(l.marks)))
+	// Each name as near to its point's height as its neighbours let it be.
+	heights := make([]vg.Length, len(l.marks))
+	for i, m := range l.marks {
+		heights[i] = min(ty(m.y), c.Max.Y-step/2)
+		if i > 0 {
+			heights[i] = min(heights[i], heights[i-1]-step)
+		}
+	}
+	floor := c.Min.Y + step/2
+	for i := range slices.Backward(l.marks) {
+		heights[i] = max(heights[i], floor)
+		floor = heights[i] + step
+	}
+	for i, m := range l.marks {
+		colour := series(kinds[m.kind].series)
+		thin := draw.LineStyle{Color: faint(colour), Width: .6}
+		point := at(m.x, m.y)
+		right := c.Max.X + labelGap
+		c.StrokeLines(thin, []vg.Point{point, {X: c.Max.X + 4, Y: heights[i]}, {X: right - 3, Y: heights[i]}})
+		c.FillText(style, vg.Point{X: right, Y: heights[i]}, m.name)
+	}
+	for _, m := range l.marks {
+		colour := series(kinds[m.kind].series)
+		bar := draw.LineStyle{Color: colour, Width: .9}
+		c.StrokeLine2(bar, tx(m.x-m.dx), ty(m.y), tx(m.x+m.dx), ty(m.y))
+		c.StrokeLine2(bar, tx(m.x), ty(m.y-m.dy), tx(m.x), ty(m.y+m.dy))
+		c.DrawGlyph(draw.GlyphStyle{Color: colour, Radius: 3, Shape: draw.CircleGlyph{}}, at(m.x, m.y))
+	}
+}
