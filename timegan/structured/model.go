@@ -509,7 +509,9 @@ func (m *Model) check() error {
 	if err := m.Config.Check(); err != nil {
 		return err
 	}
-	if m.Config != m.Config.withDefaults() {
+	whole := m.Config.withDefaults()
+	whole.Ranks = m.Config.Ranks // the TimeGAN's checkpoint has its own
+	if m.Config != whole {
 		return errors.New("config: settings are missing")
 	}
 	if !slices.IsSorted(m.Limits) || len(m.Limits) == 0 || m.Limits[0] < 1 || len(m.Limits) > 1024 {
