@@ -84,3 +84,20 @@ type Stepper interface {
 	SetHidden(row int, src []float32)
 	Size() int
 }
+
+// Roller is a Stepper that draws what a Simulator would give it.
+type Roller interface {
+	Stepper
+	// Roll is Next with the noise and conditions of draws, one for each row. x
+	// may be nil.
+	Roll(rows []int, draws []Draw, x []float32) error
+}
+
+// Draw says what a row of a rollout is given next.
+type Draw struct {
+	Seed   uint64
+	Model  uint32  // of several: they draw different noise
+	Second uint32  // of the rollout
+	Start  uint32  // of the clock when Second was 0
+	Told   float32 // the limit, as Codec.Condition gives it
+}

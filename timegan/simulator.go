@@ -25,7 +25,8 @@ const warmUp = 64
 type Simulator struct {
 	members []member
 	rows    []simRow
-	z       []float32 // scratch of one call
+	draws   []Draw // scratch of one call
+	z       []float32
 	cond    []float32
 	x       []float32
 	skip    []int // indices of rows that warm up
@@ -173,19 +174,15 @@ func (s *Simulator) Step(ctx context.Context, rows []int, limit []int32, out *te
 func (s *Simulator) second(rows []int, limit []int32, out *telemetry.Window, t int) error {
 	n := len(rows)
 	for k, m := range s.members {
-		c, codec, C := &m.model.Config, m.model.Codec, m.model.Config.conditions()
-		s.z, s.cond, s.x = telemetry.Grow(s.z, n*c.Noise), telemetry.Grow(s.cond, n*C), telemetry.Grow(s.x, n*codec.Channels)
+		codec := m.model.Codec
+		s.draws, s.x = slices.Grow(s.draws[:0], n)[:n], telemetry.Grow(s.x, n*codec.Channels)
 		for i, r := range rows {
-			row := &s.rows[r]
-			key := rng.Key{Seed: row.seed, B: uint32(k), Purpose: rng.SampleNoise}
-			c.noiseAt(s.z[i*c.Noise:(i+1)*c.Noise], key, 1+row.second)
-			var told float32
+			s.draws[i] = Draw{Seed: s.rows[r].seed, Model: uint32(k), Second: s.rows[r].second, Start: s.rows[r].start}
 			if len(s.members) == 1 {
-				told = codec.Condition(limit[i])
+				s.draws[i].Told = codec.Condition(limit[i])
 			}
-			c.condition(s.cond[i*C:(i+1)*C], told, int(row.start)+int(row.second))
 		}
-		if err := m.stepper.Next(rows, s.z, s.cond, s.x); err != nil {
+		if err := s.advance(m, rows, out != nil); err != nil {
 			return err
 		}
 		if out == nil {
@@ -204,6 +201,25 @@ func (s *Simulator) second(rows []int, limit []int32, out *telemetry.Window, t i
 		s.rows[r].second++
 	}
 	return nil
+}
+
+// advance goes a member's rows a second on, by s.draws, to s.x where it is
+// shown.
+func (s *Simulator) advance(m member, rows []int, shown bool) error {
+	if r, ok := m.stepper.(Roller); ok {
+		if !shown {
+			return r.Roll(rows, s.draws, nil)
+		}
+		return r.Roll(rows, s.draws, s.x)
+	}
+	c, n := &m.model.Config, len(rows)
+	C := c.conditions()
+	s.z, s.cond = telemetry.Grow(s.z, n*c.Noise), telemetry.Grow(s.cond, n*C)
+	for i, d := range s.draws {
+		c.noiseAt(s.z[i*c.Noise:(i+1)*c.Noise], rng.Key{Seed: d.Seed, B: d.Model, Purpose: rng.SampleNoise}, 1+d.Second)
+		c.condition(s.cond[i*C:(i+1)*C], d.Told, int(d.Start)+int(d.Second))
+	}
+	return m.stepper.Next(rows, s.z, s.cond, s.x)
 }
 
 // Snapshot appends the state of a row to dst.

@@ -324,3 +324,43 @@ func TestLockStep(t *testing.T) {
 		t.Errorf("limit 48: %v", err)
 	}
 }
+
+// Limits by the second are the limit where they are all alike, and where they
+// change the condition does, in training and in rollouts.
+func TestLimitsThatChange(t *testing.T) {
+	a := recording(t, 64, 500, .3)
+	b := telemetry.Recording{Data: a.Data, Limits: slices.Repeat([]int{64}, 500)}
+	windows := func(r telemetry.Recording) timegan.Windows {
+		tr, err := timegan.NewTraining([]telemetry.Recording{recording(t, 32, 500, .3), r}, telemetry.Train, tiny(), 17)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tr.Windows
+	}
+	if x, y := windows(a), windows(b); !slices.Equal(x.Limit, y.Limit) || !slices.Equal(x.X, y.X) {
+		t.Error("one limit, told by the second, gives other windows")
+	}
+	for s := range 250 {
+		b.Limits[s] = 32
+	}
+	if w := windows(b); w.Limit[500+249] != 0 || w.Limit[500+250] != 1 {
+		t.Errorf("conditions %v and %v at the change from 32 to 64", w.Limit[749], w.Limit[750])
+	}
+	sim := simulator(t, fit(t, tiny(), timegan.FitOptions{}), 1)
+	sample := func(like func() ([]*telemetry.Dataset, error)) []float32 {
+		d, err := like()
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, ok := make([]float32, d[0].Len()*len(fields)), make([]bool, d[0].Len()*len(fields))
+		d[0].Copy(0, v, ok)
+		return v
+	}
+	ctx, seeds := context.Background(), []uint64{1}
+	mixed := sample(func() ([]*telemetry.Dataset, error) { return timegan.SampleLike(ctx, sim, seeds, 0, b) })
+	held := sample(func() ([]*telemetry.Dataset, error) { return timegan.Sample(ctx, sim, seeds, 0, 32, 500) })
+	at := 250 * len(fields)
+	if !slices.Equal(mixed[:at], held[:at]) || slices.Equal(mixed[at:], held[at:]) {
+		t.Error("rollouts under 32 and under 32 then 64 are not alike before the change and apart after it")
+	}
+}

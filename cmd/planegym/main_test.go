@@ -9,6 +9,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/planegym/planegym/internal/cuda/driver"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/timegan/selection"
@@ -24,10 +25,14 @@ func TestScripts(t *testing.T) {
 		Dir:   "testdata",
 		Setup: func(e *testscript.Env) error { e.Setenv("RECORDINGS", data); return nil },
 		Condition: func(c string) (bool, error) {
-			if c != "recordings" {
-				return false, fmt.Errorf("unknown condition %q", c)
+			switch c {
+			case "recordings":
+				return data != "", nil
+			case "gpu":
+				n, _ := driver.New().Count() // an error is none
+				return n > 0, nil
 			}
-			return data != "", nil
+			return false, fmt.Errorf("unknown condition %q", c)
 		},
 	})
 }

@@ -44,7 +44,8 @@ in for it, and tells
               Wasserstein-1 distance over the column's range on A, and
               Kolmogorov-Smirnov's statistic
   similarity  the mean over policies of the smaller value over the larger, as the
-              tutorial compares its environments: near 1 for whatever ranking
+              tutorial compares its environments, beside that of A's worst policy
+              and its best: what it says of plants it says of any two policies
 
 With --recordings, what testbed record --schedule switchback (or random) wrote of
 A's scenario, come estimates of the policies that nobody played: fitted Q
@@ -235,7 +236,7 @@ func (c *comparer) side(name string, seed uint64) (compare.Side, error) {
 	if err != nil {
 		return side, err
 	}
-	o := &opener{data: c.data, kernels: c.kernels}
+	o := &opener{data: c.data, compute: c.compute}
 	side.Open = func(_ context.Context, d *agent.DDQN, tap func(env.Plant) env.Plant) (env.Vector, error) {
 		as, scaled, err := c.observed(s, d)
 		if err != nil {
@@ -305,7 +306,7 @@ func (c *comparer) trained(d *agent.DDQN) (shown env.Observation, scaled func([]
 	}
 	var columns []telemetry.Field
 	var scaler env.Scaler
-	o := opener{data: c.data, kernels: c.kernels, wrap: func(p env.Plant, own env.Scaler) (env.Plant, env.Scaler, error) {
+	o := opener{data: c.data, compute: c.compute, wrap: func(p env.Plant, own env.Scaler) (env.Plant, env.Scaler, error) {
 		columns, scaler = p.Columns(), own
 		return p, own, nil
 	}}
@@ -388,7 +389,8 @@ func printCompare(out io.Writer, r *compare.Result) error {
 	share := g.Regret.Share
 	fmt.Fprintf(out, "Regret@1: B picks %s, A's best is %s: %s reward a step, %s [%s, %s] of the %.2f between A's best and worst\n",
 		g.Regret.Chosen, g.Regret.Best, g.Regret.Absolute, percent("%.1f", share.Value), percent("%.1f", share.Low), percent("%.1f", share.High), r.Span)
-	if _, err := fmt.Fprintf(out, "Similarity as the tutorial takes it: %s of reward, %s of the frame rate\n", percent("%.1f", g.Similarity.Reward), percent("%.1f", g.Similarity.FPS)); err != nil {
+	if _, err := fmt.Fprintf(out, "Similarity as the tutorial takes it: %s of reward, %s of the frame rate; of A's worst policy and its best: %s, %s\n",
+		percent("%.1f", g.Similarity.Reward), percent("%.1f", g.Similarity.FPS), percent("%.1f", g.Similarity.Apart.Reward), percent("%.1f", g.Similarity.Apart.FPS)); err != nil {
 		return err
 	}
 	return printRecordings(out, r)

@@ -2,12 +2,14 @@ package cli
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/BurntSushi/toml"
@@ -15,6 +17,8 @@ import (
 
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/internal/cuda"
+	"github.com/planegym/planegym/internal/cuda/driver"
 	"github.com/planegym/planegym/internal/graph"
 	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/scenarios"
@@ -28,10 +32,16 @@ import (
 type compute struct {
 	kernels string
 	threads int
-	engine  string // of training
+	engine  string       // of training
+	device  string       // of models; "" is the engine's
+	gpu     int          // that check found, 1 for device 0; 0 is none
+	beside  int          // models that train at once there
+	note    func(...any) // says that there is none, where any would do
+	driver  func() driver.Driver
 }
 
-// engines are what computes the updates of training, by the names of --engine.
+// engines are what computes the updates of training on the CPU, by the names of
+// --engine.
 var engines = map[string]func(nn.Kernels, int) timegan.Engine{
 	"fused":     timegan.NewCPU,
 	"graph":     func(k nn.Kernels, threads int) timegan.Engine { return graph.NewTimeGAN(k, threads) },
@@ -43,9 +53,9 @@ func (c *compute) flags(cmd *cobra.Command) {
 	cmd.Flags().IntVar(&c.threads, "threads", runtime.GOMAXPROCS(0), "threads of a model; results do not depend on them")
 }
 
-// engineFlag is for commands that train.
-func (c *compute) engineFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&c.engine, "engine", "fused", "fused (gradients by hand), graph (Gorgonia's, of losses as expressions) or reference (plain loops in float64)")
+// engineFlag is for commands that train; others are engines that they have beside.
+func (c *compute) engineFlag(cmd *cobra.Command, others string) {
+	cmd.Flags().StringVar(&c.engine, "engine", "fused", "fused (gradients by hand), graph (Gorgonia's, of losses as expressions), reference (plain loops in float64)"+others)
 }
 
 // agentEngines are what computes the updates of agents, by the names of
@@ -54,37 +64,88 @@ var agentEngines = map[string]agent.Engine{"fused": nil, "graph": graph.NewDDQN(
 
 // agentEngine is check for commands that train agents, and their engine.
 func (c *compute) agentEngine() (agent.Engine, nn.Kernels, error) {
-	k, err := c.check()
 	e, ok := agentEngines[c.engine]
-	switch {
-	case err != nil:
-	case !ok:
-		err = c.unknownEngine()
-	case c.engine == "reference":
+	if !ok {
+		return nil, 0, usagef("--engine: %q is none of fused, graph, reference", c.engine)
+	}
+	k, err := c.check()
+	if c.engine == "reference" {
 		k = nn.Reference
 	}
 	return e, k, err
 }
 
-func (c *compute) unknownEngine() error {
-	return usagef("--engine: %q is none of fused, graph, reference", c.engine)
+// deviceFlag is for commands that train or simulate models.
+func (c *compute) deviceFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&c.device, "device", "", "cpu, cuda or cuda:N (an NVIDIA GPU, the first or the N-th from 0), or auto (cuda where it is usable, else cpu) (default cpu)")
+	c.driver = func() driver.Driver { return driver.From(cmd.Context()) }
+	c.note = cmd.PrintErrln
 }
 
-// trainer reports an engine or a kernel set that there is not; it gives what
-// makes engines that train.
-func (c *compute) trainer() (func() timegan.Engine, error) {
+// trainer reports an engine, a kernel set or a device that there is not; it
+// gives what makes engines that train.
+func (c *compute) trainer() (func() (timegan.Engine, error), error) {
+	if _, ok := engines[c.engine]; !ok && c.engine != "cuda" {
+		return nil, usagef("--engine: %q is none of fused, graph, reference, cuda", c.engine)
+	}
 	k, err := c.check()
 	if err != nil {
 		return nil, err
 	}
-	open, ok := engines[c.engine]
-	if !ok {
-		return nil, c.unknownEngine()
-	}
-	return func() timegan.Engine { return open(k, c.threads) }, nil
+	return func() (timegan.Engine, error) { return c.open(k) }, nil
 }
 
-// check reports a kernel set that this machine does not run.
+// open makes an engine, after check.
+func (c *compute) open(k nn.Kernels) (timegan.Engine, error) {
+	if c.gpu > 0 {
+		return cuda.New(c.driver(), c.gpu-1, max(c.beside, 1))
+	}
+	if open, ok := engines[c.engine]; ok {
+		return open(k, c.threads), nil
+	}
+	return timegan.NewCPU(k, c.threads), nil
+}
+
+// findGPU sets gpu, by what --device and --engine say.
+func (c *compute) findGPU() error {
+	name, number, numbered := strings.Cut(c.device, ":")
+	n := 0
+	if numbered {
+		var err error
+		if n, err = strconv.Atoi(number); err != nil || n < 0 {
+			return usagef("--device: %q has no number after cuda:", c.device)
+		}
+	}
+	switch {
+	case c.device == "cpu" && c.engine == "cuda":
+		return usagef("--engine cuda: it does not compute on --device cpu")
+	case c.device == "cpu", c.device == "" && c.engine != "cuda":
+		return nil
+	case c.device != "" && c.device != "auto" && name != "cuda":
+		return usagef("--device: %q is none of auto, cpu, cuda, cuda:N", c.device)
+	case c.engine == "graph", c.engine == "reference":
+		if c.device == "auto" {
+			return nil
+		}
+		return usagef("--engine %s: it does not compute on --device %s", c.engine, c.device)
+	}
+	count, err := c.driver().Count()
+	switch {
+	case err != nil && c.device == "auto" && errors.Is(err, nn.ErrNoDevice):
+		c.note(fmt.Sprintf("%v: the CPU computes", err))
+		c.device, c.engine = "cpu", strings.Replace(c.engine, "cuda", "fused", 1) // said once
+		return nil
+	case err != nil:
+		return fmt.Errorf("%w: --device cpu does without", err)
+	case n >= count:
+		return usagef("--device: %s: this machine's last is cuda:%d", c.device, count-1)
+	}
+	c.gpu = n + 1
+	return nil
+}
+
+// check reports a kernel set that this machine does not run, or a device that
+// it has not.
 func (c *compute) check() (nn.Kernels, error) {
 	if c.threads < 1 {
 		return 0, usagef("--threads: %d is below 1", c.threads)
@@ -93,7 +154,7 @@ func (c *compute) check() (nn.Kernels, error) {
 	if err != nil {
 		return 0, usagef("--kernels: %w", err)
 	}
-	return k, nil
+	return k, c.findGPU()
 }
 
 // simulator opens n simulations of checkpoints and what closes them.
@@ -109,7 +170,12 @@ func (c *compute) simulator(n int, models []*timegan.Model) (*timegan.Simulator,
 		}
 	}
 	for range models {
-		engines = append(engines, timegan.NewCPU(k, c.threads))
+		e, err := c.open(k)
+		if err != nil {
+			closeAll()
+			return nil, nil, err
+		}
+		engines = append(engines, e)
 	}
 	s, err := timegan.NewSimulator(n, models, engines)
 	if err != nil {
@@ -281,7 +347,11 @@ func (c *compute) simulate(n int, m model) (simulation, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	e, be := timegan.NewCPU(k, c.threads), nn.NewBackend(k, 1)
+	e, err := c.open(k)
+	if err != nil {
+		return nil, nil, err
+	}
+	be := nn.NewBackend(k, 1)
 	done := func() {
 		be.Close()
 		_ = e.Close() // it held memory only

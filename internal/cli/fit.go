@@ -42,6 +42,7 @@ give equal bytes.`,
 		Example: `  planegym fit --data recordings -o model.safetensors
   planegym fit --data recordings --set joint=2000 --set seed=7 -o model.safetensors
   planegym fit --data recordings --limit 32 --preset tutorial --set latent=false -o model_32.safetensors
+  planegym fit --data recordings --device cuda -o model.safetensors
   planegym fit --data recordings -o model.safetensors --resume
   planegym fit --data bundled --mode structured -o structured.safetensors
   planegym testbed record --scenario contended --schedule switchback --block-s 120 --sessions 40 --seed 1001 -o sessions
@@ -51,7 +52,8 @@ give equal bytes.`,
 	}
 	addData(cmd, &f.data)
 	f.compute.flags(cmd)
-	f.engineFlag(cmd)
+	f.engineFlag(cmd, ", cuda (on a GPU)")
+	f.deviceFlag(cmd)
 	fl := cmd.Flags()
 	fl.StringVarP(&f.out, "output", "o", "", "the checkpoint to write")
 	fl.StringVar(&f.preset, "preset", "", "settings to begin with: paper or tutorial; default: ours")
@@ -146,7 +148,10 @@ func (f *fitter) run(cmd *cobra.Command) error {
 		bar.Describe(fmt.Sprintf("%s %s", p.Phase, describe(p.Phase, p.Losses)))
 		_ = bar.Set(p.Done)
 	}
-	e := open()
+	e, err := open()
+	if err != nil {
+		return err
+	}
 	defer e.Close()
 	m, err := timegan.Fit(cmd.Context(), c, e, t, o)
 	if err != nil {
@@ -212,7 +217,7 @@ func shuffled(all []telemetry.Recording, seed uint64) []telemetry.Recording {
 
 // structured fits a structured simulator. It takes a minute, and keeps nothing
 // on its way.
-func (f *fitter) structured(cmd *cobra.Command, data []telemetry.Recording, open func() timegan.Engine) error {
+func (f *fitter) structured(cmd *cobra.Command, data []telemetry.Recording, open func() (timegan.Engine, error)) error {
 	if f.resume || f.preset != "" || f.limit != 0 {
 		return usagef("fit: --resume, --preset, --limit: are not of --mode structured")
 	}
@@ -235,8 +240,12 @@ func (f *fitter) structured(cmd *cobra.Command, data []telemetry.Recording, open
 	if err != nil {
 		return err
 	}
-	e, be := open(), nn.NewBackend(k, 1)
+	e, err := open()
+	if err != nil {
+		return err
+	}
 	defer e.Close()
+	be := nn.NewBackend(k, 1)
 	defer be.Close()
 	bar := newProgress(cmd, -1, "update", "fit")
 	m, err := structured.Fit(cmd.Context(), c, e, be, data, func(p structured.Progress) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/envtest"
 	"github.com/planegym/planegym/internal/nn"
@@ -64,6 +65,40 @@ func TestBundledModels(t *testing.T) {
 	}
 	if _, err := openModel("nope"); !errors.Is(err, scenarios.ErrUnknown) {
 		t.Error(err)
+	}
+}
+
+// The default scenario values policies as the testbed does that it stands in
+// for: want is what scenarios/TRANSFER.md measured there.
+func TestDefaultTransfers(t *testing.T) {
+	if testing.Short() {
+		t.Skip("plays a hundred hours")
+	}
+	s, err := scenarios.Load("synthetic")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Env.Observation.Normalise = "none"
+	v, err := (&opener{}).open(s, 20, env.NextStep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	for _, c := range []struct {
+		policy string
+		want   float64 // reward a step
+	}{{"fixed:32", 1.02}, {"fixed:64", .61}, {"fixed:128", 1.10}, {"codel:6000", 1.97}, {"occupancy:0.5", 1.92}} {
+		p, err := agent.Baseline(c.policy, v.Spec())
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := agent.Evaluate(context.Background(), v, p, agent.HeldOut(1, 20), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := e.Return.Mean / e.Length.Mean; got < c.want-.15 || got > c.want+.15 {
+			t.Errorf("%s: %.2f reward a step, on the testbed %.2f", c.policy, got, c.want)
+		}
 	}
 }
 

@@ -27,8 +27,8 @@ func addData(cmd *cobra.Command, dir *string) {
 
 // opener makes the environments of scenarios. What it reads it reads once.
 type opener struct {
-	data    string // folder of recordings, may be ""
-	kernels string // of models that simulate, "" is the fastest
+	data    string  // folder of recordings, may be ""
+	compute compute // what computes models, but for its threads
 	// wrap, where not nil, puts something around every plant, and picks the
 	// scaler of observations, nil or the plant's own.
 	wrap func(env.Plant, env.Scaler) (env.Plant, env.Scaler, error)
@@ -153,7 +153,8 @@ func (o *opener) openModel(s scenarios.Scenario, n int, mode env.Autoreset) (env
 	if err != nil {
 		return nil, err
 	}
-	c := compute{kernels: cmp.Or(o.kernels, "auto"), threads: 1}
+	c := o.compute
+	c.kernels, c.threads = cmp.Or(c.kernels, "auto"), 1
 	if n > 64 {
 		c.threads = runtime.GOMAXPROCS(0)
 	}

@@ -27,6 +27,7 @@ of models trained on one limit each, give all.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return s.run(cmd, args) },
 	}
 	s.compute.flags(cmd)
+	s.deviceFlag(cmd)
 	f := cmd.Flags()
 	f.StringVarP(&s.out, "output", "o", "", "the folder to write to, which must exist")
 	f.IntSliceVar(&s.limits, "limit", nil, "queue limits in force, packets; default: the smallest and largest trained under")

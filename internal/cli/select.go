@@ -50,6 +50,7 @@ does, with q_size, but in time order.`,
 	}
 	addData(cmd, &s.data)
 	s.compute.flags(cmd)
+	s.deviceFlag(cmd)
 	f := cmd.Flags()
 	f.StringArrayVar(&s.real, "real", nil, "CSV of real rows under one limit; repeat for each limit")
 	f.StringArrayVar(&s.sets, "set", nil, "a set, as NAME=FILE,FILE in the order of --real; repeat for more")

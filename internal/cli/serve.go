@@ -65,6 +65,7 @@ none behind.`,
 	f := cmd.Flags()
 	f.StringVar(&s.scenario, "scenario", defaultScenario, "the scenario to serve: bundled, or a .toml file")
 	addData(cmd, &s.data)
+	s.deviceFlag(cmd)
 	f.StringVar(&s.kernels, "kernels", "auto", "kernel set of models: auto, go, avx2, avx512 or reference; equal bytes are promised per set")
 	f.StringVar(&s.addr, "addr", "127.0.0.1:7070", "address to listen at; port 0 takes a free one")
 	f.StringVar(&s.unix, "unix", "", "path of a unix socket to listen at, in place of --addr")
@@ -90,10 +91,11 @@ none behind.`,
 }
 
 type server struct {
-	scenario, data, kernels, addr, unix, admin, record string
-	tokenFile, cert, key, clientCA                     string
-	o                                                  ws.Options
-	verbose, withStdin                                 bool
+	compute
+	scenario, data, addr, unix, admin, record string
+	tokenFile, cert, key, clientCA            string
+	o                                         ws.Options
+	verbose, withStdin                        bool
 }
 
 // check finds what the command line asks for and cannot have.
@@ -206,6 +208,9 @@ func (s *server) run(cmd *cobra.Command) error {
 			return fmt.Errorf("serve: %s: %w", flag, err)
 		}
 	}
+	if err := s.findGPU(); err != nil {
+		return err
+	}
 	first, err := loadScenario(s.scenario)
 	if err != nil {
 		return err
@@ -215,7 +220,7 @@ func (s *server) run(cmd *cobra.Command) error {
 		return err
 	}
 	served[first.Name] = first
-	open := &opener{data: s.data, kernels: s.kernels}
+	open := &opener{data: s.data, compute: s.compute}
 	trial, err := open.open(first, 1, env.NextStep) // fail now rather than at the first client
 	if err != nil {
 		return fmt.Errorf("serve: scenario %s: %w", first.Name, err)

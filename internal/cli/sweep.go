@@ -39,12 +39,13 @@ sizes of 20, 40 and 60, batches of 100, 128 and 156, one model per limit.`,
 	addData(cmd, &s.data)
 	f := cmd.Flags()
 	f.StringVar(&s.kernels, "kernels", "auto", "kernel set: auto, go, avx2, avx512 or reference; equal bytes are promised per set")
-	s.engineFlag(cmd)
+	s.engineFlag(cmd, ", cuda (on a GPU)")
+	s.deviceFlag(cmd)
 	f.StringVarP(&s.out, "output", "o", "", "the folder of the sweep, made where it is missing")
 	f.StringVar(&s.preset, "preset", "", "a study of the tutorial: 3, 9 or 27")
 	f.StringVar(&s.config, "config", "", "TOML file of the grid: windows, hidden, batches, modes, seeds, [base]")
 	f.StringArrayVar(&s.sets, "set", nil, "one key of the grid, as KEY=VALUE; repeat for more")
-	f.IntVar(&s.workers, "workers", runtime.GOMAXPROCS(0), "models that train at once, a core each")
+	f.IntVar(&s.workers, "workers", runtime.GOMAXPROCS(0), "models that train at once, a core each; on a GPU 32 unless said")
 	f.IntVar(&s.patience, "patience", 0, "scores in a row without a better M after which a model is stopped; 0: never")
 	return cmd
 }
@@ -85,7 +86,11 @@ func (s *sweeper) run(cmd *cobra.Command) error {
 	}
 	if f := cmd.Flags(); f.Changed("workers") || c.Workers == 0 {
 		c.Workers = s.workers
+		if s.gpu > 0 && !f.Changed("workers") {
+			c.Workers = 32
+		}
 	}
+	s.beside = c.Workers
 	if s.patience > 0 {
 		c.Patience = s.patience
 	}

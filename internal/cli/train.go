@@ -66,7 +66,7 @@ number) leaves the last checkpoint in place; Ctrl-C writes one more.`,
 	f.StringVar(&t.onnx, "export-onnx", "", "also write the policy as this ONNX file")
 	f.IntVar(&t.evaluate, "evaluate", 20, "episodes to evaluate the agent and the baselines in when done; 0: none")
 	t.compute.flags(cmd)
-	t.compute.engineFlag(cmd)
+	t.compute.engineFlag(cmd, "")
 	return cmd
 }
 

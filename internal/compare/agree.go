@@ -45,8 +45,15 @@ type Regret struct {
 
 // Similarity is what the tutorial reports of its two environments: the mean
 // over policies of the smaller value over the larger, of rewards and of frame
-// rates. It is beside the others to show that it does not tell plants apart.
+// rates. It is beside the others to show that it does not tell plants apart:
+// Apart is the same figure of A's worst policy and its best.
 type Similarity struct {
+	Ratios
+	Apart Ratios `json:"worst_and_best_on_a"`
+}
+
+// Ratios are the smaller over the larger; FPS is null where there is no player.
+type Ratios struct {
 	Reward Number `json:"reward"`
 	FPS    Number `json:"fps"`
 }

@@ -248,22 +248,30 @@ func (r *Result) finish(spread spreads, draws int) {
 }
 
 // similarity is what the tutorial's figure is made of: plain means of ratios.
-func (r *Result) similarity() Similarity {
-	s := Similarity{FPS: Number(math.NaN())}
-	var frames Number
-	told := true
+func (r *Result) similarity() (s Similarity) {
 	n := Number(len(r.Policies))
+	best, worst := r.Policies[0].A, r.Policies[0].A
 	for _, p := range r.Policies {
-		s.Reward += p.Ratio / n
-		if told = told && p.A.Level != nil && p.B.Level != nil; told {
-			fps := func(v *Mean) float64 { return 18 + 6*float64(v.Mean) }
-			frames += Number(ratio(fps(p.A.Level), fps(p.B.Level))) / n
+		x := ratios(p.A, p.B)
+		s.Reward, s.FPS = s.Reward+x.Reward/n, s.FPS+x.FPS/n
+		if p.A.Reward.Mean > best.Reward.Mean {
+			best = p.A
+		}
+		if p.A.Reward.Mean < worst.Reward.Mean {
+			worst = p.A
 		}
 	}
-	if told {
-		s.FPS = frames
-	}
+	s.Apart = ratios(best, worst)
 	return s
+}
+
+func ratios(a, b Value) Ratios {
+	r := Ratios{Number(ratio(float64(a.Reward.Mean), float64(b.Reward.Mean))), Number(math.NaN())}
+	if a.Level != nil && b.Level != nil {
+		fps := func(level *Mean) float64 { return 18 + 6*float64(level.Mean) } // the ladder's
+		r.FPS = Number(ratio(fps(a.Level), fps(b.Level)))
+	}
+	return r
 }
 
 // ratio is the smaller over the larger of two values, 1 where they are equal,

@@ -138,7 +138,8 @@ func TestReversedPlant(t *testing.T) {
 	near(t, "regret, of the span", g.Regret.Share.Value, 1, 1e-12)
 	near(t, "span", r.Span, .375, .08) // 1 - (.5 + .25/2), by the rule of toy
 	near(t, "similarity of the frame rate", g.Similarity.FPS, .95, .05)
-	d := r.Policies[0].Drift[0] // limit 16, uniform on 0…16 against 8…24; the spread is 64
+	near(t, "of A's worst and best", g.Similarity.Apart.FPS, 25.5/30, .01) // a quarter of the time at 30, or always
+	d := r.Policies[0].Drift[0]                                            // limit 16, uniform on 0…16 against 8…24; the spread is 64
 	near(t, "W1 of depth", d.W1, 8./64, .01)
 	near(t, "KS of depth", d.KS, .5, .05)
 }

@@ -29,6 +29,11 @@ type prepareArgs struct {
 	_                                 int32
 }
 
+type noiseArgs struct {
+	Draws, Z, Cond    driver.Ptr
+	Rows, Z0, C, Turn int32
+}
+
 type part struct {
 	P     driver.Ptr
 	Width int32

@@ -9,7 +9,7 @@ import (
 )
 
 // functions are the kernels, by their names in kernels.cu.
-var functions = [...]string{"prepare", "forward", "backward", "products", "gradient", "adam", "stats", "losses", "spread", "finish"}
+var functions = [...]string{"prepare", "forward", "backward", "products", "gradient", "adam", "stats", "losses", "spread", "finish", "noise"}
 
 const (
 	prepare = iota
@@ -22,21 +22,23 @@ const (
 	losses
 	spread
 	finish
+	noise
 )
 
 // device is an open device with the kernels loaded.
 type device struct {
 	driver.Driver
 	info   driver.Info
+	models int // that compute beside each other there
 	module driver.Module
 	f      [len(functions)]driver.Function
 	stream driver.Stream
 }
 
-// openDevice opens device number ordinal. What it had got is given back where
+// openDevice opens device number ordinal for one of so many models. What it had got is given back where
 // it fails.
-func openDevice(d driver.Driver, ordinal int) (_ *device, err error) {
-	dev := &device{Driver: d}
+func openDevice(d driver.Driver, ordinal, models int) (_ *device, err error) {
+	dev := &device{Driver: d, models: models}
 	if dev.info, err = d.Open(ordinal); err != nil {
 		return nil, err
 	}

@@ -23,12 +23,13 @@ type engine struct {
 	name string
 }
 
-// New opens device number ordinal for one engine. Its name holds what its bytes
-// depend on: the architecture and the driver, which compiles for it.
-func New(d driver.Driver, ordinal int) (timegan.Engine, error) {
+// New opens device number ordinal for one engine, of models that share the
+// device's multiprocessors: bytes do not depend on how many. The name holds what
+// they do depend on: the architecture and the driver, which compiles for it.
+func New(d driver.Driver, ordinal, models int) (timegan.Engine, error) {
 	e := &engine{t: driver.NewThread()}
 	err := e.t.Do(func() (err error) {
-		e.dev, err = openDevice(d, ordinal)
+		e.dev, err = openDevice(d, ordinal, models)
 		return err
 	})
 	if err != nil {

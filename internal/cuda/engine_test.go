@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/planegym/planegym/internal/cuda"
@@ -18,10 +19,12 @@ import (
 )
 
 // fake opens an engine on a driver without a device.
-func fake(t testing.TB) timegan.Engine {
+func fake(t testing.TB) timegan.Engine { return fakeOf(t, 1) }
+
+func fakeOf(t testing.TB, models int) timegan.Engine {
 	t.Helper()
-	d := &drivertest.Driver{Device: driver.Info{SMs: 2}, VM: ptxvm.Options{Workers: 2}}
-	e, err := cuda.New(d, 0)
+	d := &drivertest.Driver{Device: driver.Info{SMs: 1 + models}, VM: ptxvm.Options{Workers: 2}}
+	e, err := cuda.New(d, 0, models)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,6 +37,141 @@ func TestContract(t *testing.T) {
 		t.Skip("some hundred updates, interpreted")
 	}
 	enginetest.Check(t, func(t *testing.T) timegan.Engine { return fake(t) })
+}
+
+// gpu opens an engine on this machine's first GPU; without one it skips.
+func gpu(t testing.TB) timegan.Engine { return gpuOf(t, 1) }
+
+func gpuOf(t testing.TB, models int) timegan.Engine {
+	t.Helper()
+	e, err := cuda.New(driver.New(), 0, models)
+	if errors.Is(err, nn.ErrNoDevice) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func TestContractOnGPU(t *testing.T) {
+	gpu(t).Close()
+	enginetest.Check(t, func(t *testing.T) timegan.Engine { return gpu(t) })
+}
+
+// TestLosses: from one seed the losses stay those of the CPU's engine, over
+// updates whose rounding differs: within 1 % in the first two phases, 5 % in
+// the third.
+func TestLosses(t *testing.T) {
+	small, data := tiny()
+	small.Layers, small.Hidden, small.Batch = 2, 3, 5
+	default_, err := timegan.Preset("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []struct {
+		name    string
+		open    func(testing.TB) timegan.Engine
+		c       timegan.Config
+		d       timegan.Windows
+		updates int
+	}{{"fake", fake, small, data, 40}, {"GPU", gpu, default_, waves(default_.Window), 100}} {
+		t.Run(x.name, func(t *testing.T) {
+			if x.name == "fake" && testing.Short() {
+				t.Skip("interpreted")
+			}
+			e, cpu := x.open(t), timegan.NewCPU(nn.Go, 1)
+			defer cpu.Close()
+			defer e.Close()
+			p := timegan.NewParams(x.c, x.d.Channels(), 0)
+			for _, e := range []timegan.Engine{e, cpu} {
+				if err := e.Load(x.c, p, nil, x.d); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for ph := range timegan.Phase(3) {
+				got, want := make([]timegan.Losses, x.updates), make([]timegan.Losses, x.updates)
+				if _, err := e.Run(context.Background(), ph, 0, x.updates, x.c.Seed, got); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := cpu.Run(context.Background(), ph, 0, x.updates, x.c.Seed, want); err != nil {
+					t.Fatal(err)
+				}
+				bound := .01
+				if ph == timegan.Joint {
+					bound = .05
+				}
+				worst := 0.
+				for i, w := range want {
+					g := got[i]
+					for _, l := range [][2]float32{{g.R, w.R}, {g.S, w.S}, {g.U, w.U}, {g.V, w.V}, {g.C, w.C}, {g.K, w.K}, {g.D, w.D}} {
+						if l[1] == 0 && l[0] == 0 {
+							continue
+						}
+						off := math.Abs(float64(l[0]-l[1])) / math.Abs(float64(l[1]))
+						if worst = max(worst, off); !(off <= bound) {
+							t.Fatalf("%v phase, update %d: losses %+v, want %+v", ph, i, g, w)
+						}
+					}
+				}
+				t.Logf("%v phase: losses of %d updates are within %.2g of the CPU's", ph, x.updates, worst)
+			}
+		})
+	}
+}
+
+// waves are six channels without gaps.
+func waves(length int) timegan.Windows {
+	w := timegan.Windows{Length: length, Bit: []int{-1, -1, -1, -1, -1, -1}, Median: make([]float32, 6)}
+	for t := range 2000 {
+		for k := range 6 {
+			w.X = append(w.X, float32(.5+.4*math.Sin(float64(t*(k+1))/9)))
+		}
+		w.Limit, w.Second = append(w.Limit, 0), append(w.Second, t)
+		if t+length <= 2000 {
+			w.Start = append(w.Start, t)
+		}
+	}
+	return w
+}
+
+// TestTogether: models that train at once, each on a stream of its own, get the
+// bytes that they get alone.
+func TestTogether(t *testing.T) {
+	for name, open := range map[string]func(t testing.TB, models int) timegan.Engine{"fake": fakeOf, "GPU": gpuOf} {
+		t.Run(name, func(t *testing.T) {
+			train := func(e timegan.Engine, seed uint64) (string, error) {
+				c, w := tiny()
+				c.Seed = seed
+				if err := e.Load(c, timegan.NewParams(c, 1, 0), nil, w); err != nil {
+					return "", err
+				}
+				if _, err := e.Run(context.Background(), timegan.Joint, 0, 2, seed, make([]timegan.Losses, 2)); err != nil {
+					return "", err
+				}
+				p, s, err := e.Store()
+				return fmt.Sprint(p, s), errors.Join(err, e.Close())
+			}
+			const models = 2
+			var wg sync.WaitGroup
+			var got [models]string
+			var errs [models]error
+			for i := range got {
+				e := open(t, models)
+				wg.Go(func() { got[i], errs[i] = train(e, uint64(i)) })
+			}
+			wg.Wait()
+			for i, g := range got {
+				want, err := train(open(t, 1), uint64(i))
+				if err := errors.Join(err, errs[i]); err != nil {
+					t.Fatal(err)
+				}
+				if g != want {
+					t.Errorf("model %d differs", i)
+				}
+			}
+		})
+	}
 }
 
 // tiny is a model of the smallest sizes and one channel of data.
@@ -50,7 +188,7 @@ func tiny() (timegan.Config, timegan.Windows) {
 
 // session is everything that an engine does, once.
 func session(d driver.Driver) error {
-	e, err := cuda.New(d, 0)
+	e, err := cuda.New(d, 0, 1)
 	if err != nil {
 		return err
 	}
@@ -94,7 +232,7 @@ func TestFaults(t *testing.T) {
 	calm.Check(t)
 	step := 17 // most calls are allocations and copies, one like the other
 	if testing.Short() {
-		step = 97
+		step = 193
 	}
 	t.Logf("%d calls", calm.Calls())
 	for n := 1; n <= calm.Calls(); n += step {
@@ -112,11 +250,11 @@ func TestFaults(t *testing.T) {
 }
 
 func TestNoDevice(t *testing.T) {
-	_, err := cuda.New(&drivertest.Driver{Absent: "libcuda.so.1: cannot open"}, 0)
+	_, err := cuda.New(&drivertest.Driver{Absent: "libcuda.so.1: cannot open"}, 0, 1)
 	if !errors.Is(err, nn.ErrNoDevice) || !strings.Contains(err.Error(), "libcuda.so.1") {
 		t.Error(err)
 	}
-	_, err = cuda.New(&drivertest.Driver{Device: driver.Info{Major: 7, Minor: 5, Name: "T4"}}, 0)
+	_, err = cuda.New(&drivertest.Driver{Device: driver.Info{Major: 7, Minor: 5, Name: "T4"}}, 0, 1)
 	if err == nil || !strings.Contains(err.Error(), "T4, has compute capability 7.5") {
 		t.Error(err)
 	}
@@ -181,6 +319,9 @@ func TestLimits(t *testing.T) {
 	s, err := e.Stepper(2)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if _, err := e.Stepper(1 << 30); err == nil || !strings.Contains(err.Error(), "more than 2³¹ numbers") {
+		t.Error(err)
 	}
 	for _, rows := range [][]int{{2}, {-1}, {0, 1, 1}} {
 		n := len(rows)

@@ -32,7 +32,7 @@ func devices(t *testing.T, f func(t *testing.T, d *device, bound float64)) {
 		t.Run(name, func(t *testing.T) {
 			runtime.LockOSThread() // the context's
 			defer runtime.UnlockOSThread()
-			dev, err := openDevice(d, 0)
+			dev, err := openDevice(d, 0, 1)
 			if errors.Is(err, nn.ErrNoDevice) {
 				t.Skip(err)
 			}
@@ -53,6 +53,16 @@ func devices(t *testing.T, f func(t *testing.T, d *device, bound float64)) {
 	small := driver.Info{SMs: 2}
 	run("exact", exact, &drivertest.Driver{Device: small})
 	run("perturbed", perturbed, &drivertest.Driver{Device: small, VM: ptxvm.Options{Perturb: 7, Reverse: true}})
+	run("GPU", exact, driver.New())
+}
+
+// interpreted skips what one goroutine computes for long, in short runs: under
+// the race detector, above all.
+func interpreted(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("long, interpreted")
+	}
 }
 
 // random are n numbers in ±1 of a stream.
@@ -91,10 +101,14 @@ func (m *model) read(t *testing.T, p driver.Ptr, n int) []float32 {
 // TestGRU holds networks, forward and backward, with and without a start, with
 // weights in shared memory and not, to the plain loops in float64.
 func TestGRU(t *testing.T) {
+	interpreted(t)
 	for _, c := range []struct {
 		hidden, layers, steps, rows int
 		far                         bool // weights stay in global memory
-	}{{5, 1, 1, 1, false}, {5, 2, 6, 7, false}, {6, 3, 4, 3, true}, {24, 2, 5, 5, false}, {33, 1, 3, 2, true}} {
+	}{
+		{5, 1, 1, 1, false}, {5, 2, 6, 7, false}, {6, 3, 4, 3, true}, {24, 2, 5, 5, false}, {33, 1, 3, 2, true},
+		{128, 1, 2, 1, false}, // some of its weights do not fit
+	} {
 		t.Run(fmt.Sprintf("H%d_L%d_T%d_B%d_far%v", c.hidden, c.layers, c.steps, c.rows, c.far), func(t *testing.T) {
 			devices(t, func(t *testing.T, d *device, bound float64) {
 				l := timegan.NewLayout(timegan.Config{Hidden: c.hidden, Layers: c.layers, Noise: 3, Batch: c.rows, Window: c.steps, Clock: -1}, 4, 1)
@@ -231,6 +245,7 @@ func (r *recorder) Discriminator(l *timegan.Losses) (learns bool, err error) {
 // float64: what it draws, its gradients, tensor by tensor, from the weights
 // that the reference had before it, and the losses.
 func TestUpdate(t *testing.T) {
+	interpreted(t)
 	for _, c := range []timegan.Config{
 		{Window: 5, Hidden: 6, Layers: 2, Noise: 3, Batch: 9, Clock: 50, Seed: 5},
 		{Window: 12, Hidden: 4, Layers: 1, Noise: 2, Batch: 4, Clock: -1, Seed: 6, Changes: -1, Joint: 10},
@@ -407,6 +422,30 @@ func TestAdam(t *testing.T) {
 		upload(&m.arena, m.control, bytesOf([]control{{Bad: 3}}))
 		step(spans)
 		near(t, 1e-7, "weights where a gradient was no number", m.read(t, m.p, n)[from:to], p[from:to])
+	})
+}
+
+// TestProfile: the launches of an update can be timed one by one.
+func TestProfile(t *testing.T) {
+	interpreted(t)
+	devices(t, func(t *testing.T, d *device, _ float64) {
+		c := timegan.Config{Window: 4, Hidden: 3, Layers: 1, Noise: 1, Batch: 2, Seed: 1}
+		m, err := newModel(d, timegan.NewLayout(c, 4, 2), timegan.NewParams(c, 4, 2), nil, windows(4, false))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.end()
+		took := map[string]float64{}
+		for ph := range timegan.Phase(3) {
+			if err := m.profile(ph, took); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, name := range functions[:noise] { // what training launches
+			if _, ok := took[name]; !ok {
+				t.Errorf("%s was not launched", name)
+			}
+		}
 	})
 }
 

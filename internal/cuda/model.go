@@ -45,16 +45,16 @@ const maxHidden = 512
 func newModel(dev *device, l timegan.Layout, p timegan.Params, s timegan.OptimiserState, d timegan.Windows) (_ *model, err error) {
 	c := l.Config
 	m := &model{arena: arena{device: dev}, Layout: l, T: d.Length, B: c.Batch, F: l.Channels, V: l.Bits, C: l.Conditions, Z: c.Noise, H: c.Hidden}
-	widest := 0
 	for i, n := range l.Networks {
 		m.at[i+1] = m.at[i] + parameters(n)
 		m.layerAt[i+1] = m.layerAt[i] + n.Layers
-		widest = max(widest, n.In, n.Layers*4*m.H)
 	}
-	if (m.T+1)*m.B*widest > math.MaxInt32 {
-		return nil, fmt.Errorf("cuda: window %d, batch %d and hidden %d make arrays of more than 2³¹ numbers", m.T, m.B, m.H)
+	if err := m.fits(m.T+1, m.B); err != nil {
+		return nil, err
 	}
-	m.room()
+	if m.room(); 4*m.stage > m.info.SharedPerBlock-256 {
+		return nil, fmt.Errorf("cuda: %d channels and %d units need %d bytes of shared memory: %s has %d", m.F, m.H, 4*m.stage, m.info.Name, m.info.SharedPerBlock)
+	}
 	m.p, m.m, m.v = m.floats(m.at[networks]), m.floats(m.at[networks]), m.floats(m.at[networks])
 	m.carry, m.clock = m.floats(m.layerAt[networks]*m.B*m.H), m.floats(m.B)
 	m.control = m.alloc(1, 40)
@@ -75,6 +75,18 @@ func newModel(dev *device, l timegan.Layout, p timegan.Params, s timegan.Optimis
 		return nil, err
 	}
 	return m, nil
+}
+
+// fits reports arrays that kernels cannot count, whose integers have 32 bits.
+func (m *model) fits(steps, rows int) error {
+	widest := 0
+	for _, n := range m.Networks {
+		widest = max(widest, n.In, n.Layers*4*m.H)
+	}
+	if steps*rows*widest > math.MaxInt32 || slots*9*m.at[networks] > math.MaxInt32 { // 9: splits at most
+		return fmt.Errorf("cuda: %d seconds of %d rows with %d layers of %d units make arrays of more than 2³¹ numbers", steps, rows, m.Networks[embedder].Layers, m.H)
+	}
+	return nil
 }
 
 // parameters counts those of a network.
@@ -154,21 +166,28 @@ func (a *application) output() part { return part{P: a.Y, Width: a.Out} }
 // product where the device has so much.
 func (m *model) room() {
 	wide := func(n int) int { return (n + 3) &^ 3 }
-	depth := wide(3 * m.H)
+	gates := wide(3 * m.H)
+	depth := gates
 	for _, n := range m.Networks {
 		for _, product := range [][2]int{{3 * m.H, n.In}, {3 * m.H, m.H}, {n.Out, m.H}, {m.H, n.Out}, {m.H, 3 * m.H}, {n.In, 3 * m.H}} {
 			depth = max(depth, wide(product[1]))
 			m.weights = max(m.weights, product[0]*(wide(product[1])+1))
 		}
 	}
-	m.stage = max(min(32*depth, 8192), 4*depth, 2*m.rowsOf(maxHidden)*wide(3*m.H))
+	m.stage = max(min(32*depth, 8192), 4*depth, 2*(maxHidden/m.H)*gates)
 	m.weights = max(min(m.weights, m.info.SharedPerBlock/4-64-m.stage), 0) // 64: what the compiler gave the kernels
 }
 
 // rowsOf is how many of so many rows a block takes: one, while the device has a
-// multiprocessor for each. A row's numbers do not depend on it.
+// multiprocessor for each, which is fastest; of many models beside each other
+// as many as fill a block's warps, so that all find room. A row's numbers do
+// not depend on it.
 func (m *model) rowsOf(rows int) int {
-	return max(1, min((rows+m.info.SMs-1)/m.info.SMs, maxHidden/m.H))
+	most, ours := maxHidden/m.H, max(1, m.info.SMs/m.models)
+	if m.models > 1 {
+		most = max(1, 128/m.H)
+	}
+	return max(1, min((rows+ours-1)/ours, most))
 }
 
 // run launches a chain of passes, or two beside each other from split on.

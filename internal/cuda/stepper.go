@@ -3,6 +3,7 @@ package cuda
 import (
 	"errors"
 	"fmt"
+	"unsafe"
 
 	"github.com/planegym/planegym/internal/cuda/driver"
 	"github.com/planegym/planegym/timegan"
@@ -19,6 +20,7 @@ type stepper struct {
 	passes               driver.Ptr
 	hidden               driver.Ptr // [n,size]: generator's layers, supervisor's, recovery's
 	rows, noise, cond, x driver.Ptr // [n], [n,Z], [n,C], [n,F]
+	draws                driver.Ptr // [n] timegan.Draw
 	listed               []int32
 	wanted               map[int]int // row → its place in fresh, of SetHidden since the last launch
 	order                []int
@@ -29,12 +31,15 @@ type stepper struct {
 var rolled = [...]int{generator, supervisor, recovery}
 
 func newStepper(e *engine, m *model, n int) (*stepper, error) {
+	if err := m.fits(2, n); err != nil {
+		return nil, err
+	}
 	mark := len(m.all)
 	s := &stepper{e: e, m: m, n: n, wanted: map[int]int{}, listed: make([]int32, n)}
 	for _, k := range rolled {
 		s.size += m.Networks[k].Layers * m.H
 	}
-	s.hidden, s.rows = m.floats(n*s.size), m.alloc(n, 4)
+	s.hidden, s.rows, s.draws = m.floats(n*s.size), m.alloc(n, 4), m.alloc(n, int(unsafe.Sizeof(timegan.Draw{})))
 	s.noise, s.cond = m.floats(n*m.Z), m.floats(n*m.C)
 	in, at := part{P: s.noise, Width: int32(m.Z)}, driver.Ptr(0)
 	var list []pass
@@ -57,6 +62,30 @@ func (s *stepper) Next(rows []int, noise, cond, x []float32) error {
 	if len(noise) != n*m.Z || len(cond) != n*m.C || len(x) != n*m.F {
 		return fmt.Errorf("cuda: %d rows: %d noise, %d conditions, %d channels", n, len(noise), len(cond), len(x))
 	}
+	return s.advance(rows, x, func() {
+		upload(&m.arena, s.noise, noise)
+		upload(&m.arena, s.cond, cond)
+	})
+}
+
+// Roll draws noise and conditions on the device.
+func (s *stepper) Roll(rows []int, draws []timegan.Draw, x []float32) error {
+	m, n := s.m, len(rows)
+	if len(draws) != n || x != nil && len(x) != n*m.F {
+		return fmt.Errorf("cuda: %d rows: %d draws, %d channels", n, len(draws), len(x))
+	}
+	return s.advance(rows, x, func() {
+		upload(&m.arena, s.draws, draws)
+		threads := n * ((m.Z+1)/2 + 1)
+		launch(&m.arena, noise, (threads+255)/256, 1, 256, 0, noiseArgs{Draws: s.draws, Z: s.noise, Cond: s.cond,
+			Rows: int32(n), Z0: int32(m.Z), C: int32(m.C), Turn: int32(max(m.Config.Clock, 0))})
+	})
+}
+
+// advance goes a second on with rows from what input puts in noise and cond; x
+// may be nil.
+func (s *stepper) advance(rows []int, x []float32, input func()) error {
+	m, n := s.m, len(rows)
 	if n > s.n {
 		return fmt.Errorf("cuda: %d rows of a stepper of %d", n, s.n)
 	}
@@ -75,8 +104,7 @@ func (s *stepper) Next(rows []int, noise, cond, x []float32) error {
 		}
 		s.flush()
 		upload(&m.arena, s.rows, s.listed[:n])
-		upload(&m.arena, s.noise, noise)
-		upload(&m.arena, s.cond, cond)
+		input()
 		m.run(forward, networkArgs{Pass: s.passes, Rows: s.rows, Count: int32(len(rolled))}, len(rolled), n, 1)
 		download(&m.arena, x, s.x)
 		return m.wait()
@@ -144,4 +172,4 @@ func (s *stepper) check(row int, state []float32) {
 
 func (s *stepper) Size() int { return s.size }
 
-var _ timegan.Stepper = (*stepper)(nil)
+var _ timegan.Roller = (*stepper)(nil)

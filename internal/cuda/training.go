@@ -163,7 +163,12 @@ func (m *model) joint(embed, decode, super *application) {
 		own(changes, m.F, lossC, c.Changes)
 	}
 	lags := m.lags()
-	var spreads []step
+	var scales, spreads []step // of what is compared on the scale of the real
+	if c.Changes > 0 || c.Covariances > 0 {
+		scales = []step{{stats, func() {
+			launch(&m.arena, stats, m.F, 1, wide, 0, statsArgs{X: m.x, Stats: m.stats, T: int32(m.T), B: int32(m.B), F: int32(m.F)})
+		}}}
+	}
 	if c.Covariances > 0 {
 		blocks := len(lags) * m.F * m.F
 		products, d := m.floats(blocks), m.floats(n*m.F)
@@ -215,10 +220,9 @@ func (m *model) joint(embed, decode, super *application) {
 	chains := append([]*application{embed, super}, chain...)
 	for k := range 2 {
 		m.do(ph,
-			m.prepare(ph, k, true),
-			step{stats, func() {
-				launch(&m.arena, stats, m.F, 1, wide, 0, statsArgs{X: m.x, Stats: m.stats, T: int32(m.T), B: int32(m.B), F: int32(m.F)})
-			}},
+			m.prepare(ph, k, true))
+		m.do(ph, scales...)
+		m.do(ph,
 			m.forward(2, chains...),
 			m.lose(list...))
 		m.do(ph, spreads...)

@@ -22,6 +22,7 @@ import (
 
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/internal/atomicfile"
+	"github.com/planegym/planegym/internal/parquetfile"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/telemetry"
 )
@@ -207,48 +208,27 @@ func read(path string, each func(Spaces, *Episode) error) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if p := recover(); p != nil { // parquet-go panics on some damaged pages
-			err = fmt.Errorf("damaged Parquet file: %v", p)
-		}
-	}()
+	defer parquetfile.Recover(&err)
 	in := parquet.NewGenericReader[Row](pf)
 	defer in.Close()
 	a := assembler{spaces: spaces, each: each}
-	rows := make([]Row, 256)
-	for n := 1; ; {
-		clear(rows)
-		k, err := in.Read(rows)
-		for i := range rows[:k] {
-			if err := a.add(&rows[i]); err != nil {
-				return fmt.Errorf("row %d: %w", n, err)
-			}
-			n++
-		}
-		switch {
-		case errors.Is(err, io.EOF):
-			if a.open {
-				return fmt.Errorf("row %d: episode %d has no closing row", n-1, a.episode.Number)
-			}
-			if !a.any {
-				return ErrEmpty
-			}
-			return nil
-		case err != nil:
-			return err
-		}
+	n := 0
+	if err := parquetfile.Read(in.Read, func(r *Row) error { n++; return a.add(r) }); err != nil {
+		return err
 	}
+	if a.open {
+		return fmt.Errorf("row %d: episode %d has no closing row", n, a.episode.Number)
+	}
+	if !a.any {
+		return ErrEmpty
+	}
+	return nil
 }
 
 func open(r io.ReaderAt, size int64) (f *parquet.File, s Spaces, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("damaged Parquet file: %v", p)
-		}
-	}()
-	f, err = parquet.OpenFile(r, size)
-	if err != nil {
-		return nil, s, fmt.Errorf("no Parquet file: %w", err)
+	defer parquetfile.Recover(&err)
+	if f, err = parquetfile.Open(r, size); err != nil {
+		return nil, s, err
 	}
 	text, ok := f.Lookup(spacesKey)
 	if !ok {

@@ -119,7 +119,7 @@ func Comparison(r *compare.Result) ([]Section, error) {
 	agreement := Section{
 		Title: "Agreement",
 		Text: fmt.Sprintf("Intervals resample episodes. B's best policy is %s, A's is %s; regret is what it costs on A to take the former. "+
-			"Similarity, the mean of the smaller over the larger value, is what the tutorial compares its environments by: a ranking turned round can leave it near 100 %%.",
+			"Similarity, the mean of the smaller over the larger value, is what the tutorial compares its environments by: where A's own worst policy and its best score as much, it says nothing.",
 			short(g.Regret.Chosen), short(g.Regret.Best)),
 		Tables: []Table{{
 			Head: []string{"", "value", "95 % interval"},
@@ -128,6 +128,8 @@ func Comparison(r *compare.Result) ([]Section, error) {
 				boundsRow("regret (reward a step)", g.Regret.Absolute, 1),
 				boundsRow("regret, of A's best less its worst (%)", g.Regret.Share, 100),
 				{"similarity of rewards", percent(g.Similarity.Reward), ""}, {"similarity of frame rates", percent(g.Similarity.FPS), ""},
+				{"the same of A's worst policy and its best, rewards", percent(g.Similarity.Apart.Reward), ""},
+				{"the same of A's worst policy and its best, frame rates", percent(g.Similarity.Apart.FPS), ""},
 			},
 		}},
 	}

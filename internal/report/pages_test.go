@@ -44,7 +44,7 @@ func render(t *testing.T, name string, sections []report.Section) string {
 func comparison() *compare.Result {
 	nan := compare.Number(math.NaN())
 	r := &compare.Result{Format: compare.Format, A: compare.Plant{Name: "contended"}, B: compare.Plant{Name: "lab/sim/fitted.toml", Seed: 3}, Episodes: 8, Steps: 900, Limits: []int{32, 64}, Span: 2,
-		Columns: []compare.Column{{Name: "lbo_s", Unit: "s", Spread: 60}, {Name: "fps", Unit: "1/s", Spread: 12}},
+		Columns:    []compare.Column{{Name: "lbo_s", Unit: "s", Spread: 60}, {Name: "fps", Unit: "1/s", Spread: 12}},
 		Recordings: &compare.Recordings{Path: "blocks", Sessions: 4, Steps: 899, Block: 75, Gamma: .99, FQE: .9, DR: .8, Null: compare.Null{Shuffles: 10, FQE: .95, DR: nan}},
 	}
 	m := func(x, ci float64) compare.Mean { return compare.Mean{Mean: compare.Number(x), CI: compare.Number(ci)} }
@@ -66,7 +66,7 @@ func comparison() *compare.Result {
 		}
 	}
 	r.Agreement = compare.Agreement{Spearman: compare.Bounds{Value: 1, Low: .9, High: 1}, Kendall: compare.Bounds{Value: nan, Low: nan, High: nan},
-		Regret: compare.Regret{Best: "occupancy:0.42", Chosen: "occupancy:0.42"}, Similarity: compare.Similarity{Reward: .99, FPS: nan}}
+		Regret: compare.Regret{Best: "occupancy:0.42", Chosen: "occupancy:0.42"}, Similarity: compare.Similarity{Ratios: compare.Ratios{Reward: .99, FPS: nan}, Apart: compare.Ratios{Reward: .5, FPS: nan}}}
 	return r
 }
 

@@ -21,7 +21,7 @@ import (
 var began = time.Date(2024, 1, 2, 3, 4, 5, 678e6, time.UTC)
 
 // logged is a minute of which the limit changes after the half.
-func logged(t *testing.T) (*testbed.Testbed, *testbed.Log) {
+func logged(t testing.TB) (*testbed.Testbed, *testbed.Log) {
 	t.Helper()
 	p := open(t, testbed.Config{})
 	l := p.Keep(1)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 
+	"github.com/planegym/planegym/internal/parquetfile"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/telemetry"
 )
@@ -30,43 +31,34 @@ func ReadTable(path string) (fields []telemetry.Field, switches int, sessions []
 		return nil, 0, nil, fmt.Errorf("testbed: %w", err)
 	}
 	defer file.Close()
-	defer func() {
-		if p := recover(); p != nil { // parquet-go panics on some damaged files
-			err = fmt.Errorf("testbed: %s: damaged Parquet file: %v", path, p)
-		}
-	}()
 	st, err := file.Stat()
 	if err != nil {
 		return nil, 0, nil, fmt.Errorf("testbed: %w", err)
 	}
-	pf, err := parquet.OpenFile(file, st.Size())
+	if fields, switches, sessions, err = DecodeTable(file, st.Size()); err != nil {
+		return nil, 0, nil, fmt.Errorf("testbed: %s: %w", path, err)
+	}
+	return fields, switches, sessions, nil
+}
+
+// DecodeTable is ReadTable of what is at hand.
+func DecodeTable(in io.ReaderAt, size int64) (fields []telemetry.Field, switches int, sessions []Recorded, err error) {
+	defer parquetfile.Recover(&err)
+	pf, err := parquetfile.Open(in, size)
 	if err != nil {
-		return nil, 0, nil, fmt.Errorf("testbed: %s: no Parquet file: %w", path, err)
+		return nil, 0, nil, err
 	}
 	r := tableReader{}
 	if err := r.schema(pf); err != nil {
-		return nil, 0, nil, fmt.Errorf("testbed: %s: %w", path, err)
+		return nil, 0, nil, err
 	}
 	rows := parquet.NewReader(pf)
 	defer rows.Close()
-	buffer := make([]parquet.Row, 256)
-	for n := 1; ; {
-		k, err := rows.ReadRows(buffer)
-		for _, row := range buffer[:k] {
-			if err := r.add(row); err != nil {
-				return nil, 0, nil, fmt.Errorf("testbed: %s: row %d: %w", path, n, err)
-			}
-			n++
-		}
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, 0, nil, fmt.Errorf("testbed: %s: row %d: %w", path, n, err)
-		}
+	if err := parquetfile.Read(rows.ReadRows, func(row *parquet.Row) error { return r.add(*row) }); err != nil {
+		return nil, 0, nil, err
 	}
 	if len(r.sessions) == 0 {
-		return nil, 0, nil, fmt.Errorf("testbed: %s: no sessions are recorded", path)
+		return nil, 0, nil, errors.New("no sessions are recorded")
 	}
 	return r.fields, len(r.limits), r.sessions, nil
 }

@@ -2,6 +2,8 @@ package testbed_test
 
 import (
 	"bytes"
+	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -97,4 +99,34 @@ func TestReadTableErrors(t *testing.T) {
 	if _, _, _, err := testbed.ReadTable(path); err == nil || !strings.Contains(err.Error(), "there is no column session") {
 		t.Errorf("another table: %v", err)
 	}
+}
+
+// Whatever a file holds, it is refused or gives whole sessions of finite values.
+func FuzzDecodeTable(f *testing.F) {
+	p, l := logged(f)
+	var b bytes.Buffer
+	table := p.NewTable(&b)
+	if err := errors.Join(table.Add(l), table.Close()); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b.Bytes())
+	f.Add(b.Bytes()[:b.Len()/3])
+	f.Add([]byte("PAR1PAR1"))
+	f.Fuzz(func(t *testing.T, file []byte) {
+		fields, switches, sessions, err := testbed.DecodeTable(bytes.NewReader(file), int64(len(file)))
+		if err != nil {
+			return
+		}
+		for _, s := range sessions {
+			n := len(s.Limits) / switches
+			if n == 0 || len(s.Values) != n*len(fields) || len(s.Valid) != len(s.Values) {
+				t.Fatalf("%d limits of %d switches, %d values of %d fields", len(s.Limits), switches, len(s.Values), len(fields))
+			}
+			for _, x := range s.Values {
+				if math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) {
+					t.Fatal(x)
+				}
+			}
+		}
+	})
 }

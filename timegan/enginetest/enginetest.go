@@ -55,7 +55,7 @@ func windows(complete bool) timegan.Windows {
 func Check(t *testing.T, open func(t *testing.T) timegan.Engine) {
 	for name, check := range map[string]func(*testing.T, func() timegan.Engine){
 		"order": order, "load": load, "chunks": chunks, "restore": restore, "cancel": cancelled,
-		"learns": learns, "reference": reference, "rollout": rollout, "rows": rows,
+		"learns": learns, "reference": reference, "rollout": rollout, "rolls": rolls, "rows": rows,
 	} {
 		t.Run(name, func(t *testing.T) {
 			check(t, func() timegan.Engine {
@@ -165,7 +165,7 @@ func load(t *testing.T, open func() timegan.Engine) {
 func chunks(t *testing.T, open func() timegan.Engine) {
 	for _, latent := range []bool{false, true} {
 		a, b := loaded(t, open(), latent), loaded(t, open(), latent)
-		la, lb := run(t, a, 5), run(t, b, 5, 1, 3)
+		la, lb := run(t, a, 4), run(t, b, 4, 1, 2)
 		if !slices.Equal(la, lb) {
 			t.Error("losses differ")
 		}
@@ -212,18 +212,31 @@ func cancelled(t *testing.T, open func() timegan.Engine) {
 	}
 }
 
+// learns: within 150 updates, looked at every 30.
 func learns(t *testing.T, open func() timegan.Engine) {
 	e := loaded(t, open(), false)
-	l := make([]timegan.Losses, 150)
-	_, err := e.Run(background, timegan.Embedding, 0, len(l), 5, l)
-	must(t, err)
-	if !(l[149].R < .8*l[0].R) {
-		t.Errorf("reconstruction loss %v after %d updates, %v at first", l[149].R, len(l), l[0].R)
-	}
-	_, err = e.Run(background, timegan.Supervised, 0, len(l), 5, l)
-	must(t, err)
-	if !(l[149].S < .9*l[0].S) {
-		t.Errorf("supervised loss %v after %d updates, %v at first", l[149].S, len(l), l[0].S)
+	for _, c := range []struct {
+		ph    timegan.Phase
+		loss  func(timegan.Losses) float32
+		share float32 // of the first loss
+	}{
+		{timegan.Embedding, func(l timegan.Losses) float32 { return l.R }, .8},
+		{timegan.Supervised, func(l timegan.Losses) float32 { return l.S }, .9},
+	} {
+		l := make([]timegan.Losses, 150)
+		for done := 0; ; {
+			n, err := e.Run(background, c.ph, done, 30, 5, l[done:])
+			must(t, err)
+			done += n
+			first, last := c.loss(l[0]), c.loss(l[done-1])
+			if last < c.share*first {
+				break
+			}
+			if done == len(l) {
+				t.Errorf("%v loss %v after %d updates, %v at first", c.ph, last, done, first)
+				break
+			}
+		}
 	}
 }
 
@@ -280,6 +293,46 @@ func rollout(t *testing.T, open func() timegan.Engine) {
 		if !(math.Abs(float64(got[0][i]-want)) < 1e-4) {
 			t.Fatalf("second %d: %v, want %v", i/4, got[0][i], want)
 		}
+	}
+}
+
+// rolls: what a stepper draws is what a simulator would give it.
+func rolls(t *testing.T, open func() timegan.Engine) {
+	e := loaded(t, open(), false)
+	s, err := e.Stepper(3)
+	must(t, err)
+	r, ok := s.(timegan.Roller)
+	if !ok {
+		t.Skip("the engine's stepper draws nothing")
+	}
+	given, err := e.Stepper(3)
+	must(t, err)
+	all, x, want := []int{2, 0}, make([]float32, 8), make([]float32, 8)
+	noise, cond := make([]float32, 6), make([]float32, 6)
+	for second := range uint32(5) {
+		draws := []timegan.Draw{{Seed: 3, Second: second, Start: 97}, {Seed: 1 << 40, Model: 2, Second: 1e6 + second, Start: 4, Told: 1}}
+		for i, d := range draws {
+			key := rng.Key{Seed: d.Seed, B: d.Model, Purpose: rng.SampleNoise}
+			a, b := key.Normal(2 * (1 + d.Second))
+			c, _ := key.Normal(2*(1+d.Second) + 1)
+			sin, cos := math.Sincos(2 * math.Pi * float64((d.Start+d.Second)%100) / 100)
+			copy(noise[3*i:], []float32{float32(a), float32(b), float32(c)})
+			copy(cond[3*i:], []float32{d.Told, float32(sin), float32(cos)})
+		}
+		must(t, given.Next(all, noise, cond, want))
+		out := x
+		if second == 0 {
+			out = nil // unseen
+		}
+		must(t, r.Roll(all, draws, out))
+		for i, w := range want {
+			if out != nil && !(math.Abs(float64(x[i]-w)) < 1e-5) {
+				t.Fatalf("second %d: %v, want %v", second, x, want)
+			}
+		}
+	}
+	if err := r.Roll(all, make([]timegan.Draw, 1), x); err == nil {
+		t.Error("1 draw for 2 rows")
 	}
 }
 

@@ -126,6 +126,9 @@ func recordings(n int) ([]telemetry.Recording, [][]uint8) {
 
 func quick() Config {
 	c := Config{Updates: 1000, Knots: 17}
+	if testing.Short() {
+		c.Updates = 30
+	}
 	c.Ranks.Hidden, c.Ranks.Batch, c.Ranks.Window, c.Ranks.Embed, c.Ranks.Super, c.Ranks.Joint = 6, 16, 8, 40, 10, 40
 	return c
 }
@@ -146,9 +149,14 @@ func fitted(t testing.TB, c Config, all []telemetry.Recording) *Model {
 	return m
 }
 
-// known8 is a model of eight hours of the world.
+// known8 is a model of eight hours of the world, hardly trained where tests
+// are short.
 var known8 = sync.OnceValues(func() (*Model, []telemetry.Recording) {
-	all, _ := recordings(8)
+	n := 8
+	if testing.Short() {
+		n = 2
+	}
+	all, _ := recordings(n)
 	e, be := timegan.NewCPU(nn.Go, 1), nn.NewBackend(nn.Go, 1)
 	defer e.Close()
 	defer be.Close()
@@ -172,6 +180,9 @@ func simulator(t testing.TB, m *Model, n int) *Simulator {
 // The load is found under whatever limit was in force, and with it the laws of
 // queue and player.
 func TestFitFindsTheWorld(t *testing.T) {
+	if testing.Short() {
+		t.Skip("fits a whole model")
+	}
 	m, all := known8()
 	_, truth := recordings(8)
 	paths, err := inferLoad(sequences(all, limits, []int{0}), 2, 1, limits)
@@ -220,6 +231,9 @@ func TestFitFindsTheWorld(t *testing.T) {
 // What policies are worth in the world, they are in the simulation: buffers
 // under each limit held, and under the right one for the regime.
 func TestInterventionsTransfer(t *testing.T) {
+	if testing.Short() {
+		t.Skip("fits a whole model")
+	}
 	m, _ := known8()
 	const rows = 12
 	for name, policy := range map[string]func(depth, limit float64) int32{
@@ -354,19 +368,17 @@ func encoded(t testing.TB, m *Model) []byte {
 // Equal recordings give equal bytes, a checkpoint is the model, and a damaged
 // one is refused.
 func TestCheckpoint(t *testing.T) {
-	all, _ := recordings(3)
-	c := quick()
-	c.Updates = 100
-	good := encoded(t, fitted(t, c, all))
-	if !bytes.Equal(good, encoded(t, fitted(t, c, all))) {
+	m, all := known8()
+	good := encoded(t, m)
+	if !testing.Short() && !bytes.Equal(good, encoded(t, fitted(t, quick(), all))) {
 		t.Error("two fits differ")
 	}
 	read := func(b []byte) (*Model, error) { return Decode(bytes.NewReader(b), int64(len(b))) }
-	m, err := read(good)
+	again, err := read(good)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(good, encoded(t, m)) || !IsCheckpoint(bytes.NewReader(good), int64(len(good))) {
+	if !bytes.Equal(good, encoded(t, again)) || !IsCheckpoint(bytes.NewReader(good), int64(len(good))) {
 		t.Error("what was read is not what was written")
 	}
 	for cut := 0; cut < len(good); cut += 1 + len(good)/50 {

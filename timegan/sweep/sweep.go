@@ -168,7 +168,7 @@ func (c Config) Members(limits []int) ([]Member, error) {
 // an engine for each model; report, which may be nil, is called with a member
 // and its status as it goes, never twice at once. A member that fails is told
 // of in its status, and the others go on.
-func Run(ctx context.Context, c Config, recordings []telemetry.Recording, folder string, engine func() timegan.Engine, report func(i int, s Status)) ([]Status, error) {
+func Run(ctx context.Context, c Config, recordings []telemetry.Recording, folder string, engine func() (timegan.Engine, error), report func(i int, s Status)) ([]Status, error) {
 	var limits []int
 	var real []selection.Table
 	for _, r := range recordings {
@@ -230,7 +230,7 @@ type sweep struct {
 	recordings []telemetry.Recording
 	real       []selection.Table
 	folder     string
-	engine     func() timegan.Engine
+	engine     func() (timegan.Engine, error)
 	report     func(int, Status)
 
 	mu  sync.Mutex // of what follows
@@ -272,7 +272,10 @@ func (s *sweep) train(ctx context.Context, i int) {
 			if m.Mode == PerLimit {
 				recordings = recordings[k : k+1]
 			}
-			e := s.engine()
+			e, err := s.engine()
+			if err != nil {
+				return err
+			}
 			engines = append(engines, e)
 			model, err := s.fit(ctx, i, recordings, filepath.Join(s.folder, file), e, len(m.Files) == 1)
 			if err != nil {
@@ -321,7 +324,10 @@ func (s *sweep) fit(ctx context.Context, i int, recordings []telemetry.Recording
 			if m.Phase != timegan.Joint {
 				return nil
 			}
-			probe := s.engine()
+			probe, err := s.engine()
+			if err != nil {
+				return err
+			}
 			defer probe.Close()
 			if err := s.score(ctx, i, []*timegan.Model{m}, []timegan.Engine{probe}); err != nil {
 				return err

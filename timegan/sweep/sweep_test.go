@@ -96,7 +96,7 @@ func tiny() Config {
 	}
 }
 
-func engine() timegan.Engine { return timegan.NewCPU(nn.Go, 1) }
+func engine() (timegan.Engine, error) { return timegan.NewCPU(nn.Go, 1), nil }
 
 // A sweep that was stopped goes on, and ends in the bytes of one that was not.
 func TestRunGoesOn(t *testing.T) {

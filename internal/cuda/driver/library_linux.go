@@ -4,6 +4,7 @@ package driver
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 
 	"github.com/ebitengine/purego"
@@ -16,6 +17,8 @@ const libraryName = "libcuda.so.1"
 // openLibrary opens a shared library for good: the driver does not bear being
 // closed and opened again.
 func openLibrary(name string) (uintptr, error) {
+	runtime.LockOSThread() // dlerror is this thread's
+	defer runtime.UnlockOSThread()
 	h, err := purego.Dlopen(name, purego.RTLD_NOW|purego.RTLD_LOCAL)
 	if err != nil {
 		return 0, err // dlerror names the library
@@ -24,6 +27,8 @@ func openLibrary(name string) (uintptr, error) {
 }
 
 func lookup(library uintptr, name string) (uintptr, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	p, err := purego.Dlsym(library, name)
 	if err != nil {
 		// dlerror repeats the library's path, which says nothing here

@@ -2,7 +2,7 @@
 #pragma once
 
 // KERNEL is one of blocks of up to so many threads.
-#define KERNEL(threads) extern "C" __attribute__((global, launch_bounds(threads))) void
+#define KERNEL(threads) extern "C" __attribute__((global, launch_bounds(threads, 1))) void
 #define DEVICE static inline __attribute__((device, always_inline))
 #define SHARED static __attribute__((shared))
 

@@ -105,6 +105,41 @@ KERNEL(256) prepare(const PrepareArgs a) {
     }
 }
 
+// Draw is timegan.Draw.
+struct Draw {
+  u64 seed;
+  u32 model, second, start;
+  float told;
+};
+
+struct NoiseArgs {
+  const Draw *draws; // [rows]
+  float *z, *cond;   // [rows,Z], [rows,C]
+  int rows, Z, C, turn;
+};
+
+// noise draws a rollout's second, a thread for each pair of numbers and one for
+// the condition.
+KERNEL(256) noise(const NoiseArgs a) {
+  int pairs = (a.Z + 1) / 2, e = blockX() * threads() + threadId();
+  int row = e / (pairs + 1), j = e - row * (pairs + 1);
+  if (row >= a.rows)
+    return;
+  const Draw d = a.draws[row];
+  if (j == pairs) {
+    int second = a.turn > 0 ? int((u64(d.start) + d.second) % u32(a.turn)) : 0;
+    condition(a.cond + row * a.C, d.told, second, a.turn);
+    return;
+  }
+  Key key = {d.seed, 0, d.model, 68};
+  double x, y;
+  normal(key, (1 + d.second) * pairs + j, x, y);
+  float *z = a.z + row * a.Z + 2 * j;
+  z[0] = float(x);
+  if (2 * j + 1 < a.Z)
+    z[1] = float(y);
+}
+
 // ---- Networks --------------------------------------------------------------
 
 // Part is some columns of a network's input.
@@ -175,12 +210,19 @@ DEVICE void next(Walk &w) {
   }
 }
 
-// affine calls store(q, o, Σₖ x(q,k)·w(o,k)) for rows q < n·T and outputs o;
+// indexes are the places of a group's rows: one array, however often affine is
+// compiled into a kernel.
+DEVICE int *indexes() {
+  SHARED int index[32];
+  return index;
+}
+
+// affine calls store(q, o, Σₖ x(q,k)·w(o,k)) for rows q and outputs o;
 // q is given as at(q). Weights come to shared memory where they fit, rows in
 // groups of up to 32.
 template <bool FIT, class A, class X, class W, class S>
 DEVICE void affineIn(int rows, int outs, int depth, float *stage, int room, float *weights, A at, X x, W w, S store) {
-  SHARED int index[32];
+  int *index = indexes();
   int tid = threadId(), n = threads();
   int wide = (depth + 3) & ~3, stride = wide + 1; // odd: neighbours hit other banks
   barrier();

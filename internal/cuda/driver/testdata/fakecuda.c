@@ -24,6 +24,8 @@ static R note(const char *name, const char *format, ...) {
   used += vsnprintf(record + used, sizeof record - used, format, ap);
   va_end(ap);
   used += snprintf(record + used, sizeof record - used, ")\n");
+  if (used > sizeof record - 4096) // nobody reads
+    used = 0;
   return strcmp(name, fails) ? 0 : code;
 }
 static H fresh(void) { return (H)++next; }
@@ -61,7 +63,7 @@ R cuDevicePrimaryCtxRelease_v2(Dev d) { return note("cuDevicePrimaryCtxRelease_v
 R cuCtxSetCurrent(H c) { return note("cuCtxSetCurrent", "%p", (void *)c); }
 R cuModuleLoadDataEx(H *m, const void *image, unsigned n, int *o, void **v) {
   *m = fresh();
-  R r = note("cuModuleLoadDataEx", "'%s', %u options: %d, %d=%zu", (const char *)image, n, o[0], o[1], (size_t)v[1]);
+  R r = note("cuModuleLoadDataEx", "'%.40s', %u options: %d, %d=%zu", (const char *)image, n, o[0], o[1], (size_t)v[1]);
   if (r)
     snprintf(v[0], (size_t)v[1], "ptxas application ptx input, line 7; fatal : expected ';'\n");
   return r;
@@ -100,12 +102,14 @@ R cuEventRecord(H e, H s) { return note("cuEventRecord", "%p, %p", (void *)e, (v
 R cuEventElapsedTime(float *ms, H a, H b) { return *ms = 1.25f, note("cuEventElapsedTime", "%p, %p", (void *)a, (void *)b); }
 R cuLaunchKernel(H f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared, H s, void **params,
                  void **extra) {
+  // one parameter: a buffer of the caller's size, or (of another binding) where it lies, of which 16 bytes are read
   char hex[256] = "";
-  size_t n = *(size_t *)extra[3];
+  size_t n = extra ? *(size_t *)extra[3] : 16;
+  const unsigned char *arg = extra ? extra[1] : params[0];
   for (size_t i = 0; i < n && i < 100; i++)
-    snprintf(hex + 2 * i, 3, "%02x", ((unsigned char *)extra[1])[i]);
+    snprintf(hex + 2 * i, 3, "%02x", arg[i]);
   return note("cuLaunchKernel", "%p, %u %u %u, %u %u %u, %u, %p, %s, extra %zu %zu %zu: %s", (void *)f, gx, gy, gz, bx, by, bz, shared, (void *)s,
-              params ? "params" : "no params", (size_t)extra[0], (size_t)extra[2], (size_t)extra[4], hex);
+              params ? "params" : "no params", extra ? (size_t)extra[0] : 0, extra ? (size_t)extra[2] : 0, extra ? (size_t)extra[4] : 0, hex);
 }
 R cuGraphInstantiateWithFlags(H *e, H g, unsigned long long flags) { return *e = fresh(), note("cuGraphInstantiateWithFlags", "%p, %llu", (void *)g, flags); }
 R cuGraphLaunch(H e, H s) { return note("cuGraphLaunch", "%p, %p", (void *)e, (void *)s); }
