@@ -99,7 +99,7 @@ func TestCartPoleResets(t *testing.T) {
 			wrapped := env.WithAutoreset(plain, mode)
 			r := rand.New(rand.NewPCG(1, 2))
 			var got, want env.Batch
-			for step := range 20000 {
+			for step := range 6000 {
 				var rows []int
 				k := n
 				if step%3 == 2 {

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -79,7 +80,7 @@ plant as it did the one it was trained in, baselines observe what is measured.
 	f.Uint64Var(&c.seed, "seed", 0, "picks the episodes")
 	f.Uint64Var(&c.seedB, "seed-b", 0, "picks the episodes on B; default: --seed")
 	f.IntVar(&c.steps, "steps", 0, "steps of an episode; default: the scenarios'")
-	f.StringVar(&c.limits, "limits", "", "queue limits to choose from, packets; default: the scenarios'")
+	f.StringVar(&c.limits, "limits", "", "queue limits to choose from, packets, the last in force at first; default: the scenarios'")
 	f.StringVar(&c.observe, "observe", "", "scenario whose observations the agents are given; default: what each was trained in")
 	f.StringVar(&c.figure, "figure", "", "draw the values on B over those on A, to this .svg or .png")
 	f.StringVar(&c.recordings, "recordings", "", "folder that testbed record wrote of A's scenario: estimate the policies from it too")
@@ -210,10 +211,7 @@ func (c *comparer) scenario(name string) (scenarios.Scenario, error) {
 		return s, err
 	}
 	if c.allowed != nil {
-		s.Env.Limits = c.allowed
-		if !slices.Contains(c.allowed, s.Env.Initial) {
-			s.Env.Initial = 0
-		}
+		s.Env.Limits, s.Env.Initial = c.allowed, c.allowed[len(c.allowed)-1] // on both plants alike
 	}
 	if c.steps > 0 {
 		s.Env.MaxSteps = c.steps
@@ -335,7 +333,7 @@ func (c *comparer) remote(name string) func(context.Context, *agent.DDQN, func(e
 			set["observation"] = map[string]any{"normalise": "none"}
 		}
 		if c.allowed != nil {
-			set["limits"] = c.allowed
+			set["limits"], set["initial"] = c.allowed, c.allowed[len(c.allowed)-1]
 		}
 		if c.steps > 0 {
 			set["max_steps"] = c.steps
@@ -345,7 +343,10 @@ func (c *comparer) remote(name string) func(context.Context, *agent.DDQN, func(e
 			token = os.Getenv("PLANEGYM_TOKEN")
 		}
 		v, err := ws.Dial(ctx, url, ws.DialOptions{Scenario: scenario, NumEnvs: min(c.episodes, 32), Info: true, Token: token, Kwargs: map[string]any{"env": set}})
-		if err != nil {
+		switch {
+		case errors.Is(err, ws.ErrInvalidConfig) || errors.Is(err, ws.ErrUnknownScenario):
+			return nil, err
+		case err != nil:
 			return nil, fmt.Errorf("%w: is planegym serve running there?", err)
 		}
 		return v, nil
@@ -378,8 +379,11 @@ func printCompare(out io.Writer, r *compare.Result) error {
 		if qoe {
 			fmt.Fprintf(w, "%.1f, %.1f\t%.2f, %.2f\t%.0f, %.0f\t", p.A.LBO.Mean, p.B.LBO.Mean, p.A.Level.Mean, p.B.Level.Mean, p.A.Stall.Mean, p.B.Stall.Mean)
 		}
-		name, ks := p.Largest(r.Columns)
-		fmt.Fprintf(w, "%.2f %s\n", ks, name)
+		if name, ks := p.Largest(r.Columns); name == "" {
+			fmt.Fprintln(w, "–")
+		} else {
+			fmt.Fprintf(w, "%.2f %s\n", ks, name)
+		}
 	}
 	if err := w.Flush(); err != nil {
 		return err

@@ -2,8 +2,6 @@ package cli
 
 import (
 	"bytes"
-	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -221,11 +219,11 @@ func (r *reporter) plants() ([]report.Section, error) {
 	if err != nil {
 		return nil, fmt.Errorf("report: --compare: %w", err)
 	}
-	var c compare.Result
-	if err := json.Unmarshal(text, &c); err != nil || c.Format != compare.Format || len(c.Policies) == 0 {
-		return nil, fmt.Errorf("report: --compare: %s is not what compare --json writes, format %s: %w", r.compare, compare.Format, cmp.Or(err, fmt.Errorf("its format is %q", c.Format)))
+	c, err := compare.Decode(text)
+	if err != nil {
+		return nil, fmt.Errorf("report: --compare: %s: %w", r.compare, err)
 	}
-	return report.Comparison(&c)
+	return report.Comparison(c)
 }
 
 // metricSections is the table of scores, and of each set's columns.

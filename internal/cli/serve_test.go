@@ -68,9 +68,14 @@ func dial(t *testing.T, url string, o ws.DialOptions) *ws.Client {
 // folder holds small recordings of limits 32 and 64.
 func folder(t *testing.T) string {
 	t.Helper()
+	return folderOf(t, "enq_qdepth1", "deq_timedelta1", "deq_qdepth1", "lbo_s", "fps", "rep_kbps")
+}
+
+func folderOf(t *testing.T, columns ...string) string {
+	t.Helper()
 	dir := t.TempDir()
 	var fields []telemetry.Field
-	for _, name := range []string{"enq_qdepth1", "deq_timedelta1", "deq_qdepth1", "lbo_s", "fps", "rep_kbps"} {
+	for _, name := range columns {
 		f, ok := telemetry.Canonical(name)
 		if !ok {
 			t.Fatalf("%s is no column", name)
@@ -81,7 +86,10 @@ func folder(t *testing.T) string {
 		var values []float32
 		for s := range 400 {
 			k := rng.Key{Seed: uint64(limit), A: uint32(s), Purpose: rng.Start}
-			values = append(values, float32(k.Intn(0, limit)), 900, 3, float32(k.Intn(1, 40)), 24, 1867)
+			row := []float32{float32(k.Intn(0, limit)), 900, 3, float32(k.Intn(1, 40)), 24, 1867}
+			for i := range columns {
+				values = append(values, row[i%len(row)])
+			}
 		}
 		d, err := telemetry.NewDataset(fields, limit, time.Unix(0, 0), values, slices.Repeat([]bool{true}, len(values)))
 		if err != nil {

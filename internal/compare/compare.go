@@ -122,6 +122,7 @@ type Valued struct {
 // Largest is the column that drifts most by Kolmogorov-Smirnov's statistic,
 // and how far; "" where nothing was compared.
 func (v *Valued) Largest(columns []Column) (name string, ks float64) {
+	ks = -1
 	for c, d := range v.Drift {
 		if float64(d.KS) > ks {
 			name, ks = columns[c].Name, float64(d.KS)

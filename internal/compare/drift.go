@@ -29,11 +29,12 @@ type Drift struct {
 }
 
 // watch keeps what a plant measures under one policy: the measured cells of
-// its windows, or, of a plant that is not at hand, observations.
+// its windows and, where one of the plants is not at hand, the observations.
 type watch struct {
 	windows  bool // the plant is at hand
-	stride   int  // every so many windows are kept
-	seen     int
+	stride   int  // every so many windows and observations are kept
+	seen     int  // windows
+	stepped  int  // observations
 	fields   []telemetry.Field
 	values   [][]float64 // by field
 	elements []telemetry.Field
@@ -44,7 +45,7 @@ type watch struct {
 const kept = 1 << 15
 
 func (w *watch) begin(spec env.Spec, episodes int) {
-	w.seen, w.stride = 0, max(1, episodes*max(spec.MaxSteps, 1)/kept)
+	w.seen, w.stepped, w.stride = 0, 0, max(1, episodes*max(spec.MaxSteps, 1)/kept)
 	w.values, w.elements = make([][]float64, len(w.fields)), spec.Observation.Elements
 	w.observed = make([][]float64, len(w.elements))
 }
@@ -89,13 +90,9 @@ func (p watchedPlant) Advance(ctx context.Context, rows []int, limit []p4.Limit,
 	return nil
 }
 
-// vector puts the watch around environments whose plant is elsewhere.
-func (w *watch) vector(v env.Vector) env.Vector {
-	if w.windows {
-		return v
-	}
-	return watchedVector{v, w}
-}
+// vector puts the watch around environments: their plant may be elsewhere, or
+// the other side's.
+func (w *watch) vector(v env.Vector) env.Vector { return watchedVector{v, w} }
 
 type watchedVector struct {
 	env.Vector
@@ -109,7 +106,7 @@ func (v watchedVector) Step(ctx context.Context, rows []int, actions []int32, ou
 	}
 	d := len(v.w.elements)
 	for i := range len(out.Obs) / d {
-		if v.w.seen++; (v.w.seen-1)%v.w.stride != 0 {
+		if v.w.stepped++; (v.w.stepped-1)%v.w.stride != 0 {
 			continue
 		}
 		for c, x := range out.Obs[i*d : (i+1)*d] {

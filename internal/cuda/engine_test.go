@@ -146,13 +146,13 @@ func TestTogether(t *testing.T) {
 				if err := e.Load(c, timegan.NewParams(c, 1, 0), nil, w); err != nil {
 					return "", err
 				}
-				if _, err := e.Run(context.Background(), timegan.Joint, 0, 3, seed, make([]timegan.Losses, 3)); err != nil {
+				if _, err := e.Run(context.Background(), timegan.Joint, 0, 2, seed, make([]timegan.Losses, 2)); err != nil {
 					return "", err
 				}
 				p, s, err := e.Store()
 				return fmt.Sprint(p, s), errors.Join(err, e.Close())
 			}
-			const models = 3
+			const models = 2
 			var wg sync.WaitGroup
 			var got [models]string
 			var errs [models]error
@@ -232,7 +232,7 @@ func TestFaults(t *testing.T) {
 	calm.Check(t)
 	step := 17 // most calls are allocations and copies, one like the other
 	if testing.Short() {
-		step = 97
+		step = 193
 	}
 	t.Logf("%d calls", calm.Calls())
 	for n := 1; n <= calm.Calls(); n += step {

@@ -56,6 +56,15 @@ func devices(t *testing.T, f func(t *testing.T, d *device, bound float64)) {
 	run("GPU", exact, driver.New())
 }
 
+// interpreted skips what one goroutine computes for long, in short runs: under
+// the race detector, above all.
+func interpreted(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("long, interpreted")
+	}
+}
+
 // random are n numbers in ±1 of a stream.
 func random(n int, stream uint32) []float32 {
 	out := make([]float32, n)
@@ -92,6 +101,7 @@ func (m *model) read(t *testing.T, p driver.Ptr, n int) []float32 {
 // TestGRU holds networks, forward and backward, with and without a start, with
 // weights in shared memory and not, to the plain loops in float64.
 func TestGRU(t *testing.T) {
+	interpreted(t)
 	for _, c := range []struct {
 		hidden, layers, steps, rows int
 		far                         bool // weights stay in global memory
@@ -100,9 +110,6 @@ func TestGRU(t *testing.T) {
 		{128, 1, 2, 1, false}, // some of its weights do not fit
 	} {
 		t.Run(fmt.Sprintf("H%d_L%d_T%d_B%d_far%v", c.hidden, c.layers, c.steps, c.rows, c.far), func(t *testing.T) {
-			if c.hidden > 100 && testing.Short() {
-				t.Skip("large")
-			}
 			devices(t, func(t *testing.T, d *device, bound float64) {
 				l := timegan.NewLayout(timegan.Config{Hidden: c.hidden, Layers: c.layers, Noise: 3, Batch: c.rows, Window: c.steps, Clock: -1}, 4, 1)
 				p := timegan.NewParams(l.Config, 4, 1)
@@ -238,6 +245,7 @@ func (r *recorder) Discriminator(l *timegan.Losses) (learns bool, err error) {
 // float64: what it draws, its gradients, tensor by tensor, from the weights
 // that the reference had before it, and the losses.
 func TestUpdate(t *testing.T) {
+	interpreted(t)
 	for _, c := range []timegan.Config{
 		{Window: 5, Hidden: 6, Layers: 2, Noise: 3, Batch: 9, Clock: 50, Seed: 5},
 		{Window: 12, Hidden: 4, Layers: 1, Noise: 2, Batch: 4, Clock: -1, Seed: 6, Changes: -1, Joint: 10},
@@ -419,6 +427,7 @@ func TestAdam(t *testing.T) {
 
 // TestProfile: the launches of an update can be timed one by one.
 func TestProfile(t *testing.T) {
+	interpreted(t)
 	devices(t, func(t *testing.T, d *device, _ float64) {
 		c := timegan.Config{Window: 4, Hidden: 3, Layers: 1, Noise: 1, Batch: 2, Seed: 1}
 		m, err := newModel(d, timegan.NewLayout(c, 4, 2), timegan.NewParams(c, 4, 2), nil, windows(4, false))

@@ -165,7 +165,7 @@ func TestValueTerm(t *testing.T) {
 	}
 	size := map[string]float64{}
 	for name, e := range map[string]agent.Engine{"without": NewDDQN(), "with": NewDDQN(flat)} {
-		o := offline(t, config(t, func(c *agent.Config) { c.Steps = 400 }), be)
+		o := offline(t, config(t, func(c *agent.Config) { c.Steps = 200 }), be)
 		var last *agent.Update
 		err := o.Agent.Use(func(u *agent.Update) (agent.Objective, error) {
 			last = u

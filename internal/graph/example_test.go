@@ -9,6 +9,8 @@ import (
 
 	G "gorgonia.org/gorgonia"
 
+	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/internal/graph"
 	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/telemetry"
@@ -191,4 +193,37 @@ func acfError(b *testing.B, recordings []telemetry.Recording, seed uint64, e tim
 		}
 	}
 	return sum
+}
+
+// A loss that DDQN does not have: small pays for large values.
+func ExampleNewDDQN() {
+	small := func(v graph.Values) (*G.Node, error) {
+		return G.Mul(G.NewConstant(float32(.01)), G.Must(G.Mean(G.Must(G.Square(v.Q)))))
+	}
+	c, err := agent.Preset("default")
+	if err != nil {
+		panic(err)
+	}
+	c.Hidden, c.Steps, c.Minimum = []int{16}, 640, 64
+	poles, err := env.NewCartPole(8, env.NextStep)
+	if err != nil {
+		panic(err)
+	}
+	be := nn.NewBackend(nn.Go, 1)
+	defer be.Close()
+	trainer, err := agent.NewTrainer(c, poles, 1, be)
+	if err != nil {
+		panic(err)
+	}
+	if err := trainer.Agent.Use(graph.NewDDQN(small)); err != nil {
+		panic(err)
+	}
+	err = trainer.Train(context.Background(), 1000, func(p agent.Progress) error {
+		fmt.Println(p.Updates > 500, p.Loss > 0)
+		return nil
+	})
+	if err != nil {
+		panic(err)
+	}
+	// Output: true true
 }

@@ -218,7 +218,7 @@ class Session:
         except (KeyError, TypeError, ValueError) as e:
             raise ProtocolError(f"the server's made message lacks or mistypes {e}") from e
         self.info_flag = INFO if c.info and self.info_names else 0
-        n = c.num_envs
+        n = self._num = c.num_envs
         self._views: dict[tuple[int, int], Columns] = {}
         # What most steps are answered with, so that a comparison recognises it.
         self.usual = self._unmapped(bytearray())
@@ -400,11 +400,6 @@ class Session:
             self._recover(e)
         return self.seq
 
-    def resync(self) -> int:
-        """The flag that ends skipping, where it may be set: with nothing in
-        flight, or once the caller has been told of the error."""
-        return RESYNC if self.failed or not self.pending else 0
-
     def send_single(self, action: int) -> int:
         """STEP of a batch of one with one action."""
         numbers = (self.seq + 1) << 176 | self.ack << 240 | action << 304
@@ -414,7 +409,7 @@ class Session:
     def send_step(self, actions: np.ndarray) -> int:
         """STEP of all rows; actions [n] or [n,S] are of 32 bits."""
         self._actions[...] = actions
-        return self._send(self._step, STEP, self.info_flag, self.config.num_envs)
+        return self._send(self._step, STEP, self.info_flag, self._num)
 
     def send_batch(self, kind: int, flags: int, n: int, *columns: np.ndarray) -> int:
         """A binary request; columns are contiguous and of 4- or 8-byte numbers."""
@@ -431,8 +426,11 @@ class Session:
         return Columns(buf, PAYLOAD_AT + 24, n, self.dim, infos, self.info_flag)
 
     def _send(self, request: _Request, kind: int, flags: int, n: int) -> int:
-        what = kind | (flags | self.resync()) << 8
-        return self.send(request.framed(self.ws.key(), what, self.env, n, self.seq + 1, self.ack))
+        if self.failed or not self.pending:
+            # Skipping may end: the caller was told of the error, or nothing is in flight.
+            flags |= RESYNC
+        key, what = self.ws.key(), kind | flags << 8
+        return self.send(request.framed(key, what, self.env, n, self.seq + 1, self.ack))
 
     def request(self, kind: str, reply: str, **fields: Any) -> dict[str, Any]:
         """A text request and its reply; nothing else is in flight."""

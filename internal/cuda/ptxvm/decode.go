@@ -47,7 +47,9 @@ const (
 	opSubF
 	opMulF
 	opFmaF
-	opLtS32
+	opCmpS32 // setp by instr.mode: a bit per order
+	opCmpU32
+	opCmpF32
 	opSelp32
 )
 
@@ -64,9 +66,11 @@ var fast = map[string]opcode{
 	"cvt.u64.u32": opExtU32, "cvt.s64.s32": opExtS32, "cvt.u32.u64": opLow32,
 	"add.f32": opAddF, "add.rn.f32": opAddF, "sub.f32": opSubF, "sub.rn.f32": opSubF,
 	"mul.f32": opMulF, "mul.rn.f32": opMulF, "fma.rn.f32": opFmaF,
-	"setp.lt.s32": opLtS32,
-	"selp.b32":    opSelp32, "selp.u32": opSelp32, "selp.s32": opSelp32, "selp.f32": opSelp32,
+	"selp.b32": opSelp32, "selp.u32": opSelp32, "selp.s32": opSelp32, "selp.f32": opSelp32,
 }
+
+// fastCompare are those of setp, by type.
+var fastCompare = map[string]opcode{"s32": opCmpS32, "u32": opCmpU32, "b32": opCmpU32, "f32": opCmpF32}
 
 // reg is a row of a register file: one value per lane of a warp. Constants
 // and special registers have rows too, so that every operand is one.
@@ -98,8 +102,9 @@ type instr struct {
 	nonZero bool
 	fence   bool
 	float   bool  // a float atomic
+	words   bool  // a load of 4-byte elements to registers of 4
 	vec     uint8 // elements
-	mode    uint8 // of shfl and vote
+	mode    uint8 // of shfl, vote and setp
 	guard   int32 // row of predicates; -1: none
 	d, e    reg   // e: the second destination
 	a, b, c reg
@@ -551,8 +556,18 @@ func (d *decoder) instruction(in *instr, s *stmt) error {
 		}
 	}
 	in.f, in.nonZero, in.ulps, in.abs = o.f, o.nonZero, o.ulps, o.absolute
-	if op, ok := fast[s.op]; ok && in.e.class == 0 && in.fits(op) {
+	if in.e.class != 0 {
+		return nil
+	}
+	if op, ok := fast[s.op]; ok && in.fits(op) {
 		in.op = op
+	}
+	if op, ok := fastCompare[parts[len(parts)-1]]; ok && parts[0] == "setp" && len(parts) == 3 {
+		for _, c := range comparisons {
+			if c.name == parts[1] {
+				in.op, in.mode = op, uint8(c.want[0]|c.want[1]<<1|c.want[2]<<2|c.want[3]<<3)
+			}
+		}
 	}
 	return nil
 }
@@ -655,6 +670,7 @@ func (d *decoder) memory(in *instr, s *stmt, parts []string) error {
 	if len(elems) != int(in.vec) || in.vec > 1 && value.kind != vector {
 		return fmt.Errorf("operand %s, want %d elements", value, in.vec)
 	}
+	in.words = in.op == opLoad && in.size == 4
 	for i, e := range elems {
 		var err error
 		if in.op == opLoad {
@@ -675,6 +691,7 @@ func (d *decoder) memory(in *instr, s *stmt, parts []string) error {
 		if c := in.v[i].class; c == 'p' || classBits(c) < int(t.bits) && t.bits > 8 {
 			return fmt.Errorf("%s has %d bits, want %d", e, classBits(c), t.bits)
 		}
+		in.words = in.words && in.v[i].class == 'w'
 	}
 	return nil
 }

@@ -1,212 +1,10 @@
 package ptxvm
 
 import (
-	"encoding/binary"
 	"fmt"
 	"math"
 	"math/bits"
-	"sync"
-	"sync/atomic"
 )
-
-// Fault is what a kernel did that a GPU would not survive, or would answer
-// differently from run to run.
-type Fault struct {
-	Kernel string
-	Line   int    // of the PTX
-	Text   string // the instruction
-	Block  [3]int
-	Thread [3]int
-	Msg    string
-}
-
-func (f *Fault) Error() string {
-	return fmt.Sprintf("kernel %s, PTX line %d (%s), block %v, thread %v: %s", f.Kernel, f.Line, f.Text, f.Block, f.Thread, f.Msg)
-}
-
-// Options say how a launch runs. The zero value is one worker and all checks.
-type Options struct {
-	// Workers is how many blocks run at once; 0 is 1. With more, races between
-	// blocks are not looked for.
-	Workers int
-	// Limit is how many warp instructions a block may execute before it is
-	// taken for endless; 0 is 1e9.
-	Limit int64
-	// Perturb, where it is not 0, seeds errors of approximate instructions:
-	// each result moves by a hash of its operand, at most by the PTX ISA's
-	// bound. Without it they are correctly rounded.
-	Perturb uint64
-	// Reverse runs the warps of a block, and so their atomics, last to first.
-	Reverse bool
-}
-
-// Stats counts what a launch did.
-type Stats struct {
-	WarpInstructions int64
-	Instructions     int64 // of lanes
-	Barriers         int64 // that blocks passed
-	FloatAtomics     int64 // of lanes: their order, so their sum, differs from run to run on a device
-}
-
-// Add adds another launch's.
-func (s *Stats) Add(o Stats) {
-	s.WarpInstructions += o.WarpInstructions
-	s.Instructions += o.Instructions
-	s.Barriers += o.Barriers
-	s.FloatAtomics += o.FloatAtomics
-}
-
-// Threads is how many threads a block may have.
-func (k *Kernel) Threads() int {
-	if k.MaxThreads[0] > 0 {
-		return k.MaxThreads[0] * k.MaxThreads[1] * k.MaxThreads[2]
-	}
-	return 1024
-}
-
-// Check says what is wrong with a launch of such sizes, if anything.
-func (k *Kernel) Check(grid, block [3]int, dynamic, args int) error {
-	threads, blocks := 1, 1
-	for i, n := range block {
-		if n < 1 || n > [3]int{1024, 1024, 64}[i] {
-			return fmt.Errorf("ptxvm: %s: block %v", k.Name, block)
-		}
-		threads *= n
-	}
-	for i, n := range grid {
-		if n < 1 || n > [3]int{math.MaxInt32, 65535, 65535}[i] || blocks > math.MaxInt32/n {
-			return fmt.Errorf("ptxvm: %s: grid %v", k.Name, grid)
-		}
-		blocks *= n
-	}
-	switch {
-	case threads > k.Threads() || k.exact && block != k.MaxThreads:
-		return fmt.Errorf("ptxvm: %s: block of %v threads, its bounds say %v", k.Name, block, k.MaxThreads)
-	case args != k.ParamSize:
-		return fmt.Errorf("ptxvm: %s: %d bytes of arguments, want %d", k.Name, args, k.ParamSize)
-	case dynamic < 0 || k.Shared+dynamic > 227<<10:
-		return fmt.Errorf("ptxvm: %s: %d bytes of shared memory, at most %d", k.Name, k.Shared+dynamic, 227<<10)
-	case dynamic > 0 && !k.dynamic:
-		return fmt.Errorf("ptxvm: %s: %d bytes of dynamic shared memory, but it declares none", k.Name, dynamic)
-	}
-	return nil
-}
-
-// Run executes the kernel over grid blocks of block threads, each with that
-// much dynamic shared memory. args are the bytes of its parameters. The error
-// is a *Fault where the kernel is at fault; memory is then as the fault left it.
-func (k *Kernel) Run(mem *Memory, grid, block [3]int, dynamic int, args []byte, o Options) (Stats, error) {
-	if err := k.Check(grid, block, dynamic, len(args)); err != nil {
-		return Stats{}, err
-	}
-	blocks := grid[0] * grid[1] * grid[2]
-	if o.Limit == 0 {
-		o.Limit = 1e9
-	}
-	workers := min(max(o.Workers, 1), blocks)
-	mem.mu.Lock()
-	vars := make([]uint64, len(k.module.vars))
-	for i := range k.module.vars {
-		vars[i] = mem.variable(k.module, i).base
-	}
-	if mem.stamp > 1<<30 { // new stamps would be taken for old ones
-		for _, a := range mem.allocs {
-			a.cells = nil
-		}
-		mem.stamp = 0
-	}
-	launch := mem.stamp + 1
-	mem.mu.Unlock()
-
-	var (
-		next  atomic.Int64
-		stop  atomic.Bool
-		wg    sync.WaitGroup
-		mu    sync.Mutex
-		total Stats
-		first error
-		at    = blocks
-	)
-	work := func() {
-		m := newMachine(k, mem, grid, block, dynamic, args, o, vars)
-		m.launch, m.races, m.locked = launch, workers == 1, workers > 1
-		for !stop.Load() {
-			b := int(next.Add(1)) - 1
-			if b >= blocks {
-				break
-			}
-			if err := m.block(b); err != nil {
-				stop.Store(true)
-				mu.Lock()
-				if b < at {
-					first, at = err, b
-				}
-				mu.Unlock()
-			}
-		}
-		mu.Lock()
-		total.Add(m.stats)
-		mu.Unlock()
-	}
-	if workers == 1 {
-		work()
-		return total, first
-	}
-	for range workers {
-		wg.Go(work)
-	}
-	wg.Wait()
-	return total, first
-}
-
-// moduleVar is a module's variable that has memory.
-type moduleVar struct {
-	m *Module
-	i int
-}
-
-// variable returns the memory of a module's variable; the caller holds mu.
-func (m *Memory) variable(mod *Module, i int) *alloc {
-	key := moduleVar{mod, i}
-	if a := m.vars[key]; a != nil {
-		return a
-	}
-	v := mod.vars[i]
-	a := m.add(max(v.size, 1))
-	m.used -= int64(max(v.size, 1))
-	if v.init != nil {
-		copy(a.data, v.init)
-	}
-	fill(a.known, 1) // variables without an initial value are 0
-	a.readOnly = v.space == ".const"
-	a.variable = true
-	if m.vars == nil {
-		m.vars = map[moduleVar]*alloc{}
-	}
-	m.vars[key] = a
-	return a
-}
-
-// Unload frees the variables of a module.
-func (m *Memory) Unload(mod *Module) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	kept := m.allocs[:0]
-	for _, a := range m.allocs {
-		mine := false
-		for i := range mod.vars {
-			mine = mine || m.vars[moduleVar{mod, i}] == a
-		}
-		if !mine {
-			kept = append(kept, a)
-		}
-	}
-	clear(m.allocs[len(kept):])
-	m.allocs = kept
-	for i := range mod.vars {
-		delete(m.vars, moduleVar{mod, i})
-	}
-}
 
 type group struct {
 	pc   int32
@@ -796,13 +594,28 @@ func (m *machine) run(w *warp, n int) {
 					d[l&31] = math.Float32bits(fma32(x, y, z))
 				}
 			}
-		case opLtS32:
+		case opCmpS32:
 			a, b := &w.r32[in.a.row], &w.r32[in.b.row]
 			var p uint32
 			for _, l := range lanes {
-				if int32(a[l&31]) < int32(b[l&31]) {
-					p |= 1 << (l & 31)
-				}
+				x, y := int32(a[l&31]), int32(b[l&31])
+				p |= uint32(in.mode>>order(x < y, x == y, true)&1) << (l & 31)
+			}
+			w.p[in.d.row] = w.p[in.d.row]&^mask | p
+		case opCmpU32:
+			a, b := &w.r32[in.a.row], &w.r32[in.b.row]
+			var p uint32
+			for _, l := range lanes {
+				x, y := a[l&31], b[l&31]
+				p |= uint32(in.mode>>order(x < y, x == y, true)&1) << (l & 31)
+			}
+			w.p[in.d.row] = w.p[in.d.row]&^mask | p
+		case opCmpF32:
+			a, b := &w.r32[in.a.row], &w.r32[in.b.row]
+			var p uint32
+			for _, l := range lanes {
+				x, y := math.Float32frombits(a[l&31]), math.Float32frombits(b[l&31])
+				p |= uint32(in.mode>>order(x < y, x == y, x > y)&1) << (l & 31)
 			}
 			w.p[in.d.row] = w.p[in.d.row]&^mask | p
 		case opSelp32:
@@ -821,6 +634,19 @@ func (m *machine) run(w *warp, n int) {
 			w.pc++
 		}
 	}
+}
+
+// order is the index into comparison.want.
+func order(less, equal, greater bool) uint {
+	switch {
+	case less:
+		return 0
+	case equal:
+		return 1
+	case greater:
+		return 2
+	}
+	return 3
 }
 
 // fetch reads a register's lanes.
@@ -990,262 +816,5 @@ func (m *machine) shuffle(w *warp, in *instr) {
 	}
 	if in.e.class != 0 {
 		w.p[in.e.row] = w.p[in.e.row]&^w.mask | valid
-	}
-}
-
-// Kinds of access.
-const (
-	reading = iota
-	writing
-	updating // atomically
-)
-
-// touch checks an access of n bytes at addr by a lane and returns the bytes.
-// race is an access that it races with, or 0: for a write the caller decides,
-// since two that write the same value do no harm.
-func (m *machine) touch(w *warp, in *instr, l uint8, addr uint64, n int, kind int) (data []byte, race stamp) {
-	if addr&uint64(n-1) != 0 {
-		m.fail(w, int(l), "misaligned access of %d bytes at %#x", n, addr)
-		return nil, 0
-	}
-	sp := in.space
-	if sp == generic {
-		switch addr >> 40 {
-		case sharedBase >> 40:
-			sp, addr = shared, addr-sharedBase
-		case localBase >> 40:
-			sp, addr = local, addr-localBase
-		case paramBase >> 40:
-			sp, addr = param, addr-paramBase
-		default:
-			sp = global
-		}
-	}
-	var known []byte
-	switch sp {
-	case global:
-		a := m.cache[w.pc]
-		if a == nil || addr-a.base > uint64(len(a.data)-n) || len(a.data) < n {
-			a = m.mem.find(addr)
-			if a == nil || addr-a.base > uint64(len(a.data)-n) || len(a.data) < n {
-				m.fail(w, int(l), "outside of global memory: %s", m.mem.where(addr, n))
-				return nil, 0
-			}
-			m.cache[w.pc] = a
-		}
-		if a.readOnly && kind != reading {
-			m.fail(w, int(l), "write to constant memory at %#x", addr)
-			return nil, 0
-		}
-		off := int(addr - a.base)
-		data, known = a.data[off:off+n:off+n], a.known[off:off+n]
-		if m.races && !a.readOnly {
-			if a.cells == nil {
-				a.cells = make([]cell, len(a.data)>>2+1)
-			}
-			// Neighbours within 4 bytes belong to different threads often enough.
-			if n >= 4 {
-				race = m.mark(w, in, l, a.cells[off>>2:(off+n)>>2], kind, m.launch)
-			}
-		}
-	case shared:
-		if addr > uint64(len(m.shared)) || int(addr)+n > len(m.shared) {
-			m.fail(w, int(l), "outside of shared memory: %d bytes at %d of %d", n, int64(addr), len(m.shared))
-			return nil, 0
-		}
-		off := int(addr)
-		data, known = m.shared[off:off+n:off+n], m.sharedKnown[off:off+n]
-		race = m.mark(w, in, l, m.sharedCells[off>>m.shift:(off+n)>>m.shift], kind, m.first)
-	case local:
-		if addr > uint64(m.k.Local) || int(addr)+n > m.k.Local {
-			m.fail(w, int(l), "outside of local memory: %d bytes at %d of %d", n, int64(addr), m.k.Local)
-			return nil, 0
-		}
-		off := (32*w.id+int(l))*m.k.Local + int(addr)
-		data, known = m.local[off:off+n:off+n], m.localKnown[off:off+n]
-	default:
-		if addr > uint64(len(m.args)) || int(addr)+n > len(m.args) || kind != reading {
-			m.fail(w, int(l), "outside of the parameters: %d bytes at %d of %d", n, int64(addr), len(m.args))
-			return nil, 0
-		}
-		return m.args[addr : int(addr)+n], 0
-	}
-	if n == 4 && kind == reading && binary.LittleEndian.Uint32(known) == 0x01010101 {
-		return data, race
-	}
-	for i, k := range known {
-		switch {
-		case k == gap:
-			m.fail(w, int(l), "outside of a variable in shared memory: byte %d of %d", i, n)
-			return nil, 0
-		case k == unwritten && kind != writing:
-			m.fail(w, int(l), "reads %s memory that nobody wrote: byte %d of %d at %#x", spaceNames[sp], i, n, addr)
-			return nil, 0
-		}
-		known[i] = written
-	}
-	return data, race
-}
-
-// mark notes an access in its cells and returns one that it races with, or 0.
-func (m *machine) mark(w *warp, in *instr, l uint8, cells []cell, kind int, launch uint32) stamp {
-	var race stamp
-	s := newStamp(m.now, 32*w.id+int(l), w.epoch, in.relaxed)
-	if len(cells) == 1 && kind == reading {
-		return cells[0].read(s, launch, m.first, m.acquired)
-	}
-	for i := range cells {
-		var r stamp
-		if kind == reading {
-			r = cells[i].read(s, launch, m.first, m.acquired)
-		} else {
-			r = cells[i].write(s, launch, m.first, m.acquired)
-		}
-		if r != 0 {
-			race = r
-		}
-	}
-	return race
-}
-
-// raced reports a race.
-func (m *machine) raced(w *warp, l uint8, what string, s stamp) {
-	who := "another block"
-	if s.interval() >= m.first && s.interval() <= m.now && s.kind() != manyBlocks {
-		who = fmt.Sprintf("thread %v", m.thread(m.warps[s.thread()/32], s.thread()%32))
-	}
-	m.fail(w, int(l), "race: %s with %s since the last barrier", what, who)
-}
-
-func (m *machine) load(w *warp, in *instr, lanes []uint8) {
-	w.fetch(&w.addr, in.a, lanes)
-	size := int(in.size)
-	n := size * int(in.vec)
-	base := newStamp(m.now, 32*w.id, w.epoch, in.relaxed)
-	a := m.cache[w.pc]
-	for _, l := range lanes {
-		// The same as touch does, for what most loads are.
-		addr := w.addr[l&31] + in.off
-		if n == 4 && addr&3 == 0 && in.v[0].class == 'w' {
-			row := &w.r32[in.v[0].row]
-			switch {
-			case in.space == shared && addr < uint64(len(m.shared)) && addr+4 <= uint64(len(m.shared)) && m.shift == 2 && binary.LittleEndian.Uint32(m.sharedKnown[addr:]) == 0x01010101 &&
-				m.sharedCells[addr>>2].read(base+stamp(l)<<19, m.first, m.first, m.acquired) == 0:
-				row[l&31] = binary.LittleEndian.Uint32(m.shared[addr:])
-				continue
-			case in.space == global && a != nil && addr >= a.base && addr-a.base+4 <= uint64(len(a.data)) && binary.LittleEndian.Uint32(a.known[addr-a.base:]) == 0x01010101 &&
-				(!m.races || a.cells != nil && a.cells[(addr-a.base)>>2].read(base+stamp(l)<<19, m.launch, m.first, m.acquired) == 0):
-				row[l&31] = binary.LittleEndian.Uint32(a.data[addr-a.base:])
-				continue
-			}
-		}
-		data, race := m.touch(w, in, l, addr, n, reading)
-		if m.fault != nil {
-			return
-		}
-		if race != 0 {
-			m.raced(w, l, "reads what was written", race)
-			return
-		}
-		if size == 4 && in.v[0].class == 'w' {
-			for i := range int(in.vec) {
-				w.r32[in.v[i&3].row][l&31] = binary.LittleEndian.Uint32(data[4*i:])
-			}
-			continue
-		}
-		for i := range int(in.vec) {
-			v := word(data[i*size:], size)
-			if in.signed {
-				s := 64 - 8*size
-				v = uint64(int64(v<<s) >> s)
-			}
-			w.put(in.v[i&3], l, v)
-		}
-	}
-}
-
-func word(b []byte, size int) uint64 {
-	switch size {
-	case 1:
-		return uint64(b[0])
-	case 2:
-		return uint64(binary.LittleEndian.Uint16(b))
-	case 4:
-		return uint64(binary.LittleEndian.Uint32(b))
-	}
-	return binary.LittleEndian.Uint64(b)
-}
-
-func putWord(b []byte, size int, v uint64) {
-	switch size {
-	case 1:
-		b[0] = byte(v)
-	case 2:
-		binary.LittleEndian.PutUint16(b, uint16(v))
-	case 4:
-		binary.LittleEndian.PutUint32(b, uint32(v))
-	default:
-		binary.LittleEndian.PutUint64(b, v)
-	}
-}
-
-func (w *warp) get(r reg, l uint8) uint64 {
-	if r.class == 'd' {
-		return w.r64[r.row][l&31]
-	}
-	return uint64(w.r32[r.row][l&31])
-}
-
-func (m *machine) store(w *warp, in *instr, lanes []uint8) {
-	w.fetch(&w.addr, in.a, lanes)
-	size := int(in.size)
-	n := size * int(in.vec)
-	for _, l := range lanes {
-		data, race := m.touch(w, in, l, w.addr[l&31]+in.off, n, writing)
-		if m.fault != nil {
-			return
-		}
-		var old [16]byte
-		if race != 0 {
-			copy(old[:], data)
-		}
-		for i := range int(in.vec) {
-			putWord(data[i*size:], size, w.get(in.v[i&3], l))
-		}
-		if race != 0 && string(old[:n]) != string(data) {
-			m.raced(w, l, "writes what was read or written", race)
-			return
-		}
-	}
-}
-
-func (m *machine) atom(w *warp, in *instr, lanes []uint8) {
-	w.fetch(&w.addr, in.a, lanes)
-	w.fetch(&m.b, in.b, lanes)
-	w.fetch(&m.c, in.c, lanes)
-	if m.locked {
-		m.mem.mu.Lock()
-		defer m.mem.mu.Unlock()
-	}
-	size := int(in.size)
-	for _, l := range lanes {
-		l &= 31
-		data, race := m.touch(w, in, l, w.addr[l]+in.off, size, updating)
-		if m.fault != nil {
-			return
-		}
-		if race != 0 {
-			m.raced(w, l, "updates what was read or written", race)
-			return
-		}
-		old := word(data, size)
-		putWord(data, size, in.f(old, m.b[l], m.c[l]))
-		w.put(in.d, l, old)
-	}
-	if m.fenced || in.fence {
-		m.acquired = true
-	}
-	if in.float {
-		m.stats.FloatAtomics += int64(len(lanes))
 	}
 }

@@ -512,6 +512,26 @@ func saturate(v float32) float32 {
 	return min(v, 1)
 }
 
+// comparison says which orders of a to b (-1, 0, 1, or that one is NaN) satisfy
+// a comparison.
+type comparison struct {
+	name  string
+	want  [4]uint64
+	float bool // of floats only
+}
+
+var comparisons = [...]comparison{
+	{"eq", [4]uint64{0, 1, 0, 0}, false}, {"ne", [4]uint64{1, 0, 1, 0}, false},
+	{"lt", [4]uint64{1, 0, 0, 0}, false}, {"le", [4]uint64{1, 1, 0, 0}, false},
+	{"gt", [4]uint64{0, 0, 1, 0}, false}, {"ge", [4]uint64{0, 1, 1, 0}, false},
+	{"lo", [4]uint64{1, 0, 0, 0}, false}, {"ls", [4]uint64{1, 1, 0, 0}, false},
+	{"hi", [4]uint64{0, 0, 1, 0}, false}, {"hs", [4]uint64{0, 1, 1, 0}, false},
+	{"equ", [4]uint64{0, 1, 0, 1}, true}, {"neu", [4]uint64{1, 0, 1, 1}, true},
+	{"ltu", [4]uint64{1, 0, 0, 1}, true}, {"leu", [4]uint64{1, 1, 0, 1}, true},
+	{"gtu", [4]uint64{0, 0, 1, 1}, true}, {"geu", [4]uint64{0, 1, 1, 1}, true},
+	{"num", [4]uint64{1, 1, 1, 0}, true}, {"nan", [4]uint64{0, 0, 0, 1}, true},
+}
+
 // compare is setp. "setp.lt.and" and its like take a third, predicate operand.
 func compare(t typ, take func(string) bool) (operation, bool) {
 	ftz := take("ftz")
@@ -551,27 +571,11 @@ func compare(t typ, take func(string) bool) (operation, bool) {
 	default:
 		order = func(a, b uint64) int { return cmp(x(a) < x(b), x(a) == x(b)) }
 	}
-	// which orders [-1, 0, 1, NaN] satisfy a comparison
-	table := []struct {
-		name string
-		want [4]uint64
-		f    bool // of floats only
-	}{
-		{"eq", [4]uint64{0, 1, 0, 0}, false}, {"ne", [4]uint64{1, 0, 1, 0}, false},
-		{"lt", [4]uint64{1, 0, 0, 0}, false}, {"le", [4]uint64{1, 1, 0, 0}, false},
-		{"gt", [4]uint64{0, 0, 1, 0}, false}, {"ge", [4]uint64{0, 1, 1, 0}, false},
-		{"lo", [4]uint64{1, 0, 0, 0}, false}, {"ls", [4]uint64{1, 1, 0, 0}, false},
-		{"hi", [4]uint64{0, 0, 1, 0}, false}, {"hs", [4]uint64{0, 1, 1, 0}, false},
-		{"equ", [4]uint64{0, 1, 0, 1}, true}, {"neu", [4]uint64{1, 0, 1, 1}, true},
-		{"ltu", [4]uint64{1, 0, 0, 1}, true}, {"leu", [4]uint64{1, 1, 0, 1}, true},
-		{"gtu", [4]uint64{0, 0, 1, 1}, true}, {"geu", [4]uint64{0, 1, 1, 1}, true},
-		{"num", [4]uint64{1, 1, 1, 0}, true}, {"nan", [4]uint64{0, 0, 0, 1}, true},
-	}
-	for _, e := range table {
+	for _, e := range comparisons {
 		if !take(e.name) {
 			continue
 		}
-		if e.f && t.kind != 'f' {
+		if e.float && t.kind != 'f' {
 			return operation{}, false
 		}
 		want := e.want
