@@ -84,7 +84,7 @@ KERNEL(256) prepare(const PrepareArgs a) {
     a.codes[row] = some ? 1 : 0;
     condition(a.cond + row * a.C, a.limit[from + t], a.second[from + t], a.turn);
     if (a.round >= 0)
-      condition(a.fake + row * a.C, a.limit[from], clock0 + t, a.turn);
+      condition(a.fake + row * a.C, a.limit[from + t], clock0 + t, a.turn);
   }
   if (a.round < 0)
     return;
