@@ -203,6 +203,7 @@ func TestParseErrors(t *testing.T) {
 		{".version 7.0\n.entry k() { ret; } .entry k() {}", "is there twice"},
 		{".version 7.0\n.global .b32 x[99999999999];", "array length"},
 		{".version 7.0 \x01", "character"},
+		{".version 7.0\n// a·b", "line 2: a character that is not ASCII"},
 		{".version 7.0\n/* ", "comment has no end"},
 	} {
 		if _, err := Parse([]byte(c.src)); err == nil || !strings.Contains(err.Error(), c.want) {

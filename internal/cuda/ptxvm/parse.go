@@ -27,10 +27,16 @@ type token struct {
 	line int
 }
 
-// lex cuts PTX into tokens; comments and strings' insides go.
+// lex cuts PTX into tokens; comments and strings' insides go. NVIDIA's
+// assembler takes no character beyond ASCII even in those.
 func lex(src string) ([]token, error) {
 	toks := make([]token, 0, len(src)/4)
 	line := 1
+	for i := range len(src) {
+		if src[i] >= 0x80 {
+			return nil, &SyntaxError{Line: 1 + strings.Count(src[:i], "\n"), Msg: "a character that is not ASCII"}
+		}
+	}
 	word := func(c byte) bool {
 		return c == '_' || c == '$' || c == '%' || c == '.' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 	}
