@@ -28,8 +28,20 @@ type Model struct {
 	Losses Losses   `json:"losses"`           // of the last update of each kind
 	Credit string   `json:"credit,omitempty"` // whose recordings
 
+	Fidelity []Fidelity `json:"fidelity,omitempty"` // measured after training
+
 	Params Params         `json:"-"`
 	State  OptimiserState `json:"-"` // nil where only weights are kept
+}
+
+// Fidelity is how far rollouts are from what was recorded, means over the
+// columns that vary, medians over rollouts (see package selection).
+type Fidelity struct {
+	Of   string  `json:"of"` // which seconds
+	W1   float64 `json:"W1"`
+	KS   float64 `json:"KS"`
+	Corr float64 `json:"corr_error"`
+	ACF  float64 `json:"acf_error"`
 }
 
 // Done says whether training is.

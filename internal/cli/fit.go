@@ -163,12 +163,15 @@ func (f *fitter) run(cmd *cobra.Command) error {
 	if m.Credit = f.credit; f.weights {
 		m.State = nil
 	}
-	if f.weights || f.credit != "" {
-		if err := m.WriteFile(f.out); err != nil {
-			return err
-		}
+	if err := m.WriteFile(f.out); err != nil {
+		return err
 	}
 	if err := bar.Finish(); err != nil {
+		return err
+	}
+	if m.Fidelity, err = f.fidelity(cmd.Context(), f.out, data, true); err != nil {
+		cmd.PrintErrf("fidelity was not measured: %v\n", err)
+	} else if err := m.WriteFile(f.out); err != nil {
 		return err
 	}
 	st, err := os.Stat(f.out)
@@ -177,7 +180,7 @@ func (f *fitter) run(cmd *cobra.Command) error {
 	}
 	if asJSON(cmd) {
 		return writeJSON(cmd.OutOrStdout(), map[string]any{
-			"output": f.out, "bytes": st.Size(), "limits": limitsOf(data), "engine": m.Engine, "config": m.Config, "losses": m.Losses,
+			"output": f.out, "bytes": st.Size(), "limits": limitsOf(data), "engine": m.Engine, "config": m.Config, "losses": m.Losses, "fidelity": m.Fidelity,
 		})
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "%s: limits %v, %d updates on %s, %d KiB\n%s\n", f.out, limitsOf(data),
@@ -265,13 +268,19 @@ func (f *fitter) structured(cmd *cobra.Command, data []telemetry.Recording, open
 	if err := bar.Finish(); err != nil {
 		return err
 	}
+	if m.Fidelity, err = f.fidelity(cmd.Context(), f.out, data, false); err != nil {
+		cmd.PrintErrf("fidelity was not measured: %v\n", err)
+	} else if err := m.WriteFile(f.out); err != nil {
+		return err
+	}
 	st, err := os.Stat(f.out)
 	if err != nil {
 		return err
 	}
 	if asJSON(cmd) {
 		return writeJSON(cmd.OutOrStdout(), map[string]any{
-			"output": f.out, "bytes": st.Size(), "limits": m.Limits, "engine": m.Engine, "config": m.Config,
+			"fidelity": m.Fidelity,
+			"output":   f.out, "bytes": st.Size(), "limits": m.Limits, "engine": m.Engine, "config": m.Config,
 			"downloads": m.Downloads, "pace_loss": m.PaceLoss, "level_loss": m.LevelLoss, "losses": m.Ranks.Losses,
 		})
 	}

@@ -126,7 +126,7 @@ func TestDefaultModelIsReproduced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.Credit = shipped.structured.Credit
+	m.Credit, m.Fidelity = shipped.structured.Credit, shipped.structured.Fidelity
 	var got bytes.Buffer
 	if err := m.Write(&got); err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/telemetry"
+	"github.com/planegym/planegym/timegan"
 )
 
 // modelled is a vector of a model's simulations that says which model.
@@ -57,10 +58,7 @@ func modelCard(model model) map[string]string {
 		"losses": fmt.Sprintf("reconstruction %.4f, supervised %.4f, adversarial %.3f, moments %.4f, changes %.4f, covariances %.4f, discriminator %.3f",
 			l.R, l.S, l.U, l.V, l.C, l.K, l.D),
 	}
-	if m.Credit != "" {
-		card["credit"] = m.Credit
-	}
-	return card
+	return withRest(card, m.Fidelity, m.Credit)
 }
 
 func structuredCard(model model) map[string]string {
@@ -77,8 +75,20 @@ func structuredCard(model model) map[string]string {
 		"engine":   m.Engine,
 		"losses":   fmt.Sprintf("downloads %.4f, quality %.4f", m.PaceLoss, m.LevelLoss),
 	}
-	if m.Credit != "" {
-		card["credit"] = m.Credit
+	return withRest(card, m.Fidelity, m.Credit)
+}
+
+// withRest adds what a checkpoint need not have.
+func withRest(card map[string]string, fidelity []timegan.Fidelity, credit string) map[string]string {
+	var figures []string
+	for _, f := range fidelity {
+		figures = append(figures, fmt.Sprintf("%s: W1 %.3f, KS %.3f, correlation error %.3f, ACF error %.3f", f.Of, f.W1, f.KS, f.Corr, f.ACF))
+	}
+	if len(figures) > 0 {
+		card["fidelity"] = strings.Join(figures, "; ")
+	}
+	if credit != "" {
+		card["credit"] = credit
 	}
 	return card
 }

@@ -13,11 +13,11 @@ import (
 func TestServeModelCard(t *testing.T) {
 	gan := map[string]string{
 		"network": "TimeGAN, 2 layers of 32, windows of 32 s", "limits": "under 32 to ", "training": "2000 + 500 + 3500 updates, batches of 64",
-		"seed": "0", "engine": "avx2", "losses": "reconstruction 0.0", "data": "recordings: ", "columns": "lbo", "credit": "",
+		"seed": "0", "engine": "avx2", "losses": "reconstruction 0.0", "data": "recordings: ", "columns": "lbo", "credit": "", "fidelity": "held-out blocks, limit 32: W1 0.0",
 	}
 	rules := map[string]string{
 		"network": "structured: a load of 2 regimes", "limits": "under [32 64 128] packets", "training": " downloads, 4000 updates",
-		"seed": "0", "engine": "avx2", "losses": "downloads ", "data": "recordings: ", "columns": "lbo", "credit": "testbed",
+		"seed": "0", "engine": "avx2", "losses": "downloads ", "data": "recordings: ", "columns": "lbo", "credit": "testbed", "fidelity": "the seconds fitted to, 10 sessions: W1 0.",
 	}
 	for _, x := range []struct {
 		scenario string

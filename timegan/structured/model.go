@@ -65,6 +65,8 @@ type Model struct {
 	Engine    string    `json:"engine"`
 	Credit    string    `json:"credit,omitempty"` // whose recordings
 
+	Fidelity []timegan.Fidelity `json:"fidelity,omitempty"` // measured after fitting
+
 	Ranks   *timegan.Model `json:"-"`
 	Tables  []float32      `json:"-"` // [C,K,limits,knots] quantiles of what is measured
 	Uniform []float32      `json:"-"` // [C,K,knots] of the TimeGAN's ranks
