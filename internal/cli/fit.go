@@ -163,29 +163,42 @@ func (f *fitter) run(cmd *cobra.Command) error {
 	if m.Credit = f.credit; f.weights {
 		m.State = nil
 	}
-	if err := m.WriteFile(f.out); err != nil {
-		return err
-	}
 	if err := bar.Finish(); err != nil {
 		return err
 	}
-	if m.Fidelity, err = f.fidelity(cmd.Context(), f.out, data, true); err != nil {
-		cmd.PrintErrf("fidelity was not measured: %v\n", err)
-	} else if err := m.WriteFile(f.out); err != nil {
-		return err
-	}
-	st, err := os.Stat(f.out)
+	bytes, err := f.keep(cmd, m, &m.Fidelity, data, true)
 	if err != nil {
 		return err
 	}
 	if asJSON(cmd) {
 		return writeJSON(cmd.OutOrStdout(), map[string]any{
-			"output": f.out, "bytes": st.Size(), "limits": limitsOf(data), "engine": m.Engine, "config": m.Config, "losses": m.Losses, "fidelity": m.Fidelity,
+			"output": f.out, "bytes": bytes, "limits": limitsOf(data), "engine": m.Engine, "config": m.Config, "losses": m.Losses, "fidelity": m.Fidelity,
 		})
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "%s: limits %v, %d updates on %s, %d KiB\n%s\n", f.out, limitsOf(data),
-		c.Embed+c.Super+c.Joint, m.Engine, (st.Size()+512)/1024, describe(timegan.Joint, m.Losses))
+		c.Embed+c.Super+c.Joint, m.Engine, (bytes+512)/1024, describe(timegan.Joint, m.Losses))
 	return nil
+}
+
+// keep writes a fitted model, how far its rollouts are from the recordings in it
+// where that can be measured, and gives the file's size.
+func (f *fitter) keep(cmd *cobra.Command, m interface{ WriteFile(string) error }, fidelity *[]timegan.Fidelity, data []telemetry.Recording, test bool) (int64, error) {
+	if err := m.WriteFile(f.out); err != nil {
+		return 0, err
+	}
+	got, err := f.fidelity(cmd.Context(), f.out, data, test)
+	if err != nil {
+		cmd.PrintErrf("fidelity was not measured: %v\n", err)
+	}
+	*fidelity = got
+	if err := m.WriteFile(f.out); err != nil {
+		return 0, err
+	}
+	st, err := os.Stat(f.out)
+	if err != nil {
+		return 0, err
+	}
+	return st.Size(), nil
 }
 
 // shuffled is recordings whose limits were dealt out anew among the stretches
@@ -262,30 +275,22 @@ func (f *fitter) structured(cmd *cobra.Command, data []telemetry.Recording, open
 		return err
 	}
 	m.Credit = f.credit
-	if err := m.WriteFile(f.out); err != nil {
-		return err
-	}
 	if err := bar.Finish(); err != nil {
 		return err
 	}
-	if m.Fidelity, err = f.fidelity(cmd.Context(), f.out, data, false); err != nil {
-		cmd.PrintErrf("fidelity was not measured: %v\n", err)
-	} else if err := m.WriteFile(f.out); err != nil {
-		return err
-	}
-	st, err := os.Stat(f.out)
+	bytes, err := f.keep(cmd, m, &m.Fidelity, data, false)
 	if err != nil {
 		return err
 	}
 	if asJSON(cmd) {
 		return writeJSON(cmd.OutOrStdout(), map[string]any{
 			"fidelity": m.Fidelity,
-			"output":   f.out, "bytes": st.Size(), "limits": m.Limits, "engine": m.Engine, "config": m.Config,
+			"output":   f.out, "bytes": bytes, "limits": m.Limits, "engine": m.Engine, "config": m.Config,
 			"downloads": m.Downloads, "pace_loss": m.PaceLoss, "level_loss": m.LevelLoss, "losses": m.Ranks.Losses,
 		})
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "%s: limits %v, %d downloads, on %s, %d KiB\nlog loss of a download %.3f, of a level %.3f; ranks: %s\n", f.out, m.Limits, m.Downloads, m.Engine,
-		(st.Size()+512)/1024, m.PaceLoss, m.LevelLoss, describe(timegan.Joint, m.Ranks.Losses))
+		(bytes+512)/1024, m.PaceLoss, m.LevelLoss, describe(timegan.Joint, m.Ranks.Losses))
 	return nil
 }
 
