@@ -5,7 +5,7 @@ wall is what a user waits, on a machine with nothing else to do; cpu is processo
 time, the server's included, which a loaded machine disturbs less.
 
     pip install './python[sb3]'
-    python bench/python_ppo.py [--json] [--rounds 9] [--steps 4096]
+    python bench/python_ppo.py [--json] [--rounds 9] [--steps 4096] [--pin]
 """
 
 from __future__ import annotations
@@ -33,6 +33,17 @@ def spent(server: planegym.Server) -> float:
     return time.process_time() + (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def pin(server: planegym.Server) -> None:
+    """Keep the learner on one core and the server on the others: what wakes on
+    another core at every step finds its caches cold, and runs everything slower."""
+    first, *others = sorted(os.sched_getaffinity(0))
+    if not others:
+        sys.exit("--pin: there is one core")
+    for task in os.listdir(f"/proc/{server.process.pid}/task"):
+        os.sched_setaffinity(int(task), others)
+    os.sched_setaffinity(0, {first})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -41,11 +52,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--steps", type=int, default=4096, help="of each in a round")
     parser.add_argument("--envs", type=int, default=8)
+    parser.add_argument("--pin", action="store_true", help="learner and server on cores apart")
     args = parser.parse_args()
 
     wall: dict[str, list[float]] = {"planegym": [], "in_process": []}
     cpu: dict[str, list[float]] = {"planegym": [], "in_process": []}
     with planegym.launch() as server:
+        if args.pin:
+            pin(server)
         envs: dict[str, Any] = {
             "planegym": VecEnv(server.url, "cartpole", args.envs),
             "in_process": DummyVecEnv([lambda: gymnasium.make("CartPole-v1")] * args.envs),
