@@ -39,7 +39,9 @@ func newTestbedRecord() *cobra.Command {
   DIR/NNN/dash.csv       the player's log, as published
   DIR/NNN/rows.csv       the join of the two, as published: no timestamps
   DIR/NNN/grid.csv       the join second by second; grid_LIMIT.csv where one
-                         limit was in force, so that NNN can be replayed
+                         limit was in force, so that NNN can be replayed. A second
+                         keeps its worst probe, or the mean where the scenario's
+                         probe.aggregate says so
   DIR/NNN/probes.pcap    with --pcap: the probe packets
 
 The schedule says which limits were in force:
@@ -332,7 +334,11 @@ func (r *sessionRecorder) write(dir string, k int, l *testbed.Log) error {
 	if err != nil {
 		return err
 	}
-	joined, err := telemetry.Join(ints, dash, telemetry.MaxTimedelta1)
+	how := telemetry.MaxTimedelta1
+	if r.s.Testbed.Probe.Aggregate == string(telemetry.Mean) {
+		how = telemetry.Mean
+	}
+	joined, err := telemetry.Join(ints, dash, how)
 	if err != nil {
 		return err
 	}
