@@ -584,6 +584,14 @@ func (d *Driver) stream(call string, s driver.Stream) (*stream, error) {
 	return o.stream, nil
 }
 
+// enterOn is enter and stream, for calls that work on a stream.
+func (d *Driver) enterOn(call string, s driver.Stream) (*stream, error) {
+	if err := d.enter(call); err != nil {
+		return nil, err
+	}
+	return d.stream(call, s)
+}
+
 // submit appends work to a stream, or to the graph being captured.
 func (d *Driver) submit(s *stream, n node) {
 	if s.in == nil {
@@ -652,10 +660,7 @@ func (d *Driver) drainAll() error {
 
 // copying submits a copy between host and device.
 func (d *Driver) copying(call string, host []byte, dev driver.Ptr, s driver.Stream, run func() error) error {
-	if err := d.enter(call); err != nil {
-		return err
-	}
-	st, err := d.stream(call, s)
+	st, err := d.enterOn(call, s)
 	if err != nil {
 		return err
 	}
@@ -690,10 +695,7 @@ func (d *Driver) Download(dst []byte, src driver.Ptr, s driver.Stream) error {
 // Copy copies on the device.
 func (d *Driver) Copy(dst, src driver.Ptr, n int, s driver.Stream) error {
 	const call = "cuMemcpyDtoDAsync_v2"
-	if err := d.enter(call); err != nil {
-		return err
-	}
-	st, err := d.stream(call, s)
+	st, err := d.enterOn(call, s)
 	if err != nil {
 		return err
 	}
@@ -709,10 +711,7 @@ func (d *Driver) Copy(dst, src driver.Ptr, n int, s driver.Stream) error {
 // Zero clears device memory.
 func (d *Driver) Zero(dst driver.Ptr, n int, s driver.Stream) error {
 	const call = "cuMemsetD8Async"
-	if err := d.enter(call); err != nil {
-		return err
-	}
-	st, err := d.stream(call, s)
+	st, err := d.enterOn(call, s)
 	if err != nil {
 		return err
 	}
@@ -740,10 +739,7 @@ func (d *Driver) DestroyStream(s driver.Stream) error {
 // for.
 func (d *Driver) Wait(s driver.Stream) error {
 	const call = "cuStreamSynchronize"
-	if err := d.enter(call); err != nil {
-		return err
-	}
-	st, err := d.stream(call, s)
+	st, err := d.enterOn(call, s)
 	if err != nil {
 		return err
 	}
@@ -773,10 +769,7 @@ func (d *Driver) DestroyEvent(e driver.Event) error {
 // Record marks where the stream is.
 func (d *Driver) Record(e driver.Event, s driver.Stream) error {
 	const call = "cuEventRecord"
-	if err := d.enter(call); err != nil {
-		return err
-	}
-	st, err := d.stream(call, s)
+	st, err := d.enterOn(call, s)
 	if err != nil {
 		return err
 	}
@@ -801,10 +794,7 @@ func (d *Driver) Record(e driver.Event, s driver.Stream) error {
 // recorded holds nothing back.
 func (d *Driver) WaitEvent(s driver.Stream, e driver.Event) error {
 	const call = "cuStreamWaitEvent"
-	if err := d.enter(call); err != nil {
-		return err
-	}
-	st, err := d.stream(call, s)
+	st, err := d.enterOn(call, s)
 	if err != nil {
 		return err
 	}
