@@ -108,13 +108,13 @@ func NewCodec(recordings []telemetry.Recording, knots int, split telemetry.Split
 		if len(x) == 0 {
 			return nil, fmt.Errorf("timegan: %s was never measured in the seconds trained on", f.Name)
 		}
-		col.Fall, col.Rise = changes(recordings, k, split)
 		slices.Sort(x)
 		if x[0] == x[len(x)-1] {
-			col.Kind, col.Value, col.Fall, col.Rise = Constant, float32(x[0]), 0, 0
+			col.Kind, col.Value = Constant, float32(x[0])
 			c.Columns = append(c.Columns, col)
 			continue
 		}
+		col.Fall, col.Rise = changes(recordings, k, split)
 		col.Integer = !slices.ContainsFunc(x, func(v float64) bool { return v != math.Trunc(v) })
 		for i := range knots {
 			col.Knots = append(col.Knots, float32(knot(x, float64(i)/float64(knots-1))))
