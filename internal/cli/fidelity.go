@@ -9,12 +9,12 @@ import (
 	"github.com/planegym/planegym/timegan/selection"
 )
 
-// fidelity measures five rollouts of a checkpoint against each recording, on
-// the held-out blocks where test is set; sessions, whose limits change, are one
+// fidelity measures five rollouts of a model against each recording, on the
+// held-out blocks where test is set; sessions, whose limits change, are one
 // figure, their mean.
-func (c *compute) fidelity(ctx context.Context, file string, data []telemetry.Recording, test bool) ([]timegan.Fidelity, error) {
+func (c *compute) fidelity(ctx context.Context, m model, data []telemetry.Recording, test bool) ([]timegan.Fidelity, error) {
 	const rollouts = 5
-	sim, _, done, err := c.openModels(rollouts, []string{file})
+	sim, done, err := c.simulate(rollouts, m)
 	if err != nil {
 		return nil, err
 	}
@@ -30,32 +30,45 @@ func (c *compute) fidelity(ctx context.Context, file string, data []telemetry.Re
 		if err != nil {
 			return nil, err
 		}
-		rolled, err := timegan.SampleLike(ctx, sim, seedsFrom(0, rollouts), 0, r)
+		scores, _, err := scoreRollouts(ctx, sim, seedsFrom(0, rollouts), r, real, selection.Options{Test: test, Draws: -1})
 		if err != nil {
 			return nil, err
 		}
-		var scores []selection.Score
-		for _, d := range rolled {
-			t, err := selection.FromDataset(d)
-			if err != nil {
-				return nil, err
-			}
-			s, err := selection.Compare(real, t, selection.Options{Like: true, Test: test, Draws: -1})
-			if err != nil {
-				return nil, err
-			}
-			scores = append(scores, s)
-		}
-		m := selection.Median(scores).Mean
+		mean := selection.Median(scores).Mean
 		if r.Limits == nil {
-			all = append(all, timegan.Fidelity{Of: fmt.Sprintf("%s, limit %d", blocks, r.Limit), W1: m.W1, KS: m.KS, Corr: m.Corr, ACF: m.ACF})
+			all = append(all, timegan.Fidelity{Of: fmt.Sprintf("%s, limit %d", blocks, r.Limit), W1: mean.W1, KS: mean.KS, Corr: mean.Corr, ACF: mean.ACF})
 			continue
 		}
 		sessions++
-		sum.W1, sum.KS, sum.Corr, sum.ACF = sum.W1+m.W1, sum.KS+m.KS, sum.Corr+m.Corr, sum.ACF+m.ACF
+		sum.W1, sum.KS, sum.Corr, sum.ACF = sum.W1+mean.W1, sum.KS+mean.KS, sum.Corr+mean.Corr, sum.ACF+mean.ACF
 	}
 	if n := float64(sessions); sessions > 0 {
 		all = append(all, timegan.Fidelity{Of: fmt.Sprintf("%s, %d sessions", blocks, sessions), W1: sum.W1 / n, KS: sum.KS / n, Corr: sum.Corr / n, ACF: sum.ACF / n})
 	}
 	return all, nil
+}
+
+// scoreRollouts rolls out from each seed under the limits of a recording, and
+// compares with its table; only the first draws the floor that o asks for.
+func scoreRollouts(ctx context.Context, sim simulation, seeds []uint64, r telemetry.Recording, real selection.Table, o selection.Options) ([]selection.Score, []selection.Table, error) {
+	rollouts, err := timegan.SampleLike(ctx, sim, seeds, 0, r)
+	if err != nil {
+		return nil, nil, err
+	}
+	o.Like = true
+	var scores []selection.Score
+	var tables []selection.Table
+	for _, d := range rollouts {
+		t, err := selection.FromDataset(d)
+		if err != nil {
+			return nil, nil, err
+		}
+		score, err := selection.Compare(real, t, o)
+		if err != nil {
+			return nil, nil, err
+		}
+		scores, tables = append(scores, score), append(tables, t)
+		o.Draws = -1
+	}
+	return scores, tables, nil
 }

@@ -166,7 +166,7 @@ func (f *fitter) run(cmd *cobra.Command) error {
 	if err := bar.Finish(); err != nil {
 		return err
 	}
-	bytes, err := f.keep(cmd, m, &m.Fidelity, data, true)
+	bytes, err := f.keep(cmd, model{gan: m}, &m.Fidelity, data, true)
 	if err != nil {
 		return err
 	}
@@ -182,16 +182,16 @@ func (f *fitter) run(cmd *cobra.Command) error {
 
 // keep writes a fitted model, how far its rollouts are from the recordings in it
 // where that can be measured, and gives the file's size.
-func (f *fitter) keep(cmd *cobra.Command, m interface{ WriteFile(string) error }, fidelity *[]timegan.Fidelity, data []telemetry.Recording, test bool) (int64, error) {
-	if err := m.WriteFile(f.out); err != nil {
-		return 0, err
-	}
-	got, err := f.fidelity(cmd.Context(), f.out, data, test)
-	if err != nil {
+func (f *fitter) keep(cmd *cobra.Command, m model, fidelity *[]timegan.Fidelity, data []telemetry.Recording, test bool) (int64, error) {
+	var err error
+	if *fidelity, err = f.fidelity(cmd.Context(), m, data, test); err != nil {
 		cmd.PrintErrf("fidelity was not measured: %v\n", err)
 	}
-	*fidelity = got
-	if err := m.WriteFile(f.out); err != nil {
+	write := m.gan.WriteFile
+	if m.structured != nil {
+		write = m.structured.WriteFile
+	}
+	if err := write(f.out); err != nil {
 		return 0, err
 	}
 	st, err := os.Stat(f.out)
@@ -278,7 +278,7 @@ func (f *fitter) structured(cmd *cobra.Command, data []telemetry.Recording, open
 	if err := bar.Finish(); err != nil {
 		return err
 	}
-	bytes, err := f.keep(cmd, m, &m.Fidelity, data, false)
+	bytes, err := f.keep(cmd, model{structured: m}, &m.Fidelity, data, false)
 	if err != nil {
 		return err
 	}

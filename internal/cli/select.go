@@ -17,7 +17,6 @@ import (
 
 	"github.com/planegym/planegym/internal/atomicfile"
 	"github.com/planegym/planegym/telemetry"
-	"github.com/planegym/planegym/timegan"
 	"github.com/planegym/planegym/timegan/selection"
 	"github.com/planegym/planegym/timegan/sweep"
 )
@@ -324,26 +323,13 @@ func (s *selector) rollOutOne(cmd *cobra.Command, name string, files []string, d
 	}
 	defer done()
 	for k, r := range data {
-		rollouts, err := timegan.SampleLike(cmd.Context(), sim, seedsFrom(s.options.Seed, s.rollouts), 0, r)
+		o := s.options
+		if !floor {
+			o.Draws = -1
+		}
+		scores, tables, err := scoreRollouts(cmd.Context(), sim, seedsFrom(s.options.Seed, s.rollouts), r, real[k], o)
 		if err != nil {
 			return set, err
-		}
-		var scores []selection.Score
-		var tables []selection.Table
-		for i, d := range rollouts {
-			t, err := selection.FromDataset(d)
-			if err != nil {
-				return set, err
-			}
-			o := s.options
-			if o.Like = true; !floor || i > 0 {
-				o.Draws = -1
-			}
-			score, err := selection.Compare(real[k], t, o)
-			if err != nil {
-				return set, err
-			}
-			scores, tables = append(scores, score), append(tables, t)
 		}
 		// The rollout that stands in the middle is the one that is kept.
 		order := make([]int, len(scores))
