@@ -66,6 +66,8 @@ var allowed = map[string][]string{
 	"internal/arch":            {},
 	"traffic":                  {},
 	"traffic/traffictest":      {"traffic"},
+	"traffic/store":            {"traffic", "internal/atomicfile", "internal/parquetfile"},
+	"traffic/ngram":            {"traffic", "internal/rng", "internal/safetensors"},
 	"traffic/flows":            {"traffic", "traffic/packet", "internal/pcap"},
 }
 
