@@ -13,9 +13,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/internal/episodes"
-	"github.com/planegym/planegym/internal/nn"
 )
 
 func newPlay() *cobra.Command {
@@ -45,7 +45,7 @@ names as Parquet, for train --offline.`,
 	f.IntVar(&p.episodes, "episodes", 20, "evaluation episodes")
 	f.Uint64Var(&p.seed, "seed", 0, "picks the evaluation episodes")
 	f.StringVar(&p.record, "record", "", "file to record the episodes to, .parquet")
-	p.compute.flags(cmd)
+	p.computing.flags(cmd)
 	return cmd
 }
 
@@ -61,7 +61,7 @@ func policyHelp() string {
 }
 
 type player struct {
-	compute
+	computing
 	where     where
 	policies  []string
 	baselines bool
@@ -82,11 +82,11 @@ func (p *player) run(cmd *cobra.Command, files []string) error {
 	if p.episodes < 1 {
 		return usagef("play: --episodes: %d is less than 1", p.episodes)
 	}
-	k, err := p.compute.check()
+	k, err := p.computing.check()
 	if err != nil {
 		return err
 	}
-	be := nn.NewBackend(k, p.threads)
+	be := compute.NewBackend(k, p.threads)
 	defer be.Close()
 	var entries []entry
 	trained := ""
