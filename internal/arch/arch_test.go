@@ -64,6 +64,9 @@ var allowed = map[string][]string{
 	"timegan/structured":       {"telemetry", "internal/nn", "internal/rng", "internal/safetensors", "timegan"},
 	"internal/parquetfile":     {},
 	"internal/arch":            {},
+	"traffic":                  {},
+	"traffic/traffictest":      {"traffic"},
+	"traffic/flows":            {"traffic", "traffic/packet", "internal/pcap"},
 }
 
 func TestImports(t *testing.T) {
