@@ -19,7 +19,7 @@ import (
 
 // A checkpoint is one safetensors file. Its metadata holds, under
 // checkpointKey, a header as JSON. Tensors "online.*" are the policy, with the
-// names and shapes of PyTorch's nn.Linear, "normalise.*" what stands before
+// names and shapes of PyTorch's compute.Linear, "normalise.*" what stands before
 // it; a file that SavePolicy wrote has no more. What Save adds is all of the
 // training: θ⁻, the optimiser, the memory, every environment.
 const checkpointKey = "planegym.agent.v1"

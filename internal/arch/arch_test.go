@@ -28,7 +28,7 @@ var allowed = map[string][]string{
 	"internal/arch":            {},
 	"internal/atomicfile":      {},
 	"internal/benchtest":       {},
-	"internal/cli":             {"agent", "compute", "env", "env/ws", "internal/atomicfile", "internal/compare", "internal/cuda", "internal/cuda/driver", "internal/emulate", "internal/episodes", "internal/graph", "internal/pcap", "internal/report", "internal/rng", "internal/scalars", "internal/switches", "internal/testbed", "p4", "p4/p4rt", "p4/p4test", "scenarios", "telemetry", "telemetry/intreport", "telemetry/live", "telemetry/sessions", "timegan", "timegan/selection", "timegan/structured", "timegan/sweep"},
+	"internal/cli":             {"agent", "compute", "env", "env/ws", "internal/atomicfile", "internal/compare", "internal/cuda", "internal/cuda/driver", "internal/emulate", "internal/episodes", "internal/graph", "internal/pcap", "internal/picture", "internal/report", "internal/rng", "internal/scalars", "internal/switches", "internal/testbed", "p4", "p4/p4rt", "p4/p4test", "scenarios", "telemetry", "telemetry/intreport", "telemetry/live", "telemetry/sessions", "timegan", "timegan/selection", "timegan/structured", "timegan/sweep"},
 	"internal/compare":         {"agent", "env", "internal/episodes", "internal/rng", "internal/testbed", "p4", "telemetry", "timegan/selection"},
 	"internal/cuda":            {"compute", "internal/cuda/driver", "internal/cuda/kernels", "timegan"},
 	"internal/cuda/driver":     {"compute"},
@@ -42,6 +42,7 @@ var allowed = map[string][]string{
 	"internal/nn":              {"compute", "internal/rng"},
 	"internal/parquetfile":     {},
 	"internal/pcap":            {},
+	"internal/picture":         {"env", "telemetry"},
 	"internal/report":          {"agent", "internal/compare", "internal/episodes", "internal/rng", "telemetry"},
 	"internal/rng":             {},
 	"internal/safetensors":     {"internal/atomicfile"},
@@ -65,6 +66,9 @@ var allowed = map[string][]string{
 	"timegan/selection":        {"internal/rng", "telemetry"},
 	"timegan/structured":       {"compute", "internal/nn", "internal/rng", "internal/safetensors", "telemetry", "timegan"},
 	"timegan/sweep":            {"internal/atomicfile", "telemetry", "timegan", "timegan/selection"},
+	"traffic":                  {},
+	"traffic/flows":            {"traffic"},
+	"traffic/traffictest":      {"traffic"},
 }
 
 func TestImports(t *testing.T) {
