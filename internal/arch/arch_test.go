@@ -68,10 +68,9 @@ var allowed = map[string][]string{
 	"timegan/sweep":            {"internal/atomicfile", "telemetry", "timegan", "timegan/selection"},
 	"traffic":                  {},
 	"traffic/flows":            {"traffic"},
-	"traffic/traffictest":      {"traffic"},
-	"traffic/store":            {"traffic", "internal/atomicfile", "internal/parquetfile"},
 	"traffic/ngram":            {"traffic", "internal/rng", "internal/safetensors"},
-	"traffic/flows":            {"traffic", "traffic/packet", "internal/pcap"},
+	"traffic/store":            {"traffic", "internal/atomicfile", "internal/parquetfile"},
+	"traffic/traffictest":      {"traffic"},
 }
 
 func TestImports(t *testing.T) {
