@@ -15,10 +15,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/internal/atomicfile"
 	"github.com/planegym/planegym/internal/episodes"
-	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/internal/picture"
 )
 
@@ -53,7 +53,7 @@ episode as an animated SVG: queues against their limits, the player, the reward.
 	f.StringVar(&p.record, "record", "", "file to record the episodes to, .parquet")
 	f.StringVar(&p.picture, "picture", "", "file to draw the first policy's first episode to, .svg, animated")
 	f.IntVar(&p.pictureSteps, "picture-steps", 150, "steps that --picture shows")
-	p.compute.flags(cmd)
+	p.computing.flags(cmd)
 	return cmd
 }
 
@@ -69,7 +69,7 @@ func policyHelp() string {
 }
 
 type player struct {
-	compute
+	computing
 	where     where
 	policies  []string
 	baselines bool
@@ -96,11 +96,11 @@ func (p *player) run(cmd *cobra.Command, files []string) error {
 	if p.picture != "" && (!strings.HasSuffix(p.picture, ".svg") || p.pictureSteps < 1) {
 		return usagef("play: --picture: %q must end in .svg, and --picture-steps be 1 or more", p.picture)
 	}
-	k, err := p.compute.check()
+	k, err := p.computing.check()
 	if err != nil {
 		return err
 	}
-	be := nn.NewBackend(k, p.threads)
+	be := compute.NewBackend(k, p.threads)
 	defer be.Close()
 	var entries []entry
 	trained := ""
