@@ -13,10 +13,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/internal/atomicfile"
 	"github.com/planegym/planegym/internal/envpage"
-	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/scenarios"
 )
 
@@ -134,11 +134,11 @@ func (d *scenarioDoc) page(ctx context.Context, s scenarios.Scenario) (envpage.P
 
 // returns plays the baselines of v and d's policies, best first.
 func (d *scenarioDoc) returns(ctx context.Context, v env.Vector) ([]envpage.Return, error) {
-	k, err := (&compute{kernels: "auto", threads: 1}).check()
+	k, err := (&computing{kernels: "auto", threads: 1}).check()
 	if err != nil {
 		return nil, err
 	}
-	be := nn.NewBackend(k, 1)
+	be := compute.NewBackend(k, 1)
 	defer be.Close()
 	var entries []entry
 	for _, name := range d.policies {

@@ -63,8 +63,8 @@ func TestBundledKeysAreDocumented(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var any map[string]any
-		meta, err := toml.Decode(string(source), &any)
+		var keys map[string]any
+		meta, err := toml.Decode(string(source), &keys)
 		if err != nil {
 			t.Fatal(err)
 		}
