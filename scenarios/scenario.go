@@ -16,7 +16,7 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"github.com/planegym/planegym/env"
-	"github.com/planegym/planegym/internal/testbed"
+	"github.com/planegym/planegym/env/plant/testbed"
 )
 
 // Scenario is one experiment as data.

@@ -17,7 +17,7 @@ import (
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
-	"github.com/planegym/planegym/internal/episodes"
+	"github.com/planegym/planegym/env/episodes"
 	"github.com/planegym/planegym/internal/switches"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/scenarios"

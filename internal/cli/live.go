@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/plant/testbed"
 	"github.com/planegym/planegym/internal/switches"
-	"github.com/planegym/planegym/internal/testbed"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/p4/p4rt"
 	"github.com/planegym/planegym/scenarios"

@@ -19,8 +19,8 @@ import (
 
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/p4/p4rt"
-	"github.com/planegym/planegym/p4/p4test"
 	"github.com/planegym/planegym/p4/program"
+	"github.com/planegym/planegym/p4/p4test"
 )
 
 const safe, usual = p4.Limit(32), p4.Limit(64)
