@@ -69,6 +69,8 @@ var allowed = map[string][]string{
 	"timegan/sweep":            {"eval/selection", "internal/atomicfile", "telemetry", "timegan"},
 	"traffic":                  {},
 	"traffic/flows":            {"traffic"},
+	"traffic/ngram":            {"traffic", "internal/rng", "internal/safetensors"},
+	"traffic/store":            {"traffic", "internal/atomicfile", "internal/parquetfile"},
 	"traffic/traffictest":      {"traffic"},
 }
 
