@@ -8,9 +8,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/deploy"
 	"github.com/planegym/planegym/env"
-	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/telemetry"
 )
 
@@ -61,11 +61,11 @@ func (d *deployment) run(cmd *cobra.Command) (err error) {
 			return err
 		}
 	}
-	k, err := nn.ParseKernels(d.kernels)
+	k, err := compute.ParseKernels(d.kernels)
 	if err != nil {
 		return usagef("%s: --kernels: %w", d.name, err)
 	}
-	be := nn.NewBackend(k, 1)
+	be := compute.NewBackend(k, 1)
 	defer be.Close()
 	on, err := deploy.Open(cmd.Context(), c)
 	if err != nil {

@@ -10,10 +10,10 @@ import (
 	"golang.org/x/term"
 
 	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/deploy"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/internal/episodes"
-	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/telemetry"
 )
 
@@ -78,7 +78,7 @@ func (d *deployment) add(cmd *cobra.Command) {
 }
 
 // load loads the policy; who is what the journal calls it.
-func (d *deployment) load(spec env.Spec, be *nn.Backend) (p agent.Policy, who string, err error) {
+func (d *deployment) load(spec env.Spec, be *compute.Backend) (p agent.Policy, who string, err error) {
 	if _, e := os.Stat(d.policy); e != nil && !strings.HasSuffix(d.policy, ".safetensors") {
 		if p, err = agent.Baseline(d.policy, spec); err != nil {
 			return nil, "", usageError{fmt.Errorf("%s: %w, nor a file that train wrote", d.name, err)}
