@@ -19,6 +19,7 @@ var allowed = map[string][]string{
 	"telemetry":                {"internal/atomicfile"},
 	"p4":                       {},
 	"internal/rng":             {},
+	"internal/seq":             {"internal/nn", "internal/rng", "internal/safetensors"},
 	"internal/safetensors":     {"internal/atomicfile"},
 	"env":                      {"telemetry", "p4", "internal/rng", "internal/wait"},
 	"env/envtest":              {"env", "telemetry", "p4", "internal/rng"},

@@ -75,6 +75,7 @@ type Backend struct {
 	next    atomic.Int32
 
 	scratch []float32
+	softmax softmaxJob
 }
 
 // sharder is work in numbered shards that may run in any order.
