@@ -46,7 +46,7 @@ func NewGradientPenalty(m *MLP, be *Backend, batch int) *GradientPenalty {
 // Penalty gives the penalty of x [B,in], with weight lambda, and adds its
 // gradient to grad, [params].
 func (p *GradientPenalty) Penalty(x []float32, lambda float64, grad []float32) float64 {
-	m, k, at := p.mlp, p.be.k, p.at
+	m, k, at := p.mlp, kernelsOf(p.be), p.at
 	n := len(x) / m.in()
 	check("gradient penalty input", len(x), min(n, p.max), m.in())
 	check("gradient penalty gradient", len(grad), len(m.params.Data))

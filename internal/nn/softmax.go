@@ -1,22 +1,30 @@
 package nn
 
-import "math"
+import (
+	"math"
 
-// softmaxJob is a SoftmaxCE under way.
-type softmaxJob struct {
+	"github.com/planegym/planegym/compute"
+)
+
+// SoftmaxCE is the weighted cross-entropy of several categorical distributions
+// a row, whose logits lie side by side: segment s of a row is
+// x[ends[s-1]:ends[s]], the last end being the width of a row.
+type SoftmaxCE struct {
+	ends []int
+
+	// of the call under way
 	be     *Backend
 	x      []float32
-	width  int
-	ends   []int
 	values []int32
 	weight []float32
 	scale  float32
 	loss   []float64 // [shards,segments]
 }
 
-// SoftmaxCE is the weighted cross-entropy of several categorical distributions
-// a row, whose logits lie side by side: segment s of a row of x is
-// x[ends[s-1]:ends[s]], ends[len(ends)-1] being the width of a row.
+// NewSoftmaxCE is the loss of segments with these ends, ascending.
+func NewSoftmaxCE(ends []int) *SoftmaxCE { return &SoftmaxCE{ends: ends} }
+
+// Loss computes, for x [rows,width],
 //
 //	p = softmax(segment);  loss[s] += scale · Σ_rows w · -log p[value]
 //	x becomes the gradient  scale · w · (p - onehot(value))
@@ -24,38 +32,42 @@ type softmaxJob struct {
 // values [rows,segments] are classes, -1 where none is known; weight, of the
 // same shape, may be nil, which is 1. A cell without a value or of weight 0
 // adds nothing and its gradient is 0.
-func (be *Backend) SoftmaxCE(x []float32, ends []int, values []int32, weight []float32, scale float32, loss []float64) {
-	width := ends[len(ends)-1]
+func (j *SoftmaxCE) Loss(be *Backend, x []float32, values []int32, weight []float32, scale float32, loss []float64) {
+	n := len(j.ends)
+	width := j.ends[n-1]
 	rows := len(x) / width
 	check("softmax logits", len(x), rows, width)
-	check("softmax values", len(values), rows, len(ends))
-	check("softmax losses", len(loss), len(ends))
+	check("softmax values", len(values), rows, n)
+	check("softmax losses", len(loss), n)
 	if weight != nil {
-		check("softmax weights", len(weight), rows, len(ends))
+		check("softmax weights", len(weight), rows, n)
 	}
 	s := shards(tiles(rows))
-	j := &be.softmax
-	if n := s * len(ends); cap(j.loss) < n {
-		j.loss = make([]float64, n)
+	if cap(j.loss) < s*n {
+		j.loss = make([]float64, s*n)
 	}
-	j.loss = j.loss[:s*len(ends)]
+	j.loss = j.loss[:s*n]
 	clear(j.loss)
-	j.be, j.x, j.width, j.ends, j.values, j.weight, j.scale = be, x, width, ends, values, weight, scale
-	be.do(j, s)
+	j.be, j.x, j.values, j.weight, j.scale = be, x, values, weight, scale
+	be.Do((*softmaxJob)(j), s)
 	for i, l := range j.loss {
-		loss[i%len(ends)] += l * float64(scale)
+		loss[i%n] += l * float64(scale)
 	}
-	j.x, j.values, j.weight = nil, nil, nil
+	j.be, j.x, j.values, j.weight = nil, nil, nil, nil
 }
 
-func (j *softmaxJob) shard(i int) {
-	rows := len(j.x) / j.width
+type softmaxJob SoftmaxCE
+
+func (j *softmaxJob) Shard(i int) {
 	n := len(j.ends)
+	width := j.ends[n-1]
+	rows := len(j.x) / width
+	k := kernelsOf(j.be)
 	from, to := tilesOf(i, shards(tiles(rows)), tiles(rows))
 	loss := j.loss[i*n:][:n]
 	for r := from * lanes; r < min(to*lanes, rows); r++ {
-		x, values := j.x[r*j.width:][:j.width], j.values[r*n:][:n]
-		if j.be.Kernels == Reference {
+		x, values := j.x[r*width:][:width], j.values[r*n:][:n]
+		if j.be.Kernels == compute.Reference {
 			j.reference(x, values, r, loss)
 			continue
 		}
@@ -74,7 +86,7 @@ func (j *softmaxJob) shard(i int) {
 			}
 			begin = end
 		}
-		j.be.k.exp(x, x)
+		k.exp(x, x)
 		begin = 0
 		for s, end := range j.ends {
 			seg := x[begin:end]
@@ -90,9 +102,9 @@ func (j *softmaxJob) shard(i int) {
 			}
 			loss[s] += float64(w) * math.Log(sum)
 			g := j.scale * w
-			k := g * float32(1/sum)
+			norm := g * float32(1/sum)
 			for c := range seg {
-				seg[c] *= k
+				seg[c] *= norm
 			}
 			seg[values[s]] -= g
 		}
@@ -137,7 +149,7 @@ func (j *softmaxJob) reference(x []float32, values []int32, r int, loss []float6
 }
 
 // Exp sets dst[i] to e^src[i]; dst may be src.
-func (be *Backend) Exp(dst, src []float32) { be.k.exp(dst, src) }
+func Exp(be *Backend, dst, src []float32) { kernelsOf(be).exp(dst, src) }
 
 // Gather copies rows of table [n,dim] to dst: row i of dst begins at
 // dst[i*stride] and is table's row tokens[i*step]. A token of -1 is a row of

@@ -4,6 +4,7 @@ import (
 	"math"
 	"testing"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/rng"
 )
 
@@ -44,17 +45,17 @@ func TestSoftmaxCE(t *testing.T) {
 	}
 	want := loss(x)
 	var reference []float32
-	for _, k := range Available() {
+	for _, k := range compute.Available() {
 		for _, threads := range []int{1, 3} {
-			be := NewBackend(k, threads)
+			be := compute.NewBackend(k, threads)
 			g := append([]float32(nil), x...)
 			l := make([]float64, 3)
-			be.SoftmaxCE(g, ends, values, weight, .25, l)
+			NewSoftmaxCE(ends).Loss(be, g, values, weight, .25, l)
 			be.Close()
 			if got := l[0] + l[1] + l[2]; math.Abs(got-want) > 2e-5*want {
 				t.Errorf("%v: the loss is %v, want %v", k, got, want)
 			}
-			if k == Reference {
+			if k == compute.Reference {
 				reference = g
 				for i := 0; i < len(x); i += 11 {
 					const h = 1e-2
@@ -141,8 +142,8 @@ func TestGradientPenalty(t *testing.T) {
 		return total
 	}
 	p := m.Params().Data
-	for _, k := range Available()[1:] {
-		be := NewBackend(k, 1)
+	for _, k := range compute.Available()[1:] {
+		be := compute.NewBackend(k, 1)
 		grad := make([]float32, len(p))
 		gp := NewGradientPenalty(m, be, rows)
 		got, want := gp.Penalty(x, lambda, grad), penalty(p)

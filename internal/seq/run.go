@@ -3,6 +3,7 @@ package seq
 import (
 	"fmt"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/nn"
 )
 
@@ -27,7 +28,7 @@ type Batch struct {
 // Run is memory to apply a model to batches of one size.
 type Run struct {
 	m           *Model
-	be          *nn.Backend
+	be          *compute.Backend
 	steps, rows int
 	gru, back   *nn.GRURun
 	head        *nn.MLPRun
@@ -36,11 +37,12 @@ type Run struct {
 	dx, dh      []float32
 	grads       [][]float32 // by group
 	b           *Batch
+	ce          *nn.SoftmaxCE
 	loss        []float64
 }
 
 // NewRun allocates a run for batches of steps×rows.
-func (m *Model) NewRun(be *nn.Backend, steps, rows int) *Run {
+func (m *Model) NewRun(be *compute.Backend, steps, rows int) *Run {
 	n, wide := steps*rows, m.Hidden
 	r := &Run{m: m, be: be, steps: steps, rows: rows, gru: m.gru.NewRun(be, steps, rows), head: m.head.NewRun(be, n)}
 	r.x, r.dx = make([]float32, n*m.In()), make([]float32, n*m.In())
@@ -53,7 +55,7 @@ func (m *Model) NewRun(be *nn.Backend, steps, rows int) *Run {
 	for _, g := range m.groups() {
 		r.grads = append(r.grads, make([]float32, len(g.data)))
 	}
-	r.loss = make([]float64, len(m.Heads))
+	r.ce, r.loss = nn.NewSoftmaxCE(m.ends), make([]float64, len(m.Heads))
 	return r
 }
 
@@ -156,7 +158,7 @@ func (r *Run) Backward(scale float32) []float64 {
 	}
 	clear(r.loss)
 	norm := scale / float32(max(steps, 1))
-	r.be.SoftmaxCE(r.y, m.ends, b.Values, b.Weight, norm, r.loss)
+	r.ce.Loss(r.be, r.y, b.Values, b.Weight, norm, r.loss)
 	if scale != 0 {
 		for h := range r.loss {
 			r.loss[h] /= float64(scale)

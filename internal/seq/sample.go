@@ -3,6 +3,7 @@ package seq
 import (
 	"math"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/nn"
 )
 
@@ -11,7 +12,7 @@ import (
 // numbers drawn for it, not on its neighbours or on threads.
 type Sampler struct {
 	m       *Model
-	be      *nn.Backend
+	be      *compute.Backend
 	st      *nn.Stepper
 	head    *nn.MLPRun
 	factor  [][]float32 // e^table, of what heads are given
@@ -21,7 +22,7 @@ type Sampler struct {
 
 // NewSampler is a sampler of n rows that have seen nothing. It panics for a
 // bidirectional model. It takes m's parameters as they are now.
-func (m *Model) NewSampler(be *nn.Backend, n int) *Sampler {
+func (m *Model) NewSampler(be *compute.Backend, n int) *Sampler {
 	if m.back != nil {
 		panic("seq: a bidirectional model does not sample step by step")
 	}
@@ -59,7 +60,7 @@ func (s *Sampler) Step(rows []int, tokens []int32, dense []float32) {
 			begin = end
 		}
 	}
-	s.be.Exp(s.e, s.e)
+	nn.Exp(s.be, s.e, s.e)
 }
 
 // Advance is Step without Draw: rows read an input and nothing is drawn.

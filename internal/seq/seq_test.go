@@ -9,18 +9,19 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/internal/safetensors"
 )
 
-func backend(tb testing.TB, k nn.Kernels) *nn.Backend {
-	be := nn.NewBackend(k, 1)
+func backend(tb testing.TB, k compute.Kernels) *compute.Backend {
+	be := compute.NewBackend(k, 1)
 	tb.Cleanup(be.Close)
 	return be
 }
 
-func fastest() nn.Kernels { k := nn.Available(); return k[len(k)-1] }
+func fastest() compute.Kernels { k := compute.Available(); return k[len(k)-1] }
 
 func model(tb testing.TB, c Config) *Model {
 	m, err := New(c, 5)
@@ -82,7 +83,7 @@ func TestGradient(t *testing.T) {
 			change(&c)
 			m := model(t, c)
 			b := batch(m, 5, 3, 1)
-			run := m.NewRun(backend(t, nn.Reference), 5, 3)
+			run := m.NewRun(backend(t, compute.Reference), 5, 3)
 			total := func() (sum float64) {
 				run.Forward(b)
 				for _, l := range run.Backward(1) {
@@ -109,7 +110,7 @@ func TestGradient(t *testing.T) {
 					}
 				}
 			}
-			for _, k := range nn.Available()[1:] {
+			for _, k := range compute.Available()[1:] {
 				r := m.NewRun(backend(t, k), 5, 3)
 				r.Forward(b)
 				r.Backward(1)
@@ -488,7 +489,7 @@ func ExampleModel() {
 
 func BenchmarkUpdate(b *testing.B) {
 	for _, h := range []int{64, 128} {
-		for _, k := range nn.Available()[2:] {
+		for _, k := range compute.Available()[2:] {
 			b.Run(fmt.Sprintf("hidden=%d/%v", h, k), func(b *testing.B) {
 				m, _ := New(Config{Embeddings: []Embedding{{"x", 100, 32}}, Dense: 64, Hidden: h, Heads: []Head{{"y", 384, nil}}}, 1)
 				be := backend(b, k)
@@ -514,7 +515,7 @@ func BenchmarkUpdate(b *testing.B) {
 
 func BenchmarkSampler(b *testing.B) {
 	for _, h := range []int{64, 96, 128} {
-		for _, k := range nn.Available()[2:] {
+		for _, k := range compute.Available()[2:] {
 			b.Run(fmt.Sprintf("hidden=%d/%v", h, k), func(b *testing.B) {
 				m, _ := New(Config{Dense: 48, Hidden: h, Heads: []Head{{"x", 128, nil}}}, 1)
 				s := m.NewSampler(backend(b, k), 1024)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/internal/safetensors"
 )
@@ -86,14 +87,14 @@ type Trainer struct {
 	Training
 	Update  int // updates done
 	m       *Model
-	be      *nn.Backend
+	be      *compute.Backend
 	groups  []group
 	adam    []*nn.Adam
 	average [][]float32
 }
 
 // NewTrainer begins to train m.
-func NewTrainer(m *Model, be *nn.Backend, c Training) (*Trainer, error) {
+func NewTrainer(m *Model, be *compute.Backend, c Training) (*Trainer, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
