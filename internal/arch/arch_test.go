@@ -69,6 +69,8 @@ var allowed = map[string][]string{
 	"timegan/sweep":            {"internal/atomicfile", "telemetry", "timegan", "timegan/selection"},
 	"traffic":                  {},
 	"traffic/flows":            {"traffic"},
+	"traffic/ngram":            {"traffic", "internal/rng", "internal/safetensors"},
+	"traffic/store":            {"traffic", "internal/atomicfile", "internal/parquetfile"},
 	"traffic/traffictest":      {"traffic"},
 }
 
