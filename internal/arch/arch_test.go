@@ -46,6 +46,7 @@ var allowed = map[string][]string{
 	"internal/picture":         {"env", "telemetry"},
 	"internal/report":          {"agent", "internal/compare", "internal/episodes", "internal/rng", "telemetry"},
 	"internal/rng":             {},
+	"internal/seq":             {"compute", "internal/nn", "internal/rng", "internal/safetensors"},
 	"internal/safetensors":     {"internal/atomicfile"},
 	"internal/scalars":         {},
 	"internal/testbed":         {"internal/parquetfile", "internal/rng", "p4", "telemetry", "telemetry/intreport"},
@@ -69,6 +70,8 @@ var allowed = map[string][]string{
 	"timegan/sweep":            {"internal/atomicfile", "telemetry", "timegan", "timegan/selection"},
 	"traffic":                  {},
 	"traffic/flows":            {"traffic"},
+	"traffic/ngram":            {"traffic", "internal/rng", "internal/safetensors"},
+	"traffic/store":            {"traffic", "internal/atomicfile", "internal/parquetfile"},
 	"traffic/traffictest":      {"traffic"},
 }
 
