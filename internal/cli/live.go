@@ -75,7 +75,7 @@ func openLive(ctx context.Context, s scenarios.Scenario, o liveOptions) (*liveRu
 	if err != nil {
 		return nil, errors.Join(err, group.Close(), told.Close())
 	}
-	scaler, err := liveScaler(s, o.data, plant.Columns())
+	scaler, err := liveScaler(ctx, s, o.data, plant.Columns())
 	if err != nil {
 		return nil, errors.Join(err, plant.Close())
 	}
@@ -217,7 +217,7 @@ func (c *collected) Close() error {
 // liveScaler is what normalises observations of live switches: fitted to the
 // recordings of a folder, or, without one, to the emulated testbed of the
 // scenario.
-func liveScaler(s scenarios.Scenario, data string, columns []telemetry.Field) (env.Scaler, error) {
+func liveScaler(ctx context.Context, s scenarios.Scenario, data string, columns []telemetry.Field) (env.Scaler, error) {
 	switch n := s.Env.Observation.Normalise; {
 	case n == "none" || n == "l2":
 		return nil, nil
@@ -229,7 +229,7 @@ func liveScaler(s scenarios.Scenario, data string, columns []telemetry.Field) (e
 		}
 		return byName(scaler, scaler.(*telemetry.Scaler).Fields(), columns)
 	}
-	scaler, err := testbed.FitScaler(s.Testbed, actionLimits(s))
+	scaler, err := testbed.FitScaler(ctx, s.Testbed, actionLimits(s))
 	if err != nil {
 		return nil, err
 	}
