@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
-	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/internal/rng"
 )
 
@@ -59,7 +59,7 @@ func (m *mean) take() float64 {
 
 // NewTrainer makes an agent for v and what trains it. Row i of v begins from
 // seed+i. v stays the caller's.
-func NewTrainer(c Config, v env.Vector, seed uint64, be *nn.Backend) (*Trainer, error) {
+func NewTrainer(c Config, v env.Vector, seed uint64, be *compute.Backend) (*Trainer, error) {
 	d, err := NewDDQN(c, spacesOf(v), seed, be)
 	if err != nil {
 		return nil, err

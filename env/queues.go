@@ -25,7 +25,8 @@ type Queues struct {
 	observer *observer
 
 	rows    []queueRow
-	actions []int32 // [N,S], in force
+	actions []int32   // [N,S], in force
+	depths  []float32 // [N,switches], packets: mean enq_qdepth of each row's last window
 	seen    []bool
 	closed  bool
 
@@ -77,7 +78,7 @@ func New(cfg Config, plant Plant, n int, scaler Scaler) (Vector, error) {
 	q := &Queues{
 		cfg: cfg, plant: plant, columns: c, observer: o,
 		rows: make([]queueRow, n), actions: make([]int32, n*s), seen: make([]bool, n),
-		limits: make([]p4.Limit, n*switches), seeds: make([]uint64, n), all: make([]int, n),
+		depths: make([]float32, n*switches), limits: make([]p4.Limit, n*switches), seeds: make([]uint64, n), all: make([]int, n),
 	}
 	for i := range q.rows {
 		q.rows[i].seed, q.all[i] = uint64(i), i
@@ -255,14 +256,41 @@ func (q *Queues) emit(out *Batch, i, r int) {
 	d, s := len(q.observer.elements), len(q.spec.Action)
 	values, valid := q.window.Row(i)
 	q.observer.observe(out.Obs[i*d:i*d:(i+1)*d], values, valid, q.actions[r*s:(r+1)*s], int(q.rows[r].age))
+	switches := len(q.columns.depth)
+	for j, column := range q.columns.depth {
+		q.depths[r*switches+j] = meanMeasured(values, valid, column, q.observer.fields)
+	}
+}
+
+// meanMeasured is the mean of a column over the window's measured seconds, or
+// over all of them where none was measured: those repeat the last good value.
+func meanMeasured(values []float32, valid []bool, column, fields int) float32 {
+	var sum, all float64
+	measured, seconds := 0, 0
+	for i := column; i < len(values); i += fields {
+		all += float64(values[i])
+		seconds++
+		if valid[i] {
+			sum += float64(values[i])
+			measured++
+		}
+	}
+	if measured == 0 {
+		return float32(all / float64(seconds))
+	}
+	return float32(sum / float64(measured))
 }
 
 // InfoFields names what Info tells of a row: the player at the window's end,
-// the seconds it stalled in it, and the limits in force.
+// the seconds it stalled in it, the limits in force, and the mean queue depth
+// of each switch.
 func (q *Queues) InfoFields() []telemetry.Field {
 	f := []telemetry.Field{{Name: "lbo_s", Unit: "s"}, {Name: "fps", Unit: "1/s"}, {Name: "rep_kbps", Unit: "kbit/s"}, {Name: "stall_s", Unit: "s"}}
 	for s := range q.spec.Action {
 		f = append(f, telemetry.Field{Name: fmt.Sprintf("limit%d", s+1), Unit: "packets"})
+	}
+	for s := range q.columns.depth {
+		f = append(f, telemetry.Field{Name: fmt.Sprintf("enq_qdepth%d", s+1), Unit: "packets"})
 	}
 	return f
 }
@@ -275,7 +303,8 @@ func (q *Queues) Info(row int, dst []float32) []float32 {
 	for _, a := range q.actions[row*s : (row+1)*s] {
 		dst = append(dst, float32(q.cfg.Limits[a]))
 	}
-	return dst
+	switches := len(q.columns.depth)
+	return append(dst, q.depths[row*switches:(row+1)*switches]...)
 }
 
 // rowState is the fixed part of a snapshot.
@@ -314,19 +343,23 @@ func (q *Queues) Snapshot(row int, dst []byte) ([]byte, error) {
 	for _, a := range q.actions[row*s : (row+1)*s] {
 		dst = binary.LittleEndian.AppendUint32(dst, uint32(a))
 	}
+	switches := len(q.columns.depth)
+	for _, d := range q.depths[row*switches : (row+1)*switches] {
+		dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(d))
+	}
 	return plant.Snapshot(row, dst)
 }
 
 // Restore puts back what Snapshot gave.
 func (q *Queues) Restore(row int, src []byte) error {
 	plant, ok := q.plant.(Snapshotter)
-	s := len(q.spec.Action)
+	s, switches := len(q.spec.Action), len(q.columns.depth)
 	switch {
 	case !ok:
 		return ErrBadSnapshot
 	case row < 0 || row >= len(q.rows):
 		return &RowError{row, ErrInvalidRows}
-	case len(src) < rowStateBytes+4*s:
+	case len(src) < rowStateBytes+4*(s+switches):
 		return &RowError{row, ErrBadSnapshot}
 	}
 	var st rowState
@@ -344,11 +377,20 @@ func (q *Queues) Restore(row int, src []byte) error {
 			return &RowError{row, ErrBadSnapshot}
 		}
 	}
-	if err := plant.Restore(row, rest[4*s:]); err != nil {
+	depths := rest[4*s:]
+	for j := range switches {
+		if d := math.Float32frombits(binary.LittleEndian.Uint32(depths[4*j:])); !(math.Abs(float64(d)) <= math.MaxFloat32) {
+			return &RowError{row, ErrBadSnapshot}
+		}
+	}
+	if err := plant.Restore(row, depths[4*switches:]); err != nil {
 		return &RowError{row, fmt.Errorf("%w: %w", ErrBadSnapshot, err)}
 	}
 	for j := range s {
 		q.actions[row*s+j] = int32(binary.LittleEndian.Uint32(rest[4*j:]))
+	}
+	for j := range switches {
+		q.depths[row*switches+j] = math.Float32frombits(binary.LittleEndian.Uint32(depths[4*j:]))
 	}
 	q.rows[row] = queueRow{
 		seed: st.Seed, episode: st.Episode, steps: st.Steps, phase: st.Phase, age: st.Age, stall: st.Stall,

@@ -255,3 +255,52 @@ func TestStepAllocatesNothing(t *testing.T) {
 		}
 	}
 }
+
+// The info's queue depths are the mean of the window's measured seconds, which
+// a second environment of the same seed shows raw.
+func TestInfoHasQueueDepths(t *testing.T) {
+	ctx := context.Background()
+	raw := open(t, env.Config{Observation: env.Observation{Name: "window", Normalise: "none"}}, &bench{gaps: true}, 1)
+	v := open(t, env.Config{}, &bench{gaps: true}, 1)
+	informer := v.(env.Informer)
+	var at []int
+	for i, f := range informer.InfoFields() {
+		if f.Name == "enq_qdepth1" || f.Name == "enq_qdepth2" {
+			at = append(at, i)
+			if f.Unit != "packets" {
+				t.Errorf("%s is in %q", f.Name, f.Unit)
+			}
+		}
+	}
+	if len(at) != 2 {
+		t.Fatalf("infos are %v", informer.InfoFields())
+	}
+	var a, b env.Batch
+	for step := range 6 {
+		var err, err2 error
+		if step == 0 {
+			err, err2 = raw.Reset(ctx, nil, []uint64{7}, &a), v.Reset(ctx, nil, []uint64{7}, &b)
+		} else {
+			err, err2 = raw.Step(ctx, nil, []int32{1}, &a), v.Step(ctx, nil, []int32{1}, &b)
+		}
+		if err != nil || err2 != nil {
+			t.Fatal(err, err2)
+		}
+		info := informer.Info(0, nil)
+		for s := range 2 {
+			var sum, n float64
+			for second := range 4 {
+				if a.Obs[36+9*second+3*s] == 1 { // 36 values, then as many validity bits
+					sum += float64(a.Obs[9*second+3*s])
+					n++
+				}
+			}
+			if n == 4 {
+				t.Fatal("the window has no gap, so the mask is not tested")
+			}
+			if want := float32(sum / n); info[at[s]] != want {
+				t.Errorf("step %d: switch %d: %v packets, want %v", step, s+1, info[at[s]], want)
+			}
+		}
+	}
+}
