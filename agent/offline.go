@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/episodes"
-	"github.com/planegym/planegym/internal/nn"
 )
 
 // Offline trains a DDQN from recorded episodes, never acting: plain DDQN where
@@ -31,7 +31,7 @@ type Offline struct {
 // spaces. The memory is as large as what they hold, whatever Config.Replay
 // says, and the normalisation is fitted to all of it. Errors name the file,
 // its row and what was expected; nothing recorded is episodes.ErrEmpty.
-func NewOffline(c Config, path string, seed uint64, be *nn.Backend) (*Offline, error) {
+func NewOffline(c Config, path string, seed uint64, be *compute.Backend) (*Offline, error) {
 	files, err := parquetFiles(path)
 	if err != nil {
 		return nil, fmt.Errorf("agent: offline: %w", err)

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
-	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/internal/rng"
 )
 
@@ -63,7 +63,7 @@ var errNoVector = errors.New("there are no environments to train in: the vector 
 
 // NewTrainer makes an agent for v and what trains it. Row i of v begins from
 // seed+i. v stays the caller's. be is as in NewDDQN.
-func NewTrainer(c Config, v env.Vector, seed uint64, be *nn.Backend) (*Trainer, error) {
+func NewTrainer(c Config, v env.Vector, seed uint64, be *compute.Backend) (*Trainer, error) {
 	if v == nil {
 		return nil, fmt.Errorf("agent: trainer: %w", errNoVector)
 	}

@@ -19,7 +19,7 @@ import (
 //     equation 5): Mbit/s, less Rebuffer per stalled second, less Switch per
 //     Mbit/s of change.
 type Reward struct {
-	Name     string `toml:"name"`
+	Name     string `toml:"name"`     // "lbo-fps" (default), "tutorial" or "qoe-lin"
 	Rebuffer Weight `toml:"rebuffer"` // qoe-lin: Mbit/s per stalled second; the top bitrate, 3.312
 	Switch   Weight `toml:"switch"`   // qoe-lin: per Mbit/s of change; 1
 }

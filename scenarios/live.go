@@ -15,8 +15,8 @@ import (
 // Live is real switches: which, and where their telemetry comes in.
 type Live struct {
 	env.LiveConfig
-	Probes   Probes             `toml:"probes"`
-	Player   Player             `toml:"player"`
+	Probes   Probes             `toml:"probes"` // where INT comes in
+	Player   Player             `toml:"player"` // where the player's samples come in: http or log
 	Switches switches.Inventory `toml:"switch"` // along the path, the first first
 }
 

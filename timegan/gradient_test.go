@@ -4,7 +4,7 @@ import (
 	"math"
 	"testing"
 
-	"github.com/planegym/planegym/internal/nn"
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/rng"
 )
 
@@ -39,7 +39,7 @@ func smallConfig(latent bool) Config {
 // gradient: d loss = |gradient|·step.
 func TestGradients(t *testing.T) {
 	for _, latent := range []bool{false, true} {
-		be := nn.NewBackend(nn.Go, 1)
+		be := compute.NewBackend(compute.Go, 1)
 		tr := newTrainer(be, smallConfig(latent), small(!latent))
 		tr.load(NewParams(tr.c, 3, tr.data.Bits), nil)
 		for _, n := range tr.nets { // away from where the start is special

@@ -16,11 +16,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/ws"
 	"github.com/planegym/planegym/internal/atomicfile"
 	"github.com/planegym/planegym/internal/compare"
-	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/internal/report"
 	"github.com/planegym/planegym/internal/testbed"
 	"github.com/planegym/planegym/p4"
@@ -87,12 +87,12 @@ plant as it did the one it was trained in, baselines observe what is measured.
 	f.Float64Var(&c.gamma, "gamma", .99, "with --recordings: discount a step")
 	f.StringVar(&c.token, "token", "", "bearer token for servers; default $PLANEGYM_TOKEN")
 	addData(cmd, &c.data)
-	c.compute.flags(cmd)
+	c.computing.flags(cmd)
 	return cmd
 }
 
 type comparer struct {
-	compute
+	computing
 	policies                             []string
 	baselines                            bool
 	episodes, steps                      int
@@ -108,11 +108,11 @@ func (c *comparer) run(cmd *cobra.Command, args []string) error {
 	if err := c.check(cmd); err != nil {
 		return err
 	}
-	k, err := c.compute.check()
+	k, err := c.computing.check()
 	if err != nil {
 		return err
 	}
-	be := nn.NewBackend(k, c.threads)
+	be := compute.NewBackend(k, c.threads)
 	defer be.Close()
 	a, err := c.side(args[0], c.seed)
 	if err != nil {
@@ -171,7 +171,7 @@ func (c *comparer) check(cmd *cobra.Command) error {
 }
 
 // choose makes the policies; those of a decide what there is.
-func (c *comparer) choose(ctx context.Context, a compare.Side, be *nn.Backend) ([]compare.Policy, error) {
+func (c *comparer) choose(ctx context.Context, a compare.Side, be *compute.Backend) ([]compare.Policy, error) {
 	v, err := a.Open(ctx, nil, func(p env.Plant) env.Plant { return p })
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", a.Name, err)
@@ -234,7 +234,7 @@ func (c *comparer) side(name string, seed uint64) (compare.Side, error) {
 	if err != nil {
 		return side, err
 	}
-	o := &opener{data: c.data, compute: c.compute}
+	o := &opener{data: c.data, computing: c.computing}
 	side.Open = func(_ context.Context, d *agent.DDQN, tap func(env.Plant) env.Plant) (env.Vector, error) {
 		as, scaled, err := c.observed(s, d)
 		if err != nil {
@@ -304,7 +304,7 @@ func (c *comparer) trained(d *agent.DDQN) (shown env.Observation, scaled func([]
 	}
 	var columns []telemetry.Field
 	var scaler env.Scaler
-	o := opener{data: c.data, compute: c.compute, wrap: func(p env.Plant, own env.Scaler) (env.Plant, env.Scaler, error) {
+	o := opener{data: c.data, computing: c.computing, wrap: func(p env.Plant, own env.Scaler) (env.Plant, env.Scaler, error) {
 		columns, scaler = p.Columns(), own
 		return p, own, nil
 	}}

@@ -15,9 +15,9 @@ import (
 	"golang.org/x/term"
 
 	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/internal/episodes"
-	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/internal/switches"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/scenarios"
@@ -118,11 +118,11 @@ func (d *deployment) run(cmd *cobra.Command) (err error) {
 	if d.time < 0 {
 		return usagef("%s: --for: %v is negative", d.name, d.time)
 	}
-	k, err := nn.ParseKernels(d.kernels)
+	k, err := compute.ParseKernels(d.kernels)
 	if err != nil {
 		return usagef("%s: --kernels: %w", d.name, err)
 	}
-	be := nn.NewBackend(k, 1)
+	be := compute.NewBackend(k, 1)
 	defer be.Close()
 	d.status = statusLine(cmd)
 	ctx, err := d.open(cmd, env.Disabled)
@@ -207,7 +207,7 @@ func (d *deployment) broken() error {
 }
 
 // deploy runs until the time is over or ctx is.
-func (d *deployment) deploy(ctx context.Context, cmd *cobra.Command, be *nn.Backend) error {
+func (d *deployment) deploy(ctx context.Context, cmd *cobra.Command, be *compute.Backend) error {
 	spec := d.live.vector.Spec()
 	hash, err := d.load(spec, be)
 	if err != nil {
@@ -254,7 +254,7 @@ func (d *deployment) begin(ctx context.Context, who string) (err error) {
 }
 
 // load loads the policy.
-func (d *deployment) load(spec env.Spec, be *nn.Backend) (hash string, err error) {
+func (d *deployment) load(spec env.Spec, be *compute.Backend) (hash string, err error) {
 	if _, e := os.Stat(d.policy); e != nil && !strings.HasSuffix(d.policy, ".safetensors") {
 		if d.acting, err = agent.Baseline(d.policy, spec); err != nil {
 			return "", usageError{fmt.Errorf("%s: %w, nor a file that train wrote", d.name, err)}

@@ -27,8 +27,8 @@ func addData(cmd *cobra.Command, dir *string) {
 
 // opener makes the environments of scenarios. What it reads it reads once.
 type opener struct {
-	data    string  // folder of recordings, may be ""
-	compute compute // what computes models, but for its threads
+	data      string    // folder of recordings, may be ""
+	computing computing // what computes models, but for its threads
 	// wrap, where not nil, puts something around every plant, and picks the
 	// scaler of observations, nil or the plant's own.
 	wrap func(env.Plant, env.Scaler) (env.Plant, env.Scaler, error)
@@ -153,7 +153,7 @@ func (o *opener) openModel(s scenarios.Scenario, n int, mode env.Autoreset) (env
 	if err != nil {
 		return nil, err
 	}
-	c := o.compute
+	c := o.computing
 	c.kernels, c.threads = cmp.Or(c.kernels, "auto"), 1
 	if n > 64 {
 		c.threads = runtime.GOMAXPROCS(0)

@@ -91,7 +91,7 @@ none behind.`,
 }
 
 type server struct {
-	compute
+	computing
 	scenario, data, addr, unix, admin, record string
 	tokenFile, cert, key, clientCA            string
 	o                                         ws.Options
@@ -220,7 +220,7 @@ func (s *server) run(cmd *cobra.Command) error {
 		return err
 	}
 	served[first.Name] = first
-	open := &opener{data: s.data, compute: s.compute}
+	open := &opener{data: s.data, computing: s.computing}
 	trial, err := open.open(first, 1, env.NextStep) // fail now rather than at the first client
 	if err != nil {
 		return fmt.Errorf("serve: scenario %s: %w", first.Name, err)

@@ -52,7 +52,7 @@ sizes of 20, 40 and 60, batches of 100, 128 and 156, one model per limit.`,
 }
 
 type sweeper struct {
-	compute
+	computing
 	data, out, preset, config string
 	sets                      []string
 	workers, patience         int

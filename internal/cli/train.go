@@ -16,9 +16,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/internal/episodes"
-	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/internal/scalars"
 )
 
@@ -65,13 +65,13 @@ number) leaves the last checkpoint in place; Ctrl-C writes one more.`,
 	f.Float64Var(&t.cql, "cql", 0, "with --offline: weight of the conservative term (Kumar et al. 2020); 0 is plain DDQN")
 	f.StringVar(&t.onnx, "export-onnx", "", "also write the policy as this ONNX file")
 	f.IntVar(&t.evaluate, "evaluate", 20, "episodes to evaluate the agent and the baselines in when done; 0: none")
-	t.compute.flags(cmd)
-	t.compute.engineFlag(cmd, "")
+	t.computing.flags(cmd)
+	t.computing.engineFlag(cmd, "")
 	return cmd
 }
 
 type training struct {
-	compute
+	computing
 	switches                                     onSwitches
 	where                                        where
 	preset, out, resume, transfer, offline, onnx string
@@ -83,7 +83,7 @@ type training struct {
 	evaluate                                     int
 
 	c     agent.Config // of a training that is not resumed
-	be    *nn.Backend
+	be    *compute.Backend
 	loss  agent.Engine
 	log   *scalars.Log
 	bar   *progressbar.ProgressBar
@@ -188,11 +188,11 @@ func (t *training) begin(cmd *cobra.Command) (info agent.Info, err error) {
 	if t.c, err = t.config(); err != nil {
 		return info, err
 	}
-	var k nn.Kernels
-	if t.loss, k, err = t.compute.agentEngine(); err != nil {
+	var k compute.Kernels
+	if t.loss, k, err = t.computing.agentEngine(); err != nil {
 		return info, err
 	}
-	t.be = nn.NewBackend(k, t.threads)
+	t.be = compute.NewBackend(k, t.threads)
 	return info, nil
 }
 

@@ -35,7 +35,7 @@ func (a *Adam) Step(be *Backend, params, grad []float32) {
 		root: float32(1 / math.Sqrt(1-math.Pow(a.Beta2, t))),
 		eps:  float32(a.Eps),
 	}
-	be.k.adam(params, grad, a.M, a.V, &a.scalars)
+	kernelsOf(be).adam(params, grad, a.M, a.V, &a.scalars)
 }
 
 // SGD is gradient descent with Nesterov momentum in the form of Sutskever et

@@ -18,15 +18,15 @@ type Config struct {
 	WarmupS  *int    `toml:"warmup_s"`   // seconds before the first window; 30
 	MinRTOMS float64 `toml:"min_rto_ms"` // 200, as Linux; RFC 6298 asks for 1000
 	Ports    []Port  `toml:"port"`       // in any order; paths name them
-	Video    Video   `toml:"video"`
-	Probe    Probe   `toml:"probe"`
-	Phases   []Phase `toml:"phase"` // take turns; loads may belong to one
-	Loads    []Load  `toml:"load"`
+	Video    Video   `toml:"video"`      // the measured player
+	Probe    Probe   `toml:"probe"`      // the INT probes, which travel the video's path
+	Phases   []Phase `toml:"phase"`      // take turns; loads may belong to one
+	Loads    []Load  `toml:"load"`       // sessions that share the switches with the player
 }
 
 // Port is an egress port and the wire behind it.
 type Port struct {
-	Name      string   `toml:"name"`
+	Name      string   `toml:"name"`       // of the port; paths name it
 	Switch    int      `toml:"switch"`     // 1…: the action sets its limit; 0: Limit holds
 	PPS       float64  `toml:"pps"`        // packets/s served; 0: bps alone bounds
 	BPS       float64  `toml:"bps"`        // bit/s of the wire; 0: pps alone bounds
@@ -39,7 +39,7 @@ type Port struct {
 	WakeSigma float64  `toml:"wake_sigma"` // of its logarithm
 	LateUS    float64  `toml:"late_us"`    // by which BMv2's thread oversleeps a release, median; 0: never
 	LateSigma float64  `toml:"late_sigma"` // of its logarithm
-	AQM       AQM      `toml:"aqm"`
+	AQM       AQM      `toml:"aqm"`        // queue management within the limit
 }
 
 // AQM is a port's queue management, within its limit.
@@ -60,18 +60,18 @@ type Flow struct {
 	RTTMS    [2]float64 `toml:"rtt_ms"`    // round trip through empty queues, drawn uniformly per session; {10, 10}
 	JitterMS float64    `toml:"jitter_ms"` // of acknowledgements, uniform, order kept; 0
 	CC       string     `toml:"cc"`        // "cubic" (default) or "reno"
-	NoSACK   bool       `toml:"no_sack"`
-	Window   int        `toml:"window"` // the receiver's, segments; 512
+	NoSACK   bool       `toml:"no_sack"`   // run without selective acknowledgements; false
+	Window   int        `toml:"window"`    // the receiver's, segments; 512
 
 	path, back uint8
 }
 
 // Level is one quality of a video.
 type Level struct {
-	Kbps   float64 `toml:"kbps"`
-	FPS    int     `toml:"fps"`
-	Width  int     `toml:"width"`
-	Height int     `toml:"height"`
+	Kbps   float64 `toml:"kbps"`   // kbit/s
+	FPS    int     `toml:"fps"`    // frames/s
+	Width  int     `toml:"width"`  // pixels
+	Height int     `toml:"height"` // pixels
 }
 
 // Video is the measured player, or one of a load's.
@@ -96,28 +96,28 @@ type Probe struct {
 
 // Phase is a stretch of time.
 type Phase struct {
-	Name   string  `toml:"name"`
-	MeanS  float64 `toml:"mean_s"`
+	Name   string  `toml:"name"`   // loads name it
+	MeanS  float64 `toml:"mean_s"` // mean length, seconds
 	Spread float64 `toml:"spread"` // lengths are uniform within ± this share of the mean
 }
 
 // Load is a group of sessions that share the switches with the player.
 type Load struct {
-	Name    string  `toml:"name"`
-	Kind    string  `toml:"kind"`  // "tcp", "udp" or "video"
-	Phase   string  `toml:"phase"` // "": always
-	Pattern Pattern `toml:"pattern"`
+	Name    string  `toml:"name"`    // of the load, in messages
+	Kind    string  `toml:"kind"`    // "tcp", "udp" or "video"
+	Phase   string  `toml:"phase"`   // "": always
+	Pattern Pattern `toml:"pattern"` // how many sessions are on
 	Flow            // tcp and video, and udp's Path
 
 	ObjectKB    float64 `toml:"object_kb"`    // tcp: mean size of an object; 0: one without end
 	ObjectShape float64 `toml:"object_shape"` // 0 constant, 1 exponential, above 1 Pareto with that shape
 	ThinkS      float64 `toml:"think_s"`      // tcp: mean pause between objects, exponential
 
-	Arrivals  string  `toml:"arrivals"` // udp: "constant" (default), "poisson", "onoff"
-	PPS       float64 `toml:"pps"`      // udp: packets/s; of "onoff" while on
-	Bytes     int     `toml:"bytes"`    // udp: 1500
-	OnMS      float64 `toml:"on_ms"`
-	OffMS     float64 `toml:"off_ms"`
+	Arrivals  string  `toml:"arrivals"`   // udp: "constant" (default), "poisson", "onoff"
+	PPS       float64 `toml:"pps"`        // udp: packets/s; of "onoff" while on
+	Bytes     int     `toml:"bytes"`      // udp: 1500
+	OnMS      float64 `toml:"on_ms"`      // onoff: length of a burst
+	OffMS     float64 `toml:"off_ms"`     // onoff: pause between bursts
 	RandomOff bool    `toml:"random_off"` // exponential pauses of mean OffMS
 
 	Player Video `toml:"player"` // video: what its players are; Flow of the load

@@ -26,8 +26,8 @@ import (
 // Election is a 128-bit election id: of the clients that a switch has ever
 // seen, the one with the highest is primary.
 type Election struct {
-	High uint64 `toml:"high"`
-	Low  uint64 `toml:"low"`
+	High uint64 `toml:"high"` // upper 64 bits; 0
+	Low  uint64 `toml:"low"`  // lower 64 bits
 }
 
 // Compare is -1, 0 or 1.
@@ -47,7 +47,7 @@ func (e Election) proto() *p4v1.Uint128 { return &p4v1.Uint128{High: e.High, Low
 type TLS struct {
 	CA   string `toml:"ca"`   // who signed the switch's certificate; "": the system's authorities
 	Cert string `toml:"cert"` // ours, for mutual TLS, with Key; "": none
-	Key  string `toml:"key"`
+	Key  string `toml:"key"`  // file of the client's private key, PEM
 	Name string `toml:"name"` // the switch's name in its certificate; "": the target's host
 }
 

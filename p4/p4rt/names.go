@@ -17,10 +17,10 @@ import (
 // Entry is a table entry by names, as P4Info has them. Values are decimal,
 // 0x…, an IPv4 address or a MAC address; a longest-prefix match ends in /n.
 type Entry struct {
-	Table   string            `toml:"table"`
-	Match   map[string]string `toml:"match"`
-	Action  string            `toml:"action"`
-	Params  map[string]string `toml:"params"`
+	Table   string            `toml:"table"`   // name in the program
+	Match   map[string]string `toml:"match"`   // key field to value, as P4 writes it: "10.0.0.1/32"
+	Action  string            `toml:"action"`  // name in the program
+	Params  map[string]string `toml:"params"`  // parameter to value
 	Default bool              `toml:"default"` // the table's default entry: no match
 }
 

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/internal/rng"
 )
@@ -38,7 +39,7 @@ const rate = .001 // of Adam
 // Discriminative is |0.5 - accuracy| of a classifier on the fifth of real and
 // of generated windows that it was not trained on: 0 where they cannot be told
 // apart, 0.5 where they always can.
-func Discriminative(ctx context.Context, be *nn.Backend, real, fake Set, o Options) (float64, error) {
+func Discriminative(ctx context.Context, be *compute.Backend, real, fake Set, o Options) (float64, error) {
 	if err := check(real, fake); err != nil {
 		return 0, err
 	}
@@ -95,7 +96,7 @@ func Discriminative(ctx context.Context, be *nn.Backend, real, fake Set, o Optio
 // Predictive is the mean absolute error, on all real windows, of a predictor
 // that learnt on generated ones to give the last feature's next value from the
 // other features up to now.
-func Predictive(ctx context.Context, be *nn.Backend, real, fake Set, o Options) (float64, error) {
+func Predictive(ctx context.Context, be *compute.Backend, real, fake Set, o Options) (float64, error) {
 	if err := check(real, fake); err != nil {
 		return 0, err
 	}
@@ -179,8 +180,8 @@ type model struct {
 	x, y  []float32 // [T,B,in], [T,B,1]
 }
 
-func newModel(be *nn.Backend, steps, in, features int, o Options) *model {
-	g := nn.NewGRU(nn.GRUConfig{In: in, Hidden: max(features/2, 1), Layers: 1, Out: 1, Act: nn.Linear})
+func newModel(be *compute.Backend, steps, in, features int, o Options) *model {
+	g := nn.NewGRU(compute.GRUConfig{In: in, Hidden: max(features/2, 1), Layers: 1, Out: 1, Act: compute.Linear})
 	g.Init(rng.Key{Seed: o.Seed, Purpose: rng.Init})
 	n := len(g.Params().Data)
 	return &model{g, g.NewRun(be, steps, o.Batch), nn.NewAdam(n, rate), make([]float32, n), in, steps, o.Batch,
@@ -198,7 +199,7 @@ func (m *model) fill(s Set, at []int) {
 	}
 }
 
-func (m *model) step(be *nn.Backend) {
+func (m *model) step(be *compute.Backend) {
 	m.adam.Step(be, m.Params().Data, m.grad)
 	clear(m.grad)
 }

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/planegym/planegym/internal/nn"
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/rng"
 )
 
@@ -24,8 +24,8 @@ func waves(n int, seed uint64, level float32) Set {
 	return s
 }
 
-func backend(t *testing.T) *nn.Backend {
-	be := nn.NewBackend(nn.Go, 1)
+func backend(t *testing.T) *compute.Backend {
+	be := compute.NewBackend(compute.Go, 1)
 	t.Cleanup(be.Close)
 	return be
 }
@@ -71,7 +71,7 @@ func TestRefuses(t *testing.T) {
 		{w, Set{Length: 12, Features: 4, X: make([]float32, 47)}, "47 numbers"},
 		{waves(2, 1, .5), Set{Length: 12, Features: 4}, "0 numbers"},
 	} {
-		for _, f := range []func(context.Context, *nn.Backend, Set, Set, Options) (float64, error){Discriminative, Predictive} {
+		for _, f := range []func(context.Context, *compute.Backend, Set, Set, Options) (float64, error){Discriminative, Predictive} {
 			if _, err := f(ctx, backend(t), c.real, c.fake, Options{}); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v, want %s", err, c.want)
 			}

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/planegym/planegym/internal/nn"
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/timegan"
 	"github.com/planegym/planegym/timegan/selection"
@@ -96,7 +96,7 @@ func tiny() Config {
 	}
 }
 
-func engine() (timegan.Engine, error) { return timegan.NewCPU(nn.Go, 1), nil }
+func engine() (timegan.Engine, error) { return timegan.NewCPU(compute.Go, 1), nil }
 
 // A sweep that was stopped goes on, and ends in the bytes of one that was not.
 func TestRunGoesOn(t *testing.T) {
