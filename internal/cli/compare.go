@@ -236,7 +236,7 @@ func (c *comparer) side(name string, seed uint64) (compare.Side, error) {
 		return side, err
 	}
 	o := &opener{data: c.data, computing: c.computing}
-	side.Open = func(_ context.Context, d *agent.DDQN, tap func(env.Plant) env.Plant) (env.Vector, error) {
+	side.Open = func(ctx context.Context, d *agent.DDQN, tap func(env.Plant) env.Plant) (env.Vector, error) {
 		as, scaled, err := c.observed(s, d)
 		if err != nil {
 			return nil, err
@@ -245,7 +245,7 @@ func (c *comparer) side(name string, seed uint64) (compare.Side, error) {
 			scaler, err := scaled(p.Columns(), own)
 			return tap(p), scaler, err
 		}
-		return o.open(as, min(c.episodes, 32), env.NextStep)
+		return o.open(ctx, as, min(c.episodes, 32), env.NextStep)
 	}
 	return side, nil
 }
@@ -309,7 +309,7 @@ func (c *comparer) trained(d *agent.DDQN) (shown env.Observation, scaled func([]
 		columns, scaler = p.Columns(), own
 		return p, own, nil
 	}}
-	v, err := o.open(s, 1, env.NextStep)
+	v, err := o.open(context.Background(), s, 1, env.NextStep)
 	if err != nil {
 		return shown, nil, fmt.Errorf("scenario %s, which the agent was trained in: %w", name, err)
 	}

@@ -247,7 +247,7 @@ func (r *sessionRecorder) session(ctx context.Context, k int) (d session) {
 	}
 	var v env.Vector
 	if r.schedule == "policy" {
-		v, d.err = r.open.envOn(s, d.plant, 1, env.NextStep)
+		v, d.err = r.open.envOn(ctx, s, d.plant, 1, env.NextStep)
 	} else {
 		s.Env.Observation.Normalise = "none" // nobody looks
 		v, d.err = env.New(s.Env, d.plant, 1, nil)

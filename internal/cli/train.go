@@ -19,6 +19,7 @@ import (
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/internal/episodes"
+	"github.com/planegym/planegym/internal/nesting"
 	"github.com/planegym/planegym/internal/scalars"
 )
 
@@ -203,6 +204,9 @@ func (t *training) config() (agent.Config, error) {
 		return c, usageError{fmt.Errorf("train: --preset: %w", err)}
 	}
 	for _, s := range t.set {
+		if err := nesting.TOML([]byte(s)); err != nil {
+			return c, usagef("train: --set: %w", err)
+		}
 		meta, err := toml.Decode(s, &c)
 		if err != nil {
 			return c, usagef("train: --set %s: expected KEY=VALUE as in TOML: %w", s, err)

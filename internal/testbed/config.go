@@ -168,6 +168,46 @@ func DefaultLoads() []Load {
 	}}
 }
 
+// Warmup is the time before the first window, in seconds.
+func (c Config) Warmup() float64 {
+	if c.WarmupS == nil {
+		return 30
+	}
+	return float64(*c.WarmupS)
+}
+
+// PacketsPerSecond bounds the packets that c makes a second of emulated time
+// handle: what every port can serve, what UDP loads offer, and the probes. It is
+// an estimate of cost, and ignores that TCP fills no port it does not pass.
+func (c Config) PacketsPerSecond() float64 {
+	ports, sum := c.Ports, c.Probe.PerSecond
+	if ports == nil {
+		ports = DefaultPorts()
+	}
+	for _, q := range ports {
+		sum += q.rate()
+	}
+	for _, l := range c.Loads {
+		if l.Kind == "udp" {
+			sum += l.PPS * float64(l.Pattern.slots())
+		}
+	}
+	return sum
+}
+
+// rate is the packets/s that the port serves, full-sized ones where bits bound
+// it; +Inf without a bound.
+func (q Port) rate() float64 {
+	r := math.Inf(1)
+	if q.PPS > 0 {
+		r = q.PPS
+	}
+	if q.BPS > 0 {
+		r = min(r, q.BPS/(8*segmentBytes))
+	}
+	return r
+}
+
 // Check reports the first thing wrong with c, naming the key.
 func (c Config) Check() error {
 	_, err := c.compile()

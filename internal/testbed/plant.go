@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"runtime"
 	"sync"
 
@@ -38,13 +37,7 @@ func (t *Testbed) Switches() int { return t.plan.switches }
 func (t *Testbed) Rates() []float64 {
 	rates := make([]float64, t.plan.switches)
 	for _, q := range t.plan.cfg.Ports {
-		r := math.Inf(1)
-		if q.PPS > 0 {
-			r = q.PPS
-		}
-		if q.BPS > 0 {
-			r = min(r, q.BPS/(8*segmentBytes))
-		}
+		r := q.rate()
 		if n := q.Switch - 1; n >= 0 && (rates[n] == 0 || r < rates[n]) {
 			rates[n] = r
 		}
@@ -83,15 +76,18 @@ func (t *Testbed) Reset(ctx context.Context, rows []int, seeds []uint64, limit [
 			t.rows = append(t.rows, nil)
 		}
 	}
-	return t.each(ctx, rows, func(i int) {
+	return t.each(ctx, rows, func(i int) error {
 		s := newSim(t.plan, seeds[i], limit[i*t.plan.switches:(i+1)*t.plan.switches])
 		t.rows[rows[i]] = s
 		l := t.log(rows[i])
 		for range *t.plan.cfg.WarmupS {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
 			s.second(out.Values[i*out.Seconds*out.Fields:], out.Valid[i*out.Seconds*out.Fields:])
 		}
 		l.reset(seeds[i], s.now)
-		s.window(out, i, limit[i*t.plan.switches:(i+1)*t.plan.switches], l)
+		return s.window(ctx, out, i, limit[i*t.plan.switches:(i+1)*t.plan.switches], l)
 	})
 }
 
@@ -100,10 +96,10 @@ func (t *Testbed) Advance(ctx context.Context, rows []int, limit []p4.Limit, out
 	if err := t.check(rows, limit, out, false); err != nil {
 		return err
 	}
-	return t.each(ctx, rows, func(i int) {
+	return t.each(ctx, rows, func(i int) error {
 		s, limits := t.rows[rows[i]], limit[i*t.plan.switches:(i+1)*t.plan.switches]
 		s.setLimits(limits)
-		s.window(out, i, limits, t.log(rows[i]))
+		return s.window(ctx, out, i, limits, t.log(rows[i]))
 	})
 }
 
@@ -113,7 +109,7 @@ func (t *Testbed) Close() error { return nil }
 func (t *Testbed) check(rows []int, limit []p4.Limit, out *telemetry.Window, fresh bool) error {
 	for i, r := range rows {
 		if !fresh && (r >= len(t.rows) || t.rows[r] == nil) {
-			return fmt.Errorf("testbed: row %d was never reset", r)
+			return fmt.Errorf("testbed: row %d has no run: it was never reset, or its last call was stopped", r)
 		}
 		for _, l := range limit[i*t.plan.switches : (i+1)*t.plan.switches] {
 			if err := l.Check(); err != nil {
@@ -127,9 +123,20 @@ func (t *Testbed) check(rows []int, limit []p4.Limit, out *telemetry.Window, fre
 	return nil
 }
 
-// each calls run for every row, on as many threads as there are. It waits for
-// all of them: a run takes milliseconds, so ctx is looked at before it only.
-func (t *Testbed) each(ctx context.Context, rows []int, run func(i int)) error {
+// each calls run for every row, on as many threads as there are, and waits for
+// all of them. A run that stops because ctx has ended leaves its row in the
+// middle of a window, so none of the rows can be advanced before a reset.
+func (t *Testbed) each(ctx context.Context, rows []int, run func(i int) error) error {
+	err := t.eachRow(ctx, rows, run)
+	if err != nil && ctx.Err() != nil {
+		for _, r := range rows {
+			t.rows[r] = nil
+		}
+	}
+	return err
+}
+
+func (t *Testbed) eachRow(ctx context.Context, rows []int, run func(i int) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -137,7 +144,7 @@ func (t *Testbed) each(ctx context.Context, rows []int, run func(i int)) error {
 	threads := min(runtime.GOMAXPROCS(0), len(rows))
 	if threads < 2 {
 		for i := range rows {
-			errs[i] = t.guard(rows[i], func() { run(i) })
+			errs[i] = t.guard(rows[i], func() error { return run(i) })
 		}
 		return errors.Join(errs...)
 	}
@@ -145,7 +152,7 @@ func (t *Testbed) each(ctx context.Context, rows []int, run func(i int)) error {
 	for k := range threads {
 		wait.Go(func() {
 			for i := k; i < len(rows); i += threads {
-				errs[i] = t.guard(rows[i], func() { run(i) })
+				errs[i] = t.guard(rows[i], func() error { return run(i) })
 			}
 		})
 	}
@@ -154,10 +161,9 @@ func (t *Testbed) each(ctx context.Context, rows []int, run func(i int)) error {
 }
 
 // guard gives row up where a snapshot that came from outside makes it panic.
-func (t *Testbed) guard(row int, run func()) (err error) {
+func (t *Testbed) guard(row int, run func() error) (err error) {
 	if s := t.rows[row]; s == nil || !s.foreign {
-		run()
-		return nil
+		return run()
 	}
 	defer func() {
 		if p := recover(); p != nil {
@@ -165,22 +171,26 @@ func (t *Testbed) guard(row int, run func()) (err error) {
 			err = fmt.Errorf("%w: row %d: %v", ErrBadSnapshot, row, p)
 		}
 	}()
-	run()
-	return nil
+	return run()
 }
 
-// window measures row i of out, into l as well where it is not nil.
-func (s *sim) window(out *telemetry.Window, i int, limits []p4.Limit, l *Log) {
+// window measures row i of out, into l as well where it is not nil. It stops
+// between two seconds once ctx has ended.
+func (s *sim) window(ctx context.Context, out *telemetry.Window, i int, limits []p4.Limit, l *Log) error {
 	values, valid := out.Row(i)
 	f := out.Fields
 	s.log = l
+	defer func() { s.log = nil }()
 	for t := range out.Seconds {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		s.second(values[t*f:(t+1)*f], valid[t*f:(t+1)*f])
 		l.second(limits, values[t*f:(t+1)*f], valid[t*f:(t+1)*f])
 	}
-	s.log = nil
 	out.End[i], out.Reason[i] = telemetry.Going, ""
 	if h := s.cfg.HorizonS; h > 0 && int(s.now/1e9)-*s.cfg.WarmupS+out.Seconds > h {
 		out.End[i], out.Reason[i] = telemetry.Truncated, "the horizon is reached"
 	}
+	return nil
 }

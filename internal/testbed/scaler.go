@@ -10,8 +10,9 @@ import (
 )
 
 // FitScaler fits the scaler of observations to an emulated half hour of cfg
-// in which every 4 s a limit is drawn for all switches.
-func FitScaler(cfg Config, limits []p4.Limit) (*telemetry.Scaler, error) {
+// in which every 4 s a limit is drawn for all switches. It takes a second or
+// more, and ends with ctx.
+func FitScaler(ctx context.Context, cfg Config, limits []p4.Limit) (*telemetry.Scaler, error) {
 	t, err := New(cfg)
 	if err != nil {
 		return nil, err
@@ -19,7 +20,7 @@ func FitScaler(cfg Config, limits []p4.Limit) (*telemetry.Scaler, error) {
 	l := t.Keep(0)
 	var w telemetry.Window
 	w.Size(1, 4, len(t.Columns()))
-	ctx, force, draw := context.Background(), make([]p4.Limit, t.Switches()), rng.Key{Purpose: rng.Action}
+	force, draw := make([]p4.Limit, t.Switches()), rng.Key{Purpose: rng.Action}
 	for k := range 450 {
 		x := limits[draw.Intn(uint32(k), len(limits))]
 		for n := range force {
