@@ -21,6 +21,7 @@ import (
 	"github.com/planegym/planegym/internal/cuda"
 	"github.com/planegym/planegym/internal/cuda/driver"
 	"github.com/planegym/planegym/internal/graph"
+	"github.com/planegym/planegym/internal/nesting"
 	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/telemetry/sessions"
@@ -231,7 +232,14 @@ func limitsOf(all []telemetry.Recording) []int {
 
 // decodeFile sets what a TOML file says. A key that means nothing is an error.
 func decodeFile(path string, into any) error {
-	meta, err := toml.DecodeFile(path, into)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if err := nesting.TOML(text); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	meta, err := toml.Decode(string(text), into)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
@@ -246,6 +254,9 @@ func set(command string, pairs []string, into any) error {
 	for _, p := range pairs {
 		if !strings.Contains(p, "=") {
 			return usagef("%s: --set: %q is not KEY=VALUE", command, p)
+		}
+		if err := nesting.TOML([]byte(p)); err != nil {
+			return usagef("%s: --set: %w", command, err)
 		}
 		meta, err := toml.Decode(p, into)
 		if err != nil {

@@ -110,7 +110,7 @@ func (d *scenarioDoc) page(ctx context.Context, s scenarios.Scenario) (envpage.P
 	if d.measure {
 		rows = d.episodes
 	}
-	v, err := d.open.open(s, rows, env.NextStep)
+	v, err := d.open.open(ctx, s, rows, env.NextStep)
 	if err != nil {
 		return page, err
 	}

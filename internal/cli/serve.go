@@ -23,8 +23,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/episodes"
 	"github.com/planegym/planegym/env/ws"
-	"github.com/planegym/planegym/internal/episodes"
 )
 
 // defaultScenario is what serve serves unasked.
@@ -221,7 +221,7 @@ func (s *server) run(cmd *cobra.Command) error {
 	}
 	served[first.Name] = first
 	open := &opener{data: s.data, computing: s.computing}
-	trial, err := open.open(first, 1, env.NextStep) // fail now rather than at the first client
+	trial, err := open.open(cmd.Context(), first, 1, env.NextStep) // fail now rather than at the first client
 	if err != nil {
 		return fmt.Errorf("serve: scenario %s: %w", first.Name, err)
 	}
