@@ -73,8 +73,10 @@ var allowed = map[string][]string{
 	"timegan/structured":       {"compute", "internal/nn", "internal/rng", "internal/safetensors", "telemetry", "timegan"},
 	"timegan/sweep":            {"eval/selection", "internal/atomicfile", "telemetry", "timegan"},
 	"traffic":                  {},
-	"traffic/flows":            {"traffic"},
+	"traffic/eval":             {"internal/rng", "traffic", "traffic/ngram"},
+	"traffic/flows":            {"internal/pcap", "traffic", "traffic/packet"},
 	"traffic/ngram":            {"internal/rng", "internal/safetensors", "traffic"},
+	"traffic/packet":           {},
 	"traffic/store":            {"internal/atomicfile", "internal/parquetfile", "traffic"},
 	"traffic/traffictest":      {"traffic"},
 }
