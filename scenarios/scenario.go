@@ -17,8 +17,8 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/plant/testbed"
 	"github.com/planegym/planegym/internal/nesting"
-	"github.com/planegym/planegym/internal/testbed"
 )
 
 // Scenario is one experiment as data.

@@ -14,8 +14,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/plant/testbed"
 	"github.com/planegym/planegym/env/ws"
-	"github.com/planegym/planegym/internal/testbed"
 	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/telemetry"
 )

@@ -23,8 +23,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/episodes"
 	"github.com/planegym/planegym/env/ws"
-	"github.com/planegym/planegym/internal/episodes"
 )
 
 // defaultScenario is what serve serves unasked.

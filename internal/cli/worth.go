@@ -14,7 +14,7 @@ import (
 
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/env"
-	"github.com/planegym/planegym/internal/testbed"
+	"github.com/planegym/planegym/env/plant/testbed"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/telemetry"

@@ -13,8 +13,8 @@ import (
 
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/envtest"
+	"github.com/planegym/planegym/env/plant/testbed"
 	"github.com/planegym/planegym/internal/rng"
-	"github.com/planegym/planegym/internal/testbed"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/telemetry"
 )

@@ -1,4 +1,4 @@
-package compare_test
+package eval_test
 
 import (
 	"context"
@@ -7,24 +7,24 @@ import (
 
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/env"
-	"github.com/planegym/planegym/internal/compare"
+	"github.com/planegym/planegym/env/plant/testbed/table"
+	"github.com/planegym/planegym/eval"
 	"github.com/planegym/planegym/internal/rng"
-	"github.com/planegym/planegym/internal/testbed"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/telemetry"
 )
 
 // record lets sessions run on a toy, a limit drawn for every block of steps.
-func record(t *testing.T, plant *toy, sessions, steps, block int) *compare.Log {
+func record(t *testing.T, plant *toy, sessions, steps, block int) *eval.Log {
 	t.Helper()
-	l := &compare.Log{Path: "toy", Gamma: .99, Fields: plant.Columns(), Switches: 1, Open: func(_ *agent.DDQN, p env.Plant, n int) (env.Vector, error) {
+	l := &eval.Log{Path: "toy", Gamma: .99, Fields: plant.Columns(), Switches: 1, Open: func(_ *agent.DDQN, p env.Plant, n int) (env.Vector, error) {
 		c := cfg
 		c.Observation, c.MaxSteps = env.Observation{Normalise: "none"}, 10_000
 		return env.New(c, p, n, nil)
 	}}
 	var w telemetry.Window
 	for i := range sessions {
-		var s testbed.Recorded
+		var s table.Session
 		k := rng.Key{Seed: uint64(i), Purpose: rng.Action}
 		limit := p4.Limit(64)
 		for at := range steps + 1 {
@@ -54,7 +54,7 @@ func TestRecordings(t *testing.T) {
 	policies := policies("fixed:16", "fixed:32", "fixed:64", "random", "alternate", "occupancy:0.5")
 	l := record(t, &toy{}, 8, 120, 6)
 	l.Gamma, l.Shuffles = .5, 2
-	r, err := compare.Run(t.Context(), a, a, policies, compare.Options{Episodes: 8, Draws: 100, Log: l})
+	r, err := eval.Run(t.Context(), a, a, policies, eval.Options{Episodes: 8, Draws: 100, Log: l})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestRecordings(t *testing.T) {
 	}
 	near(t, "ρ of FQE", got.FQE, 1, .11) // random and occupancy are close
 	near(t, "ρ of DR", got.DR, 1, .11)
-	values := map[string]compare.Valued{}
+	values := map[string]eval.Valued{}
 	for _, p := range r.Policies {
 		values[p.Policy] = p
 	}
@@ -83,16 +83,16 @@ func TestRecordings(t *testing.T) {
 
 func TestRecordingErrors(t *testing.T) {
 	a := side(t, "a", 1, func() *toy { return &toy{} }, cfg)
-	for want, change := range map[string]func(l *compare.Log){
-		"1 sessions give no interval":                            func(l *compare.Log) { l.Sessions = l.Sessions[:1] },
-		"session 1, second 8: limit 7 is none of the scenario's": func(l *compare.Log) { fill(l.Sessions[1].Limits[8:12], 7) },
-		"session 0, second 4: limits [":                          func(l *compare.Log) { l.Sessions[0].Limits[5] = 7 },
-		"session 1: 40 s are no 11 steps":                        func(l *compare.Log) { l.Sessions[1].Limits = l.Sessions[1].Limits[:40] },
-		"no limit changes within a session":                      func(l *compare.Log) { fill(l.Sessions[0].Limits, 16); fill(l.Sessions[1].Limits, 32) },
+	for want, change := range map[string]func(l *eval.Log){
+		"1 sessions give no interval":                            func(l *eval.Log) { l.Sessions = l.Sessions[:1] },
+		"session 1, second 8: limit 7 is none of the scenario's": func(l *eval.Log) { fill(l.Sessions[1].Limits[8:12], 7) },
+		"session 0, second 4: limits [":                          func(l *eval.Log) { l.Sessions[0].Limits[5] = 7 },
+		"session 1: 40 s are no 11 steps":                        func(l *eval.Log) { l.Sessions[1].Limits = l.Sessions[1].Limits[:40] },
+		"no limit changes within a session":                      func(l *eval.Log) { fill(l.Sessions[0].Limits, 16); fill(l.Sessions[1].Limits, 32) },
 	} {
 		l := record(t, &toy{}, 2, 11, 5)
 		change(l)
-		if _, err := compare.Run(t.Context(), a, a, five, compare.Options{Episodes: 2, Draws: 10, Log: l}); err == nil || !strings.Contains(err.Error(), "compare: recordings: toy: "+want) {
+		if _, err := eval.Run(t.Context(), a, a, five, eval.Options{Episodes: 2, Draws: 10, Log: l}); err == nil || !strings.Contains(err.Error(), "eval: recordings: toy: "+want) {
 			t.Errorf("got %v, want it to say %q", err, want)
 		}
 	}

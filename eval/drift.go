@@ -1,4 +1,4 @@
-package compare
+package eval
 
 import (
 	"context"
@@ -6,9 +6,9 @@ import (
 	"slices"
 
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/eval/selection"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/telemetry"
-	"github.com/planegym/planegym/timegan/selection"
 )
 
 // Column is a measured quantity that both plants have.

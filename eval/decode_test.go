@@ -1,4 +1,4 @@
-package compare_test
+package eval_test
 
 import (
 	"bytes"
@@ -6,14 +6,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/planegym/planegym/internal/compare"
+	"github.com/planegym/planegym/eval"
 )
 
 const decoded = `{"format":"planegym.compare.v1","columns":[{"name":"fps"}],"policies":[
 	{"policy":"x","a":{"lbo_s":{},"level":{},"stall_s":{}},"b":{"lbo_s":{},"level":{},"stall_s":{}},"drift":[{"w1":null,"ks":0.5}]}]}`
 
 func TestDecodeErrors(t *testing.T) {
-	if _, err := compare.Decode([]byte(decoded)); err != nil {
+	if _, err := eval.Decode([]byte(decoded)); err != nil {
 		t.Error(err)
 	}
 	for want, text := range map[string]string{
@@ -27,7 +27,7 @@ func TestDecodeErrors(t *testing.T) {
 		"recordings: z: there is no":     strings.Replace(decoded, `"policies"`, `"recordings":{"policies":[{"policy":"z","dr":{"mean":null}}]},"policies"`, 1),
 		"cannot unmarshal string into G": strings.Replace(decoded, `0.5`, `"much"`, 1),
 	} {
-		if _, err := compare.Decode([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := eval.Decode([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want it to say %q", err, want)
 		}
 	}
@@ -37,7 +37,7 @@ func TestDecodeErrors(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(decoded))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		r, err := compare.Decode(text)
+		r, err := eval.Decode(text)
 		if err != nil {
 			return
 		}
@@ -45,7 +45,7 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := compare.Decode(once)
+		again, err := eval.Decode(once)
 		if err != nil {
 			t.Fatal(err)
 		}

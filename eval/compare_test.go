@@ -1,4 +1,4 @@
-package compare_test
+package eval_test
 
 import (
 	"context"
@@ -9,7 +9,7 @@ import (
 
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/env"
-	"github.com/planegym/planegym/internal/compare"
+	"github.com/planegym/planegym/eval"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/telemetry"
@@ -69,8 +69,8 @@ func (t *toy) Advance(_ context.Context, rows []int, limit []p4.Limit, out *tele
 	return nil
 }
 
-func side(t *testing.T, name string, seed uint64, plant func() *toy, cfg env.Config) compare.Side {
-	return compare.Side{Name: name, Seed: seed, Open: func(_ context.Context, _ *agent.DDQN, tap func(env.Plant) env.Plant) (env.Vector, error) {
+func side(t *testing.T, name string, seed uint64, plant func() *toy, cfg env.Config) eval.Side {
+	return eval.Side{Name: name, Seed: seed, Open: func(_ context.Context, _ *agent.DDQN, tap func(env.Plant) env.Plant) (env.Vector, error) {
 		cfg.Observation = env.Observation{Normalise: "none"}
 		return env.New(cfg, tap(plant()), 3, nil)
 	}}
@@ -78,25 +78,25 @@ func side(t *testing.T, name string, seed uint64, plant func() *toy, cfg env.Con
 
 var cfg = env.Config{Limits: []p4.Limit{16, 32, 64}, MaxSteps: 40}
 
-func policies(names ...string) (p []compare.Policy) {
+func policies(names ...string) (p []eval.Policy) {
 	for _, n := range names {
-		p = append(p, compare.Policy{Name: n})
+		p = append(p, eval.Policy{Name: n})
 	}
 	return p
 }
 
 var five = policies("fixed:16", "fixed:32", "fixed:64", "random", "occupancy:0.5")
 
-func run(t *testing.T, a, b compare.Side) *compare.Result {
+func run(t *testing.T, a, b eval.Side) *eval.Result {
 	t.Helper()
-	r, err := compare.Run(t.Context(), a, b, five, compare.Options{Episodes: 8, Draws: 200})
+	r, err := eval.Run(t.Context(), a, b, five, eval.Options{Episodes: 8, Draws: 200})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return r
 }
 
-func near(t *testing.T, what string, got compare.Number, want, tolerance float64) {
+func near(t *testing.T, what string, got eval.Number, want, tolerance float64) {
 	t.Helper()
 	if !(math.Abs(float64(got)-want) <= tolerance) {
 		t.Errorf("%s: %v, want %v", what, got, want)
@@ -148,12 +148,12 @@ func TestReversedPlant(t *testing.T) {
 func TestJSON(t *testing.T) {
 	a := side(t, "a", 1, func() *toy { return &toy{} }, cfg)
 	r := run(t, a, a)
-	r.Span = compare.Number(math.NaN())
+	r.Span = eval.Number(math.NaN())
 	text, err := json.Marshal(r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var back compare.Result
+	var back eval.Result
 	if err := json.Unmarshal(text, &back); err != nil {
 		t.Fatal(err)
 	}
@@ -172,8 +172,8 @@ func TestErrors(t *testing.T) {
 	shorter, other := cfg, cfg
 	shorter.MaxSteps, other.Limits = 20, []p4.Limit{16, 64}
 	for _, c := range []struct {
-		b        compare.Side
-		policies []compare.Policy
+		b        eval.Side
+		policies []eval.Policy
 		episodes int
 		want     string
 	}{
@@ -183,7 +183,7 @@ func TestErrors(t *testing.T) {
 		{side(t, "b", 1, same, other), five, 4, "a and b: the same actions are needed"},
 		{a, policies("fixed:16", "fixed:32", "fixed:48"), 4, "fixed:48 on a:"},
 	} {
-		if _, err := compare.Run(t.Context(), a, c.b, c.policies, compare.Options{Episodes: c.episodes}); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := eval.Run(t.Context(), a, c.b, c.policies, eval.Options{Episodes: c.episodes}); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("got %v, want it to say %q", err, c.want)
 		}
 	}
@@ -199,9 +199,9 @@ func TestSpearman(t *testing.T) {
 		{[]float64{1, 2, 3}, []float64{3, 2, 1}, -1},
 		{[]float64{1, 2, 2, 4}, []float64{1, 3, 2, 4}, .9486832980505138},
 	} {
-		near(t, "ρ", compare.Number(compare.Spearman(c.a, c.b)), c.want, 1e-12)
+		near(t, "ρ", eval.Number(eval.Spearman(c.a, c.b)), c.want, 1e-12)
 	}
-	if !math.IsNaN(compare.Spearman([]float64{1, 1}, []float64{1, 2})) {
+	if !math.IsNaN(eval.Spearman([]float64{1, 1}, []float64{1, 2})) {
 		t.Error("ρ with a constant is a number")
 	}
 }
@@ -211,7 +211,7 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := compare.Defaults(v.Spec())
+	names := eval.Defaults(v.Spec())
 	if len(names) < 12 {
 		t.Errorf("%d: %v", len(names), names)
 	}

@@ -1,4 +1,6 @@
-package testbed
+// Package table reads and writes the Parquet table of recorded sessions that
+// `planegym testbed record` makes, a row per session and second.
+package table
 
 import (
 	"fmt"
@@ -6,30 +8,33 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress/zstd"
+
+	"github.com/planegym/planegym/env/plant/testbed"
 )
 
-// Table writes logs as one Parquet table, a row per session and second:
+// Writer writes logs as one Parquet table, a row per session and second:
 // session, seed, t (seconds), limit1…S in force (packets), then the columns,
 // empty where nothing was measured.
-type Table struct {
+type Writer struct {
 	out      *parquet.GenericWriter[any]
-	plan     *plan
+	switches int
+	fields   int
 	at       []int // of the columns above, their place in the file
 	sessions int
 }
 
-// NewTable begins a table of t's logs. Its Close finishes it, w stays open.
-func (t *Testbed) NewTable(w io.Writer) *Table {
+// NewWriter begins a table of t's logs. Its Close finishes it, w stays open.
+func NewWriter(w io.Writer, t *testbed.Testbed) *Writer {
 	group := parquet.Group{
 		"session": parquet.Leaf(parquet.Int32Type), "seed": parquet.Uint(64), "t": parquet.Leaf(parquet.Int32Type),
 	}
 	names := []string{"session", "seed", "t"}
-	for n := 1; n <= t.plan.switches; n++ {
+	for n := 1; n <= t.Switches(); n++ {
 		names = append(names, fmt.Sprintf("limit%d", n))
 		group[names[len(names)-1]] = parquet.Leaf(parquet.Int32Type)
 	}
 	meta := []parquet.WriterOption{parquet.Compression(&zstd.Codec{})}
-	for _, f := range t.plan.columns() {
+	for _, f := range t.Columns() {
 		names = append(names, f.Name)
 		group[f.Name] = parquet.Optional(parquet.Leaf(parquet.FloatType))
 		meta = append(meta, parquet.KeyValueMetadata("unit."+f.Name, f.Unit))
@@ -39,7 +44,7 @@ func (t *Testbed) NewTable(w io.Writer) *Table {
 	for i, path := range schema.Columns() {
 		place[path[0]] = i
 	}
-	table := &Table{plan: t.plan}
+	table := &Writer{switches: t.Switches(), fields: len(t.Columns())}
 	for _, n := range names {
 		table.at = append(table.at, place[n])
 	}
@@ -48,8 +53,8 @@ func (t *Testbed) NewTable(w io.Writer) *Table {
 }
 
 // Add appends a log as the next session.
-func (t *Table) Add(l *Log) error {
-	s, f := t.plan.switches, l.fields()
+func (t *Writer) Add(l *testbed.Log) error {
+	s, f := t.switches, t.fields
 	row := make(parquet.Row, len(t.at))
 	for sec := range l.Seconds() {
 		k := 0
@@ -72,7 +77,7 @@ func (t *Table) Add(l *Log) error {
 			}
 		}
 		if _, err := t.out.WriteRows([]parquet.Row{row}); err != nil {
-			return fmt.Errorf("testbed: parquet: %w", err)
+			return fmt.Errorf("table: parquet: %w", err)
 		}
 	}
 	t.sessions++
@@ -80,9 +85,9 @@ func (t *Table) Add(l *Log) error {
 }
 
 // Close finishes the table.
-func (t *Table) Close() error {
+func (t *Writer) Close() error {
 	if err := t.out.Close(); err != nil {
-		return fmt.Errorf("testbed: parquet: %w", err)
+		return fmt.Errorf("table: parquet: %w", err)
 	}
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/envtest"
-	"github.com/planegym/planegym/internal/episodes"
+	"github.com/planegym/planegym/env/episodes"
 )
 
 var modes = []env.Autoreset{env.NextStep, env.SameStep, env.Disabled}

@@ -1,7 +1,8 @@
-package testbed_test
+package table_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"math"
 	"os"
@@ -12,27 +13,30 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 
-	"github.com/planegym/planegym/internal/testbed"
+	"github.com/planegym/planegym/env/plant/testbed"
+	"github.com/planegym/planegym/env/plant/testbed/table"
+	"github.com/planegym/planegym/p4"
+	"github.com/planegym/planegym/telemetry"
 )
 
-// What Table writes is what ReadTable reads.
-func TestReadTable(t *testing.T) {
+// What a Writer writes is what Read reads.
+func TestRead(t *testing.T) {
 	p, l := logged(t)
 	var b bytes.Buffer
-	table := p.NewTable(&b)
+	w := table.NewWriter(&b, p)
 	for range 2 {
-		if err := table.Add(l); err != nil {
+		if err := w.Add(l); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := table.Close(); err != nil {
+	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "recording.parquet")
 	if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	fields, switches, sessions, err := testbed.ReadTable(path)
+	fields, switches, sessions, err := table.Read(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,12 +59,12 @@ func TestReadTable(t *testing.T) {
 	if err := os.WriteFile(path, b.Bytes()[:b.Len()/2], 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, _, err := testbed.ReadTable(path); err == nil || !strings.Contains(err.Error(), "no Parquet file") {
+	if _, _, _, err := table.Read(path); err == nil || !strings.Contains(err.Error(), "no Parquet file") {
 		t.Errorf("half a file: %v", err)
 	}
 }
 
-func TestReadTableErrors(t *testing.T) {
+func TestReadErrors(t *testing.T) {
 	type row struct {
 		Session int32 `parquet:"session"`
 		Seed    int64 `parquet:"seed"`
@@ -88,7 +92,7 @@ func TestReadTableErrors(t *testing.T) {
 		if err := parquet.WriteFile(path, rows); err != nil {
 			t.Fatal(err)
 		}
-		if _, _, _, err := testbed.ReadTable(path); err == nil || !strings.Contains(err.Error(), want) {
+		if _, _, _, err := table.Read(path); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want it to say %q", err, want)
 		}
 	}
@@ -96,24 +100,24 @@ func TestReadTableErrors(t *testing.T) {
 	if err := parquet.WriteFile(path, []struct{ A int32 }{{1}}); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, _, err := testbed.ReadTable(path); err == nil || !strings.Contains(err.Error(), "there is no column session") {
+	if _, _, _, err := table.Read(path); err == nil || !strings.Contains(err.Error(), "there is no column session") {
 		t.Errorf("another table: %v", err)
 	}
 }
 
 // Whatever a file holds, it is refused or gives whole sessions of finite values.
-func FuzzDecodeTable(f *testing.F) {
+func FuzzDecode(f *testing.F) {
 	p, l := logged(f)
 	var b bytes.Buffer
-	table := p.NewTable(&b)
-	if err := errors.Join(table.Add(l), table.Close()); err != nil {
+	w := table.NewWriter(&b, p)
+	if err := errors.Join(w.Add(l), w.Close()); err != nil {
 		f.Fatal(err)
 	}
 	f.Add(b.Bytes())
 	f.Add(b.Bytes()[:b.Len()/3])
 	f.Add([]byte("PAR1PAR1"))
 	f.Fuzz(func(t *testing.T, file []byte) {
-		fields, switches, sessions, err := testbed.DecodeTable(bytes.NewReader(file), int64(len(file)))
+		fields, switches, sessions, err := table.Decode(bytes.NewReader(file), int64(len(file)))
 		if err != nil {
 			return
 		}
@@ -129,4 +133,28 @@ func FuzzDecodeTable(f *testing.F) {
 			}
 		}
 	})
+}
+
+// logged is a minute of which the limit changes after the half.
+func logged(t testing.TB) (*testbed.Testbed, *testbed.Log) {
+	t.Helper()
+	p, err := testbed.New(testbed.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := p.Keep(1)
+	var w telemetry.Window
+	w.Size(1, 30, len(p.Columns()))
+	ctx := context.Background()
+	if err := p.Reset(ctx, []int{1}, []uint64{4}, []p4.Limit{64, 64, 64}, &w); err != nil {
+		t.Fatal(err)
+	}
+	first := slices.Clone(w.Values)
+	if err := p.Advance(ctx, []int{1}, []p4.Limit{32, 64, 16}, &w); err != nil {
+		t.Fatal(err)
+	}
+	if l.Seconds() != 60 || !slices.Equal(l.Values, append(first, w.Values...)) || l.Limits[29*3] != 64 || l.Limits[30*3] != 32 || l.Limit() != 0 {
+		t.Fatalf("%d seconds, limits %v, one limit %d", l.Seconds(), l.Limits, l.Limit())
+	}
+	return p, l
 }

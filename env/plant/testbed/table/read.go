@@ -1,4 +1,4 @@
-package testbed
+package table
 
 import (
 	"errors"
@@ -15,34 +15,34 @@ import (
 	"github.com/planegym/planegym/telemetry"
 )
 
-// Recorded is a session of a table: T seconds, S switches, F columns.
-type Recorded struct {
+// Session is a session of a table: T seconds, S switches, F columns.
+type Session struct {
 	Seed   uint64
 	Limits []p4.Limit // [T,S] in force
 	Values []float32  // [T,F], the last value before it, or 0, where !Valid
 	Valid  []bool     // [T,F]
 }
 
-// ReadTable reads the table that Table wrote, its columns and its sessions in
+// Read reads the table that Writer wrote, its columns and its sessions in
 // their order. Errors name the row (from 1) and the column.
-func ReadTable(path string) (fields []telemetry.Field, switches int, sessions []Recorded, err error) {
+func Read(path string) (fields []telemetry.Field, switches int, sessions []Session, err error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, 0, nil, fmt.Errorf("testbed: %w", err)
+		return nil, 0, nil, fmt.Errorf("table: %w", err)
 	}
 	defer file.Close()
 	st, err := file.Stat()
 	if err != nil {
-		return nil, 0, nil, fmt.Errorf("testbed: %w", err)
+		return nil, 0, nil, fmt.Errorf("table: %w", err)
 	}
-	if fields, switches, sessions, err = DecodeTable(file, st.Size()); err != nil {
-		return nil, 0, nil, fmt.Errorf("testbed: %s: %w", path, err)
+	if fields, switches, sessions, err = Decode(file, st.Size()); err != nil {
+		return nil, 0, nil, fmt.Errorf("table: %s: %w", path, err)
 	}
 	return fields, switches, sessions, nil
 }
 
-// DecodeTable is ReadTable of what is at hand.
-func DecodeTable(in io.ReaderAt, size int64) (fields []telemetry.Field, switches int, sessions []Recorded, err error) {
+// Decode is Read of what is at hand.
+func Decode(in io.ReaderAt, size int64) (fields []telemetry.Field, switches int, sessions []Session, err error) {
 	defer parquetfile.Recover(&err)
 	pf, err := parquetfile.Open(in, size)
 	if err != nil {
@@ -69,7 +69,7 @@ type tableReader struct {
 	limits           []int // likewise [S]
 	values           []int // likewise [F]
 	place            []int // of a leaf: where in values, -1 where it is none
-	sessions         []Recorded
+	sessions         []Session
 	last             []float32 // [F]
 }
 
@@ -141,7 +141,7 @@ func (r *tableReader) add(row parquet.Row) error {
 	}
 	session, t := int(row[r.session].Int32()), int(row[r.t].Int32())
 	if session == len(r.sessions) && t == 0 {
-		r.sessions = append(r.sessions, Recorded{Seed: uint64(row[r.seed].Int64())})
+		r.sessions = append(r.sessions, Session{Seed: uint64(row[r.seed].Int64())})
 		r.last = make([]float32, len(r.fields))
 	}
 	if session < 0 || session != len(r.sessions)-1 {

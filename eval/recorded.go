@@ -1,4 +1,4 @@
-package compare
+package eval
 
 import (
 	"context"
@@ -8,9 +8,9 @@ import (
 
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/env"
-	"github.com/planegym/planegym/internal/episodes"
+	"github.com/planegym/planegym/env/episodes"
+	"github.com/planegym/planegym/env/plant/testbed/table"
 	"github.com/planegym/planegym/internal/rng"
-	"github.com/planegym/planegym/internal/testbed"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/telemetry"
 )
@@ -20,7 +20,7 @@ type Log struct {
 	Path     string
 	Fields   []telemetry.Field
 	Switches int
-	Sessions []testbed.Recorded
+	Sessions []table.Session
 	Gamma    float64 // discount a step
 	Shuffles int     // of the null check; 0: 10
 
