@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/planegym/planegym/internal/nn"
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/timegan"
@@ -51,7 +51,7 @@ give equal bytes.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	addData(cmd, &f.data)
-	f.compute.flags(cmd)
+	f.computing.flags(cmd)
 	f.engineFlag(cmd, ", cuda (on a GPU)")
 	f.deviceFlag(cmd)
 	fl := cmd.Flags()
@@ -73,7 +73,7 @@ give equal bytes.`,
 }
 
 type fitter struct {
-	compute
+	computing
 	data, out, mode, preset, config, credit string
 	sets                                    []string
 	limit, knots, every                     int
@@ -256,7 +256,7 @@ func (f *fitter) structured(cmd *cobra.Command, data []telemetry.Recording, open
 	if _, err := os.Stat(f.out); !f.force && !errors.Is(err, os.ErrNotExist) {
 		return usagef("fit: %s is there already: --force begins anew", f.out)
 	}
-	var c structured.Config
+	c := structured.Defaults()
 	if f.config != "" {
 		if err := decodeFile(f.config, &c); err != nil {
 			return err
@@ -277,7 +277,7 @@ func (f *fitter) structured(cmd *cobra.Command, data []telemetry.Recording, open
 		return err
 	}
 	defer e.Close()
-	be := nn.NewBackend(k, 1)
+	be := compute.NewBackend(k, 1)
 	defer be.Close()
 	bar := newProgress(cmd, -1, "update", "fit")
 	m, err := structured.Fit(cmd.Context(), c, e, be, data, func(p structured.Progress) {
