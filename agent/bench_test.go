@@ -6,18 +6,18 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/benchtest"
-	"github.com/planegym/planegym/internal/nn"
 )
 
 // An update from 32 transitions, and the greedy actions of 256 rows: networks
 // of two layers of 64, which is what Stable-Baselines3's DQN has.
 func BenchmarkDDQN(b *testing.B) {
 	const rows = 256
-	for i := range 2 * len(nn.Available()[1:]) {
-		k, threads := nn.Available()[1+i/2], 1+i%2
+	for i := range 2 * len(compute.Available()[1:]) {
+		k, threads := compute.Available()[1+i/2], 1+i%2
 		c := testConfig(b, func(c *Config) { c.Hidden, c.Batch, c.Replay = []int{64, 64}, 32, 50_000 })
-		be := nn.NewBackend(k, threads)
+		be := compute.NewBackend(k, threads)
 		defer be.Close()
 		d, err := NewDDQN(c, testSpaces(9, 4), 1, be)
 		if err != nil {

@@ -5,24 +5,24 @@ import (
 	"testing"
 
 	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
-	"github.com/planegym/planegym/internal/nn"
 )
 
 // The preset as it is balances the pole. bench/RESULTS.md has five seeds.
 func TestDefaultSolvesCartPole(t *testing.T) {
-	k, err := nn.ParseKernels("auto")
+	k, err := compute.ParseKernels("auto")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if testing.Short() || k == nn.Go || underRace {
+	if testing.Short() || k == compute.Go || underRace {
 		t.Skip("takes five seconds with vector kernels, a minute without them or under the race detector")
 	}
 	c, err := agent.Preset("default")
 	if err != nil {
 		t.Fatal(err)
 	}
-	be := nn.NewBackend(k, 1)
+	be := compute.NewBackend(k, 1)
 	defer be.Close()
 	tr, err := agent.NewTrainer(c, cartPole(t, 8, env.NextStep), 0, be)
 	if err != nil {

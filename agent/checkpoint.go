@@ -11,6 +11,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/internal/safetensors"
@@ -18,7 +19,7 @@ import (
 
 // A checkpoint is one safetensors file. Its metadata holds, under
 // checkpointKey, a header as JSON. Tensors "online.*" are the policy, with the
-// names and shapes of PyTorch's nn.Linear, "normalise.*" what stands before
+// names and shapes of PyTorch's compute.Linear, "normalise.*" what stands before
 // it; a file that SavePolicy wrote has no more. What Save adds is all of the
 // training: θ⁻, the optimiser, the memory, every environment.
 const checkpointKey = "planegym.agent.v1"
@@ -131,8 +132,9 @@ func Inspect(path string) (Info, error) {
 	return i, nil
 }
 
-// Load reads the policy of a file that Save or SavePolicy wrote.
-func Load(path string, be *nn.Backend) (*DDQN, error) {
+// Load reads the policy of a file that Save or SavePolicy wrote. be is as in
+// NewDDQN.
+func Load(path string, be *compute.Backend) (*DDQN, error) {
 	f, h, err := open(path)
 	if err != nil {
 		return nil, err
@@ -159,7 +161,7 @@ func open(path string) (*safetensors.File, header, error) {
 	return f, h, nil
 }
 
-func (h *header) policy(f *safetensors.File, path string, be *nn.Backend) (*DDQN, error) {
+func (h *header) policy(f *safetensors.File, path string, be *compute.Backend) (*DDQN, error) {
 	d, err := NewDDQN(h.Config, h.Spaces, 0, be)
 	if err != nil {
 		return nil, fmt.Errorf("agent: load: %s: %w: %w", path, ErrCheckpoint, err)
@@ -286,13 +288,17 @@ func (t *Trainer) tensors() []safetensors.Tensor {
 
 // Resume goes on with the training that Save kept in path, in v, which is as
 // it was: the same spaces, number of rows and autoreset mode. steps, where not
-// 0, is the new total of transitions.
-func Resume(ctx context.Context, path string, v env.Vector, steps int64, be *nn.Backend) (*Trainer, error) {
+// 0, is the new total of transitions. be is as in NewDDQN.
+func Resume(ctx context.Context, path string, v env.Vector, steps int64, be *compute.Backend) (*Trainer, error) {
 	f, h, err := open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	if v == nil {
+		return nil, fmt.Errorf("agent: resume %s: %w", path, errNoVector)
+	}
+	be = backendOr(be)
 	bad := func(format string, args ...any) error {
 		return fmt.Errorf("agent: resume %s: %w", path, fmt.Errorf(format, args...))
 	}
@@ -407,10 +413,13 @@ func (t *Trainer) restore(f *safetensors.File) error {
 // so that actions and rewards may differ. The observation may not. With
 // freeze only the new layer learns. c says how it is trained; its network is
 // path's.
-func Transfer(path string, c Config, v env.Vector, seed uint64, freeze bool, be *nn.Backend) (*Trainer, error) {
+func Transfer(path string, c Config, v env.Vector, seed uint64, freeze bool, be *compute.Backend) (*Trainer, error) {
 	old, err := Load(path, be)
 	if err != nil {
 		return nil, err
+	}
+	if v == nil {
+		return nil, fmt.Errorf("agent: transfer: %w", errNoVector)
 	}
 	if err := sameElements(old.Spaces, spacesOf(v)); err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/internal/rng"
 )
@@ -24,7 +25,7 @@ type DDQN struct {
 	Spaces   Spaces
 	Scenario string // what it was trained in, for whoever loads it; may be ""
 
-	be             *nn.Backend
+	be             *compute.Backend
 	online, target *nn.MLP   // θ, θ⁻
 	shift, scale   []float32 // [D]; the network sees (obs - shift)·scale
 	opt            optimiser
@@ -42,11 +43,12 @@ type DDQN struct {
 }
 
 // NewDDQN makes an agent with initial weights drawn from seed. It computes
-// on be.
-func NewDDQN(c Config, spaces Spaces, seed uint64, be *nn.Backend) (*DDQN, error) {
+// on be; nil is one thread of the fastest kernels that this machine runs.
+func NewDDQN(c Config, spaces Spaces, seed uint64, be *compute.Backend) (*DDQN, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
+	be = backendOr(be)
 	if len(spaces.Elements) == 0 || len(spaces.Actions) == 0 || slices.Min(spaces.Actions) < 1 {
 		return nil, fmt.Errorf("agent: an environment of %d observed elements and actions %v", len(spaces.Elements), spaces.Actions)
 	}
@@ -60,7 +62,7 @@ func NewDDQN(c Config, spaces Spaces, seed uint64, be *nn.Backend) (*DDQN, error
 		d.out++
 	}
 	sizes := append(append([]int{d.dim}, c.Hidden...), d.out)
-	d.online, d.target = nn.NewMLP(sizes, nn.ReLU, nn.Linear), nn.NewMLP(sizes, nn.ReLU, nn.Linear)
+	d.online, d.target = nn.NewMLP(sizes, compute.ReLU, compute.Linear), nn.NewMLP(sizes, compute.ReLU, compute.Linear)
 	d.online.Init(rng.Key{Seed: seed, Purpose: rng.Init})
 	copy(d.target.Params().Data, d.online.Params().Data)
 	d.shift, d.scale = make([]float32, d.dim), make([]float32, d.dim)
@@ -70,6 +72,15 @@ func NewDDQN(c Config, spaces Spaces, seed uint64, be *nn.Backend) (*DDQN, error
 	d.opt = newOptimiser(c, be, len(d.online.Params().Data))
 	d.fitted = c.Normalise != "fit"
 	return d, nil
+}
+
+// backendOr is be, or where it is nil a backend that needs no closing.
+func backendOr(be *compute.Backend) *compute.Backend {
+	if be != nil {
+		return be
+	}
+	all := compute.Available()
+	return compute.NewBackend(all[len(all)-1], 1)
 }
 
 // pass is the memory for Q-values of up to so many rows.
@@ -337,12 +348,12 @@ func (d *DDQN) fit(obs []float32) {
 
 // optimiser is Adam or Nesterov's SGD.
 type optimiser struct {
-	be   *nn.Backend
+	be   *compute.Backend
 	adam *nn.Adam // one of them
 	sgd  *nn.SGD
 }
 
-func newOptimiser(c Config, be *nn.Backend, n int) optimiser {
+func newOptimiser(c Config, be *compute.Backend, n int) optimiser {
 	if c.Optimiser == "adam" {
 		return optimiser{be: be, adam: nn.NewAdam(n, c.LearningRate)}
 	}

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
-	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/telemetry"
 )
@@ -33,9 +33,9 @@ func testConfig(t testing.TB, edit func(*Config)) Config {
 	return c
 }
 
-func testAgent(t testing.TB, c Config, s Spaces, k nn.Kernels) *DDQN {
+func testAgent(t testing.TB, c Config, s Spaces, k compute.Kernels) *DDQN {
 	t.Helper()
-	d, err := NewDDQN(c, s, 1, nn.NewBackend(k, 1))
+	d, err := NewDDQN(c, s, 1, compute.NewBackend(k, 1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func TestGradients(t *testing.T) {
 		{"cql", []int{2, 3}, func(c *Config) { c.CQL, c.Dueling = 2, true }},
 		{"prioritised", []int{3}, func(c *Config) { c.Prioritised = true }},
 	} {
-		d := testAgent(t, testConfig(t, c.edit), testSpaces(4, c.actions...), nn.Reference)
+		d := testAgent(t, testConfig(t, c.edit), testSpaces(4, c.actions...), compute.Reference)
 		r := filled(d, 50)
 		d.batch = d.newBatch()
 		b := &d.batch
@@ -116,7 +116,7 @@ func TestGradients(t *testing.T) {
 // Equation 4 of the paper by hand: θ picks the action, θ⁻ tells its value;
 // where an episode terminated there is none.
 func TestDoubleTarget(t *testing.T) {
-	d := testAgent(t, testConfig(t, func(c *Config) { c.Hidden, c.Batch = nil, 2 }), testSpaces(1, 2, 2), nn.Go)
+	d := testAgent(t, testConfig(t, func(c *Config) { c.Hidden, c.Batch = nil, 2 }), testSpaces(1, 2, 2), compute.Go)
 	// Without hidden layers Q = w·x + b: four outputs, switch by switch.
 	copy(d.online.Params().Data, []float32{0, 0, 0, 0, 1, 2, 4, 3}) // picks 1, 0
 	copy(d.target.Params().Data, []float32{0, 0, 0, 0, 100, 10, 30, 100})
@@ -131,7 +131,7 @@ func TestDoubleTarget(t *testing.T) {
 }
 
 func TestDuelingValues(t *testing.T) {
-	d := testAgent(t, testConfig(t, func(c *Config) { c.Hidden, c.Dueling = nil, true }), testSpaces(1, 2, 3), nn.Go)
+	d := testAgent(t, testConfig(t, func(c *Config) { c.Hidden, c.Dueling = nil, true }), testSpaces(1, 2, 3), compute.Go)
 	p := d.newPass(d.online, 1)
 	copy(d.online.Params().Data[6:], []float32{10, 1, 3, 6, 0, 0}) // V; A of two; A of three
 	if got := fmt.Sprint(d.values(&p, []float32{0})); got != "[9 11 14 8 8]" {
@@ -143,7 +143,7 @@ func TestDuelingValues(t *testing.T) {
 // tutorial's τ = 10,000 outlives its training of 1,800 steps, so that its
 // targets are those of initial weights throughout.
 func TestTargetUpdates(t *testing.T) {
-	d := testAgent(t, testConfig(t, func(c *Config) { c.Target = 5 }), testSpaces(3, 2), nn.Go)
+	d := testAgent(t, testConfig(t, func(c *Config) { c.Target = 5 }), testSpaces(3, 2), compute.Go)
 	r := filled(d, 100)
 	before := fmt.Sprint(d.target.Params().Data)
 	for i := range 5 {
@@ -170,7 +170,7 @@ func TestUpdateAndActAllocateNothing(t *testing.T) {
 	for _, edit := range []func(*Config){nil, func(c *Config) { c.Prioritised, c.Dueling, c.CQL, c.Optimiser = true, true, 1, "nesterov" }} {
 		c := testConfig(t, edit)
 		c.Batch = 32
-		d := testAgent(t, c, testSpaces(9, 2), nn.Go)
+		d := testAgent(t, c, testSpaces(9, 2), compute.Go)
 		r := filled(d, 200)
 		update := func() {
 			if _, _, err := d.update(r, 1, .5); err != nil {
@@ -195,7 +195,7 @@ func TestUpdateAndActAllocateNothing(t *testing.T) {
 
 // Batch 1 and batch n give the same actions.
 func TestActDoesNotDependOnTheBatch(t *testing.T) {
-	d := testAgent(t, testConfig(t, nil), testSpaces(4, 3, 3), nn.Go)
+	d := testAgent(t, testConfig(t, nil), testSpaces(4, 3, 3), compute.Go)
 	r := filled(d, 100)
 	all := make([]int32, 200)
 	d.Act(nil, r.obs, all)
@@ -209,7 +209,7 @@ func TestActDoesNotDependOnTheBatch(t *testing.T) {
 }
 
 func TestFit(t *testing.T) {
-	d := testAgent(t, testConfig(t, nil), testSpaces(2, 2), nn.Go)
+	d := testAgent(t, testConfig(t, nil), testSpaces(2, 2), compute.Go)
 	d.fit([]float32{1, 7, 3, 7, 5, 7})
 	if d.shift[0] != 3 || math.Abs(float64(d.scale[0])-1/math.Sqrt(8./3)) > 1e-6 || d.shift[1] != 7 || d.scale[1] != 1 {
 		t.Errorf("shift %v scale %v", d.shift, d.scale)
@@ -217,7 +217,7 @@ func TestFit(t *testing.T) {
 }
 
 func TestDivergenceIsAnError(t *testing.T) {
-	d := testAgent(t, testConfig(t, func(c *Config) { c.Loss, c.ClipNorm, c.Optimiser = "mse", 0, "nesterov" }), testSpaces(2, 2), nn.Go)
+	d := testAgent(t, testConfig(t, func(c *Config) { c.Loss, c.ClipNorm, c.Optimiser = "mse", 0, "nesterov" }), testSpaces(2, 2), compute.Go)
 	r := filled(d, 100)
 	for i := range r.reward {
 		r.reward[i] = math.MaxFloat32

@@ -6,8 +6,8 @@ import (
 	"log"
 
 	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
-	"github.com/planegym/planegym/internal/nn"
 )
 
 // Train an agent and look how it does beside a baseline, in episodes that
@@ -23,7 +23,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	c.Hidden, c.Steps, c.FinalRate = []int{32}, 8_000, 0 // a taste; the preset takes 60,000
-	be := nn.NewBackend(nn.Go, 1)                        // equal bytes on every machine
+	be := compute.NewBackend(compute.Go, 1)              // equal bytes on every machine
 	defer be.Close()
 	t, err := agent.NewTrainer(c, v, 1, be)
 	if err != nil {

@@ -3,7 +3,7 @@ package agent
 import (
 	"fmt"
 
-	"github.com/planegym/planegym/internal/nn"
+	"github.com/planegym/planegym/compute"
 )
 
 // Engine makes what computes the updates of an agent. Engines differ in how
@@ -23,7 +23,7 @@ type Objective interface {
 type Update struct {
 	Config  Config
 	Spaces  Spaces
-	Backend *nn.Backend
+	Backend *compute.Backend
 
 	X, Next          []float32 // [B,D], S and S' as the networks see them
 	Actions          []int32   // [B,S]
@@ -32,9 +32,17 @@ type Update struct {
 	Y, Delta         []float32 // [B], to be set: the target, and the mean over heads of its |distance|
 	Grad             []float32 // [parameters], to be added to
 
-	agent *DDQN
+	// Online and Target are θ and θ⁻. A network's output is each head's actions
+	// side by side, before them the value where Config.Dueling.
+	Online, Target Network
 
-	Online, Target *nn.MLP // θ, θ⁻; out of each head's actions side by side, before them the value where Config.Dueling
+	agent *DDQN
+}
+
+// Network is a network as an Objective sees it.
+type Network struct {
+	compute.MLPConfig
+	Params *compute.Params
 }
 
 // Use makes e compute the updates from now on; nil is the fused engine, with
@@ -52,7 +60,7 @@ func (d *DDQN) Use(e Engine) error {
 		Config: d.Config, Spaces: d.Spaces, Backend: d.be,
 		X: make([]float32, len(b.obs)), Next: make([]float32, len(b.next)),
 		Actions: b.actions, Reward: b.reward, Discount: b.discount, Weights: b.weights,
-		agent: d, Y: b.y, Delta: b.delta, Grad: b.grad, Online: d.online, Target: d.target,
+		agent: d, Y: b.y, Delta: b.delta, Grad: b.grad, Online: Network{d.online.MLPConfig, d.online.Params()}, Target: Network{d.target.MLPConfig, d.target.Params()},
 	}
 	o, err := e(u)
 	if err != nil {

@@ -10,9 +10,9 @@ import (
 	"testing"
 
 	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
-	"github.com/planegym/planegym/internal/episodes"
-	"github.com/planegym/planegym/internal/nn"
+	"github.com/planegym/planegym/env/episodes"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/telemetry"
 )
@@ -66,7 +66,7 @@ func offlineConfig(t *testing.T, cql float64, updates int64) agent.Config {
 
 func trainOffline(t *testing.T, c agent.Config, path string) *agent.Offline {
 	t.Helper()
-	o, err := agent.NewOffline(c, path, 3, nn.NewBackend(nn.Go, 1))
+	o, err := agent.NewOffline(c, path, 3, compute.NewBackend(compute.Go, 1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +189,7 @@ func TestOfflineRefuses(t *testing.T) {
 		mixed:                           "f.parquet: row 4: 2 elements (x, y), actions [2], limits [] are not the spaces of",
 		filepath.Join(dir, "x.parquet"): "no such file",
 	} {
-		_, err := agent.NewOffline(offlineConfig(t, 0, 10), path, 1, nn.NewBackend(nn.Go, 1))
+		_, err := agent.NewOffline(offlineConfig(t, 0, 10), path, 1, compute.NewBackend(compute.Go, 1))
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want it to say %q", fmt.Sprint(path), err, want)
 		}

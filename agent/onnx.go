@@ -9,8 +9,8 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/atomicfile"
-	"github.com/planegym/planegym/internal/nn"
 )
 
 // ExportONNX writes the greedy policy as an ONNX model (opset 17), the
@@ -57,7 +57,7 @@ func (d *DDQN) onnx() ([]byte, error) {
 		out := fmt.Sprint("layer", l/2)
 		g.node("Gemm", []string{x, views[l].Name, views[l+1].Name}, []string{out}, onnxInt("transB", 1))
 		if x = out; l < len(views)-2 {
-			if d.online.Hidden != nn.ReLU {
+			if d.online.Hidden != compute.ReLU {
 				return nil, fmt.Errorf("activation %v has no ONNX node here", d.online.Hidden)
 			}
 			x = out + "_relu"

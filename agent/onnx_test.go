@@ -11,7 +11,7 @@ import (
 	"reflect"
 	"testing"
 
-	"github.com/planegym/planegym/internal/nn"
+	"github.com/planegym/planegym/compute"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
@@ -19,8 +19,8 @@ var update = flag.Bool("update", false, "rewrite golden files")
 // exported are the policies whose models are golden files.
 func exported(t *testing.T) map[string]*DDQN {
 	all := map[string]*DDQN{
-		"plain":     testAgent(t, testConfig(t, nil), testSpaces(3, 2), nn.Go),
-		"branching": testAgent(t, testConfig(t, func(c *Config) { c.Hidden, c.Dueling = []int{5, 4}, true }), testSpaces(2, 2, 3), nn.Go),
+		"plain":     testAgent(t, testConfig(t, nil), testSpaces(3, 2), compute.Go),
+		"branching": testAgent(t, testConfig(t, func(c *Config) { c.Hidden, c.Dueling = []int{5, 4}, true }), testSpaces(2, 2, 3), compute.Go),
 	}
 	for _, d := range all {
 		d.fit([]float32{1, 2, 3, 3, 2, 5, 1, -1, 7, 0, 0, 1})

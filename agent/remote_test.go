@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/ws"
-	"github.com/planegym/planegym/internal/nn"
 )
 
 // remoteCartPole is n carts on a server; stop ends it.
@@ -49,7 +49,7 @@ func defaultTrainer(t *testing.T, v env.Vector, steps int64) *agent.Trainer {
 		t.Fatal(err)
 	}
 	c.Hidden, c.Steps = []int{16}, steps
-	be := nn.NewBackend(nn.Go, 1)
+	be := compute.NewBackend(compute.Go, 1)
 	t.Cleanup(be.Close)
 	tr, err := agent.NewTrainer(c, v, 5, be)
 	if err != nil {
@@ -99,11 +99,11 @@ func TestServerGoneMidTraining(t *testing.T) {
 	if err == nil || !errors.Is(err, ws.ErrDisconnected) && !errors.Is(err, env.ErrClosed) {
 		t.Fatalf("got %v, want that the connection is lost", err)
 	}
-	kept, err := agent.Load(path, nn.NewBackend(nn.Go, 1))
+	kept, err := agent.Load(path, compute.NewBackend(compute.Go, 1))
 	if err != nil || kept.Hash() != saved {
 		t.Fatalf("the checkpoint is not the one that was saved: %v", err)
 	}
-	again, err := agent.Resume(context.Background(), path, cartPole(t, 2, env.NextStep), 0, nn.NewBackend(nn.Go, 1))
+	again, err := agent.Resume(context.Background(), path, cartPole(t, 2, env.NextStep), 0, compute.NewBackend(compute.Go, 1))
 	if err != nil {
 		t.Fatal(err)
 	}

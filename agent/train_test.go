@@ -12,8 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
-	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/internal/safetensors"
 )
@@ -102,7 +102,7 @@ func TestNoTransitionSpansAReset(t *testing.T) {
 	var first []string
 	for _, mode := range modes {
 		_, v := newCounting(3, mode)
-		tr, err := NewTrainer(testConfig(t, func(c *Config) { c.Steps, c.Gamma = 200, .5 }), v, 1, nn.NewBackend(nn.Go, 1))
+		tr, err := NewTrainer(testConfig(t, func(c *Config) { c.Steps, c.Gamma = 200, .5 }), v, 1, compute.NewBackend(compute.Go, 1))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -152,7 +152,7 @@ func cartTrainer(t *testing.T, c Config, n, threads int, mode env.Autoreset) *Tr
 	if err != nil {
 		t.Fatal(err)
 	}
-	be := nn.NewBackend(nn.Go, threads)
+	be := compute.NewBackend(compute.Go, threads)
 	t.Cleanup(func() { be.Close() })
 	tr, err := NewTrainer(c, v, 5, be)
 	if err != nil {
@@ -210,7 +210,7 @@ func TestResumeIsExact(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			be := nn.NewBackend(nn.Go, 2)
+			be := compute.NewBackend(compute.Go, 2)
 			tr, err := Resume(context.Background(), mid, v, 0, be)
 			if err != nil {
 				t.Fatal(err)
@@ -237,7 +237,7 @@ func TestResumeWithoutSnapshots(t *testing.T) {
 	c := testConfig(t, func(c *Config) { c.Steps, c.NStep = 300, 2 })
 	mid := filepath.Join(t.TempDir(), "mid")
 	inner, v := newCounting(2, env.NextStep)
-	whole, err := NewTrainer(c, v, 1, nn.NewBackend(nn.Go, 1))
+	whole, err := NewTrainer(c, v, 1, compute.NewBackend(compute.Go, 1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -253,7 +253,7 @@ func TestResumeWithoutSnapshots(t *testing.T) {
 		t.Errorf("seeded %v, want %v", inner.seeded, want)
 	}
 	_, v = newCounting(2, env.NextStep)
-	tr, err := Resume(context.Background(), mid, v, 0, nn.NewBackend(nn.Go, 1))
+	tr, err := Resume(context.Background(), mid, v, 0, compute.NewBackend(compute.Go, 1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -272,7 +272,7 @@ func TestPolicyFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{whole, policy} {
-		d, err := Load(path, nn.NewBackend(nn.Go, 1))
+		d, err := Load(path, compute.NewBackend(compute.Go, 1))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -281,13 +281,13 @@ func TestPolicyFile(t *testing.T) {
 		}
 	}
 	_, v := newCounting(2, env.NextStep)
-	if _, err := Resume(context.Background(), policy, v, 0, nn.NewBackend(nn.Go, 1)); err == nil || !strings.Contains(err.Error(), "holds a policy only") {
+	if _, err := Resume(context.Background(), policy, v, 0, compute.NewBackend(compute.Go, 1)); err == nil || !strings.Contains(err.Error(), "holds a policy only") {
 		t.Errorf("resuming a policy: %v", err)
 	}
 }
 
 func TestRefusedCheckpoints(t *testing.T) {
-	be := nn.NewBackend(nn.Go, 1)
+	be := compute.NewBackend(compute.Go, 1)
 	c := testConfig(t, func(c *Config) { c.Steps = 60 })
 	tr := cartTrainer(t, c, 2, 1, env.NextStep)
 	train(t, tr, 1000, nil)
@@ -327,15 +327,15 @@ func TestRefusedCheckpoints(t *testing.T) {
 	_, other := newCounting(2, env.NextStep)
 	for _, c := range []struct {
 		v    env.Vector
-		k    nn.Kernels
+		k    compute.Kernels
 		want string
 	}{
-		{cart(3, env.NextStep), nn.Go, "trained in 2 environments, here are 3"},
-		{cart(2, env.SameStep), nn.Go, "trained with autoreset next_step, here it is same_step"},
-		{cart(2, env.NextStep), nn.Reference, `give --kernels go`},
-		{other, nn.Go, "observations of 4 elements (cart_position, cart_velocity, pole_angle, pole_angular_velocity), the environment has 3 (x0, x1, x2)"},
+		{cart(3, env.NextStep), compute.Go, "trained in 2 environments, here are 3"},
+		{cart(2, env.SameStep), compute.Go, "trained with autoreset next_step, here it is same_step"},
+		{cart(2, env.NextStep), compute.Reference, `give --kernels go`},
+		{other, compute.Go, "observations of 4 elements (cart_position, cart_velocity, pole_angle, pole_angular_velocity), the environment has 3 (x0, x1, x2)"},
 	} {
-		if _, err := Resume(context.Background(), path, c.v, 0, nn.NewBackend(c.k, 1)); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := Resume(context.Background(), path, c.v, 0, compute.NewBackend(c.k, 1)); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("got %v, want it to say %q", err, c.want)
 		}
 	}
@@ -348,7 +348,7 @@ func TestTransfer(t *testing.T) {
 	if err := tr.Agent.SavePolicy(path); err != nil {
 		t.Fatal(err)
 	}
-	be := nn.NewBackend(nn.Go, 1)
+	be := compute.NewBackend(compute.Go, 1)
 	wide, v := newCounting(2, env.NextStep)
 	wide.spaces = Spaces{Elements: tr.Agent.Spaces.Elements, Actions: env.MultiDiscrete{5}}
 	for _, freeze := range []bool{true, false} {
@@ -395,7 +395,7 @@ func TestTrainingEnds(t *testing.T) {
 	} {
 		inner, v := newCounting(2, env.NextStep)
 		k.set(inner)
-		tr, err := NewTrainer(c, v, 1, nn.NewBackend(nn.Go, 1))
+		tr, err := NewTrainer(c, v, 1, compute.NewBackend(compute.Go, 1))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -404,7 +404,7 @@ func TestTrainingEnds(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), k.want) {
 			t.Errorf("%s: got %v, want it to say %q", k.name, err, k.want)
 		}
-		if d, err := Load(path, nn.NewBackend(nn.Go, 1)); err != nil || d.Updates() == 0 {
+		if d, err := Load(path, compute.NewBackend(compute.Go, 1)); err != nil || d.Updates() == 0 {
 			t.Errorf("%s: the last checkpoint: %v", k.name, err)
 		}
 		for _, r := range tr.replay.reward {
@@ -415,7 +415,7 @@ func TestTrainingEnds(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	_, v := newCounting(2, env.NextStep)
-	tr, err := NewTrainer(c, v, 1, nn.NewBackend(nn.Go, 1))
+	tr, err := NewTrainer(c, v, 1, compute.NewBackend(compute.Go, 1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -492,7 +492,7 @@ func TestLearns(t *testing.T) {
 				c.LearningRate, c.TrainEvery, c.Updates, c.Batch, c.Target = 3e-3, 4, 2, 32, 50
 				edit(c)
 			})
-			tr, err := NewTrainer(c, l, 1, nn.NewBackend(nn.Go, 1))
+			tr, err := NewTrainer(c, l, 1, compute.NewBackend(compute.Go, 1))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -545,7 +545,7 @@ func TestSaveAfterALostStep(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr, err := NewTrainer(testConfig(t, func(c *Config) { c.Steps = 300 }), &losing{inner, 30}, 1, nn.NewBackend(nn.Go, 1))
+	tr, err := NewTrainer(testConfig(t, func(c *Config) { c.Steps = 300 }), &losing{inner, 30}, 1, compute.NewBackend(compute.Go, 1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -564,7 +564,7 @@ func TestSaveAfterALostStep(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := Resume(context.Background(), path, v, 0, nn.NewBackend(nn.Go, 1))
+	again, err := Resume(context.Background(), path, v, 0, compute.NewBackend(compute.Go, 1))
 	if err != nil {
 		t.Fatal(err)
 	}

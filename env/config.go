@@ -17,9 +17,9 @@ type Config struct {
 	StepSeconds int         `toml:"step_seconds"`   // seconds; 4
 	MaxSteps    int         `toml:"max_steps"`      // steps; 900, an hour of 4 s
 	EndOnStall  float64     `toml:"end_on_stall_s"` // a stall of so many seconds in a row terminates; 0: never
-	Reward      Reward      `toml:"reward"`
-	Observation Observation `toml:"observation"`
-	Autoreset   Autoreset   `toml:"autoreset"`
+	Reward      Reward      `toml:"reward"`         // what a step pays
+	Observation Observation `toml:"observation"`    // what the agent sees of a window
+	Autoreset   Autoreset   `toml:"autoreset"`      // what happens when an episode ends: "next_step" (default), "same_step", "disabled"
 }
 
 // DefaultLimits are the published ones.

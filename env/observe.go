@@ -20,8 +20,8 @@ import (
 // plant's data, into [0, 1]), "l2" (the sample divided by its norm, as
 // published) or "none".
 type Observation struct {
-	Name      string `toml:"name"`
-	Normalise string `toml:"normalise"`
+	Name      string `toml:"name"`      // "state" (default), "tutorial" or "window"
+	Normalise string `toml:"normalise"` // "fit" (default), "l2" or "none"
 }
 
 // Scaler maps a value of a plant's column into [0, 1], fitted once to data.

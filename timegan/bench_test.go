@@ -8,15 +8,15 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/benchtest"
-	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/timegan"
 )
 
 // kernels are the sets of this machine that a user may pick.
-func kernels() []nn.Kernels { return nn.Available()[1:] }
+func kernels() []compute.Kernels { return compute.Available()[1:] }
 
 // noise is training data without structure, of the sizes of a peer's.
 func noise(channels, length int) timegan.Windows {
@@ -111,7 +111,7 @@ func BenchmarkSimulator(b *testing.B) {
 						macs += float64(len(p.Data))
 					}
 				}
-				lanes := map[nn.Kernels]int{nn.AVX2: 8, nn.AVX512: 16}[k]
+				lanes := map[compute.Kernels]int{compute.AVX2: 8, compute.AVX512: 16}[k]
 				benchtest.Peak(b, macs*n*4, seconds, lanes)
 			})
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/telemetry"
 )
@@ -13,20 +14,20 @@ import (
 // cpu is the engine of this machine's processor.
 type cpu struct {
 	name string
-	be   *nn.Backend
+	be   *compute.Backend
 	open func(*Update) (Objective, error) // nil is fused
 	t    *trainer
 }
 
-// NewCPU makes the engine on a kernel set of this processor: nn.Reference for
+// NewCPU makes the engine on a kernel set of this processor: compute.Reference for
 // plain loops, the oracle of the others. Bytes do not depend on threads.
-func NewCPU(k nn.Kernels, threads int) Engine {
-	return &cpu{name: k.String(), be: nn.NewBackend(k, threads)}
+func NewCPU(k compute.Kernels, threads int) Engine {
+	return &cpu{name: k.String(), be: compute.NewBackend(k, threads)}
 }
 
 // NewEngine makes an engine that trains by another objective, and rolls out on
 // be, which it closes.
-func NewEngine(name string, be *nn.Backend, open func(*Update) (Objective, error)) Engine {
+func NewEngine(name string, be *compute.Backend, open func(*Update) (Objective, error)) Engine {
 	return &cpu{name: name, be: be, open: open}
 }
 

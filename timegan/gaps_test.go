@@ -6,7 +6,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/planegym/planegym/internal/nn"
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/timegan"
 )
@@ -19,7 +19,7 @@ func TestGaps(t *testing.T) {
 		t.Skip("trains two models")
 	}
 	c := timegan.Config{Window: 12, Hidden: 12, Layers: 1, Noise: 4, Batch: 32, Embed: 500, Super: 100, Joint: 1000, Seed: 1, Eta: .1, Clock: 120}
-	k, err := nn.ParseKernels("auto")
+	k, err := compute.ParseKernels("auto")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,7 @@ import (
 	"math"
 	"testing"
 
-	"github.com/planegym/planegym/internal/nn"
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/rng"
 )
 
@@ -32,14 +32,14 @@ func small(gaps bool) Windows {
 }
 
 func smallConfig(latent bool) Config {
-	return Config{Hidden: 5, Layers: 2, Noise: 3, Batch: 4, Clock: 30, Latent: latent, Moments: 10, Changes: 20, Covariances: 40, Eta: 30, Gamma: .7, Window: 6}.withDefaults()
+	return Config{Hidden: 5, Layers: 2, Noise: 3, Batch: 4, Clock: 30, Latent: latent, Moments: 10, Changes: 20, Covariances: 40, Eta: 30, Gamma: .7, Window: 6}.WithDefaults()
 }
 
 // Every loss against central differences, tensor by tensor along its own
 // gradient: d loss = |gradient|·step.
 func TestGradients(t *testing.T) {
 	for _, latent := range []bool{false, true} {
-		be := nn.NewBackend(nn.Go, 1)
+		be := compute.NewBackend(compute.Go, 1)
 		tr := newTrainer(be, smallConfig(latent), small(!latent))
 		tr.load(NewParams(tr.c, 3, tr.data.Bits), nil)
 		for _, n := range tr.nets { // away from where the start is special

@@ -1,6 +1,6 @@
 package timegan
 
-import "github.com/planegym/planegym/internal/nn"
+import "github.com/planegym/planegym/compute"
 
 // Layout is what an engine with a memory of its own has to know of a model.
 type Layout struct {
@@ -10,13 +10,13 @@ type Layout struct {
 	Conditions int    // C
 	// Networks are embedder, recovery, generator, supervisor and
 	// discriminator: Params holds their tensors in this order, each network's
-	// in that of nn.GRU.
-	Networks [networkCount]nn.GRUConfig
+	// in the order of PyTorch's nn.GRU, then the head.
+	Networks [networkCount]compute.GRUConfig
 }
 
 // NewLayout is the layout of a model of so many channels and validity bits.
 func NewLayout(c Config, channels, bits int) Layout {
-	c = c.withDefaults()
+	c = c.WithDefaults()
 	return Layout{c, channels, bits, c.conditions(), c.sizes(channels, bits)}
 }
 

@@ -89,8 +89,8 @@ func (t *trainer) covariances(x []float32) float64 {
 		far := lag * B * f // apart
 		clear(t.products)
 		clear(t.realProducts)
-		t.be.Cross(t.products, t.unit[:n*f], t.unit[far:], f, f)
-		t.be.Cross(t.realProducts, t.unitReal[:n*f], t.unitReal[far:], f, f)
+		nn.Cross(t.be, t.products, t.unit[:n*f], t.unit[far:], f, f)
+		nn.Cross(t.be, t.realProducts, t.unitReal[:n*f], t.unitReal[far:], f, f)
 		pairs := float64(f * f * len(CovarianceLags))
 		w := float32(t.c.Covariances / pairs / float64(n))
 		for i, p := range t.products { // becomes the gradient of each product
@@ -104,7 +104,7 @@ func (t *trainer) covariances(x []float32) float64 {
 				t.products[i] = -w
 			}
 		}
-		t.be.CrossBack(t.dUnit[:n*f], t.dUnit[far:], t.unit[:n*f], t.unit[far:], t.products, f, f)
+		nn.CrossBack(t.be, t.dUnit[:n*f], t.dUnit[far:], t.unit[:n*f], t.unit[far:], t.products, f, f)
 	}
 	for i, d := range t.dUnit {
 		t.dX[i] += d / sd[i%f]

@@ -1,6 +1,7 @@
 package timegan
 
 import (
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/internal/rng"
 )
@@ -28,22 +29,22 @@ const (
 var networkNames = [networkCount]string{"embedder", "recovery", "generator", "supervisor", "discriminator"}
 
 // sizes of the five networks for channels F and validity bits V.
-func (c Config) sizes(channels, bits int) [networkCount]nn.GRUConfig {
-	net := func(in, layers, out int, act nn.Activation) nn.GRUConfig {
-		return nn.GRUConfig{In: in + c.conditions(), Hidden: c.Hidden, Layers: layers, Out: out, Act: act}
+func (c Config) sizes(channels, bits int) [networkCount]compute.GRUConfig {
+	net := func(in, layers, out int, act compute.Activation) compute.GRUConfig {
+		return compute.GRUConfig{In: in + c.conditions(), Hidden: c.Hidden, Layers: layers, Out: out, Act: act}
 	}
 	h, l := c.Hidden, c.Layers
-	return [networkCount]nn.GRUConfig{
-		embedder:      net(channels+bits, l, h, nn.Sigmoid),
-		recovery:      net(h, l, channels, nn.Sigmoid),
-		generator:     net(c.Noise, l, h, nn.Sigmoid),
-		supervisor:    net(h, max(l-1, 1), h, nn.Sigmoid),
-		discriminator: net(h+bits, l, 1, nn.Linear),
+	return [networkCount]compute.GRUConfig{
+		embedder:      net(channels+bits, l, h, compute.Sigmoid),
+		recovery:      net(h, l, channels, compute.Sigmoid),
+		generator:     net(c.Noise, l, h, compute.Sigmoid),
+		supervisor:    net(h, max(l-1, 1), h, compute.Sigmoid),
+		discriminator: net(h+bits, l, 1, compute.Linear),
 	}
 }
 
 // tensors names and shapes a network's parameters, over the memory of p.
-func tensors(network int, p *nn.Params) Params {
+func tensors(network int, p *compute.Params) Params {
 	var t Params
 	for _, v := range p.Views {
 		t = append(t, Tensor{networkNames[network] + "." + v.Name, v.Shape, v.Data})
@@ -54,16 +55,17 @@ func tensors(network int, p *nn.Params) Params {
 // emptyParams are the five networks' tensors, all 0.
 func emptyParams(c Config, channels, bits int) Params {
 	var p Params
-	for n, s := range c.withDefaults().sizes(channels, bits) {
+	for n, s := range c.WithDefaults().sizes(channels, bits) {
 		p = append(p, tensors(n, nn.NewGRU(s).Params())...)
 	}
 	return p
 }
 
-// NewParams are initial weights, drawn from c.Seed: see nn.GRU.Init.
+// NewParams are initial weights, drawn from c.Seed: input weights
+// Glorot-uniform, recurrent ones orthogonal, per gate; biases 0.
 func NewParams(c Config, channels, bits int) Params {
 	var p Params
-	for n, s := range c.withDefaults().sizes(channels, bits) {
+	for n, s := range c.WithDefaults().sizes(channels, bits) {
 		g := nn.NewGRU(s)
 		g.Init(rng.Key{Seed: c.Seed, A: uint32(n), Purpose: rng.Init})
 		p = append(p, tensors(n, g.Params())...)
@@ -73,7 +75,7 @@ func NewParams(c Config, channels, bits int) Params {
 
 // emptyState is what an optimiser carries before the first update.
 func emptyState(c Config, channels, bits int) OptimiserState {
-	c = c.withDefaults()
+	c = c.WithDefaults()
 	s := OptimiserState{{"state.updates", []int{networkCount}, make([]float32, networkCount)}}
 	for n, size := range c.sizes(channels, bits) {
 		count := len(nn.NewGRU(size).Params().Data)
@@ -96,7 +98,7 @@ type network struct {
 	adam *nn.Adam
 }
 
-func newNetwork(size nn.GRUConfig, rate float64) *network {
+func newNetwork(size compute.GRUConfig, rate float64) *network {
 	g := nn.NewGRU(size)
 	n := len(g.Params().Data)
 	return &network{g, make([]float32, n), nn.NewAdam(n, rate)}
@@ -112,7 +114,7 @@ type pass struct {
 	dx  []float32 // [T,B,in]
 }
 
-func newPass(be *nn.Backend, n *network, steps, rows int) *pass {
+func newPass(be *compute.Backend, n *network, steps, rows int) *pass {
 	return &pass{net: n, run: n.NewRun(be, steps, rows),
 		x: make([]float32, steps*rows*n.In), y: make([]float32, steps*rows*n.Out), dx: make([]float32, steps*rows*n.In)}
 }

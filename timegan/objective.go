@@ -1,6 +1,6 @@
 package timegan
 
-import "github.com/planegym/planegym/internal/nn"
+import "github.com/planegym/planegym/compute"
 
 // Objective computes what training descends: for the batch that an Update
 // holds, each method gives the losses of one step and adds the gradients of
@@ -45,10 +45,11 @@ func (u *Update) Fused() Objective { return u.fused }
 
 // Network is one of the five, as an Objective sees it.
 type Network struct {
-	*nn.GRU
-	Name  string
-	Grad  []float32 // add to it
-	Carry []float32 // [L,B,H], where generated windows begin
+	compute.GRUConfig
+	Params *compute.Params
+	Name   string
+	Grad   []float32 // add to it
+	Carry  []float32 // [L,B,H], where generated windows begin
 }
 
 // Fill gives x [T,B,F] the gaps of the real windows: where a channel was not
@@ -61,7 +62,7 @@ func (u *Update) FillBack(dx []float32) { u.data.fillGrad(dx, u.Valid, u.Rows) }
 // training shows what t holds.
 func (t *trainer) update() *Update {
 	net := func(i int) Network {
-		return Network{t.nets[i].GRU, networkNames[i], t.nets[i].grad, t.carry[i]}
+		return Network{t.nets[i].GRUConfig, t.nets[i].Params(), networkNames[i], t.nets[i].grad, t.carry[i]}
 	}
 	return &Update{
 		Config: t.c, Steps: t.data.Length, Rows: t.c.Batch,

@@ -13,9 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/envtest"
-	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/telemetry"
@@ -83,7 +83,7 @@ func fit(t testing.TB, c timegan.Config, o timegan.FitOptions) *timegan.Model {
 }
 
 func engine(t testing.TB) timegan.Engine {
-	e := timegan.NewCPU(nn.Go, 1)
+	e := timegan.NewCPU(compute.Go, 1)
 	t.Cleanup(func() { e.Close() })
 	return e
 }

@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/internal/rng"
 )
@@ -17,7 +18,7 @@ const EpisodeSeconds = 3600
 // trainer does the updates of the three phases (section 4.3 and algorithm 1
 // of the paper's supplement), in the order of the authors' code.
 type trainer struct {
-	be    *nn.Backend
+	be    *compute.Backend
 	c     Config
 	data  Windows
 	nets  [networkCount]*network
@@ -44,7 +45,7 @@ type trainer struct {
 	products, realProducts                  []float32 // [F,F]
 }
 
-func newTrainer(be *nn.Backend, c Config, d Windows) *trainer {
+func newTrainer(be *compute.Backend, c Config, d Windows) *trainer {
 	t := &trainer{c: c, data: d, be: be}
 	f, v, T, B, h := d.Channels(), d.Bits, d.Length, c.Batch, c.Hidden
 	for i, s := range c.sizes(f, v) {

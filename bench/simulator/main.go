@@ -21,8 +21,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
-	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/telemetry"
@@ -55,7 +55,7 @@ func run(data, model, kernels, shuffle string) error {
 	if shuffle != "" {
 		return shuffled(recordings, shuffle)
 	}
-	k, err := nn.ParseKernels(kernels)
+	k, err := compute.ParseKernels(kernels)
 	if err != nil {
 		return err
 	}

@@ -20,12 +20,12 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/planegym/planegym/internal/nn"
+	"github.com/planegym/planegym/compute"
+	"github.com/planegym/planegym/eval/posthoc"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/internal/safetensors"
 	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/timegan"
-	"github.com/planegym/planegym/timegan/posthoc"
 )
 
 func main() {
@@ -46,7 +46,7 @@ func run(ctx context.Context) error {
 	seed := flag.Uint64("seed", 0, "of training")
 	windows := flag.String("score", "", "score the windows of this file, without training")
 	flag.Parse()
-	k, err := nn.ParseKernels(*kernels)
+	k, err := compute.ParseKernels(*kernels)
 	if err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func load(path string) (real, fake posthoc.Set, err error) {
 }
 
 // train fits a model of the set and gives its windows, and as many generated.
-func train(ctx context.Context, k nn.Kernels, data string, updates int, seed uint64, result map[string]any) (real, fake posthoc.Set, err error) {
+func train(ctx context.Context, k compute.Kernels, data string, updates int, seed uint64, result map[string]any) (real, fake posthoc.Set, err error) {
 	r, err := read(data)
 	if err != nil {
 		return real, fake, err
@@ -134,12 +134,12 @@ func train(ctx context.Context, k nn.Kernels, data string, updates int, seed uin
 
 // score adds the scores of fake, and of real as the best that a predictor can
 // be trained on, to result.
-func score(ctx context.Context, k nn.Kernels, real, fake posthoc.Set, repeats int, result map[string]any) error {
-	be := nn.NewBackend(k, 1)
+func score(ctx context.Context, k compute.Kernels, real, fake posthoc.Set, repeats int, result map[string]any) error {
+	be := compute.NewBackend(k, 1)
 	defer be.Close()
 	for _, s := range []struct {
 		name  string
-		score func(context.Context, *nn.Backend, posthoc.Set, posthoc.Set, posthoc.Options) (float64, error)
+		score func(context.Context, *compute.Backend, posthoc.Set, posthoc.Set, posthoc.Options) (float64, error)
 		fake  posthoc.Set
 	}{
 		{"discriminative", posthoc.Discriminative, fake}, {"predictive", posthoc.Predictive, fake},

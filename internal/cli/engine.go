@@ -16,11 +16,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/internal/cuda"
 	"github.com/planegym/planegym/internal/cuda/driver"
 	"github.com/planegym/planegym/internal/graph"
-	"github.com/planegym/planegym/internal/nn"
+	"github.com/planegym/planegym/internal/nesting"
 	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/telemetry/sessions"
@@ -28,8 +29,8 @@ import (
 	"github.com/planegym/planegym/timegan/structured"
 )
 
-// compute says what computes: the flags of commands that train or simulate.
-type compute struct {
+// computing says what computes: the flags of commands that train or simulate.
+type computing struct {
 	kernels string
 	threads int
 	engine  string       // of training
@@ -42,19 +43,19 @@ type compute struct {
 
 // engines are what computes the updates of training on the CPU, by the names of
 // --engine.
-var engines = map[string]func(nn.Kernels, int) timegan.Engine{
+var engines = map[string]func(compute.Kernels, int) timegan.Engine{
 	"fused":     timegan.NewCPU,
-	"graph":     func(k nn.Kernels, threads int) timegan.Engine { return graph.NewTimeGAN(k, threads) },
-	"reference": func(_ nn.Kernels, threads int) timegan.Engine { return timegan.NewCPU(nn.Reference, threads) },
+	"graph":     func(k compute.Kernels, threads int) timegan.Engine { return graph.NewTimeGAN(k, threads) },
+	"reference": func(_ compute.Kernels, threads int) timegan.Engine { return timegan.NewCPU(compute.Reference, threads) },
 }
 
-func (c *compute) flags(cmd *cobra.Command) {
+func (c *computing) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&c.kernels, "kernels", "auto", "kernel set: auto, go, avx2, avx512 or reference; equal bytes are promised per set")
 	cmd.Flags().IntVar(&c.threads, "threads", runtime.GOMAXPROCS(0), "threads of a model; results do not depend on them")
 }
 
 // engineFlag is for commands that train; others are engines that they have beside.
-func (c *compute) engineFlag(cmd *cobra.Command, others string) {
+func (c *computing) engineFlag(cmd *cobra.Command, others string) {
 	cmd.Flags().StringVar(&c.engine, "engine", "fused", "fused (gradients by hand), graph (Gorgonia's, of losses as expressions), reference (plain loops in float64)"+others)
 }
 
@@ -63,20 +64,20 @@ func (c *compute) engineFlag(cmd *cobra.Command, others string) {
 var agentEngines = map[string]agent.Engine{"fused": nil, "graph": graph.NewDDQN(), "reference": nil}
 
 // agentEngine is check for commands that train agents, and their engine.
-func (c *compute) agentEngine() (agent.Engine, nn.Kernels, error) {
+func (c *computing) agentEngine() (agent.Engine, compute.Kernels, error) {
 	e, ok := agentEngines[c.engine]
 	if !ok {
 		return nil, 0, usagef("--engine: %q is none of fused, graph, reference", c.engine)
 	}
 	k, err := c.check()
 	if c.engine == "reference" {
-		k = nn.Reference
+		k = compute.Reference
 	}
 	return e, k, err
 }
 
 // deviceFlag is for commands that train or simulate models.
-func (c *compute) deviceFlag(cmd *cobra.Command) {
+func (c *computing) deviceFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&c.device, "device", "", "cpu, cuda or cuda:N (an NVIDIA GPU, the first or the N-th from 0), or auto (cuda where it is usable, else cpu) (default cpu)")
 	c.driver = func() driver.Driver { return driver.From(cmd.Context()) }
 	c.note = cmd.PrintErrln
@@ -84,7 +85,7 @@ func (c *compute) deviceFlag(cmd *cobra.Command) {
 
 // trainer reports an engine, a kernel set or a device that there is not; it
 // gives what makes engines that train.
-func (c *compute) trainer() (func() (timegan.Engine, error), error) {
+func (c *computing) trainer() (func() (timegan.Engine, error), error) {
 	if _, ok := engines[c.engine]; !ok && c.engine != "cuda" {
 		return nil, usagef("--engine: %q is none of fused, graph, reference, cuda", c.engine)
 	}
@@ -96,7 +97,7 @@ func (c *compute) trainer() (func() (timegan.Engine, error), error) {
 }
 
 // open makes an engine, after check.
-func (c *compute) open(k nn.Kernels) (timegan.Engine, error) {
+func (c *computing) open(k compute.Kernels) (timegan.Engine, error) {
 	if c.gpu > 0 {
 		return cuda.New(c.driver(), c.gpu-1, max(c.beside, 1))
 	}
@@ -107,7 +108,7 @@ func (c *compute) open(k nn.Kernels) (timegan.Engine, error) {
 }
 
 // findGPU sets gpu, by what --device and --engine say.
-func (c *compute) findGPU() error {
+func (c *computing) findGPU() error {
 	name, number, numbered := strings.Cut(c.device, ":")
 	n := 0
 	if numbered {
@@ -131,7 +132,7 @@ func (c *compute) findGPU() error {
 	}
 	count, err := c.driver().Count()
 	switch {
-	case err != nil && c.device == "auto" && errors.Is(err, nn.ErrNoDevice):
+	case err != nil && c.device == "auto" && errors.Is(err, compute.ErrNoDevice):
 		c.note(fmt.Sprintf("%v: the CPU computes", err))
 		c.device, c.engine = "cpu", strings.Replace(c.engine, "cuda", "fused", 1) // said once
 		return nil
@@ -146,11 +147,11 @@ func (c *compute) findGPU() error {
 
 // check reports a kernel set that this machine does not run, or a device that
 // it has not.
-func (c *compute) check() (nn.Kernels, error) {
+func (c *computing) check() (compute.Kernels, error) {
 	if c.threads < 1 {
 		return 0, usagef("--threads: %d is below 1", c.threads)
 	}
-	k, err := nn.ParseKernels(c.kernels)
+	k, err := compute.ParseKernels(c.kernels)
 	if err != nil {
 		return 0, usagef("--kernels: %w", err)
 	}
@@ -158,7 +159,7 @@ func (c *compute) check() (nn.Kernels, error) {
 }
 
 // simulator opens n simulations of checkpoints and what closes them.
-func (c *compute) simulator(n int, models []*timegan.Model) (*timegan.Simulator, func(), error) {
+func (c *computing) simulator(n int, models []*timegan.Model) (*timegan.Simulator, func(), error) {
 	k, err := c.check()
 	if err != nil {
 		return nil, nil, err
@@ -189,8 +190,29 @@ func (c *compute) simulator(n int, models []*timegan.Model) (*timegan.Simulator,
 const bundledData = "bundled"
 
 // recordings reads --data: a folder of recordings under one limit each, or
-// sessions that testbed record wrote, their folder or their .parquet file.
+// sessions that testbed record wrote, their folder or their .parquet file. At
+// most 5 % of a column may be impossible.
 func recordings(command, dir string) ([]telemetry.Recording, error) {
+	all, err := readRecordings(command, dir)
+	if err != nil {
+		return nil, err
+	}
+	return all, plausible(all, telemetry.MaxRefused)
+}
+
+// plausible is an error if more than a share of a recording's column is
+// impossible.
+func plausible(all []telemetry.Recording, share float64) error {
+	for _, r := range all {
+		if err := r.Data.Reading().Check(share); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readRecordings is recordings, however much of them is impossible.
+func readRecordings(command, dir string) ([]telemetry.Recording, error) {
 	if dir == "" {
 		return nil, usagef("%s: no recordings: name their folder by --data or PLANEGYM_DATA", command)
 	}
@@ -231,7 +253,14 @@ func limitsOf(all []telemetry.Recording) []int {
 
 // decodeFile sets what a TOML file says. A key that means nothing is an error.
 func decodeFile(path string, into any) error {
-	meta, err := toml.DecodeFile(path, into)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if err := nesting.TOML(text); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	meta, err := toml.Decode(string(text), into)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
@@ -246,6 +275,9 @@ func set(command string, pairs []string, into any) error {
 	for _, p := range pairs {
 		if !strings.Contains(p, "=") {
 			return usagef("%s: --set: %q is not KEY=VALUE", command, p)
+		}
+		if err := nesting.TOML([]byte(p)); err != nil {
+			return usagef("%s: --set: %w", command, err)
 		}
 		meta, err := toml.Decode(p, into)
 		if err != nil {
@@ -339,7 +371,7 @@ type simulation interface {
 }
 
 // simulate opens n simulations of m and what closes them.
-func (c *compute) simulate(n int, m model) (simulation, func(), error) {
+func (c *computing) simulate(n int, m model) (simulation, func(), error) {
 	if m.structured == nil {
 		return c.simulator(n, []*timegan.Model{m.gan})
 	}
@@ -351,7 +383,7 @@ func (c *compute) simulate(n int, m model) (simulation, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	be := nn.NewBackend(k, 1)
+	be := compute.NewBackend(k, 1)
 	done := func() {
 		be.Close()
 		_ = e.Close() // it held memory only
@@ -366,7 +398,7 @@ func (c *compute) simulate(n int, m model) (simulation, func(), error) {
 
 // openModels opens n simulations of one model, the bundled one unless named, or
 // of one per limit, with the limits known and what closes them.
-func (c *compute) openModels(n int, files []string) (simulation, []int, func(), error) {
+func (c *computing) openModels(n int, files []string) (simulation, []int, func(), error) {
 	if len(files) > 1 {
 		models, err := readModels(files)
 		if err != nil {

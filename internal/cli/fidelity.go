@@ -4,15 +4,15 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/planegym/planegym/eval/selection"
 	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/timegan"
-	"github.com/planegym/planegym/timegan/selection"
 )
 
 // fidelity measures five rollouts of a model against each recording, on the
 // held-out blocks where test is set; sessions, whose limits change, are one
 // figure, their mean.
-func (c *compute) fidelity(ctx context.Context, m model, data []telemetry.Recording, test bool) ([]timegan.Fidelity, error) {
+func (c *computing) fidelity(ctx context.Context, m model, data []telemetry.Recording, test bool) ([]timegan.Fidelity, error) {
 	const rollouts = 5
 	sim, done, err := c.simulate(rollouts, m)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/planegym/planegym/internal/nn"
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/timegan"
@@ -51,7 +51,7 @@ give equal bytes.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	addData(cmd, &f.data)
-	f.compute.flags(cmd)
+	f.computing.flags(cmd)
 	f.engineFlag(cmd, ", cuda (on a GPU)")
 	f.deviceFlag(cmd)
 	fl := cmd.Flags()
@@ -67,15 +67,17 @@ give equal bytes.`,
 	fl.BoolVar(&f.resume, "resume", false, "go on from the output, with its settings")
 	fl.BoolVar(&f.force, "force", false, "begin anew where the output is there already")
 	fl.BoolVar(&f.weights, "weights-only", false, "leave the optimiser's state out of the finished checkpoint")
+	addImpossible(cmd, &f.impossible)
 	fl.StringVar(&f.credit, "credit", "", "whose recordings these are: kept in the checkpoint")
 	return cmd
 }
 
 type fitter struct {
-	compute
+	computing
 	data, out, mode, preset, config, credit string
 	sets                                    []string
 	limit, knots, every                     int
+	impossible                              float64
 	shuffle                                 uint64
 	resume, force, weights                  bool
 }
@@ -97,7 +99,7 @@ func (f *fitter) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	data, err := recordings("fit", f.data)
+	data, err := f.recordings(cmd)
 	if err != nil {
 		return err
 	}
@@ -180,6 +182,20 @@ func (f *fitter) run(cmd *cobra.Command) error {
 	return nil
 }
 
+// recordings reads what is fitted to, and says what of it was passed over.
+func (f *fitter) recordings(cmd *cobra.Command) ([]telemetry.Recording, error) {
+	data, err := readRecordings("fit", f.data)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range data {
+		if err := tellReading(cmd, r.Data, f.impossible); err != nil {
+			return nil, err
+		}
+	}
+	return data, nil
+}
+
 // keep writes a fitted model, how far its rollouts are from the recordings in it
 // where that can be measured, and gives the file's size.
 func (f *fitter) keep(cmd *cobra.Command, m model, fidelity *[]timegan.Fidelity, data []telemetry.Recording, test bool) (int64, error) {
@@ -240,7 +256,7 @@ func (f *fitter) structured(cmd *cobra.Command, data []telemetry.Recording, open
 	if _, err := os.Stat(f.out); !f.force && !errors.Is(err, os.ErrNotExist) {
 		return usagef("fit: %s is there already: --force begins anew", f.out)
 	}
-	var c structured.Config
+	c := structured.Defaults()
 	if f.config != "" {
 		if err := decodeFile(f.config, &c); err != nil {
 			return err
@@ -261,7 +277,7 @@ func (f *fitter) structured(cmd *cobra.Command, data []telemetry.Recording, open
 		return err
 	}
 	defer e.Close()
-	be := nn.NewBackend(k, 1)
+	be := compute.NewBackend(k, 1)
 	defer be.Close()
 	bar := newProgress(cmd, -1, "update", "fit")
 	m, err := structured.Fit(cmd.Context(), c, e, be, data, func(p structured.Progress) {

@@ -10,9 +10,9 @@ import (
 	"testing"
 
 	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/envtest"
-	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/timegan"
@@ -29,7 +29,7 @@ func TestSyntheticContract(t *testing.T) {
 			}
 			s.Env.MaxSteps = 12
 			envtest.Check(t, func(t *testing.T) env.Vector {
-				v, err := (&opener{}).open(s, 3, env.Disabled)
+				v, err := (&opener{}).open(t.Context(), s, 3, env.Disabled)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -79,7 +79,7 @@ func TestDefaultTransfers(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Env.Observation.Normalise = "none"
-	v, err := (&opener{}).open(s, 20, env.NextStep)
+	v, err := (&opener{}).open(t.Context(), s, 20, env.NextStep)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +107,7 @@ func TestDefaultModelIsReproduced(t *testing.T) {
 	if testing.Short() {
 		t.Skip("fits the whole model: ten seconds of a core")
 	}
-	k, err := nn.ParseKernels("avx2")
+	k, err := compute.ParseKernels("avx2")
 	if err != nil {
 		t.Skip("this machine has no AVX2: ", err)
 	}
@@ -119,7 +119,7 @@ func TestDefaultModelIsReproduced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, be := timegan.NewCPU(k, 1), nn.NewBackend(k, 1)
+	e, be := timegan.NewCPU(k, 1), compute.NewBackend(k, 1)
 	defer e.Close()
 	defer be.Close()
 	m, err := structured.Fit(context.Background(), structured.Config{}, e, be, all, nil)
@@ -179,7 +179,7 @@ func TestRecordedModelIsReproduced(t *testing.T) {
 	if data == "" {
 		t.Skip("PLANEGYM_DATA names no folder of the published recordings")
 	}
-	k, err := nn.ParseKernels("avx2")
+	k, err := compute.ParseKernels("avx2")
 	if err != nil {
 		t.Skip("this machine has no AVX2: ", err)
 	}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
+	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -13,9 +15,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
-	"github.com/planegym/planegym/internal/episodes"
-	"github.com/planegym/planegym/internal/nn"
+	"github.com/planegym/planegym/env/episodes"
+	"github.com/planegym/planegym/internal/atomicfile"
+	"github.com/planegym/planegym/internal/picture"
 )
 
 func newPlay() *cobra.Command {
@@ -32,9 +36,11 @@ was taken. No training uses the seeds of these episodes.
 ` + policyHelp() + `
 
 --record keeps the episodes of the agents and of the policies that --policy
-names as Parquet, for train --offline.`,
+names as Parquet, for train --offline. --picture draws the first policy's first
+episode as an animated SVG: queues against their limits, the player, the reward.`,
 		Example: `  planegym play run/policy.safetensors
   planegym play --scenario cartpole --policy random --episodes 200 --record episodes/random.parquet
+  planegym play run/policy.safetensors --picture episode.svg
   planegym play run/policy.safetensors --url ws://127.0.0.1:7070/v1/ws --json`,
 		RunE: func(cmd *cobra.Command, files []string) error { return p.run(cmd, files) },
 	}
@@ -45,7 +51,9 @@ names as Parquet, for train --offline.`,
 	f.IntVar(&p.episodes, "episodes", 20, "evaluation episodes")
 	f.Uint64Var(&p.seed, "seed", 0, "picks the evaluation episodes")
 	f.StringVar(&p.record, "record", "", "file to record the episodes to, .parquet")
-	p.compute.flags(cmd)
+	f.StringVar(&p.picture, "picture", "", "file to draw the first policy's first episode to, .svg, animated")
+	f.IntVar(&p.pictureSteps, "picture-steps", 150, "steps that --picture shows")
+	p.computing.flags(cmd)
 	return cmd
 }
 
@@ -61,13 +69,16 @@ func policyHelp() string {
 }
 
 type player struct {
-	compute
+	computing
 	where     where
 	policies  []string
 	baselines bool
 	episodes  int
 	seed      uint64
 	record    string
+	picture   string
+	// pictureSteps is how many steps the picture shows.
+	pictureSteps int
 }
 
 // entry is a policy to evaluate.
@@ -82,11 +93,14 @@ func (p *player) run(cmd *cobra.Command, files []string) error {
 	if p.episodes < 1 {
 		return usagef("play: --episodes: %d is less than 1", p.episodes)
 	}
-	k, err := p.compute.check()
+	if p.picture != "" && (!strings.HasSuffix(p.picture, ".svg") || p.pictureSteps < 1) {
+		return usagef("play: --picture: %q must end in .svg, and --picture-steps be 1 or more", p.picture)
+	}
+	k, err := p.computing.check()
 	if err != nil {
 		return err
 	}
-	be := nn.NewBackend(k, p.threads)
+	be := compute.NewBackend(k, p.threads)
 	defer be.Close()
 	var entries []entry
 	trained := ""
@@ -133,6 +147,11 @@ func (p *player) run(cmd *cobra.Command, files []string) error {
 			entries[i].record = true
 		}
 	}
+	if p.picture != "" {
+		if err := p.draw(cmd.Context(), v, entries[0]); err != nil {
+			return fmt.Errorf("play: --picture: %w", err)
+		}
+	}
 	var to *episodes.Writer
 	if p.record != "" {
 		hash := ""
@@ -154,6 +173,28 @@ func (p *player) run(cmd *cobra.Command, files []string) error {
 		err = errors.Join(printResults(cmd, p.where.scenario, v.Spec(), results), err)
 	}
 	return err
+}
+
+// draw plays e's first evaluation episode once more and draws it.
+func (p *player) draw(ctx context.Context, v env.Vector, e entry) error {
+	seed := agent.HeldOut(p.seed, 1)
+	rows := []int{0}
+	e.policy.Begin(rows, seed)
+	act := func(obs []float32, actions []int32) { e.policy.Act(rows, obs, actions) }
+	moments, err := picture.Record(ctx, v, act, seed[0], p.pictureSteps)
+	if err != nil {
+		return err
+	}
+	title := fmt.Sprintf("%s: %s", p.where.scenario, strings.TrimSuffix(filepath.Base(e.name), ".safetensors"))
+	scale := picture.ScaleOf(title, moments)
+	for _, l := range v.Spec().Limits {
+		scale.MaxLimit = max(scale.MaxLimit, float64(l))
+	}
+	svg := scale.Animation(moments, .2)
+	return atomicfile.Write(p.picture, func(w io.Writer) error {
+		_, err := io.WriteString(w, svg)
+		return err
+	})
 }
 
 // addBaselines adds those that work in spec and are not there yet.

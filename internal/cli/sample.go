@@ -26,7 +26,7 @@ of models trained on one limit each, give all.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error { return s.run(cmd, args) },
 	}
-	s.compute.flags(cmd)
+	s.computing.flags(cmd)
 	s.deviceFlag(cmd)
 	f := cmd.Flags()
 	f.StringVarP(&s.out, "output", "o", "", "the folder to write to, which must exist")
@@ -39,7 +39,7 @@ of models trained on one limit each, give all.`,
 }
 
 type sampler struct {
-	compute
+	computing
 	out               string
 	limits            []int
 	seconds, rollouts int

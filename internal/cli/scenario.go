@@ -13,12 +13,14 @@ import (
 func newScenario() *cobra.Command {
 	group := &cobra.Command{
 		Use:   "scenario",
-		Short: "List, show and check scenarios",
+		Short: "List, show, check and describe scenarios",
 		Example: `  planegym scenario list
   planegym scenario show replay > mine.toml
-  planegym scenario check mine.toml`,
+  planegym scenario check mine.toml
+  planegym scenario doc contended`,
 	}
 	group.AddCommand(
+		newScenarioDoc(),
 		&cobra.Command{
 			Use: "list", Short: "List the bundled scenarios", Args: exactly(0),
 			RunE: func(cmd *cobra.Command, _ []string) error { return listScenarios(cmd) },

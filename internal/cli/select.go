@@ -15,9 +15,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/planegym/planegym/eval/selection"
 	"github.com/planegym/planegym/internal/atomicfile"
 	"github.com/planegym/planegym/telemetry"
-	"github.com/planegym/planegym/timegan/selection"
 	"github.com/planegym/planegym/timegan/sweep"
 )
 
@@ -48,7 +48,7 @@ does, with q_size, but in time order.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd) },
 	}
 	addData(cmd, &s.data)
-	s.compute.flags(cmd)
+	s.computing.flags(cmd)
 	s.deviceFlag(cmd)
 	f := cmd.Flags()
 	f.StringArrayVar(&s.real, "real", nil, "CSV of real rows under one limit; repeat for each limit")
@@ -65,7 +65,7 @@ does, with q_size, but in time order.`,
 }
 
 type selector struct {
-	compute
+	computing
 	data, sweep, by, export string
 	what                    string // a table is of: a limit or, where limits change, a session
 	real, sets, models      []string

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/planegym/planegym/timegan"
 	"github.com/planegym/planegym/timegan/sweep"
 )
 
@@ -51,7 +52,7 @@ sizes of 20, 40 and 60, batches of 100, 128 and 156, one model per limit.`,
 }
 
 type sweeper struct {
-	compute
+	computing
 	data, out, preset, config string
 	sets                      []string
 	workers, patience         int
@@ -70,7 +71,7 @@ func (s *sweeper) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	var c sweep.Config
+	c := sweep.Config{Base: timegan.Config{}.WithDefaults()}
 	if s.preset != "" {
 		if c, err = sweep.Preset(s.preset); err != nil {
 			return usagef("sweep: --preset: %w", err)

@@ -16,9 +16,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
-	"github.com/planegym/planegym/internal/episodes"
-	"github.com/planegym/planegym/internal/nn"
+	"github.com/planegym/planegym/env/episodes"
+	"github.com/planegym/planegym/internal/nesting"
 	"github.com/planegym/planegym/internal/scalars"
 )
 
@@ -65,13 +66,13 @@ number) leaves the last checkpoint in place; Ctrl-C writes one more.`,
 	f.Float64Var(&t.cql, "cql", 0, "with --offline: weight of the conservative term (Kumar et al. 2020); 0 is plain DDQN")
 	f.StringVar(&t.onnx, "export-onnx", "", "also write the policy as this ONNX file")
 	f.IntVar(&t.evaluate, "evaluate", 20, "episodes to evaluate the agent and the baselines in when done; 0: none")
-	t.compute.flags(cmd)
-	t.compute.engineFlag(cmd, "")
+	t.computing.flags(cmd)
+	t.computing.engineFlag(cmd, "")
 	return cmd
 }
 
 type training struct {
-	compute
+	computing
 	switches                                     onSwitches
 	where                                        where
 	preset, out, resume, transfer, offline, onnx string
@@ -83,7 +84,7 @@ type training struct {
 	evaluate                                     int
 
 	c     agent.Config // of a training that is not resumed
-	be    *nn.Backend
+	be    *compute.Backend
 	loss  agent.Engine
 	log   *scalars.Log
 	bar   *progressbar.ProgressBar
@@ -188,11 +189,11 @@ func (t *training) begin(cmd *cobra.Command) (info agent.Info, err error) {
 	if t.c, err = t.config(); err != nil {
 		return info, err
 	}
-	var k nn.Kernels
-	if t.loss, k, err = t.compute.agentEngine(); err != nil {
+	var k compute.Kernels
+	if t.loss, k, err = t.computing.agentEngine(); err != nil {
 		return info, err
 	}
-	t.be = nn.NewBackend(k, t.threads)
+	t.be = compute.NewBackend(k, t.threads)
 	return info, nil
 }
 
@@ -203,6 +204,9 @@ func (t *training) config() (agent.Config, error) {
 		return c, usageError{fmt.Errorf("train: --preset: %w", err)}
 	}
 	for _, s := range t.set {
+		if err := nesting.TOML([]byte(s)); err != nil {
+			return c, usagef("train: --set: %w", err)
+		}
 		meta, err := toml.Decode(s, &c)
 		if err != nil {
 			return c, usagef("train: --set %s: expected KEY=VALUE as in TOML: %w", s, err)
@@ -252,6 +256,11 @@ func (t *training) runOnline(cmd *cobra.Command, info agent.Info) (err error) {
 	if err := t.open(cmd, total, "transitions"); err != nil {
 		return err
 	}
+	if t.resume != "" {
+		if err := t.policyOf(tr.Agent); err != nil {
+			return errors.Join(err, t.close())
+		}
+	}
 	save := func() error {
 		// An interruption is no reason to write less.
 		if err := tr.Save(context.WithoutCancel(ctx), t.path("checkpoint")); err != nil {
@@ -284,6 +293,16 @@ func (t *training) runOnline(cmd *cobra.Command, info agent.Info) (err error) {
 		t.last = agent.Progress{Steps: info.Steps, Total: total, Updates: info.Updates, Return: math.NaN()}
 	}
 	return t.finish(cmd, tr.Agent, time.Since(began), v.Spec().RealTime)
+}
+
+// policyOf makes the policy that is kept that of d, the agent of the checkpoint:
+// a kill may have come between the two, and a training that is done already
+// writes no other.
+func (t *training) policyOf(d *agent.DDQN) error {
+	if old, err := agent.Load(t.path("policy"), t.be); err == nil && old.Hash() == d.Hash() {
+		return nil
+	}
+	return d.SavePolicy(t.path("policy"))
 }
 
 // start begins a training that is not resumed.
@@ -330,7 +349,12 @@ func (t *training) runOffline(cmd *cobra.Command) error {
 
 // open begins the log and the bar.
 func (t *training) open(cmd *cobra.Command, total int64, unit string) (err error) {
-	t.log, err = scalars.Open(t.out, time.Now().Unix(), "return", "loss", "target", "epsilon", "episodes", "updates")
+	names := []string{"return", "loss", "target", "epsilon", "episodes", "updates"}
+	if now := time.Now().Unix(); t.resume != "" {
+		t.log, err = scalars.Resume(t.out, now, t.saved, names...)
+	} else {
+		t.log, err = scalars.Open(t.out, now, names...)
+	}
 	t.bar = newProgress(cmd, total, unit, "train")
 	return err
 }

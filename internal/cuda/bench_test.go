@@ -7,8 +7,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/cuda/driver"
-	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/timegan"
 )
 
@@ -17,7 +17,7 @@ import (
 func onGPU(b *testing.B, models int) timegan.Engine {
 	b.Helper()
 	e, err := New(driver.New(), 0, models)
-	if errors.Is(err, nn.ErrNoDevice) {
+	if errors.Is(err, compute.ErrNoDevice) {
 		b.Skip(err)
 	}
 	if err != nil {

@@ -9,11 +9,11 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/cuda"
 	"github.com/planegym/planegym/internal/cuda/driver"
 	"github.com/planegym/planegym/internal/cuda/drivertest"
 	"github.com/planegym/planegym/internal/cuda/ptxvm"
-	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/timegan"
 	"github.com/planegym/planegym/timegan/enginetest"
 )
@@ -45,7 +45,7 @@ func gpu(t testing.TB) timegan.Engine { return gpuOf(t, 1) }
 func gpuOf(t testing.TB, models int) timegan.Engine {
 	t.Helper()
 	e, err := cuda.New(driver.New(), 0, models)
-	if errors.Is(err, nn.ErrNoDevice) {
+	if errors.Is(err, compute.ErrNoDevice) {
 		t.Skip(err)
 	}
 	if err != nil {
@@ -80,7 +80,7 @@ func TestLosses(t *testing.T) {
 			if x.name == "fake" && testing.Short() {
 				t.Skip("interpreted")
 			}
-			e, cpu := x.open(t), timegan.NewCPU(nn.Go, 1)
+			e, cpu := x.open(t), timegan.NewCPU(compute.Go, 1)
 			defer cpu.Close()
 			defer e.Close()
 			p := timegan.NewParams(x.c, x.d.Channels(), 0)
@@ -251,7 +251,7 @@ func TestFaults(t *testing.T) {
 
 func TestNoDevice(t *testing.T) {
 	_, err := cuda.New(&drivertest.Driver{Absent: "libcuda.so.1: cannot open"}, 0, 1)
-	if !errors.Is(err, nn.ErrNoDevice) || !strings.Contains(err.Error(), "libcuda.so.1") {
+	if !errors.Is(err, compute.ErrNoDevice) || !strings.Contains(err.Error(), "libcuda.so.1") {
 		t.Error(err)
 	}
 	_, err = cuda.New(&drivertest.Driver{Device: driver.Info{Major: 7, Minor: 5, Name: "T4"}}, 0, 1)
@@ -267,7 +267,7 @@ func TestDiverged(t *testing.T) {
 	c.Layers = 2
 	p := timegan.NewParams(c, 1, 0)
 	p[5].Data[0] = float32(math.NaN())
-	cpu := timegan.NewCPU(nn.Go, 1)
+	cpu := timegan.NewCPU(compute.Go, 1)
 	defer cpu.Close()
 	e := fake(t)
 	defer e.Close()

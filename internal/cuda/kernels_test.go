@@ -9,6 +9,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/cuda/driver"
 	"github.com/planegym/planegym/internal/cuda/drivertest"
 	"github.com/planegym/planegym/internal/cuda/ptxvm"
@@ -33,7 +34,7 @@ func devices(t *testing.T, f func(t *testing.T, d *device, bound float64)) {
 			runtime.LockOSThread() // the context's
 			defer runtime.UnlockOSThread()
 			dev, err := openDevice(d, 0, 1)
-			if errors.Is(err, nn.ErrNoDevice) {
+			if errors.Is(err, compute.ErrNoDevice) {
 				t.Skip(err)
 			}
 			if err != nil {
@@ -154,11 +155,11 @@ func TestGRU(t *testing.T) {
 					g := nn.NewGRU(size)
 					at := g.Params().Data
 					for _, x := range p {
-						if i := slices.IndexFunc(g.Params().Views, func(v nn.View) bool { return x.Name == names[network]+"."+v.Name }); i >= 0 {
+						if i := slices.IndexFunc(g.Params().Views, func(v compute.View) bool { return x.Name == names[network]+"."+v.Name }); i >= 0 {
 							copy(g.Params().Views[i].Data, x.Data)
 						}
 					}
-					be := nn.NewBackend(nn.Reference, 1)
+					be := compute.NewBackend(compute.Reference, 1)
 					defer be.Close()
 					r := g.NewRun(be, c.steps, c.rows)
 					wantY, wantX, wantGrad, last := make([]float32, len(y)), make([]float32, len(x)), make([]float32, len(at)), make([]float32, size.Layers*c.rows*c.hidden)
@@ -207,7 +208,7 @@ func (r *recorder) record(f func() error) error {
 	s := stage{x: slices.Clone(u.X), valid: slices.Clone(u.Valid), told: slices.Clone(u.Told), z: slices.Clone(u.Z), toldFake: slices.Clone(u.ToldFake),
 		cells: slices.Clone(u.Cells), codes: slices.Clone(u.Codes)}
 	for i, n := range r.all() {
-		s.weights[i] = slices.Clone(n.Params().Data)
+		s.weights[i] = slices.Clone(n.Params.Data)
 	}
 	err := f()
 	for i, n := range r.all() {
@@ -255,7 +256,7 @@ func TestUpdate(t *testing.T) {
 			w := windows(c.Window, c.Latent)
 			p := timegan.NewParams(c, w.Channels(), w.Bits)
 			r := &recorder{}
-			oracle := timegan.NewEngine("oracle", nn.NewBackend(nn.Reference, 1), func(u *timegan.Update) (timegan.Objective, error) {
+			oracle := timegan.NewEngine("oracle", compute.NewBackend(compute.Reference, 1), func(u *timegan.Update) (timegan.Objective, error) {
 				r.u, r.Objective = u, u.Fused()
 				return r, nil
 			})
@@ -384,7 +385,7 @@ func TestAdam(t *testing.T) {
 		defer m.end()
 		n := m.at[networks]
 		g, p := random(n, 1), random(n, 2)
-		be := nn.NewBackend(nn.Reference, 1)
+		be := compute.NewBackend(compute.Reference, 1)
 		defer be.Close()
 		adam := nn.NewAdam(n, 1e-3*(1-.5*20/100))
 		copy(adam.M, random(n, 3))

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/cuda/driver"
-	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/timegan"
 )
 
@@ -90,7 +90,7 @@ func (m *model) fits(steps, rows int) error {
 }
 
 // parameters counts those of a network.
-func parameters(c nn.GRUConfig) int {
+func parameters(c compute.GRUConfig) int {
 	return 3*c.Hidden*(c.In+c.Hidden+2) + (c.Layers-1)*3*c.Hidden*(2*c.Hidden+2) + c.Out*(c.Hidden+1)
 }
 
@@ -152,7 +152,7 @@ func (m *model) apply(network, steps, rows int, parts ...part) *application {
 		In: int32(c.In), Out: int32(c.Out), Layers: int32(c.Layers),
 	}}
 	copy(a.Part[:], parts)
-	if c.Act == nn.Sigmoid {
+	if c.Act == compute.Sigmoid {
 		a.Squash = 1
 	}
 	return a

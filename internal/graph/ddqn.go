@@ -92,7 +92,7 @@ func (o *valueObjective) build(g *G.ExprGraph, p *program, terms []ValueTerm) {
 	rows, s, d := len(u.Reward), len(o.heads), len(u.Spaces.Elements)
 	o.chosen, o.weights = make([]float32, rows*o.total), make([]float32, rows*s)
 
-	theta, target := u.Online.Params().Data, u.Target.Params().Data
+	theta, target := u.Online.Params.Data, u.Target.Params.Data
 	learning := feed(g, "θ", theta, len(theta))
 	q := o.values(u.Online, learning, feed(g, "S", u.X, 1, rows, d), true)
 	// θ again, as data: what the target is made of has no gradient.
@@ -131,8 +131,9 @@ func (o *valueObjective) build(g *G.ExprGraph, p *program, terms []ValueTerm) {
 }
 
 // values is Q(x, ·; θ), [1,B,A].
-func (o *valueObjective) values(net *nn.MLP, theta, x *G.Node, learns bool) *G.Node {
+func (o *valueObjective) values(of agent.Network, theta, x *G.Node, learns bool) *G.Node {
 	o.count++
+	net := nn.MLPOf(of.MLPConfig, of.Params)
 	rows := x.Shape()[1]
 	a := &perceptron{number: o.count, net: net, run: net.NewRun(o.u.Backend, rows), rows: rows, learns: learns}
 	out := must(G.ApplyOp(perceptronForward{output: newOutput(a.outShape()), perceptron: a}, theta, x))

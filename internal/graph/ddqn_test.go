@@ -13,15 +13,16 @@ import (
 	G "gorgonia.org/gorgonia"
 
 	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
-	"github.com/planegym/planegym/internal/episodes"
+	"github.com/planegym/planegym/env/episodes"
 	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/telemetry"
 )
 
 // offline is an agent of two switches that learns from 20 episodes of noise.
-func offline(tb testing.TB, c agent.Config, be *nn.Backend) *agent.Offline {
+func offline(tb testing.TB, c agent.Config, be *compute.Backend) *agent.Offline {
 	tb.Helper()
 	s := agent.Spaces{Actions: env.MultiDiscrete{3, 4}}
 	const d = 7
@@ -99,7 +100,7 @@ func (b bothValues) Learn() (float64, error) {
 	record("target", apart(y, b.u.Y))
 	record("distance", apart(far, b.u.Delta))
 	at := 0
-	for _, v := range b.u.Online.Params().Views {
+	for _, v := range b.u.Online.Params.Views {
 		record("∂"+v.Name, apart(grad[at:at+len(v.Data)], b.u.Grad[at:at+len(v.Data)]))
 		at += len(v.Data)
 	}
@@ -128,7 +129,7 @@ func TestValueParity(t *testing.T) {
 		"linear":      func(c *agent.Config) { c.Hidden = nil; c.Loss = "mse"; c.CQL = 2 },
 	} {
 		t.Run(name, func(t *testing.T) {
-			be := nn.NewBackend(auto(t), 1)
+			be := compute.NewBackend(auto(t), 1)
 			defer be.Close()
 			o := offline(t, config(t, change), be)
 			worst := map[string]float64{}
@@ -157,7 +158,7 @@ func TestValueParity(t *testing.T) {
 
 // A term is part of what is descended; one that is no scalar is refused.
 func TestValueTerm(t *testing.T) {
-	be := nn.NewBackend(nn.Go, 1)
+	be := compute.NewBackend(compute.Go, 1)
 	defer be.Close()
 	// 100·mean(Q²) leaves no value far from 0.
 	flat := func(v Values) (*G.Node, error) {
@@ -178,7 +179,7 @@ func TestValueTerm(t *testing.T) {
 			t.Fatal(err)
 		}
 		q := make([]float32, len(last.Reward)*7)
-		last.Online.NewRun(be, len(last.Reward)).Forward(last.X, q)
+		nn.MLPOf(last.Online.MLPConfig, last.Online.Params).NewRun(be, len(last.Reward)).Forward(last.X, q)
 		for _, x := range q {
 			size[name] += math.Abs(float64(x)) / float64(len(q))
 		}
@@ -203,7 +204,7 @@ func BenchmarkValueUpdate(b *testing.B) {
 	for _, preset := range agent.PresetNames {
 		for name, e := range map[string]agent.Engine{"fused": nil, "graph": NewDDQN()} {
 			b.Run("preset="+preset+"/"+name, func(b *testing.B) {
-				be := nn.NewBackend(auto(b), 1)
+				be := compute.NewBackend(auto(b), 1)
 				defer be.Close()
 				c, err := agent.Preset(preset)
 				if err != nil {

@@ -10,12 +10,12 @@ import (
 	G "gorgonia.org/gorgonia"
 
 	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/eval/selection"
 	"github.com/planegym/planegym/internal/graph"
-	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/timegan"
-	"github.com/planegym/planegym/timegan/selection"
 )
 
 // autocorrelation pays weight times the mean, over channels, of the distance
@@ -55,7 +55,7 @@ func ExampleTerm() {
 	}
 	c.Window, c.Hidden, c.Batch = w.Length, 6, 16
 
-	e := graph.NewTimeGAN(nn.Go, 1, autocorrelation(1, 10), autocorrelation(3, 10))
+	e := graph.NewTimeGAN(compute.Go, 1, autocorrelation(1, 10), autocorrelation(3, 10))
 	defer e.Close()
 	if err := e.Load(c, timegan.NewParams(c, 1, 0), nil, w); err != nil {
 		panic(err)
@@ -79,7 +79,7 @@ func TestTerm(t *testing.T) {
 	w := timegan.Windows{Length: 4, Bit: []int{-1}, Median: []float32{0}, X: make([]float32, 20), Limit: make([]float32, 20), Second: make([]int, 20), Start: []int{0, 5}}
 	c := timegan.Config{Window: 4, Hidden: 3, Layers: 1, Noise: 2, Batch: 4, Latent: true, Seed: 1}
 	weights := func(terms ...graph.Term) timegan.Params {
-		e := graph.NewTimeGAN(nn.Go, 1, terms...)
+		e := graph.NewTimeGAN(compute.Go, 1, terms...)
 		defer e.Close()
 		if err := e.Load(c, timegan.NewParams(c, 1, 0), nil, w); err != nil {
 			t.Fatal(err)
@@ -115,7 +115,7 @@ func TestTerm(t *testing.T) {
 		"an error in Must":  func(w graph.Windows) (*G.Node, error) { return G.Must(graph.Steps(w.Real, 3, 9)), nil },
 		"of a wrong length": func(w graph.Windows) (*G.Node, error) { return graph.Dot(w.Real, G.Must(graph.Flat(w.Real))) },
 	} {
-		e := graph.NewTimeGAN(nn.Go, 1, term)
+		e := graph.NewTimeGAN(compute.Go, 1, term)
 		if err := e.Load(c, timegan.NewParams(c, 1, 0), nil, w); err == nil {
 			t.Errorf("a term that is %s: loaded", what)
 		}
@@ -139,7 +139,7 @@ func BenchmarkTerm(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	auto, err := nn.ParseKernels("auto")
+	auto, err := compute.ParseKernels("auto")
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -209,7 +209,7 @@ func ExampleNewDDQN() {
 	if err != nil {
 		panic(err)
 	}
-	be := nn.NewBackend(nn.Go, 1)
+	be := compute.NewBackend(compute.Go, 1)
 	defer be.Close()
 	trainer, err := agent.NewTrainer(c, poles, 1, be)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	G "gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/internal/rng"
 )
@@ -28,8 +29,8 @@ func random(seed uint64, n int) []float32 {
 // gives, the loss changes by the gradient's length.
 func TestOperations(t *testing.T) {
 	const T, B = 5, 3
-	be := nn.NewBackend(nn.Go, 1)
-	first, second := nn.NewGRU(nn.GRUConfig{In: 4, Hidden: 5, Layers: 2, Out: 3, Act: nn.Sigmoid}), nn.NewGRU(nn.GRUConfig{In: 5, Hidden: 4, Layers: 1, Out: 2})
+	be := compute.NewBackend(compute.Go, 1)
+	first, second := nn.NewGRU(compute.GRUConfig{In: 4, Hidden: 5, Layers: 2, Out: 3, Act: compute.Sigmoid}), nn.NewGRU(compute.GRUConfig{In: 5, Hidden: 4, Layers: 1, Out: 2})
 	for i, n := range []*nn.GRU{first, second} {
 		copy(n.Params().Data, random(uint64(i), len(n.Params().Data)))
 	}

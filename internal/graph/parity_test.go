@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/planegym/planegym/internal/nn"
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/timegan"
 )
@@ -74,7 +74,7 @@ func (b *both) compare(step string, l *timegan.Losses, graph, hand func(*timegan
 	}
 	for i, n := range b.networks() {
 		at := 0
-		for _, v := range n.Params().Views {
+		for _, v := range n.Params.Views {
 			want, have := n.Grad[at:at+len(v.Data)], got[i][at:at+len(v.Data)]
 			at += len(v.Data)
 			var diff, norm float64
@@ -165,7 +165,7 @@ func TestParity(t *testing.T) {
 			}
 			c.Batch = 40 // a tile of 32, and a part of one
 			w := recordings(400, 6, c.Window, c.Latent)
-			be := nn.NewBackend(auto(t), 1)
+			be := compute.NewBackend(auto(t), 1)
 			worst := map[string]float64{}
 			e := timegan.NewEngine("both", be, func(u *timegan.Update) (timegan.Objective, error) {
 				o, err := newObjective(be, u, nil)
@@ -193,8 +193,8 @@ func TestParity(t *testing.T) {
 	}
 }
 
-func auto(tb testing.TB) nn.Kernels {
-	k, err := nn.ParseKernels("auto")
+func auto(tb testing.TB) compute.Kernels {
+	k, err := compute.ParseKernels("auto")
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	G "gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/timegan"
 )
@@ -27,8 +28,8 @@ type Term func(w Windows) (*G.Node, error)
 // and leaves their gradients to Gorgonia. terms are added to what the
 // generator minimises. It trains as timegan.NewCPU does with the same kernels,
 // to rounding.
-func NewTimeGAN(k nn.Kernels, threads int, terms ...Term) timegan.Engine {
-	be := nn.NewBackend(k, threads)
+func NewTimeGAN(k compute.Kernels, threads int, terms ...Term) timegan.Engine {
+	be := compute.NewBackend(k, threads)
 	name := "graph/" + k.String()
 	if len(terms) > 0 {
 		name += fmt.Sprintf("+%d", len(terms))
@@ -51,7 +52,7 @@ type objective struct {
 	rollouts      []*application // of the generator's or the discriminator's graph, whichever ran last
 }
 
-func newObjective(be *nn.Backend, t *timegan.Update, terms []Term) (*objective, error) {
+func newObjective(be *compute.Backend, t *timegan.Update, terms []Term) (*objective, error) {
 	o := &objective{t: t, cells: make([]float32, len(t.Cells)), codes: make([]float32, len(t.Codes)-t.Rows*t.Config.Hidden)}
 	var errs [5]error
 	build := func(i int, losses func(b *builder)) *program {
@@ -194,7 +195,7 @@ func must[T any](v T, err error) T {
 type builder struct {
 	*timegan.Update
 	o      *objective
-	be     *nn.Backend
+	be     *compute.Backend
 	g      *G.ExprGraph
 	learns []*timegan.Network // whose gradients are wanted
 	params map[*timegan.Network]*G.Node
@@ -204,7 +205,7 @@ type builder struct {
 	p      *program
 }
 
-func newProgram(be *nn.Backend, o *objective, losses func(b *builder)) (*program, error) {
+func newProgram(be *compute.Backend, o *objective, losses func(b *builder)) (*program, error) {
 	return compile(func(g *G.ExprGraph, p *program) {
 		b := &builder{Update: o.t, o: o, be: be, g: g, params: map[*timegan.Network]*G.Node{}, inputs: map[string]*G.Node{}, p: p}
 		losses(b)
@@ -298,12 +299,13 @@ func (b *builder) valid() G.Nodes {
 func (b *builder) apply(n *timegan.Network, passes bool, start []float32, parts ...*G.Node) *G.Node {
 	theta, ok := b.params[n]
 	if !ok {
-		data := n.Params().Data
+		data := n.Params.Data
 		theta = b.input("θ"+n.Name, data, len(data))
 		b.params[n] = theta
 	}
 	b.count++
-	a := &application{number: b.count, net: n.GRU, run: n.NewRun(b.be, b.Steps, b.Rows), steps: b.Steps, rows: b.Rows, start: start}
+	net := nn.GRUOf(n.GRUConfig, n.Params)
+	a := &application{number: b.count, net: net, run: net.NewRun(b.be, b.Steps, b.Rows), steps: b.Steps, rows: b.Rows, start: start}
 	for _, p := range parts {
 		a.widths = append(a.widths, p.Shape()[2])
 	}

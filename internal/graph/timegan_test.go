@@ -3,14 +3,14 @@ package graph_test
 import (
 	"testing"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/graph"
-	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/timegan"
 	"github.com/planegym/planegym/timegan/enginetest"
 )
 
 func TestEngine(t *testing.T) {
-	auto, err := nn.ParseKernels("auto")
+	auto, err := compute.ParseKernels("auto")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/benchtest"
 	"github.com/planegym/planegym/internal/rng"
 )
 
 // vectorLanes are the numbers of a vector.
-var vectorLanes = map[Kernels]int{AVX2: 8, AVX512: 16}
+var vectorLanes = map[compute.Kernels]int{compute.AVX2: 8, compute.AVX512: 16}
 
 // One training step of a GRU stack: forward, backward, Adam.
 func BenchmarkGRUStep(b *testing.B) {
@@ -22,7 +23,7 @@ func BenchmarkGRUStep(b *testing.B) {
 		for i := range 2 * len(fast()) {
 			k, threads := fast()[i/2], 1+i%2
 			b.Run(fmt.Sprintf("H%d_L%d_T%d_B%d/%v/threads%d", c.hidden, c.layers, c.steps, c.batch, k, threads), func(b *testing.B) {
-				be := NewBackend(k, threads)
+				be := compute.NewBackend(k, threads)
 				defer be.Close()
 				g := NewGRU(GRUConfig{In: c.in, Hidden: c.hidden, Layers: c.layers})
 				g.Init(rng.Key{Seed: 1})
@@ -39,7 +40,7 @@ func BenchmarkGRUStep(b *testing.B) {
 				})
 				macs := 0
 				for l := range c.layers {
-					macs += 3 * c.hidden * (g.layerIn(l) + c.hidden)
+					macs += 3 * c.hidden * (layerIn(g.GRUConfig, l) + c.hidden)
 				}
 				benchtest.Peak(b, float64(3*macs*c.steps*c.batch), seconds, vectorLanes[k])
 			})
@@ -53,7 +54,7 @@ func BenchmarkStepper(b *testing.B) {
 	for _, k := range fast() {
 		b.Run(k.String(), func(b *testing.B) {
 			const n = 1024
-			be := NewBackend(k, 1)
+			be := compute.NewBackend(k, 1)
 			defer be.Close()
 			g := NewGRU(GRUConfig{In: 24, Hidden: 24, Layers: 3, Out: 24, Act: Sigmoid})
 			g.Init(rng.Key{Seed: 1})
@@ -69,7 +70,7 @@ func BenchmarkStepper(b *testing.B) {
 // forward on 256.
 func BenchmarkMLP(b *testing.B) {
 	for _, k := range fast() {
-		be := NewBackend(k, 1)
+		be := compute.NewBackend(k, 1)
 		defer be.Close()
 		m := NewMLP([]int{9, 24, 24, 2}, ReLU, Linear)
 		m.Init(rng.Key{Seed: 1})

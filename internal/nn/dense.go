@@ -3,14 +3,14 @@ package nn
 import (
 	"fmt"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/rng"
 )
 
 // MLP is a stack of dense layers, y = a(x·wᵀ + b) each.
 type MLP struct {
-	Sizes       []int // features: input, hidden …, output
-	Hidden, Out Activation
-	params      *Params
+	MLPConfig
+	params *Params
 }
 
 // NewMLP is an MLP of at least one layer with zero parameters, named
@@ -25,8 +25,12 @@ func NewMLP(sizes []int, hidden, out Activation) *MLP {
 			View{Name: fmt.Sprintf("%d.weight", l), Shape: []int{n, sizes[l]}},
 			View{Name: fmt.Sprintf("%d.bias", l), Shape: []int{n}})
 	}
-	return &MLP{Sizes: sizes, Hidden: hidden, Out: out, params: newParams(v...)}
+	return &MLP{MLPConfig{Sizes: sizes, Hidden: hidden, Out: out}, newParams(v...)}
 }
+
+// MLPOf is the MLP of sizes c over parameters that another MLP of the same sizes
+// holds.
+func MLPOf(c MLPConfig, p *Params) *MLP { return &MLP{c, p} }
 
 // Params are the parameters, shared by all runs.
 func (m *MLP) Params() *Params { return m.params }
@@ -98,18 +102,18 @@ func (r *MLPRun) Forward(x, y []float32) {
 	check("mlp input", len(x), min(n, r.max), m.in())
 	check("mlp output", len(y), n, m.out())
 	r.n, r.x, r.y, r.back = n, x, y, true
-	if r.be.Kernels == Reference {
+	if r.be.Kernels == compute.Reference {
 		r.refForward()
 	} else {
-		r.be.do((*mlpForward)(r), shards(tiles(n)))
+		r.be.Do((*mlpForward)(r), shards(tiles(n)))
 	}
 	r.x, r.y = nil, nil
 }
 
 type mlpForward MLPRun
 
-func (r *mlpForward) shard(i int) {
-	m, k := r.mlp, r.be.k
+func (r *mlpForward) Shard(i int) {
+	m, k := r.mlp, kernelsOf(r.be)
 	from, to := tilesOf(i, shards(tiles(r.n)), tiles(r.n))
 	for t := from; t < to; t++ {
 		rows := min(lanes, r.n-t*lanes)
@@ -143,7 +147,7 @@ func (r *MLPRun) Backward(dy, dx, grad []float32) {
 	if grad != nil {
 		check("mlp gradient", len(grad), len(m.params.Data))
 	}
-	if r.be.Kernels == Reference {
+	if r.be.Kernels == compute.Reference {
 		r.refBackward(dy, dx, grad)
 		return
 	}
@@ -156,20 +160,20 @@ func (r *MLPRun) Backward(dy, dx, grad []float32) {
 	if grad == nil {
 		sizes[1] = 0
 	}
-	mem := r.be.borrow(sizes[0] + sizes[1])
+	mem := r.be.Scratch(sizes[0] + sizes[1])
 	r.scratch, r.grads = mem[:sizes[0]], mem[sizes[0]:]
 	r.x, r.y, r.grad = dx, dy, grad
-	r.be.do((*mlpBackward)(r), s)
+	r.be.Do((*mlpBackward)(r), s)
 	r.x, r.y, r.grad = nil, nil, nil
 	if grad != nil {
-		r.be.addShards(grad, r.grads, s)
+		addShards(r.be, grad, r.grads, s)
 	}
 }
 
 type mlpBackward MLPRun
 
-func (r *mlpBackward) shard(i int) {
-	m, k := r.mlp, r.be.k
+func (r *mlpBackward) Shard(i int) {
+	m, k := r.mlp, kernelsOf(r.be)
 	s := shards(tiles(r.n))
 	width := len(r.scratch) / s
 	d, dPrev := r.scratch[i*width:][:width/2], r.scratch[i*width+width/2:][:width/2]

@@ -3,17 +3,9 @@ package nn
 import (
 	"fmt"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/rng"
 )
-
-// GRUConfig is the sizes of a GRU stack.
-type GRUConfig struct {
-	In, Hidden, Layers int
-	// Out > 0 puts a dense layer with activation Act on the last hidden state
-	// of every step; 0 makes the hidden states themselves the output.
-	Out int
-	Act Activation
-}
 
 // GRU is a stack of GRU layers, reset gate after the recurrent product, and
 // perhaps a dense head.
@@ -46,6 +38,10 @@ func NewGRU(c GRUConfig) *GRU {
 	return &GRU{GRUConfig: c, params: newParams(v...)}
 }
 
+// GRUOf is the stack of sizes c over parameters that another stack of the same
+// sizes holds.
+func GRUOf(c GRUConfig, p *Params) *GRU { return &GRU{c, p} }
+
 // Params are the parameters, shared by all runs and steppers.
 func (g *GRU) Params() *Params { return g.params }
 
@@ -75,16 +71,8 @@ func (g *GRU) Init(key rng.Key) {
 	}
 }
 
-// Width is the number of output features of a step.
-func (c GRUConfig) Width() int {
-	if c.Out > 0 {
-		return c.Out
-	}
-	return c.Hidden
-}
-
 // layerIn is the number of input features of layer l.
-func (c GRUConfig) layerIn(l int) int {
+func layerIn(c GRUConfig, l int) int {
 	if l == 0 {
 		return c.In
 	}
@@ -95,9 +83,9 @@ func (c GRUConfig) layerIn(l int) int {
 func gruLayer[F float](c GRUConfig, data []F, l int) (wi, wh, bi, bh []F) {
 	h := c.Hidden
 	for i := range l {
-		data = data[3*h*(c.layerIn(i)+h+2):]
+		data = data[3*h*(layerIn(c, i)+h+2):]
 	}
-	in := c.layerIn(l)
+	in := layerIn(c, l)
 	wi, data = data[:3*h*in], data[3*h*in:]
 	wh, data = data[:3*h*h], data[3*h*h:]
 	return wi, wh, data[:3*h], data[3*h:][:3*h]
@@ -163,18 +151,18 @@ func (r *GRURun) Forward(x, h0, y []float32) {
 		check("gru start", len(h0), g.Layers, r.rows, g.Hidden)
 	}
 	r.x, r.h0, r.y, r.back = x, h0, y, true
-	if r.be.Kernels == Reference {
+	if r.be.Kernels == compute.Reference {
 		r.refForward()
 	} else {
-		r.be.do((*gruForward)(r), shards(tiles(r.rows)))
+		r.be.Do((*gruForward)(r), shards(tiles(r.rows)))
 	}
 	r.x, r.h0, r.y = nil, nil, nil
 }
 
 type gruForward GRURun
 
-func (r *gruForward) shard(i int) {
-	g, k := r.g, r.be.k
+func (r *gruForward) Shard(i int) {
+	g, k := r.g, kernelsOf(r.be)
 	hid := g.Hidden
 	step := hid * lanes
 	from, to := tilesOf(i, shards(tiles(r.rows)), tiles(r.rows))
@@ -193,7 +181,7 @@ func (r *gruForward) shard(i int) {
 			} else {
 				k.panelIn(h, r.h0[(l*r.rows+t*lanes)*hid:], rows, hid)
 			}
-			in := g.layerIn(l)
+			in := layerIn(g.GRUConfig, l)
 			wi, wh, bi, bh := gruLayer(g.GRUConfig, g.params.Data, l)
 			for s := range r.steps {
 				k.gruForward(x[s*in*lanes:], h[s*step:], wi, wh, bi, bh, h[(s+1)*step:], saved[4*s*step:], in, hid)
@@ -232,7 +220,7 @@ func (r *GRURun) Backward(dy, dx, grad []float32) {
 	if grad != nil {
 		check("gru gradient", len(grad), len(g.params.Data))
 	}
-	if r.be.Kernels == Reference {
+	if r.be.Kernels == compute.Reference {
 		r.refBackward(dy, dx, grad)
 		return
 	}
@@ -241,13 +229,13 @@ func (r *GRURun) Backward(dy, dx, grad []float32) {
 	if grad == nil {
 		sizes[1] = 0
 	}
-	mem := r.be.borrow(sizes[0] + sizes[1])
+	mem := r.be.Scratch(sizes[0] + sizes[1])
 	r.scratch, r.grads = mem[:sizes[0]], mem[sizes[0]:]
 	r.x, r.y, r.grad = dx, dy, grad
-	r.be.do((*gruBackward)(r), s)
+	r.be.Do((*gruBackward)(r), s)
 	r.x, r.y, r.grad = nil, nil, nil
 	if grad != nil {
-		r.be.addShards(grad, r.grads, s)
+		addShards(r.be, grad, r.grads, s)
 	}
 }
 
@@ -259,8 +247,8 @@ func (r *GRURun) scratchWidth() int {
 
 type gruBackward GRURun
 
-func (r *gruBackward) shard(i int) {
-	g, k := r.g, r.be.k
+func (r *gruBackward) Shard(i int) {
+	g, k := r.g, kernelsOf(r.be)
 	hid := g.Hidden
 	step := hid * lanes
 	n := (*GRURun)(r).scratchWidth()
@@ -284,7 +272,7 @@ func (r *gruBackward) shard(i int) {
 		}
 		for l := g.Layers - 1; l >= 0; l-- {
 			x, h, saved := (*GRURun)(r).layer(tile, l)
-			in := g.layerIn(l)
+			in := layerIn(g.GRUConfig, l)
 			wi, wh, _, _ := gruLayer(g.GRUConfig, g.params.Data, l)
 			clear(dh)
 			for s := r.steps - 1; s >= 0; s-- {
@@ -319,7 +307,7 @@ func (r *gruBackward) shard(i int) {
 // headBackward sets dys [T,H] from the gradient of the head's output, which
 // replaces the output in the tile.
 func (r *gruBackward) headBackward(tile, dys, io, grad []float32, t, rows int) {
-	g, k := r.g, r.be.k
+	g, k := r.g, kernelsOf(r.be)
 	hid, out := g.Hidden, g.Out
 	w, _ := gruHead(g.GRUConfig, g.params.Data)
 	ys := tile[r.width-r.steps*out*lanes:]
@@ -349,7 +337,7 @@ func (r *GRURun) refForward() {
 			h0 = widen(r.h0[l*r.rows*g.Hidden:][:r.rows*g.Hidden])
 		}
 		wi, wh, bi, bh := gruLayer(g.GRUConfig, p, l)
-		r.ref = append(r.ref, refGRU(x, h0, wi, wh, bi, bh, r.rows, g.layerIn(l), g.Hidden))
+		r.ref = append(r.ref, refGRU(x, h0, wi, wh, bi, bh, r.rows, layerIn(g.GRUConfig, l), g.Hidden))
 		x = r.ref[l].h
 	}
 	if g.Out > 0 {
@@ -377,7 +365,7 @@ func (r *GRURun) refBackward(dy, dx, grad []float32) {
 		}
 		wi, wh, _, _ := gruLayer(g.GRUConfig, p, l)
 		dwi, dwh, dbi, dbh := gruLayer(g.GRUConfig, dp, l)
-		d = refGRUBack(r.ref[l], d, x, wi, wh, r.rows, g.layerIn(l), g.Hidden, dwi, dwh, dbi, dbh)
+		d = refGRUBack(r.ref[l], d, x, wi, wh, r.rows, layerIn(g.GRUConfig, l), g.Hidden, dwi, dwh, dbi, dbh)
 	}
 	if dx != nil {
 		narrow(dx, d)
@@ -392,7 +380,7 @@ func (r *GRURun) refBackward(dy, dx, grad []float32) {
 func (r *GRURun) Last(dst []float32) {
 	g := r.g
 	check("gru last hidden states", len(dst), g.Layers, r.rows, g.Hidden)
-	if r.be.Kernels == Reference {
+	if r.be.Kernels == compute.Reference {
 		for l := range g.Layers {
 			narrow(dst[l*r.rows*g.Hidden:][:r.rows*g.Hidden], r.ref[l].h[(r.steps-1)*r.rows*g.Hidden:])
 		}
@@ -403,7 +391,7 @@ func (r *GRURun) Last(dst []float32) {
 		tile := r.vals[t*r.width:][:r.width]
 		for l := range g.Layers {
 			_, h, _ := r.layer(tile, l)
-			r.be.k.panelOut(dst[(l*r.rows+t*lanes)*g.Hidden:], h[r.steps*g.Hidden*lanes:], rows, g.Hidden)
+			kernelsOf(r.be).panelOut(dst[(l*r.rows+t*lanes)*g.Hidden:], h[r.steps*g.Hidden*lanes:], rows, g.Hidden)
 		}
 	}
 }

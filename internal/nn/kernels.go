@@ -67,12 +67,3 @@ type adamScalars struct {
 	root                 float32 // 1/√(1-β₂ᵗ)
 	eps                  float32
 }
-
-// table is nil for a set that this machine does not run.
-func (k Kernels) table() *kernels {
-	switch k {
-	case Reference, Go: // Reference computes layers in reference.go
-		return &goKernels
-	}
-	return native(k)
-}

@@ -1,21 +1,15 @@
 package nn
 
-import "golang.org/x/sys/cpu"
+import "github.com/planegym/planegym/compute"
 
 //go:generate go -C asm run . -out ../kernels_amd64.s -stubs ../kernels_asm_amd64.go -pkg nn
 
-// native gives the kernel set of that name, or nil where this machine does
-// not run it.
-func native(k Kernels) *kernels {
-	x := &cpu.X86
-	avx2 := x.HasAVX2 && x.HasFMA
-	switch {
-	case k == AVX2 && avx2:
-		return &avx2Kernels
-	case k == AVX512 && avx2 && x.HasAVX512F && x.HasAVX512DQ && x.HasAVX512VL:
+// native is the kernel set of that name.
+func native(k compute.Kernels) *kernels {
+	if k == compute.AVX512 {
 		return &avx512Kernels
 	}
-	return nil
+	return &avx2Kernels
 }
 
 var (

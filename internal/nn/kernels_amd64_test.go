@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"github.com/planegym/planegym/compute"
 )
 
 // The assembly is what its generator writes.
@@ -48,7 +50,7 @@ func TestFlushDenormals(t *testing.T) {
 		}
 		p := draw(1, 32, 1)
 		want := slices.Clone(p)
-		a.Step(NewBackend(k, 1), p, make([]float32, 32))
+		a.Step(compute.NewBackend(k, 1), p, make([]float32, 32))
 		if slices.Max(a.M) != 0 || slices.Max(a.V) != 0 || !slices.Equal(p, want) {
 			t.Errorf("%v: moments %v, %v and a change of parameters", k, a.M[0], a.V[0])
 		}

@@ -2,4 +2,6 @@
 
 package nn
 
-func native(Kernels) *kernels { return nil }
+import "github.com/planegym/planegym/compute"
+
+func native(compute.Kernels) *kernels { return nil }

@@ -2,6 +2,7 @@ package nn
 
 import (
 	"fmt"
+	"github.com/planegym/planegym/compute"
 	"math"
 	"slices"
 	"testing"
@@ -97,8 +98,8 @@ func TestKernels(t *testing.T) {
 					dim := func(i uint32) int { return 1 + key.Intn(4*s+i, 130) }
 					m, n, p := dim(0), dim(1), dim(2)
 					want, got := arena{seed: uint64(s) * 100}, arena{seed: uint64(s) * 100}
-					kernel(Go.table(), &want, m, n, p)
-					kernel(set.table(), &got, m, n, p)
+					kernel(table(compute.Go), &want, m, n, p)
+					kernel(table(set), &got, m, n, p)
 					w := want.values()
 					for i, g := range got.values() {
 						nan := w[i] != w[i]

@@ -4,6 +4,7 @@ import (
 	"math"
 	"testing"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/rng"
 )
 
@@ -11,8 +12,8 @@ import (
 // give what one run of all steps does.
 func TestLastGoesOn(t *testing.T) {
 	const steps, rows = 6, 37 // a tile and a part of one
-	for _, k := range []Kernels{Reference, Go} {
-		be := NewBackend(k, 1)
+	for _, k := range []compute.Kernels{compute.Reference, compute.Go} {
+		be := compute.NewBackend(k, 1)
 		g := NewGRU(GRUConfig{In: 3, Hidden: 5, Layers: 2, Out: 2, Act: Sigmoid})
 		g.Init(rng.Key{Seed: 1})
 		x := make([]float32, steps*rows*3)

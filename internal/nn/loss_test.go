@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"testing"
+
+	"github.com/planegym/planegym/compute"
 )
 
 func TestLossValues(t *testing.T) {
@@ -90,7 +92,7 @@ func TestOptimisers(t *testing.T) {
 	const n = 131
 	for _, k := range fast() {
 		t.Run(fmt.Sprint("adam ", k), func(t *testing.T) {
-			be := NewBackend(k, 1)
+			be := compute.NewBackend(k, 1)
 			a, p := NewAdam(n, .01), draw(1, n, 1)
 			want, m, v := widen(p), make([]float64, n), make([]float64, n)
 			for s := range 200 {

@@ -21,26 +21,6 @@ import (
 	"slices"
 )
 
-// Activation is an elementwise function after an affine map.
-type Activation uint8
-
-// The activations; σ(x) = 1/(1+e⁻ˣ).
-const (
-	Linear Activation = iota
-	ReLU
-	Sigmoid
-	Tanh
-)
-
-func (a Activation) String() string {
-	if int(a) < len(activationNames) {
-		return activationNames[a]
-	}
-	return fmt.Sprintf("Activation(%d)", uint8(a))
-}
-
-var activationNames = [...]string{"linear", "relu", "sigmoid", "tanh"}
-
 // check panics unless a slice of got elements has the shape want.
 func check(what string, got int, want ...int) {
 	n := 1

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/rng"
 )
 
@@ -21,7 +22,7 @@ func draw(seed uint64, n int, limit float64) []float32 {
 }
 
 // fast are the kernel sets of this machine besides the reference.
-func fast() []Kernels { return Available()[1:] }
+func fast() []compute.Kernels { return compute.Available()[1:] }
 
 // near fails where got is further from want than tol·(1+|want|).
 func near(t *testing.T, what string, got, want []float32, tol float64) {
@@ -46,20 +47,6 @@ func wantPanic(t *testing.T, want string, f func()) {
 		}
 	}()
 	f()
-}
-
-func TestParseKernels(t *testing.T) {
-	for _, k := range append(fast(), Reference) {
-		if got, err := ParseKernels(k.String()); err != nil || got != k {
-			t.Errorf("ParseKernels(%q) = %v, %v", k, got, err)
-		}
-	}
-	if k, err := ParseKernels("auto"); err != nil || k == Reference {
-		t.Errorf("auto: %v, %v", k, err)
-	}
-	if _, err := ParseKernels("sse"); err == nil {
-		t.Error("sse parsed")
-	}
 }
 
 // network is what the two kinds of runs have in common.
@@ -127,16 +114,16 @@ func TestKernelsAgainstReference(t *testing.T) {
 	}
 	for name, net := range networks(n) {
 		x, dy := draw(10, net.in, 1), draw(11, net.out, 1)
-		apply := func(k Kernels) (y, dx, grad []float32) {
+		apply := func(k compute.Kernels) (y, dx, grad []float32) {
 			y, dx, grad = make([]float32, net.out), make([]float32, net.in), make([]float32, len(net.params.Data))
-			be := NewBackend(k, 1)
+			be := compute.NewBackend(k, 1)
 			defer be.Close()
 			run := net.run(be)
 			run.forward(x, y)
 			run.backward(dy, dx, grad)
 			return y, dx, grad
 		}
-		y, dx, grad := apply(Reference)
+		y, dx, grad := apply(compute.Reference)
 		for _, k := range fast() {
 			t.Run(fmt.Sprint(k, " ", name), func(t *testing.T) {
 				gotY, gotDX, gotGrad := apply(k)
@@ -160,9 +147,9 @@ func TestGradients(t *testing.T) {
 		nets["mlp out "+a.String()] = mlpNetwork([]int{3, 5, 4}, Tanh, a, 3, 4)
 	}
 	for name, net := range nets {
-		for _, k := range append(fast(), Reference) {
+		for _, k := range append(fast(), compute.Reference) {
 			t.Run(fmt.Sprint(k, " ", name), func(t *testing.T) {
-				be := NewBackend(k, 1)
+				be := compute.NewBackend(k, 1)
 				defer be.Close()
 				run := net.run(be)
 				x, w, y := draw(20, net.in, 1), draw(21, net.out, 1), make([]float32, net.out)
@@ -206,9 +193,9 @@ func TestGradients(t *testing.T) {
 // depend on that.
 func TestBackwardFlags(t *testing.T) {
 	for name, net := range networks(0) {
-		for _, k := range append(fast(), Reference) {
+		for _, k := range append(fast(), compute.Reference) {
 			t.Run(fmt.Sprint(k, " ", name), func(t *testing.T) {
-				be := NewBackend(k, 2)
+				be := compute.NewBackend(k, 2)
 				defer be.Close()
 				run := net.run(be)
 				x, dy, y := draw(1, net.in, 1), draw(2, net.out, 1), make([]float32, net.out)
@@ -236,7 +223,7 @@ func TestBackwardFlags(t *testing.T) {
 // The plain Go kernels give these bytes on every architecture.
 func TestGoBytes(t *testing.T) {
 	const want = "3c350f024b61479b"
-	be := NewBackend(Go, 1)
+	be := compute.NewBackend(compute.Go, 1)
 	sum := sha256.New()
 	nets := networks(0)
 	for _, name := range slices.Sorted(maps.Keys(nets)) {
@@ -265,7 +252,7 @@ func TestThreads(t *testing.T) {
 	for _, k := range fast() {
 		var want []float32
 		for _, threads := range []int{1, 2, 3, 8} {
-			be := NewBackend(k, threads)
+			be := compute.NewBackend(k, threads)
 			run := net.run(be)
 			got := make([]float32, net.out+net.in+len(net.params.Data))
 			run.forward(x, got[:net.out])
@@ -284,7 +271,7 @@ func TestThreads(t *testing.T) {
 // every byte.
 func TestBatchInvariance(t *testing.T) {
 	for _, k := range fast() {
-		be := NewBackend(k, 1)
+		be := compute.NewBackend(k, 1)
 		defer be.Close()
 		const batch = 70
 		m := NewMLP([]int{9, 24, 24, 2}, ReLU, Linear)
@@ -311,16 +298,16 @@ func TestStepper(t *testing.T) {
 		{In: 5, Hidden: 24, Layers: 3, Out: 4, Act: Sigmoid},
 		{In: 3, Hidden: 7, Layers: 1},
 	} {
-		for _, k := range append(fast(), Reference) {
+		for _, k := range append(fast(), compute.Reference) {
 			g := NewGRU(c)
 			g.Init(rng.Key{Seed: 1})
-			be := NewBackend(k, 2)
+			be := compute.NewBackend(k, 2)
 			defer be.Close()
 			x, want := draw(1, steps*batch*c.In, 1), make([]float32, steps*batch*c.Width())
 			g.NewRun(be, steps, batch).Forward(x, nil, want)
 			in, out := c.In, c.Width()
 			tol := 0.
-			if k == Reference { // its stepper rounds the state to float32
+			if k == compute.Reference { // its stepper rounds the state to float32
 				tol = 1e-6
 			}
 
@@ -397,7 +384,7 @@ func rowsFrom(from, to int) (rows []int) {
 func TestNoAllocation(t *testing.T) {
 	for _, k := range fast() {
 		for _, threads := range []int{1, 2} {
-			be := NewBackend(k, threads)
+			be := compute.NewBackend(k, threads)
 			defer be.Close()
 			for name, net := range networks(0) {
 				run := net.run(be)
@@ -430,7 +417,7 @@ func TestNoAllocation(t *testing.T) {
 }
 
 func TestShapes(t *testing.T) {
-	be := NewBackend(Go, 1)
+	be := compute.NewBackend(compute.Go, 1)
 	m := NewMLP([]int{9, 24, 2}, ReLU, Linear)
 	run := m.NewRun(be, 4)
 	wantPanic(t, "nn: mlp input: shape [45], want [4 9] = [36]", func() { run.Forward(make([]float32, 45), make([]float32, 10)) })

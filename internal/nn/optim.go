@@ -35,7 +35,7 @@ func (a *Adam) Step(be *Backend, params, grad []float32) {
 		root: float32(1 / math.Sqrt(1-math.Pow(a.Beta2, t))),
 		eps:  float32(a.Eps),
 	}
-	be.k.adam(params, grad, a.M, a.V, &a.scalars)
+	kernelsOf(be).adam(params, grad, a.M, a.V, &a.scalars)
 }
 
 // SGD is gradient descent with Nesterov momentum in the form of Sutskever et
@@ -92,4 +92,57 @@ func ClipNorm(grad []float32, limit float64) float64 {
 		}
 	}
 	return norm
+}
+
+// ClipNorms is ClipNorm of several gradients taken as one.
+func ClipNorms(limit float64, grads ...[]float32) float64 {
+	sum := 0.
+	for _, g := range grads {
+		n := Norm(g)
+		sum += n * n
+	}
+	norm := math.Sqrt(sum)
+	if norm > limit {
+		scale := float32(limit / norm)
+		for _, g := range grads {
+			for i := range g {
+				g[i] *= scale
+			}
+		}
+	}
+	return norm
+}
+
+// Decay is the decoupled weight decay of AdamW (Loshchilov and Hutter 2019,
+// algorithm 2, line 12), p -= rate·p, done beside an Adam step; rate is the
+// learning rate times the decay.
+func Decay(p []float32, rate float64) {
+	keep := float32(1 - rate)
+	for i := range p {
+		p[i] *= keep
+	}
+}
+
+// Average moves avg towards p: avg = keep·avg + (1-keep)·p, the exponential
+// moving average of weights.
+func Average(avg, p []float32, keep float64) {
+	check("average", len(avg), len(p))
+	k := float32(1 - keep)
+	for i, v := range p {
+		avg[i] += k * (v - avg[i])
+	}
+}
+
+// WarmUpCosine is the share of the full learning rate in an update (from 0) of
+// total: it rises linearly over warm updates, then falls as half a cosine to
+// floor (Loshchilov and Hutter 2017, eq. 5).
+func WarmUpCosine(update, warm, total int, floor float64) float64 {
+	if update < warm {
+		return float64(update+1) / float64(warm)
+	}
+	if total <= warm {
+		return 1
+	}
+	x := float64(update-warm) / float64(total-warm)
+	return floor + (1-floor)*(1+math.Cos(math.Pi*min(x, 1)))/2
 }

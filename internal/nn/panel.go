@@ -1,7 +1,5 @@
 package nn
 
-import "unsafe"
-
 // lanes is the number of rows in a tile. Inside, a tile of features is a
 // panel [F,lanes]: one feature of all rows lies together, so vectors run along
 // the rows, layers need no padding to the vector length, and weights are read
@@ -11,16 +9,6 @@ const lanes = 32
 
 // tiles is the number of tiles of a batch.
 func tiles(batch int) int { return (batch + lanes - 1) / lanes }
-
-// floats is n zeros, the first on a 64-byte boundary.
-func floats(n int) []float32 {
-	s := make([]float32, n+15)
-	if n == 0 {
-		return nil
-	}
-	i := int(-uintptr(unsafe.Pointer(&s[0])) & 63 / 4)
-	return s[i : i+n : i+n]
-}
 
 // pad is n rounded up, so that the next array starts aligned again.
 func pad(n int) int { return (n + 15) &^ 15 }

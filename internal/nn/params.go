@@ -1,26 +1,10 @@
 package nn
 
 import (
-	"fmt"
 	"math"
 
 	"github.com/planegym/planegym/internal/rng"
 )
-
-// View is one named tensor inside a network's flat parameters.
-type View struct {
-	Name  string
-	Shape []int // row-major
-	Data  []float32
-}
-
-// Params is a network's parameters: one flat slice, for optimisers and
-// gradients, and its tensors by name, for checkpoints and initialisers. Names,
-// shapes and gate order are PyTorch's.
-type Params struct {
-	Data  []float32
-	Views []View // in the order of Data, without gaps
-}
 
 func newParams(views ...View) *Params {
 	n := 0
@@ -43,16 +27,6 @@ func size(shape []int) int {
 		n *= s
 	}
 	return n
-}
-
-// View is the tensor of that name; it panics where there is none.
-func (p *Params) View(name string) View {
-	for _, v := range p.Views {
-		if v.Name == name {
-			return v
-		}
-	}
-	panic(fmt.Sprintf("nn: no parameter %q", name))
 }
 
 // InitGlorot draws w [out,in] uniformly from ±√(6/(in+out)) (Glorot and

@@ -27,7 +27,7 @@ func addNarrow(dst []float32, src []float64) {
 	}
 }
 
-func (a Activation) apply(v float64) float64 {
+func activate(a Activation, v float64) float64 {
 	switch a {
 	case ReLU:
 		return max(v, 0)
@@ -40,7 +40,7 @@ func (a Activation) apply(v float64) float64 {
 }
 
 // slope is a' where a gives y.
-func (a Activation) slope(y float64) float64 {
+func slope(a Activation, y float64) float64 {
 	switch {
 	case a == ReLU && y <= 0:
 		return 0
@@ -62,7 +62,7 @@ func refDense(x, w, b []float64, out, in int, a Activation) []float64 {
 			for k := range in {
 				s += w[j*in+k] * x[i*in+k]
 			}
-			y[i*out+j] = a.apply(s)
+			y[i*out+j] = activate(a, s)
 		}
 	}
 	return y
@@ -74,7 +74,7 @@ func refDenseBack(dy, y, x, w []float64, out, in int, a Activation, dw, db []flo
 	dx = make([]float64, n*in)
 	for i := range n {
 		for j := range out {
-			d := dy[i*out+j] * a.slope(y[i*out+j])
+			d := dy[i*out+j] * slope(a, y[i*out+j])
 			db[j] += d
 			for k := range in {
 				dw[j*in+k] += d * x[i*in+k]
@@ -102,8 +102,8 @@ func refGRU(x, h0, wi, wh, bi, bh []float64, batch, in, hid int) refTrace {
 		for b := range batch {
 			for j := range hid {
 				i, g := at+b*hid+j, b*3*hid+j
-				t.r[i] = Sigmoid.apply(xi[g] + hi[g])
-				t.z[i] = Sigmoid.apply(xi[g+hid] + hi[g+hid])
+				t.r[i] = activate(Sigmoid, xi[g]+hi[g])
+				t.z[i] = activate(Sigmoid, xi[g+hid]+hi[g+hid])
 				t.c[i] = hi[g+2*hid]
 				t.n[i] = math.Tanh(xi[g+2*hid] + t.r[i]*t.c[i])
 				t.h[i] = (1-t.z[i])*t.n[i] + t.z[i]*prev[b*hid+j]

@@ -1,6 +1,10 @@
 package nn
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/planegym/planegym/compute"
+)
 
 // Stepper advances N independent rows of a GRU one step at a time and carries
 // their hidden states. What a row becomes depends on its own inputs alone.
@@ -34,12 +38,12 @@ func (s *Stepper) Step(rows []int, x, y []float32) {
 		return
 	}
 	s.rows, s.x, s.y = rows, x, y
-	if s.be.Kernels == Reference {
+	if s.be.Kernels == compute.Reference {
 		s.refStep(n)
 	} else {
 		k := shards(tiles(n))
-		s.scratch = s.be.borrow(k * s.scratchWidth())
-		s.be.do(s, k)
+		s.scratch = s.be.Scratch(k * s.scratchWidth())
+		s.be.Do(s, k)
 	}
 	s.rows, s.x, s.y = nil, nil, nil
 }
@@ -65,8 +69,8 @@ func (s *Stepper) scratchWidth() int {
 	return lanes * (s.g.In + (s.g.Layers+5)*s.g.Hidden + s.g.Out)
 }
 
-func (s *Stepper) shard(i int) {
-	g, k := s.g, s.be.k
+func (s *Stepper) Shard(i int) {
+	g, k := s.g, kernelsOf(s.be)
 	n := s.count(s.rows)
 	step, width := g.Hidden*lanes, s.scratchWidth()
 	scratch := s.scratch[i*width:][:width]
@@ -179,7 +183,7 @@ func (s *Stepper) refStep(n int) {
 		for l := range g.Layers {
 			h := hs[l*g.Hidden:][:g.Hidden]
 			wi, wh, bi, bh := gruLayer(g.GRUConfig, p, l)
-			x = refGRU(x, widen(h), wi, wh, bi, bh, 1, g.layerIn(l), g.Hidden).h
+			x = refGRU(x, widen(h), wi, wh, bi, bh, 1, layerIn(g.GRUConfig, l), g.Hidden).h
 			narrow(h, x)
 		}
 		s.SetHidden(row, hs)

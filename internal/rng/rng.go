@@ -51,6 +51,14 @@ const (
 	Simulated                       // a structured rollout's load and player: A is which of the draws, B of what
 )
 
+// Purposes of models of traffic: A is the session.
+const (
+	SessionSteps Purpose = 160 + iota // a session's label, meta and steps
+	SessionStart                      // when it starts: A is the run of sessions
+	Judging                           // forests and resampling in an evaluation: A is of what, B the tree or the draw
+	Headers                           // what a compiler of packets draws of a session: ports, sequence numbers, payload
+)
+
 // Purposes of controllers of live switches.
 const (
 	Backoff Purpose = 192 + iota // what is taken off a wait before a reconnect

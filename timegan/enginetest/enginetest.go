@@ -13,7 +13,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/planegym/planegym/internal/nn"
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/timegan"
 )
@@ -243,7 +243,7 @@ func learns(t *testing.T, open func() timegan.Engine) {
 // reference: a few updates agree with the plain loops.
 func reference(t *testing.T, open func() timegan.Engine) {
 	for _, latent := range []bool{false, true} {
-		plain := timegan.NewCPU(nn.Reference, 1)
+		plain := timegan.NewCPU(compute.Reference, 1)
 		defer plain.Close()
 		e, r := loaded(t, open(), latent), loaded(t, plain, latent)
 		got, want := run(t, e, 3), run(t, r, 3)
@@ -281,7 +281,7 @@ func roll(t *testing.T, s timegan.Stepper, rows []int, seeds []uint64, from, sec
 
 // rollout: the stepper computes what the reference's does.
 func rollout(t *testing.T, open func() timegan.Engine) {
-	plain := timegan.NewCPU(nn.Reference, 1)
+	plain := timegan.NewCPU(compute.Reference, 1)
 	defer plain.Close()
 	var got [2][]float32
 	for i, e := range []timegan.Engine{loaded(t, open(), false), loaded(t, plain, false)} {

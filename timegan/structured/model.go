@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/internal/safetensors"
 	"github.com/planegym/planegym/telemetry"
@@ -115,8 +116,8 @@ func (m *Model) Scale(column int, x float32) float32 {
 // networks makes the two networks, with zero parameters.
 func (m *Model) networks() {
 	h := m.Config.Hidden
-	m.paceNet = nn.NewMLP([]int{m.paceIn(), h, h, 2}, nn.Tanh, nn.Linear)
-	m.levelNet = nn.NewMLP([]int{m.levelIn(), h, h, len(m.Kbps)}, nn.Tanh, nn.Linear)
+	m.paceNet = nn.NewMLP([]int{m.paceIn(), h, h, 2}, compute.Tanh, compute.Linear)
+	m.levelNet = nn.NewMLP([]int{m.levelIn(), h, h, len(m.Kbps)}, compute.Tanh, compute.Linear)
 }
 
 // Progress is where fitting stands.
@@ -127,7 +128,7 @@ type Progress struct {
 
 // Fit fits a simulator to recordings, on e and be, which stay the caller's.
 // report may be nil.
-func Fit(ctx context.Context, c Config, e timegan.Engine, be *nn.Backend, recordings []telemetry.Recording, report func(Progress)) (*Model, error) {
+func Fit(ctx context.Context, c Config, e timegan.Engine, be *compute.Backend, recordings []telemetry.Recording, report func(Progress)) (*Model, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}

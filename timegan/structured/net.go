@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/internal/rng"
 )
@@ -16,7 +17,7 @@ const (
 // train fits a network to n examples in updates of netBatch drawn ones. put
 // writes an example's input, slope sets the gradient of its loss in its
 // outputs y, and gives the loss. It returns the mean loss of the last quarter.
-func train(ctx context.Context, m *nn.MLP, be *nn.Backend, key rng.Key, n, updates int, put func(i int, x []float32), slope func(i int, y, dy []float32) float64) (float64, error) {
+func train(ctx context.Context, m *nn.MLP, be *compute.Backend, key rng.Key, n, updates int, put func(i int, x []float32), slope func(i int, y, dy []float32) float64) (float64, error) {
 	m.Init(key)
 	in, out := m.Sizes[0], m.Sizes[len(m.Sizes)-1]
 	run, p := m.NewRun(be, netBatch), m.Params()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/telemetry"
@@ -197,7 +198,7 @@ func (m *Model) pace(y []float32, level int) (mu, s float64) {
 
 // fitPlayer fits both networks: of downloads first, since what a player has
 // seen of them it tells.
-func (m *Model) fitPlayer(ctx context.Context, be *nn.Backend, down []download, asked []request) error {
+func (m *Model) fitPlayer(ctx context.Context, be *compute.Backend, down []download, asked []request) error {
 	var use []*download
 	rate := 0.
 	for i := range down {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/telemetry"
@@ -80,7 +81,7 @@ type paceKey struct {
 
 // NewSimulator makes n simulations of m. e and be stay the caller's; be
 // computes a row at a time.
-func NewSimulator(n int, m *Model, e timegan.Engine, be *nn.Backend) (*Simulator, error) {
+func NewSimulator(n int, m *Model, e timegan.Engine, be *compute.Backend) (*Simulator, error) {
 	ranks, err := timegan.NewSimulator(n, []*timegan.Model{m.Ranks}, []timegan.Engine{e})
 	if err != nil {
 		return nil, err

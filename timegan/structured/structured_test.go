@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/envtest"
-	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/telemetry"
@@ -133,8 +133,8 @@ func quick() Config {
 	return c
 }
 
-func backend(t testing.TB) (timegan.Engine, *nn.Backend) {
-	e, be := timegan.NewCPU(nn.Go, 1), nn.NewBackend(nn.Go, 1)
+func backend(t testing.TB) (timegan.Engine, *compute.Backend) {
+	e, be := timegan.NewCPU(compute.Go, 1), compute.NewBackend(compute.Go, 1)
 	t.Cleanup(func() { e.Close(); be.Close() })
 	return e, be
 }
@@ -157,7 +157,7 @@ var known8 = sync.OnceValues(func() (*Model, []telemetry.Recording) {
 		n = 2
 	}
 	all, _ := recordings(n)
-	e, be := timegan.NewCPU(nn.Go, 1), nn.NewBackend(nn.Go, 1)
+	e, be := timegan.NewCPU(compute.Go, 1), compute.NewBackend(compute.Go, 1)
 	defer e.Close()
 	defer be.Close()
 	m, err := Fit(context.Background(), quick(), e, be, all, nil)

@@ -16,10 +16,10 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/planegym/planegym/eval/selection"
 	"github.com/planegym/planegym/internal/atomicfile"
 	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/timegan"
-	"github.com/planegym/planegym/timegan/selection"
 )
 
 // Modes of a model: see timegan.Simulator.
@@ -108,6 +108,7 @@ type Status struct {
 // Members lists a grid's models: index (i·jMax + j)·kMax + k for window i,
 // hidden size j and batch k, all of a mode and seed together.
 func (c Config) Members(limits []int) ([]Member, error) {
+	c.Base = c.Base.WithDefaults()
 	windows, hidden, batches := c.Windows, c.Hidden, c.Batches
 	modes, seeds := c.Modes, c.Seeds
 	if len(windows) == 0 {
@@ -316,6 +317,7 @@ func (s *sweep) fit(ctx context.Context, i int, recordings []telemetry.Recording
 			return nil, err
 		}
 		if o.Resume.Done() {
+			s.set(i, func(st *Status) { st.Progress = finished(o.Resume) })
 			return o.Resume, nil
 		}
 	}
@@ -345,6 +347,13 @@ func (s *sweep) fit(ctx context.Context, i int, recordings []telemetry.Recording
 		}
 	}
 	return timegan.Fit(ctx, c, e, t, o)
+}
+
+// finished is the progress of a model whose training is over.
+func finished(m *timegan.Model) timegan.Progress {
+	c := m.Config
+	total := c.Embed + c.Super + c.Joint
+	return timegan.Progress{Phase: timegan.Joint, Update: c.Joint, Of: c.Joint, Done: total, Total: total, Losses: m.Losses}
 }
 
 // score rolls the member out under each limit and keeps the median M of the

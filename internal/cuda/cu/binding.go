@@ -10,8 +10,8 @@ import (
 
 	"gorgonia.org/cu"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/cuda/driver"
-	"github.com/planegym/planegym/internal/nn"
 )
 
 // binding is a driver.Driver over gorgonia.org/cu. What cu does not have (graph
@@ -52,9 +52,9 @@ func (b *binding) Count() (int, error) {
 	n, err := cu.NumDevices()
 	switch {
 	case err != nil:
-		return 0, fmt.Errorf("%w: %w", nn.ErrNoDevice, failed("cuDeviceGetCount", err))
+		return 0, fmt.Errorf("%w: %w", compute.ErrNoDevice, failed("cuDeviceGetCount", err))
 	case n == 0:
-		return 0, fmt.Errorf("%w: the driver finds none", nn.ErrNoDevice)
+		return 0, fmt.Errorf("%w: the driver finds none", compute.ErrNoDevice)
 	}
 	return n, nil
 }
@@ -65,7 +65,7 @@ func (b *binding) Open(ordinal int) (driver.Info, error) {
 		return driver.Info{}, err
 	}
 	if ordinal < 0 || ordinal >= n {
-		return driver.Info{}, fmt.Errorf("%w: device %d of %d, counted from 0", nn.ErrNoDevice, ordinal, n)
+		return driver.Info{}, fmt.Errorf("%w: device %d of %d, counted from 0", compute.ErrNoDevice, ordinal, n)
 	}
 	if b.device, err = cu.GetDevice(ordinal); err != nil {
 		return driver.Info{}, failed("cuDeviceGet", err)

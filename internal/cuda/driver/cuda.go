@@ -7,7 +7,7 @@ import (
 	"strings"
 	"unsafe"
 
-	"github.com/planegym/planegym/internal/nn"
+	"github.com/planegym/planegym/compute"
 )
 
 // call is an index into the library's functions.
@@ -129,18 +129,18 @@ func (c *cuda) load() error {
 	}
 	h, err := openLibrary(c.library)
 	if err != nil {
-		return fmt.Errorf("%w: %w", nn.ErrNoDevice, err)
+		return fmt.Errorf("%w: %w", compute.ErrNoDevice, err)
 	}
 	var f [calls]uintptr
 	for i, name := range names {
 		if f[i], err = lookup(h, name); err != nil {
-			return fmt.Errorf("%w: %s is older than CUDA 11.4: %w", nn.ErrNoDevice, c.library, err)
+			return fmt.Errorf("%w: %s is older than CUDA 11.4: %w", compute.ErrNoDevice, c.library, err)
 		}
 	}
 	c.f = f
 	if err := c.do(cuInit, 0); err != nil {
 		c.f = [calls]uintptr{}
-		return fmt.Errorf("%w: %w", nn.ErrNoDevice, err)
+		return fmt.Errorf("%w: %w", compute.ErrNoDevice, err)
 	}
 	return nil
 }
@@ -209,9 +209,9 @@ func (c *cuda) Count() (int, error) {
 	n, err := c.number32(cuDeviceGetCount)
 	switch {
 	case err != nil:
-		return 0, fmt.Errorf("%w: %w", nn.ErrNoDevice, err)
+		return 0, fmt.Errorf("%w: %w", compute.ErrNoDevice, err)
 	case n == 0:
-		return 0, fmt.Errorf("%w: the driver finds none", nn.ErrNoDevice)
+		return 0, fmt.Errorf("%w: the driver finds none", compute.ErrNoDevice)
 	}
 	return n, nil
 }
@@ -225,7 +225,7 @@ func (c *cuda) Open(ordinal int) (Info, error) {
 		return Info{}, err
 	}
 	if ordinal < 0 || ordinal >= n {
-		return Info{}, fmt.Errorf("%w: device %d of %d, counted from 0", nn.ErrNoDevice, ordinal, n)
+		return Info{}, fmt.Errorf("%w: device %d of %d, counted from 0", compute.ErrNoDevice, ordinal, n)
 	}
 	dev, err := c.number32(cuDeviceGet, uintptr(ordinal))
 	if err != nil {
@@ -237,7 +237,7 @@ func (c *cuda) Open(ordinal int) (Info, error) {
 		return Info{}, err
 	}
 	if info.Major < needMajor {
-		return Info{}, fmt.Errorf("%w: %s has compute capability %d.%d, %d.0 is needed", nn.ErrNoDevice, info.Name, info.Major, info.Minor, needMajor)
+		return Info{}, fmt.Errorf("%w: %s has compute capability %d.%d, %d.0 is needed", compute.ErrNoDevice, info.Name, info.Major, info.Minor, needMajor)
 	}
 	ctx, err := c.handle(cuDevicePrimaryCtxRetain, uintptr(uint32(c.device)))
 	if err != nil {

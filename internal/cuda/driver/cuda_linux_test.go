@@ -12,7 +12,7 @@ import (
 	"testing"
 	"unsafe"
 
-	"github.com/planegym/planegym/internal/nn"
+	"github.com/planegym/planegym/compute"
 )
 
 // fake is a compiled testdata/fakecuda.c.
@@ -270,7 +270,7 @@ func TestFailures(t *testing.T) {
 		f.failNext(e.call, 999)
 		c := &cuda{library: f.path}
 		_, err := c.Open(0)
-		if err == nil || !strings.Contains(err.Error(), e.call) || errors.Is(err, nn.ErrNoDevice) != e.noDevice {
+		if err == nil || !strings.Contains(err.Error(), e.call) || errors.Is(err, compute.ErrNoDevice) != e.noDevice {
 			t.Errorf("%s failing: %v", e.call, err)
 		}
 		if got := strings.Contains(f.calls(), "cuDevicePrimaryCtxRelease_v2(40)"); got != e.released {
@@ -282,7 +282,7 @@ func TestFailures(t *testing.T) {
 	}
 	f.failNext("", 0)
 	for ordinal, want := range map[int]string{2: "Fake GPU 42 has compute capability 7.6, 8.0 is needed", 3: "device 3 of 3, counted from 0", -1: "device -1 of 3"} {
-		if _, err := (&cuda{library: f.path}).Open(ordinal); !errors.Is(err, nn.ErrNoDevice) || !strings.Contains(err.Error(), want) {
+		if _, err := (&cuda{library: f.path}).Open(ordinal); !errors.Is(err, compute.ErrNoDevice) || !strings.Contains(err.Error(), want) {
 			t.Errorf("device %d: %v, want %q", ordinal, err, want)
 		}
 	}
@@ -291,11 +291,11 @@ func TestFailures(t *testing.T) {
 // Without a driver, or with too old a one, the error says so.
 func TestNoDriver(t *testing.T) {
 	_, err := (&cuda{library: "libcuda-that-is-not-there.so.1"}).Count()
-	if !errors.Is(err, nn.ErrNoDevice) || !strings.HasPrefix(err.Error(), "no usable NVIDIA GPU: libcuda-that-is-not-there.so.1: cannot open shared object file") {
+	if !errors.Is(err, compute.ErrNoDevice) || !strings.HasPrefix(err.Error(), "no usable NVIDIA GPU: libcuda-that-is-not-there.so.1: cannot open shared object file") {
 		t.Error(err)
 	}
 	f := newFake(t, "-DcuGraphLaunch=renamed")
-	if _, err := (&cuda{library: f.path}).Count(); !errors.Is(err, nn.ErrNoDevice) || !strings.Contains(err.Error(), "is older than CUDA 11.4: cuGraphLaunch is missing") {
+	if _, err := (&cuda{library: f.path}).Count(); !errors.Is(err, compute.ErrNoDevice) || !strings.Contains(err.Error(), "is older than CUDA 11.4: cuGraphLaunch is missing") {
 		t.Error(err)
 	}
 }
@@ -314,7 +314,7 @@ func TestOnDevice(t *testing.T) {
 		t.Logf("%+v %+v", info, a)
 		return errors.Join(err, d.Close())
 	})
-	if errors.Is(err, nn.ErrNoDevice) {
+	if errors.Is(err, compute.ErrNoDevice) {
 		t.Skip(err)
 	}
 	if err != nil {

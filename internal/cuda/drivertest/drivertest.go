@@ -18,9 +18,9 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/cuda/driver"
 	"github.com/planegym/planegym/internal/cuda/ptxvm"
-	"github.com/planegym/planegym/internal/nn"
 )
 
 // Driver is a driver.Driver. Its zero value has one device; fields are set
@@ -323,10 +323,10 @@ func (d *Driver) drop(call, kind string, h uint64) error {
 // Count is 1.
 func (d *Driver) Count() (int, error) {
 	if err := d.enter("cuDeviceGetCount"); err != nil {
-		return 0, fmt.Errorf("%w: %w", nn.ErrNoDevice, err)
+		return 0, fmt.Errorf("%w: %w", compute.ErrNoDevice, err)
 	}
 	if d.Absent != "" {
-		return 0, fmt.Errorf("%w: %s", nn.ErrNoDevice, d.Absent)
+		return 0, fmt.Errorf("%w: %s", compute.ErrNoDevice, d.Absent)
 	}
 	return 1, nil
 }
@@ -340,7 +340,7 @@ func (d *Driver) Open(ordinal int) (driver.Info, error) {
 		return driver.Info{}, d.wrong("cuDevicePrimaryCtxRetain", 201, "a device is open already")
 	}
 	if d.Absent != "" {
-		return driver.Info{}, fmt.Errorf("%w: %s", nn.ErrNoDevice, d.Absent)
+		return driver.Info{}, fmt.Errorf("%w: %s", compute.ErrNoDevice, d.Absent)
 	}
 	if ordinal != 0 {
 		return driver.Info{}, because("cuDeviceGet", 101, "device %d of 1", ordinal)

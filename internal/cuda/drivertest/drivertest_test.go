@@ -5,9 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/cuda/driver"
 	"github.com/planegym/planegym/internal/cuda/drivertest"
-	"github.com/planegym/planegym/internal/nn"
 )
 
 // on runs f on a thread with an open device.
@@ -59,7 +59,7 @@ func TestEachCallFailing(t *testing.T) {
 
 func TestAbsent(t *testing.T) {
 	d := &drivertest.Driver{Absent: "none was put in"}
-	if _, err := d.Count(); !errors.Is(err, nn.ErrNoDevice) || !strings.Contains(err.Error(), "none was put in") {
+	if _, err := d.Count(); !errors.Is(err, compute.ErrNoDevice) || !strings.Contains(err.Error(), "none was put in") {
 		t.Error(err)
 	}
 }

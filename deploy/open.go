@@ -1,0 +1,259 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/plant/testbed"
+	"github.com/planegym/planegym/p4"
+	"github.com/planegym/planegym/p4/p4rt"
+	"github.com/planegym/planegym/scenarios"
+	"github.com/planegym/planegym/telemetry"
+	"github.com/planegym/planegym/telemetry/intreport"
+	collect "github.com/planegym/planegym/telemetry/live"
+)
+
+// liveOptions say what to open of a scenario's switches.
+type liveOptions struct {
+	shadow    bool // nobody acts
+	scaler    func(columns []telemetry.Field) (env.Scaler, error)
+	endless   bool // episodes end for no number of steps
+	autoreset env.Autoreset
+	act       func(env.Act)
+	event     func(Event)
+	beat      func() // called at least once a window
+	tap       *collect.Tap
+}
+
+// liveRun is a scenario's switches, opened, with their telemetry coming in.
+type liveRun struct {
+	vector    env.Vector
+	plant     *env.Live
+	collector *collect.Collector
+	window    time.Duration // ours
+	second    time.Duration // ours, of one of the switches'
+}
+
+// reachTime is how long opening waits for the switches.
+const reachTime = 10 * time.Second
+
+// openLive opens the switches of a scenario and where their telemetry comes in.
+func openLive(ctx context.Context, s scenarios.Scenario, o liveOptions) (*liveRun, error) {
+	l := s.Live
+	if err := l.Switches.Check(ActionLimits(s), l.Safe); err != nil {
+		return nil, fmt.Errorf("%w: planegym switches check says more", err)
+	}
+	open := OpenSwitches
+	if o.shadow {
+		open = OpenBackup
+	}
+	group, err := open(l.Switches, l.Safe, o.event)
+	if err != nil {
+		return nil, err
+	}
+	if err := reach(ctx, group); err != nil {
+		return nil, errors.Join(fmt.Errorf("%w: planegym switches check says more", err), group.Close())
+	}
+	told, err := openTelemetry(l, group, o.tap)
+	if err != nil {
+		return nil, errors.Join(err, group.Close())
+	}
+	told.beat = o.beat
+	var control p4.QueueController = group
+	if o.shadow {
+		control = NewShadow(group)
+	}
+	plant, err := env.NewLive(l.LiveConfig, control, l.Switches.Queues(), told, o.act)
+	if err != nil {
+		return nil, errors.Join(err, group.Close(), told.Close())
+	}
+	scaler, err := scalerOf(ctx, s, o.scaler, plant.Columns())
+	if err != nil {
+		return nil, errors.Join(err, plant.Close())
+	}
+	s.Env.Autoreset = o.autoreset
+	if o.endless {
+		s.Env.MaxSteps = 1 << 30
+	}
+	v, err := env.New(s.Env, plant, 1, scaler)
+	if err != nil {
+		return nil, errors.Join(err, plant.Close())
+	}
+	return &liveRun{vector: v, plant: plant, collector: told.Collector, second: told.second, window: time.Duration(v.Spec().StepSeconds * float64(told.second))}, nil
+}
+
+// reach waits until every switch is in hand.
+func reach(ctx context.Context, group p4.Group) error {
+	ctx, cancel := context.WithTimeout(ctx, reachTime)
+	defer cancel()
+	var errs []error
+	for _, s := range group {
+		if c, ok := s.(*p4rt.Client); ok {
+			errs = append(errs, c.Ready(ctx))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// collected is a collector with its sources: an env.Telemetry.
+type collected struct {
+	*collect.Collector
+	beat    func()
+	second  time.Duration
+	cancel  context.CancelFunc
+	sources sync.WaitGroup
+	mu      sync.Mutex
+	errs    []error // of sources that ended before they should
+}
+
+// settleTime is how long after a window what was measured in it may come in.
+const settleTime = 250 * time.Millisecond
+
+func openTelemetry(l scenarios.Live, group p4.Group, tap *collect.Tap) (*collected, error) {
+	scale := l.TimeScale
+	if scale == 0 {
+		scale = 1
+	}
+	var ids []uint32
+	for i := range l.Switches {
+		ids = append(ids, l.Probes.ID(i))
+	}
+	c := &collected{second: time.Duration(float64(time.Second) / scale)}
+	var err error
+	c.Collector, err = collect.New(collect.Config{
+		Switches: ids, Stalls: !l.Player.NoStalls, Aggregate: l.Probes.Aggregation, Second: c.second, Tap: tap,
+		Settle: max(time.Duration(float64(settleTime)/scale), 5*time.Millisecond),
+		Decode: intreport.Config{Tick: time.Duration(l.Probes.TickNS)},
+	})
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	c.cancel = cancel
+	if err := c.listen(ctx, l, group); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+// listen starts the sources. Each ends with ctx.
+func (c *collected) listen(ctx context.Context, l scenarios.Live, group p4.Group) error {
+	if l.Probes.UDP != "" {
+		conn, err := net.ListenPacket("udp", l.Probes.UDP)
+		if err != nil {
+			return fmt.Errorf("live.probes.udp: %w", err)
+		}
+		c.source(func() error { return c.ServeUDP(ctx, conn) })
+	}
+	for _, s := range group {
+		if r, ok := s.(*p4rt.Client); ok && l.Probes.PacketIn {
+			c.source(func() error {
+				for {
+					select {
+					case p := <-r.Packets():
+						c.Frame(time.Now(), p.Payload)
+					case <-ctx.Done():
+						return nil
+					}
+				}
+			})
+		}
+	}
+	if l.Player.Log != "" {
+		c.source(func() error { return c.Tail(ctx, l.Player.Log) })
+		return nil
+	}
+	at, err := net.Listen("tcp", l.Player.HTTP)
+	if err != nil {
+		return fmt.Errorf("live.player.http: %w", err)
+	}
+	web := &http.Server{Handler: c.Player(), ReadHeaderTimeout: 5 * time.Second}
+	stop := context.AfterFunc(ctx, func() { web.Close() })
+	c.source(func() error {
+		defer stop()
+		if err := web.Serve(at); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	return nil
+}
+
+// source runs f until the end. Where it fails before, telemetry grows old.
+func (c *collected) source(f func() error) {
+	c.sources.Go(func() {
+		if err := f(); err != nil {
+			c.mu.Lock()
+			c.errs = append(c.errs, err)
+			c.mu.Unlock()
+		}
+	})
+}
+
+// Window is the collector's, with a heartbeat.
+func (c *collected) Window(ctx context.Context, start time.Time, values []float32, valid []bool) (env.Ages, error) {
+	if c.beat != nil {
+		c.beat()
+	}
+	age, err := c.Collector.Window(ctx, start, values, valid)
+	return env.Ages{Switches: age.Switches, Player: age.Player}, err
+}
+
+// Close ends the sources and tells what went wrong with them.
+func (c *collected) Close() error {
+	c.cancel()
+	c.sources.Wait()
+	return errors.Join(c.errs...)
+}
+
+// scalerOf is what normalises observations of live switches: given, or, where
+// it is not, fitted to the emulated testbed of the scenario.
+func scalerOf(ctx context.Context, s scenarios.Scenario, given func([]telemetry.Field) (env.Scaler, error), columns []telemetry.Field) (env.Scaler, error) {
+	switch n := s.Env.Observation.Normalise; {
+	case n == "none" || n == "l2":
+		return nil, nil
+	case given != nil:
+		return given(columns)
+	}
+	scaler, err := testbed.FitScaler(ctx, s.Testbed, ActionLimits(s))
+	if err != nil {
+		return nil, err
+	}
+	return ScalerByName(scaler, scaler.Fields(), columns)
+}
+
+// named is a scaler whose columns are found by their names.
+type named struct {
+	env.Scaler
+	at []int
+}
+
+func (n named) Scale(column int, x float32) float32 { return n.Scaler.Scale(n.at[column], x) }
+
+// ScalerByName is s, a scaler of the columns of, for other columns.
+func ScalerByName(s env.Scaler, of, columns []telemetry.Field) (env.Scaler, error) {
+	n := named{Scaler: s}
+	for _, f := range columns {
+		at := slices.IndexFunc(of, func(g telemetry.Field) bool { return g.Name == f.Name })
+		if at < 0 && f.Name != "stall_s" { // recordings have none, observations but "window" neither
+			return nil, fmt.Errorf("env.observation: the data that it is scaled by has no %s", f.Name)
+		}
+		n.at = append(n.at, max(at, 0))
+	}
+	return n, nil
+}
+
+// ActionLimits are the limits that the actions of a scenario set.
+func ActionLimits(s scenarios.Scenario) []p4.Limit {
+	if s.Env.Limits == nil {
+		return env.DefaultLimits()
+	}
+	return s.Env.Limits
+}

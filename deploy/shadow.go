@@ -1,0 +1,42 @@
+package deploy
+
+import (
+	"context"
+	"sync"
+
+	"github.com/planegym/planegym/p4"
+)
+
+// shadow is a controller under which nobody acts.
+type shadow struct {
+	p4.Group
+	mu    sync.Mutex
+	asked map[p4.Queue]p4.Limit
+}
+
+// NewShadow makes a controller of g's switches that changes nothing on them:
+// Set tells what is in force, and Read gives back what Set was asked for, so
+// that whoever decides goes on as if it were.
+func NewShadow(g p4.Group) p4.QueueController {
+	return &shadow{Group: g, asked: map[p4.Queue]p4.Limit{}}
+}
+
+func (s *shadow) Set(ctx context.Context, queues []p4.Queue, limits []p4.Limit) ([]p4.InForce, error) {
+	got, _ := s.Group.Read(ctx, queues) // what a switch does not tell stands in got
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, q := range queues {
+		s.asked[q] = limits[i]
+	}
+	return got, nil
+}
+
+func (s *shadow) Read(_ context.Context, queues []p4.Queue) ([]p4.InForce, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var got []p4.InForce
+	for _, q := range queues {
+		got = append(got, p4.InForce{Queue: q, Limit: s.asked[q]})
+	}
+	return got, nil
+}

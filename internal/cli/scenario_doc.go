@@ -1,0 +1,206 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/compute"
+	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/internal/atomicfile"
+	"github.com/planegym/planegym/internal/envpage"
+	"github.com/planegym/planegym/scenarios"
+)
+
+// scenarioDoc writes the pages of environments.
+type scenarioDoc struct {
+	out      string
+	measure  bool
+	keep     string
+	episodes int
+	policies []string
+	open     opener
+}
+
+func newScenarioDoc() *cobra.Command {
+	var d scenarioDoc
+	cmd := &cobra.Command{
+		Use:   "doc [NAME...]",
+		Short: "Write the page of an environment: observations, actions, reward, returns",
+		Long: `doc describes an environment as Gymnasium's documentation describes its own:
+every element of the observation, the actions, the reward's formula, when an
+episode ends, and what policies return in the bundled ones. --measure plays the
+scenario's baselines, and the agents that --policy names, and gives their returns. Without NAME it takes every bundled scenario; pages go to
+stdout, or with -o into a folder, one file each.`,
+		Example: `  planegym scenario doc contended
+  planegym scenario doc mine.toml --measure --policy run/policy.safetensors
+  planegym scenario doc -o docs/environments`,
+		RunE: func(cmd *cobra.Command, names []string) error { return d.run(cmd, names) },
+	}
+	f := cmd.Flags()
+	f.StringVarP(&d.out, "out", "o", "", "folder to write NAME.md into; made where it is missing")
+	f.BoolVar(&d.measure, "measure", false, "play policies and add a table of their returns")
+	f.IntVar(&d.episodes, "episodes", 20, "episodes a policy, with --measure")
+	f.StringVar(&d.keep, "keep", "", "JSON file to keep what --measure measures in, beside other scenarios' entries")
+	f.StringArrayVar(&d.policies, "policy", nil, "an agent's file or a baseline to measure beside the defaults; repeat for more")
+	addData(cmd, &d.open.data)
+	return cmd
+}
+
+func (d *scenarioDoc) run(cmd *cobra.Command, names []string) error {
+	switch {
+	case d.episodes < 2:
+		return usagef("scenario doc: --episodes: %d is less than 2: an interval needs two", d.episodes)
+	case (len(d.policies) > 0 || d.keep != "") && !d.measure:
+		return usagef("scenario doc: --policy and --keep go with --measure")
+	}
+	if len(names) == 0 {
+		names = scenarios.Names()
+	}
+	if d.out != "" {
+		if err := os.MkdirAll(d.out, 0o777); err != nil {
+			return fmt.Errorf("scenario doc: -o: %w", err)
+		}
+	}
+	for _, name := range names {
+		s, err := loadScenario(name)
+		if err != nil {
+			return err
+		}
+		page, err := d.describe(cmd.Context(), &d.open, s, strings.HasSuffix(name, ".toml"))
+		if err != nil {
+			return fmt.Errorf("scenario %s: %w", name, err)
+		}
+		if d.keep != "" {
+			if err := keepReturns(d.keep, s.Name, page.Returns); err != nil {
+				return fmt.Errorf("scenario doc: --keep: %w", err)
+			}
+		}
+		if err := d.write(cmd, page); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *scenarioDoc) write(cmd *cobra.Command, page envpage.Page) error {
+	if asJSON(cmd) {
+		return writeJSON(cmd.OutOrStdout(), map[string]any{"name": page.Scenario.Name, "markdown": page.Markdown(), "returns": page.Returns})
+	}
+	if d.out == "" {
+		_, err := io.WriteString(cmd.OutOrStdout(), page.Markdown())
+		return err
+	}
+	file := filepath.Join(d.out, page.Scenario.Name+".md")
+	err := atomicfile.Write(file, func(w io.Writer) error {
+		_, err := io.WriteString(w, page.Markdown())
+		return err
+	})
+	if err == nil {
+		fmt.Fprintln(cmd.ErrOrStderr(), file)
+	}
+	return err
+}
+
+// describe opens s and describes it; a user's own scenario has no measured returns,
+// whatever its name.
+func (d *scenarioDoc) describe(ctx context.Context, o *opener, s scenarios.Scenario, own bool) (envpage.Page, error) {
+	page := envpage.Page{Scenario: s}
+	rows := 1
+	if d.measure {
+		rows = d.episodes
+	}
+	v, err := o.open(ctx, s, rows, env.NextStep)
+	if err != nil {
+		return page, err
+	}
+	defer v.Close()
+	page.Spec = v.Spec()
+	if i, ok := v.(env.Informer); ok {
+		page.Info = i.InfoFields()
+	}
+	if !d.measure {
+		all, err := scenarios.MeasuredReturns()
+		if !own {
+			page.Returns = all[s.Name]
+		}
+		return page, err
+	}
+	if page.Returns.Policies, err = d.returns(ctx, v); err != nil {
+		return page, err
+	}
+	page.Returns.Measured = fmt.Sprintf("planegym scenario doc %s --measure --episodes %d", s.Name, d.episodes)
+	for _, p := range d.policies {
+		page.Returns.Measured += " --policy " + p
+	}
+	return page, nil
+}
+
+// keepReturns replaces a scenario's entry in the JSON file.
+func keepReturns(file, name string, r scenarios.Returns) error {
+	all := map[string]scenarios.Returns{}
+	text, err := os.ReadFile(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return err
+	default:
+		if err := json.Unmarshal(text, &all); err != nil {
+			return fmt.Errorf("%s: %w", file, err)
+		}
+	}
+	all[name] = r
+	return atomicfile.Write(file, func(w io.Writer) error { return writeJSON(w, all) })
+}
+
+// returns plays the baselines of v and d's policies, best first.
+func (d *scenarioDoc) returns(ctx context.Context, v env.Vector) ([]scenarios.Return, error) {
+	k, err := (&computing{kernels: "auto", threads: 1}).check()
+	if err != nil {
+		return nil, err
+	}
+	be := compute.NewBackend(k, 1)
+	defer be.Close()
+	var entries []entry
+	for _, name := range d.policies {
+		if !strings.HasSuffix(name, ".safetensors") {
+			p, err := agent.Baseline(name, v.Spec())
+			if err != nil {
+				return nil, usageError{fmt.Errorf("--policy: %w", err)}
+			}
+			entries = append(entries, entry{name: name, policy: p})
+			continue
+		}
+		a, err := agent.Load(name, be)
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, entry{name: name, policy: a})
+	}
+	var out []scenarios.Return
+	for _, e := range addBaselines(entries, v.Spec()) {
+		got, err := agent.Evaluate(ctx, v, e.policy, agent.HeldOut(0, d.episodes), nil)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", e.name, err)
+		}
+		r := scenarios.Return{Policy: e.name, Mean: got.Return.Mean, Episodes: d.episodes}
+		if !math.IsNaN(got.Return.CI) {
+			r.CI = got.Return.CI
+		}
+		out = append(out, r)
+	}
+	slices.SortStableFunc(out, func(a, b scenarios.Return) int { return cmp.Compare(b.Mean, a.Mean) })
+	return out, nil
+}

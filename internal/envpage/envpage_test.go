@@ -1,0 +1,66 @@
+package envpage_test
+
+import (
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/internal/envpage"
+	"github.com/planegym/planegym/scenarios"
+	"github.com/planegym/planegym/telemetry"
+)
+
+func queues(elements ...string) env.Spec {
+	s := env.Spec{
+		Action: env.MultiDiscrete{2}, Limits: env.DefaultLimits(), Initial: env.DefaultLimits()[:1],
+		Reward: [2]float64{-2, 2}, StepSeconds: 4, MaxSteps: 900,
+	}
+	for _, e := range elements {
+		s.Observation.Elements = append(s.Observation.Elements, telemetry.Field{Name: e})
+		s.Observation.Low = append(s.Observation.Low, float32(math.Inf(-1)))
+		s.Observation.High = append(s.Observation.High, 1)
+	}
+	return s
+}
+
+func lines(t *testing.T, page envpage.Page, want ...string) {
+	t.Helper()
+	got := page.Markdown()
+	for _, w := range want {
+		if !strings.Contains(got, w) {
+			t.Errorf("no %q in\n%s", w, got)
+		}
+	}
+}
+
+func TestPage(t *testing.T) {
+	lines(t, envpage.Page{
+		Scenario: scenarios.Scenario{Name: "mine", Description: "Mine", Plant: "testbed"},
+		Spec:     queues("enq_qdepth12_p95", "lbo_s", "enq_qdepth2_valid[3]"),
+	},
+		"# mine\n\nMine.\n",
+		"| 0 | `enq_qdepth12_p95` | 95th percentile of the step: queue depth when a packet was queued, packets, switch 12 | −∞ … 1 |",
+		"| 1 | `lbo_s` | seconds of video in the player's buffer |",
+		"| 2 | `enq_qdepth2_valid[3]` | 1 if measured, else 0: queue depth when a packet was queued, packets, switch 2, second 3 of the step |",
+		"| 1 | 64 | 25.6 ms | 10.7 ms | 10.7 ms |", // 64 packets at the default line's 2,500 and 6,000 a second
+		"| `max_episode_steps` | 900, 60 min of video |",
+		"| else, the buffer fell or playback stalled | −2 |",
+	)
+}
+
+func TestPageSaysWhereNoActionMatters(t *testing.T) {
+	const says = "No action matters here"
+	page := envpage.Page{Spec: queues(), Returns: scenarios.Returns{Policies: []scenarios.Return{
+		{Policy: "a", Mean: 100, CI: 10}, {Policy: "b", Mean: 85, CI: 6}}}}
+	lines(t, page, says)
+	for name, other := range map[string]scenarios.Return{
+		"intervals apart":    {Policy: "b", Mean: 85, CI: 4},
+		"interval not known": {Policy: "b", Mean: 100},
+	} {
+		page.Returns.Policies[1] = other
+		if strings.Contains(page.Markdown(), says) {
+			t.Errorf("%s: the page says that no action matters", name)
+		}
+	}
+}

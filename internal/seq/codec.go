@@ -1,0 +1,253 @@
+package seq
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"sort"
+)
+
+// Bins turns numbers into classes and back: quantile bins, and atoms where one
+// value is common. A value is drawn inside its bin, so that what comes back is
+// distributed as what went in.
+type Bins struct {
+	Inside  int       `json:"inside"` // pieces of a bin, between quantiles of what fell into it
+	Integer bool      `json:"integer,omitempty"`
+	Knots   []float64 `json:"knots"` // [bins, Inside+1], ascending
+	Shares  []float64 `json:"shares"`
+}
+
+// inside is how many pieces a bin has.
+const inside = 8
+
+// NewBins fits about n bins to values: a value that holds at least half a
+// bin's share is an atom, a bin of its own; the rest is cut at quantiles. It
+// is an error where there is no value, or one that is not finite.
+func NewBins(values []float64, n int) (*Bins, error) {
+	if len(values) == 0 || n < 1 {
+		return nil, fmt.Errorf("seq: %d bins of %d values", n, len(values))
+	}
+	v := slices.Sorted(slices.Values(values))
+	if x := v[0] + v[len(v)-1]; x-x != 0 {
+		return nil, fmt.Errorf("seq: bins of values that are not finite")
+	}
+	b := &Bins{Inside: inside, Integer: true}
+	for _, x := range v {
+		b.Integer = b.Integer && x == math.Trunc(x) && math.Abs(x) < 1<<24
+	}
+	share := float64(len(v)) / float64(n)
+	add := func(part []float64) {
+		if len(part) == 0 {
+			return
+		}
+		b.Shares = append(b.Shares, float64(len(part))/float64(len(v)))
+		for k := range inside + 1 {
+			x := float64(k) / inside * float64(len(part)-1)
+			i := int(x)
+			q := part[i]
+			if f := x - float64(i); f > 0 {
+				q += f * (part[i+1] - part[i])
+			}
+			b.Knots = append(b.Knots, q)
+		}
+	}
+	cut := func(part []float64) { // a stretch without atoms, into equal bins
+		k := max(int(math.Round(float64(len(part))/share)), 1)
+		for at, i := 0, 1; i <= k; i++ {
+			to := i * len(part) / k
+			for to > at && to < len(part) && part[to] == part[to-1] {
+				to++ // a value has one bin
+			}
+			if to > at {
+				add(part[at:to])
+				at = to
+			}
+		}
+	}
+	from := 0
+	for i := 0; i < len(v); {
+		j := i + 1
+		for j < len(v) && v[j] == v[i] {
+			j++
+		}
+		if float64(j-i) >= share/2 {
+			cut(v[from:i])
+			add(v[i:j])
+			from = j
+		}
+		i = j
+	}
+	cut(v[from:])
+	return b, nil
+}
+
+// Check reports what is wrong with bins that were read from a file.
+func (b *Bins) Check() error {
+	n := len(b.Shares)
+	if n == 0 || b.Inside < 1 || b.Inside > 1024 || len(b.Knots) != n*(b.Inside+1) {
+		return fmt.Errorf("seq: bins with %d knots for %d shares of %d pieces", len(b.Knots), n, b.Inside)
+	}
+	for i, x := range b.Knots {
+		if x-x != 0 || i > 0 && x < b.Knots[i-1] {
+			return fmt.Errorf("seq: bins: knot %d is %v: expected finite numbers that ascend", i, x)
+		}
+	}
+	return nil
+}
+
+// Len is the number of bins.
+func (b *Bins) Len() int { return len(b.Shares) }
+
+// Range are the smallest and the largest value of bin i.
+func (b *Bins) Range(i int32) (lo, hi float64) {
+	w := b.Inside + 1
+	return b.Knots[int(i)*w], b.Knots[int(i)*w+b.Inside]
+}
+
+// Encode is the bin of x, the nearest where it falls between two.
+func (b *Bins) Encode(x float64) int32 {
+	w := b.Inside + 1
+	n := b.Len()
+	i := sort.Search(n-1, func(i int) bool { return b.Knots[i*w+b.Inside] >= x }) // the first that ends at x or later
+	if lo := b.Knots[i*w]; i > 0 && x < lo && x-b.Knots[i*w-1] < lo-x {
+		i--
+	}
+	return int32(i)
+}
+
+// Decode is the value at share u in [0, 1) of bin i.
+func (b *Bins) Decode(i int32, u float64) float64 {
+	k := b.Knots[int(i)*(b.Inside+1):][:b.Inside+1]
+	if k[0] == k[b.Inside] {
+		return k[0]
+	}
+	u *= float64(b.Inside)
+	j := min(int(u), b.Inside-1)
+	x := k[j] + (u-float64(j))*(k[j+1]-k[j])
+	if b.Integer {
+		x = math.Round(x)
+	}
+	return x
+}
+
+// Within is where x lies in bin i, from 0 to 1: Decode's inverse. It is .5 in
+// an atom.
+func (b *Bins) Within(i int32, x float64) float64 {
+	k := b.Knots[int(i)*(b.Inside+1):][:b.Inside+1]
+	if k[0] == k[b.Inside] {
+		return .5
+	}
+	for j := range b.Inside {
+		if x < k[j+1] || j == b.Inside-1 {
+			u := 0.
+			if k[j+1] > k[j] {
+				u = min(max((x-k[j])/(k[j+1]-k[j]), 0), 1)
+			}
+			return (float64(j) + u) / float64(b.Inside)
+		}
+	}
+	return 1
+}
+
+// LogWidth is the logarithm of what a bin spreads its probability over: the
+// number of integers in it, or its length; 0 for an atom. Less it, the
+// log-probability of a class is that of a value.
+func (b *Bins) LogWidth(i int32) float64 {
+	switch lo, hi := b.Range(i); {
+	case lo == hi:
+		return 0
+	case b.Integer:
+		return math.Log(hi - lo + 1)
+	default:
+		return math.Log(hi - lo)
+	}
+}
+
+// Vocabulary turns integers, some of them common, into classes: exact values
+// that were seen often, and bins of the logarithm for the rest, out of which a
+// value that was seen is drawn.
+type Vocabulary struct {
+	Exact []int64   `json:"exact"` // ascending; classes 0 … len(Exact)-1
+	Bins  []Drawing `json:"bins"`  // the classes after them
+}
+
+// Drawing is a bin of rare values: those seen, as often as they were.
+type Drawing struct {
+	Lo     int64   `json:"lo"` // of all integers that belong to it
+	Hi     int64   `json:"hi"`
+	Values []int64 `json:"values"` // ascending, with repetitions; never empty
+}
+
+// NewVocabulary fits a vocabulary: values seen at least often times are exact,
+// the others go into perOctave bins a factor of two, positive and negative
+// apart. The bins cover every integer, those never seen included.
+func NewVocabulary(values []int64, often, perOctave int) (*Vocabulary, error) {
+	if len(values) == 0 || often < 1 || perOctave < 1 {
+		return nil, fmt.Errorf("seq: a vocabulary of %d values, %d times at least, %d bins an octave", len(values), often, perOctave)
+	}
+	v := &Vocabulary{}
+	sorted := slices.Sorted(slices.Values(values))
+	var rare []int64
+	for i := 0; i < len(sorted); {
+		j := i
+		for j < len(sorted) && sorted[j] == sorted[i] {
+			j++
+		}
+		if j-i >= often {
+			v.Exact = append(v.Exact, sorted[i])
+		} else {
+			rare = append(rare, sorted[i:j]...)
+		}
+		i = j
+	}
+	bin := func(x int64) int {
+		m := math.Log2(float64(max(x, -x)) + 1)
+		k := int(m * float64(perOctave))
+		if x < 0 {
+			return -1 - k
+		}
+		return k
+	}
+	for i := 0; i < len(rare); {
+		j := i
+		for j < len(rare) && bin(rare[j]) == bin(rare[i]) {
+			j++
+		}
+		v.Bins = append(v.Bins, Drawing{rare[i], rare[j-1], rare[i:j:j]})
+		i = j
+	}
+	if len(v.Bins) == 0 { // a class for what was never seen: the rarest stands in
+		x := v.Exact[len(v.Exact)-1]
+		v.Bins = append(v.Bins, Drawing{x, x, []int64{x}})
+	}
+	for i := range v.Bins[1:] { // what lies between two bins is the nearer one's
+		a, b := &v.Bins[i], &v.Bins[i+1]
+		a.Hi += (b.Lo - a.Hi) / 2
+		b.Lo = a.Hi + 1
+	}
+	v.Bins[0].Lo, v.Bins[len(v.Bins)-1].Hi = math.MinInt64, math.MaxInt64
+	return v, nil
+}
+
+// Len is the number of classes.
+func (v *Vocabulary) Len() int { return len(v.Exact) + len(v.Bins) }
+
+// Encode is the class of x.
+func (v *Vocabulary) Encode(x int64) int32 {
+	if i, ok := slices.BinarySearch(v.Exact, x); ok {
+		return int32(i)
+	}
+	i, _ := slices.BinarySearchFunc(v.Bins, x, func(b Drawing, x int64) int { return cmp.Compare(b.Hi, x) })
+	return int32(len(v.Exact) + i)
+}
+
+// Decode is the value of a class, in a bin the one at share u in [0, 1) of
+// what was seen.
+func (v *Vocabulary) Decode(class int32, u float64) int64 {
+	if int(class) < len(v.Exact) {
+		return v.Exact[class]
+	}
+	of := v.Bins[int(class)-len(v.Exact)].Values
+	return of[min(int(u*float64(len(of))), len(of)-1)]
+}

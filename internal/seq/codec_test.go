@@ -1,0 +1,116 @@
+package seq
+
+import (
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/planegym/planegym/internal/rng"
+)
+
+// Values that went through bins and back are distributed as before: heavy
+// tails, atoms, integers, a constant.
+func TestBins(t *testing.T) {
+	k := rng.Key{Seed: 1, Purpose: rng.Start}
+	for name, c := range map[string]struct {
+		n     int
+		value func(i uint32) float64
+		ks    float64
+	}{
+		"normal":   {32, func(i uint32) float64 { z, _ := k.Normal(i); return z }, .01},
+		"heavy":    {32, func(i uint32) float64 { z, _ := k.Normal(i); return math.Exp(2 * z) }, .01},
+		"atom":     {16, func(i uint32) float64 { return max(k.Float64(i)-.5, 0) }, .01},
+		"integers": {12, func(i uint32) float64 { return math.Floor(40 * k.Float64(i) * k.Float64(i+1<<20)) }, .02},
+		"constant": {8, func(uint32) float64 { return 3 }, 0},
+		"two":      {8, func(i uint32) float64 { return float64(i % 2) }, 0},
+	} {
+		var x, y []float64
+		for i := range uint32(20000) {
+			x = append(x, c.value(i))
+		}
+		b, err := NewBins(x, c.n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Check(); err != nil {
+			t.Fatal(err)
+		}
+		if b.Len() > c.n+4 {
+			t.Errorf("%s: %d bins for %d", name, b.Len(), c.n)
+		}
+		sum := 0.
+		for _, s := range b.Shares {
+			sum += s
+		}
+		for i, v := range x {
+			bin := b.Encode(v)
+			if lo, hi := b.Range(bin); v < lo || v > hi {
+				t.Fatalf("%s: %v is put into %v…%v", name, v, lo, hi)
+			}
+			d := b.Decode(bin, k.Float64(uint32(i)+1<<21))
+			if b.Encode(d) != bin {
+				t.Fatalf("%s: %v drawn in bin %d is of bin %d", name, d, bin, b.Encode(d))
+			}
+			if back := b.Decode(bin, b.Within(bin, v)); math.Abs(back-v) > 1e-9*(1+math.Abs(v)) && !b.Integer {
+				t.Fatalf("%s: %v lies within bin %d at %v, which is %v", name, v, bin, b.Within(bin, v), back)
+			}
+			y = append(y, d)
+		}
+		if got := ks(x, y); got > c.ks || math.Abs(sum-1) > 1e-9 {
+			t.Errorf("%s: KS %v of what came back, shares sum to %v", name, got, sum)
+		}
+	}
+	for _, v := range [][]float64{nil, {1, math.NaN()}, {1, math.Inf(1)}} {
+		if _, err := NewBins(v, 4); err == nil {
+			t.Errorf("bins of %v", v)
+		}
+	}
+}
+
+// ks is Kolmogorov-Smirnov's statistic, by its definition.
+func ks(x, y []float64) (worst float64) {
+	x, y = slices.Clone(x), slices.Clone(y)
+	slices.Sort(x)
+	slices.Sort(y)
+	for _, v := range x {
+		a, _ := slices.BinarySearch(x, math.Nextafter(v, math.Inf(1)))
+		b, _ := slices.BinarySearch(y, math.Nextafter(v, math.Inf(1)))
+		worst = max(worst, math.Abs(float64(a)/float64(len(x))-float64(b)/float64(len(y))))
+	}
+	return worst
+}
+
+// Every integer has a class; common ones come back exactly, rare ones as a
+// value that was seen near them.
+func TestVocabulary(t *testing.T) {
+	var x []int64
+	for range 50 {
+		x = append(x, 1460, -1460, 0)
+	}
+	x = append(x, 100, 101, 102, 1000, -3, -700)
+	v, err := NewVocabulary(x, 10, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int64{1460, -1460, 0} {
+		if got := v.Decode(v.Encode(n), .9); got != n {
+			t.Errorf("%d comes back as %d", n, got)
+		}
+	}
+	for n, want := range map[int64][]int64{101: {100, 101, 102}, 999: {1000}, -690: {-700}, -2: {-3}, 1 << 40: {1000}, math.MinInt64: {-700}, math.MaxInt64: {1000}} {
+		class := v.Encode(n)
+		if got := v.Decode(class, .5); !slices.Contains(want, got) || int(class) >= v.Len() {
+			t.Errorf("%d is of class %d, which gives %d, want one of %v", n, class, got, want)
+		}
+	}
+	if _, err := NewVocabulary(nil, 1, 1); err == nil {
+		t.Error("a vocabulary of nothing")
+	}
+	only, err := NewVocabulary([]int64{5, 5, 5}, 2, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := only.Decode(only.Encode(77), 0); got != 5 {
+		t.Errorf("77 comes back as %d", got)
+	}
+}
