@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/planegym/planegym"
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
@@ -26,7 +27,7 @@ type scenarioDoc struct {
 	measure  bool
 	episodes int
 	policies []string
-	open     opener
+	open     planegym.Gym
 }
 
 func newScenarioDoc() *cobra.Command {
@@ -49,7 +50,7 @@ stdout, or with -o into a folder, one file each.`,
 	f.BoolVar(&d.measure, "measure", false, "play policies and add a table of their returns")
 	f.IntVar(&d.episodes, "episodes", 20, "episodes a policy, with --measure")
 	f.StringArrayVar(&d.policies, "policy", nil, "an agent's file or a baseline to measure beside the defaults; repeat for more")
-	addData(cmd, &d.open.data)
+	addData(cmd, &d.open.Data)
 	return cmd
 }
 
@@ -110,7 +111,7 @@ func (d *scenarioDoc) page(ctx context.Context, s scenarios.Scenario) (envpage.P
 	if d.measure {
 		rows = d.episodes
 	}
-	v, err := d.open.open(ctx, s, rows, env.NextStep)
+	v, err := d.open.Open(ctx, s, rows, env.NextStep)
 	if err != nil {
 		return page, err
 	}
@@ -134,7 +135,7 @@ func (d *scenarioDoc) page(ctx context.Context, s scenarios.Scenario) (envpage.P
 
 // returns plays the baselines of v and d's policies, best first.
 func (d *scenarioDoc) returns(ctx context.Context, v env.Vector) ([]envpage.Return, error) {
-	k, err := (&computing{kernels: "auto", threads: 1}).check()
+	k, err := new(computing).check()
 	if err != nil {
 		return nil, err
 	}
