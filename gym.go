@@ -203,6 +203,11 @@ func (g *Gym) Recordings() ([]*telemetry.Dataset, env.Scaler, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	for _, r := range found {
+		if err := r.Data.Reading().Check(telemetry.MaxRefused); err != nil {
+			return nil, nil, err
+		}
+	}
 	var all []*telemetry.Dataset
 	for _, r := range found {
 		all = append(all, r.Data)

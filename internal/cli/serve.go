@@ -243,6 +243,9 @@ func (s *server) run(cmd *cobra.Command) error {
 	recording := &recorder{dir: s.record, log: s.o.Log}
 	s.o.Metrics = append(s.o.Metrics, recording)
 	s.o.Open = recording.wrap(open.Serve(served))
+	if s.o.Scenarios, err = pages(open, served, first.Name, strings.HasSuffix(s.scenario, ".toml")); err != nil {
+		return err
+	}
 	handler := ws.NewServer(s.o)
 	l, url, err := s.listen(secure != nil)
 	if err != nil {
