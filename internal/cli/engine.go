@@ -21,6 +21,7 @@ import (
 	"github.com/planegym/planegym/internal/cuda"
 	"github.com/planegym/planegym/internal/cuda/driver"
 	"github.com/planegym/planegym/internal/graph"
+	"github.com/planegym/planegym/internal/nearest"
 	"github.com/planegym/planegym/internal/nesting"
 	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/telemetry"
@@ -244,7 +245,7 @@ func decodeFile(path string, into any) error {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	if unknown := meta.Undecoded(); len(unknown) > 0 {
-		return fmt.Errorf("%s: unknown key %q", path, unknown[0].String())
+		return fmt.Errorf("%s: unknown key %q%s", path, unknown[0].String(), nearest.Hint(unknown[0].String(), nearest.Keys(into)))
 	}
 	return nil
 }
@@ -263,7 +264,7 @@ func set(command string, pairs []string, into any) error {
 			return usagef("%s: --set: %q: %w", command, p, err)
 		}
 		if unknown := meta.Undecoded(); len(unknown) > 0 {
-			return usagef("%s: --set: unknown key %q", command, unknown[0].String())
+			return usagef("%s: --set: unknown key %q%s", command, unknown[0].String(), nearest.Hint(unknown[0].String(), nearest.Keys(into)))
 		}
 	}
 	return nil
