@@ -203,12 +203,12 @@ func FromDataset(d *telemetry.Dataset) (Table, error) {
 		if at < 0 {
 			return t, fmt.Errorf("selection: the recording has no %s", name)
 		}
-		counter := d.Counter()
+		counter, counted := d.Counter()
 		for i := range d.Len() {
 			v, ok := d.At(i, at)
 			x := float64(v)
 			if name == "CalcBitrate" {
-				x = counter[i]
+				x, ok = counter[i], counted[i]
 			}
 			if !ok {
 				x = math.NaN()

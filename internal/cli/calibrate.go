@@ -320,7 +320,7 @@ func (c *calibration) emulate(ctx context.Context, cfg testbed.Config, limit int
 		}
 		return telemetry.NewReader(&b, name, f)
 	}
-	start := time.Unix(0, 0)
+	start := time.Unix(1704067200, 0) // as testbed record's
 	probes, err := read(telemetry.INT, "probes", func(w io.Writer) error { return l.WriteINT(w, start) })
 	if err != nil {
 		return t, share, err

@@ -191,8 +191,29 @@ func (c *computing) simulator(n int, models []*timegan.Model) (*timegan.Simulato
 const bundledData = "bundled"
 
 // recordings reads --data: a folder of recordings under one limit each, or
-// sessions that testbed record wrote, their folder or their .parquet file.
+// sessions that testbed record wrote, their folder or their .parquet file. At
+// most 5 % of a column may be impossible.
 func recordings(command, dir string) ([]telemetry.Recording, error) {
+	all, err := readRecordings(command, dir)
+	if err != nil {
+		return nil, err
+	}
+	return all, plausible(all, telemetry.MaxRefused)
+}
+
+// plausible is an error if more than a share of a recording's column is
+// impossible.
+func plausible(all []telemetry.Recording, share float64) error {
+	for _, r := range all {
+		if err := r.Data.Reading().Check(share); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readRecordings is recordings, however much of them is impossible.
+func readRecordings(command, dir string) ([]telemetry.Recording, error) {
 	if dir == "" {
 		return nil, usagef("%s: no recordings: name their folder by --data or PLANEGYM_DATA", command)
 	}

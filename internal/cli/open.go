@@ -196,6 +196,9 @@ func (o *opener) load() ([]*telemetry.Dataset, env.Scaler, error) {
 		return nil, nil, fmt.Errorf("%w: no recordings: name their folder by --data or PLANEGYM_DATA", errConfig)
 	}
 	found, err := telemetry.OpenFolder(o.data)
+	if err == nil {
+		err = plausible(found, telemetry.MaxRefused)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
