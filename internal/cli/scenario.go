@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/planegym/planegym"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/scenarios"
 )
@@ -89,7 +90,7 @@ func showScenario(cmd *cobra.Command, name string) error {
 }
 
 func newScenarioCheck() *cobra.Command {
-	var o opener
+	var o planegym.Gym
 	cmd := &cobra.Command{
 		Use: "check FILE", Short: "Say what is wrong with a scenario", Args: exactly(1),
 		Long: `check reads a scenario and opens what it names: the model, the emulated testbed,
@@ -99,11 +100,11 @@ planegym switches check speaks with the switches themselves.`,
   planegym scenario check replay --data recordings`,
 		RunE: func(cmd *cobra.Command, args []string) error { return checkScenario(cmd, &o, args[0]) },
 	}
-	addData(cmd, &o.data)
+	addData(cmd, &o.Data)
 	return cmd
 }
 
-func checkScenario(cmd *cobra.Command, o *opener, name string) error {
+func checkScenario(cmd *cobra.Command, o *planegym.Gym, name string) error {
 	s, err := loadScenario(name)
 	if err != nil {
 		return err
@@ -115,10 +116,10 @@ func checkScenario(cmd *cobra.Command, o *opener, name string) error {
 			return err
 		}
 		left = "switches are not asked: see planegym switches check"
-	case s.Plant == "replay" && o.data == "":
+	case s.Plant == "replay" && o.Data == "":
 		left = "no recordings are opened: name their folder by --data"
 	default:
-		v, err := o.open(cmd.Context(), s, 1, env.NextStep)
+		v, err := o.Open(cmd.Context(), s, 1, env.NextStep)
 		if err != nil {
 			return fmt.Errorf("scenario %s: %w", name, err)
 		}

@@ -178,7 +178,7 @@ func (t *training) begin(cmd *cobra.Command) (info agent.Info, err error) {
 		}
 		t.where.envs, t.saved = info.Rows, info.Steps
 		if !cmd.Flags().Changed("kernels") {
-			t.kernels = info.Kernels
+			t.Kernels = info.Kernels
 		}
 	}
 	if t.switches.on {
@@ -194,7 +194,7 @@ func (t *training) begin(cmd *cobra.Command) (info agent.Info, err error) {
 	if t.loss, k, err = t.computing.agentEngine(); err != nil {
 		return info, err
 	}
-	t.be = compute.NewBackend(k, t.threads)
+	t.be = compute.NewBackend(k, t.Threads)
 	return info, nil
 }
 
@@ -232,7 +232,7 @@ func (t *training) runOnline(cmd *cobra.Command, info agent.Info) (err error) {
 	ctx := cmd.Context()
 	var v env.Vector
 	if t.switches.on {
-		v, err = t.switches.open(cmd, t.where.scenario, t.where.local.data)
+		v, err = t.switches.open(cmd, t.where.scenario, t.where.local.Data)
 	} else {
 		v, err = t.where.open(ctx, t.where.envs, false)
 	}
