@@ -76,7 +76,7 @@ func Read(in io.Reader, name string, o Options) (*traffic.Set, Counts, error) {
 		} else if err != nil {
 			return nil, Counts{}, err
 		}
-		if err := b.Add(&p); err != nil {
+		if err := b.Add(p.Time, uint16(p.Link), p.Data); err != nil {
 			return nil, Counts{}, fmt.Errorf("%s: packet %d: %w", name, b.counts.Packets, err)
 		}
 	}
@@ -142,25 +142,26 @@ func (b *Builder) Counts() Counts { return b.counts }
 func (b *Builder) left(why string)  { b.counts.Left[why]++ }
 func (b *Builder) lost(what string) { b.counts.Lost[what]++ }
 
-// Add takes a packet in. Its only error wraps ErrSpan.
-func (b *Builder) Add(p *pcap.Packet) error {
+// Add takes a packet in, captured at a time on a link of that LINKTYPE, as pcap
+// files number them. Its only error wraps ErrSpan.
+func (b *Builder) Add(at time.Time, link uint16, data []byte) error {
 	b.counts.Packets++
 	if b.counts.Packets == 1 {
-		b.first, b.last = p.Time, p.Time
+		b.first, b.last = at, at
 	}
-	if d := p.Time.Sub(b.first); d > b.o.Span || d < -b.o.Span {
-		return fmt.Errorf("%w: a packet at %v, the first at %v; at most %v apart", ErrSpan, p.Time.UTC(), b.first.UTC(), b.o.Span)
+	if d := at.Sub(b.first); d > b.o.Span || d < -b.o.Span {
+		return fmt.Errorf("%w: a packet at %v, the first at %v; at most %v apart", ErrSpan, at.UTC(), b.first.UTC(), b.o.Span)
 	}
-	ip := p.Data
+	ip := data
 	var frame packet.Frame
 	var err error
-	switch p.Link {
+	switch pcap.Link(link) {
 	case pcap.Ethernet:
-		ip, frame, err = packet.StripEthernet(p.Data)
+		ip, frame, err = packet.StripEthernet(data)
 	case pcap.Cooked:
-		ip, frame, err = packet.StripCooked(p.Data)
+		ip, frame, err = packet.StripCooked(data)
 	case pcap.Cooked2:
-		ip, frame, err = packet.StripCooked2(p.Data)
+		ip, frame, err = packet.StripCooked2(data)
 	case pcap.Raw, pcap.IPv4, pcap.IPv6, 12, 14: // 12 and 14: raw IP of BSDs
 	case 0, 108: // loopback of BSDs: 4 bytes of address family
 		if len(ip) < 4 {
@@ -169,7 +170,7 @@ func (b *Builder) Add(p *pcap.Packet) error {
 			ip = ip[4:]
 		}
 	default:
-		b.left(fmt.Sprintf("link type %d", p.Link))
+		b.left(fmt.Sprintf("link type %d", link))
 		return nil
 	}
 	if err != nil {
@@ -207,7 +208,7 @@ func (b *Builder) Add(p *pcap.Packet) error {
 	if q.Length > len(q.Payload) {
 		b.lost("payload cut by the capture")
 	}
-	b.take(p.Time, &q)
+	b.take(at, &q)
 	return nil
 }
 
