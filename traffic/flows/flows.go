@@ -142,8 +142,8 @@ func (b *Builder) Counts() Counts { return b.counts }
 func (b *Builder) left(why string)  { b.counts.Left[why]++ }
 func (b *Builder) lost(what string) { b.counts.Lost[what]++ }
 
-// Add takes a packet in, captured at a time on a link of that LINKTYPE, as pcap
-// files number them. Its only error wraps ErrSpan.
+// Add takes a packet in that begins with a header of a link type
+// (https://www.tcpdump.org/linktypes.html). Its only error wraps ErrSpan.
 func (b *Builder) Add(at time.Time, link uint16, data []byte) error {
 	b.counts.Packets++
 	if b.counts.Packets == 1 {
