@@ -132,7 +132,8 @@ func Inspect(path string) (Info, error) {
 	return i, nil
 }
 
-// Load reads the policy of a file that Save or SavePolicy wrote.
+// Load reads the policy of a file that Save or SavePolicy wrote. be is as in
+// NewDDQN.
 func Load(path string, be *compute.Backend) (*DDQN, error) {
 	f, h, err := open(path)
 	if err != nil {
@@ -287,13 +288,17 @@ func (t *Trainer) tensors() []safetensors.Tensor {
 
 // Resume goes on with the training that Save kept in path, in v, which is as
 // it was: the same spaces, number of rows and autoreset mode. steps, where not
-// 0, is the new total of transitions.
+// 0, is the new total of transitions. be is as in NewDDQN.
 func Resume(ctx context.Context, path string, v env.Vector, steps int64, be *compute.Backend) (*Trainer, error) {
 	f, h, err := open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	if v == nil {
+		return nil, fmt.Errorf("agent: resume %s: %w", path, errNoVector)
+	}
+	be = backendOr(be)
 	bad := func(format string, args ...any) error {
 		return fmt.Errorf("agent: resume %s: %w", path, fmt.Errorf(format, args...))
 	}
@@ -412,6 +417,9 @@ func Transfer(path string, c Config, v env.Vector, seed uint64, freeze bool, be 
 	old, err := Load(path, be)
 	if err != nil {
 		return nil, err
+	}
+	if v == nil {
+		return nil, fmt.Errorf("agent: transfer: %w", errNoVector)
 	}
 	if err := sameElements(old.Spaces, spacesOf(v)); err != nil {
 		return nil, err

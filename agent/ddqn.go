@@ -43,11 +43,12 @@ type DDQN struct {
 }
 
 // NewDDQN makes an agent with initial weights drawn from seed. It computes
-// on be.
+// on be; nil is one thread of the fastest kernels that this machine runs.
 func NewDDQN(c Config, spaces Spaces, seed uint64, be *compute.Backend) (*DDQN, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
+	be = backendOr(be)
 	if len(spaces.Elements) == 0 || len(spaces.Actions) == 0 || slices.Min(spaces.Actions) < 1 {
 		return nil, fmt.Errorf("agent: an environment of %d observed elements and actions %v", len(spaces.Elements), spaces.Actions)
 	}
@@ -71,6 +72,15 @@ func NewDDQN(c Config, spaces Spaces, seed uint64, be *compute.Backend) (*DDQN, 
 	d.opt = newOptimiser(c, be, len(d.online.Params().Data))
 	d.fitted = c.Normalise != "fit"
 	return d, nil
+}
+
+// backendOr is be, or where it is nil a backend that needs no closing.
+func backendOr(be *compute.Backend) *compute.Backend {
+	if be != nil {
+		return be
+	}
+	all := compute.Available()
+	return compute.NewBackend(all[len(all)-1], 1)
 }
 
 // pass is the memory for Q-values of up to so many rows.

@@ -103,7 +103,7 @@ type playing struct {
 }
 
 // played adds up one episode.
-type played struct{ reward, steps, lbo, level, stall float64 }
+type played struct{ reward, steps, told, lbo, level, stall float64 } // told: steps of which the player is known
 
 func (e *evaluator) run(ctx context.Context) error {
 	var out env.Batch
@@ -205,9 +205,8 @@ func (e *evaluator) take(out *env.Batch, i, r int, actions []int32) error {
 	for j, a := range actions {
 		e.shares[j][a]++
 	}
-	// With SameStep the row that ended already tells of its next episode.
-	if e.at.ok && !(over && e.spec.Autoreset == env.SameStep) {
-		e.info = e.v.(env.Informer).Info(r, e.info[:0])
+	if e.at.ok && e.readInfo(r, over) {
+		d.told++
 		d.lbo += float64(e.info[e.at.lbo])
 		d.level += level(e.info[e.at.fps])
 		d.stall += float64(e.info[e.at.stall])
@@ -218,14 +217,30 @@ func (e *evaluator) take(out *env.Batch, i, r int, actions []int32) error {
 	return nil
 }
 
+// readInfo sets e.info to what the environment says of row r's last step, and
+// reports whether it does. With SameStep the row of an episode that is over has
+// been reset: only an env.FinalInformer still knows its last step.
+func (e *evaluator) readInfo(r int, over bool) (ok bool) {
+	if over {
+		e.info, ok = env.FinalInfo(e.v, r, e.info[:0])
+		return ok
+	}
+	e.info = e.v.(env.Informer).Info(r, e.info[:0])
+	return true
+}
+
 func (e *evaluator) result() *Evaluation {
 	var r Evaluation
 	n := len(e.done)
-	length, lbo, lev, stall := make([]float64, n), make([]float64, n), make([]float64, n), make([]float64, n)
+	length, stall := make([]float64, n), make([]float64, n)
+	var lbo, lev []float64 // of episodes of which some step is known
 	var steps float64
 	for i, d := range e.done {
 		r.Returns = append(r.Returns, d.reward)
-		length[i], lbo[i], lev[i], stall[i] = d.steps, d.lbo/d.steps, d.level/d.steps, d.stall
+		length[i], stall[i] = d.steps, d.stall
+		if d.told > 0 {
+			lbo, lev = append(lbo, d.lbo/d.told), append(lev, d.level/d.told)
+		}
 		steps += d.steps
 	}
 	r.Return, r.Length = estimate(r.Returns), estimate(length)

@@ -187,3 +187,58 @@ func TestEvaluateRefusesAWrongSize(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// Under same_step the row of an episode that ends is reset within the step: the
+// viewer's last step belongs to the episode that ended all the same.
+func TestEvaluateQoEDoesNotDependOnAutoreset(t *testing.T) {
+	for _, mode := range []env.Autoreset{env.Disabled, env.NextStep, env.SameStep} {
+		v := env.WithAutoreset(&viewer{}, mode)
+		p, err := agent.Baseline("alternate", v.Spec())
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := agent.Evaluate(context.Background(), v, p, []uint64{1, 2}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Two steps: buffers of 10 and 20 s, levels 0 and 2, stalls of 1 and 2 s.
+		want := &agent.QoE{LBO: agent.Estimate{Mean: 15, N: 2}, Level: agent.Estimate{Mean: 1, N: 2}, Stalls: agent.Estimate{Mean: 3, N: 2}}
+		if !reflect.DeepEqual(got.QoE, want) {
+			t.Errorf("%v: got %+v, want %+v", mode, got.QoE, want)
+		}
+	}
+}
+
+// forgetful resets within the step and does not say what was before.
+type forgetful struct{ *viewer }
+
+func (forgetful) Spec() env.Spec {
+	s := (&viewer{}).Spec()
+	s.Autoreset = env.SameStep
+	return s
+}
+func (f forgetful) Step(ctx context.Context, rows []int, a []int32, out *env.Batch) error {
+	if err := f.viewer.Step(ctx, rows, a, out); err != nil || !out.Truncated[0] {
+		return err
+	}
+	out.FinalObs = append(out.FinalObs[:0], out.Obs...)
+	f.viewer.step = 0
+	return nil
+}
+
+// Where the last step of an episode is not known, means are of those that are.
+func TestEvaluateQoEOfKnownSteps(t *testing.T) {
+	v := forgetful{&viewer{}}
+	p, err := agent.Baseline("alternate", v.Spec())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := agent.Evaluate(context.Background(), v, p, []uint64{1, 2}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &agent.QoE{LBO: agent.Estimate{Mean: 10, N: 2}, Level: agent.Estimate{Mean: 0, N: 2}, Stalls: agent.Estimate{Mean: 1, N: 2}}
+	if !reflect.DeepEqual(got.QoE, want) {
+		t.Errorf("got %+v, want %+v", got.QoE, want)
+	}
+}

@@ -111,8 +111,9 @@ func parquetFiles(path string) ([]string, error) {
 }
 
 // Train goes on until Total updates are done and calls report after every so
-// many and at the end; Progress counts updates as Steps too. What report
-// returns ends training.
+// many and at the end; at the end alone where every is below 1, never where
+// report is nil. Progress counts updates as Steps too. An error of report ends
+// training.
 func (o *Offline) Train(ctx context.Context, every int64, report func(Progress) error) error {
 	var loss, target mean
 	d := o.Agent
@@ -126,7 +127,7 @@ func (o *Offline) Train(ctx context.Context, every int64, report func(Progress) 
 		}
 		loss.add(l)
 		target.add(y)
-		if d.updates%every == 0 || d.updates >= o.Total {
+		if report != nil && (every > 0 && d.updates%every == 0 || d.updates >= o.Total) {
 			p := Progress{Steps: d.updates, Total: o.Total, Updates: d.updates, Episodes: int64(o.Episodes), Loss: loss.take(), Target: target.take()}
 			p.Return = (&mean{}).take() // NaN: nothing was played
 			if err := report(p); err != nil {

@@ -2,7 +2,9 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
 
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
@@ -57,9 +59,14 @@ func (m *mean) take() float64 {
 	return x
 }
 
+var errNoVector = errors.New("there are no environments to train in: the vector is nil")
+
 // NewTrainer makes an agent for v and what trains it. Row i of v begins from
-// seed+i. v stays the caller's.
+// seed+i. v stays the caller's. be is as in NewDDQN.
 func NewTrainer(c Config, v env.Vector, seed uint64, be *compute.Backend) (*Trainer, error) {
+	if v == nil {
+		return nil, fmt.Errorf("agent: trainer: %w", errNoVector)
+	}
 	d, err := NewDDQN(c, spacesOf(v), seed, be)
 	if err != nil {
 		return nil, err
@@ -102,8 +109,9 @@ func (t *Trainer) progress() Progress {
 }
 
 // Train goes on until Config.Steps transitions are taken, and calls report
-// each time that a multiple of every is passed, and at the end. What report
-// returns ends training.
+// each time that a multiple of every is passed, and at the end; at the end alone
+// where every is below 1, never where report is nil. An error of report ends
+// training.
 //
 // An error leaves the agent as it was after the last whole step; files are
 // not touched. Errors: those of v and of report, the context's, a reward or an
@@ -115,7 +123,10 @@ func (t *Trainer) Train(ctx context.Context, every int64, report func(Progress) 
 			return fmt.Errorf("agent: train: %w", err)
 		}
 	}
-	next := (t.steps/every + 1) * every
+	if every < 1 {
+		every = math.MaxInt64
+	}
+	next := nextMultiple(t.steps, every)
 	for t.steps < t.Agent.Config.Steps {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -127,13 +138,25 @@ func (t *Trainer) Train(ctx context.Context, every int64, report func(Progress) 
 			return err
 		}
 		if t.steps >= next || t.steps >= t.Agent.Config.Steps {
-			next = (t.steps/every + 1) * every
+			next = nextMultiple(t.steps, every)
+			if report == nil {
+				continue
+			}
 			if err := report(t.progress()); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// nextMultiple is the first multiple of every after n, and the largest number
+// where that would not fit.
+func nextMultiple(n, every int64) int64 {
+	if n >= math.MaxInt64-every {
+		return math.MaxInt64
+	}
+	return (n/every + 1) * every
 }
 
 // reset starts all rows, row i from seed+i.

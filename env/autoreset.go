@@ -63,10 +63,14 @@ func WithAutoreset(v Vector, mode Autoreset) Vector {
 	if mode == Disabled {
 		return v
 	}
-	return &autoreset{
+	a := &autoreset{
 		Vector: v, mode: mode, dim: v.Spec().Observation.Dim(), s: len(v.Spec().Action),
 		pending: make([]bool, v.Num()), seen: make([]bool, v.Num()),
 	}
+	if mode == SameStep {
+		a.ended, a.finals = make([]bool, v.Num()), make([]float32, v.Num()*len(a.InfoFields()))
+	}
+	return a
 }
 
 type autoreset struct {
@@ -75,6 +79,9 @@ type autoreset struct {
 	dim, s  int
 	pending []bool // [Num], NextStep: the row's episode ended in its last step
 	seen    []bool // scratch of CheckRows
+
+	ended  []bool    // [Num], SameStep: the row's last step ended an episode
+	finals []float32 // [Num,F], SameStep: what Info was before the reset, where ended
 
 	stepRows, resetRows []int   // the rows of this call, split
 	stepAt, resetAt     []int   // their places in it
@@ -95,6 +102,9 @@ func (a *autoreset) Reset(ctx context.Context, rows []int, seeds []uint64, out *
 	n := len(out.Reward)
 	for i := range n {
 		a.pending[RowAt(rows, i)] = false
+		if a.ended != nil {
+			a.ended[RowAt(rows, i)] = false
+		}
 	}
 	out.Size(n, a.dim, a.mode == SameStep)
 	return nil
@@ -182,9 +192,12 @@ func (a *autoreset) sameStep(ctx context.Context, rows []int, actions []int32, o
 	n := len(out.Reward)
 	out.Size(n, a.dim, true)
 	a.resetRows, a.resetAt = a.resetRows[:0], a.resetAt[:0]
+	fields := len(a.finals) / a.Num()
 	for i := range n {
-		if out.Terminated[i] || out.Truncated[i] {
-			a.resetRows, a.resetAt = append(a.resetRows, RowAt(rows, i)), append(a.resetAt, i)
+		r := RowAt(rows, i)
+		if a.ended[r] = out.Terminated[i] || out.Truncated[i]; a.ended[r] {
+			a.resetRows, a.resetAt = append(a.resetRows, r), append(a.resetAt, i)
+			a.Info(r, a.finals[r*fields:r*fields:(r+1)*fields])
 		}
 	}
 	if len(a.resetRows) == 0 {
@@ -216,6 +229,18 @@ func (a *autoreset) Info(row int, dst []float32) []float32 {
 	return dst
 }
 
+// FinalInfo is FinalInformer's.
+func (a *autoreset) FinalInfo(row int, dst []float32) ([]float32, bool) {
+	if _, ok := a.Vector.(Informer); !ok {
+		return dst, false
+	}
+	if a.ended == nil || !a.ended[row] {
+		return a.Info(row, dst), true
+	}
+	fields := len(a.finals) / a.Num()
+	return append(dst, a.finals[row*fields:(row+1)*fields]...), true
+}
+
 // Snapshot and Restore pass the inner vector's on, one byte for the pending
 // reset before it.
 func (a *autoreset) Snapshot(row int, dst []byte) ([]byte, error) {
@@ -242,5 +267,8 @@ func (a *autoreset) Restore(row int, src []byte) error {
 		return err
 	}
 	a.pending[row] = src[0] == 1
+	if a.ended != nil {
+		a.ended[row] = false
+	}
 	return nil
 }

@@ -107,6 +107,30 @@ type Informer interface {
 	Info(row int, dst []float32) []float32
 }
 
+// FinalInformer is an Informer that also has the values of an episode that
+// ended. With Autoreset SameStep a row whose episode ends is reset within the
+// step, so that Info is of the first window of the next episode.
+type FinalInformer interface {
+	Informer
+	// FinalInfo appends the values of InfoFields for row's last step to dst:
+	// where that step ended an episode, those of the episode that ended. It
+	// reports whether they are known.
+	FinalInfo(row int, dst []float32) ([]float32, bool)
+}
+
+// FinalInfo is FinalInformer's of v. Of a vector that is none, the values of a
+// last step are known unless Autoreset is SameStep: those of Info.
+func FinalInfo(v Vector, row int, dst []float32) ([]float32, bool) {
+	if f, ok := v.(FinalInformer); ok {
+		return f.FinalInfo(row, dst)
+	}
+	i, ok := v.(Informer)
+	if !ok || v.Spec().Autoreset == SameStep {
+		return dst, false
+	}
+	return i.Info(row, dst), true
+}
+
 // Pipeline is a Vector that can be sent steps before the results of earlier
 // ones have come. Reset and Step wait until every result was received.
 type Pipeline interface {

@@ -16,8 +16,9 @@ import (
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/envtest"
 	"github.com/planegym/planegym/p4"
+	"github.com/planegym/planegym/p4/inventory"
 	"github.com/planegym/planegym/p4/p4rt"
-	"github.com/planegym/planegym/p4/p4test"
+	"github.com/planegym/planegym/p4/sim"
 	"github.com/planegym/planegym/telemetry"
 )
 
@@ -104,7 +105,7 @@ func (k *ticker) hush(who int, since time.Time) {
 type liveBench struct {
 	*testing.T
 	*env.Live
-	s      []*p4test.Server
+	s      []*sim.Server
 	told   *ticker
 	acts   []env.Act
 	window telemetry.Window
@@ -118,15 +119,15 @@ func live(t *testing.T, cfg env.LiveConfig, do func(b *liveBench)) {
 		var g p4.Group
 		var queues []p4.Queue
 		for i := range 3 {
-			pipe := p4test.NewPipe()
-			s, err := p4test.Serve(p4test.Config{Ports: []p4.Port{1}, Depths: []p4.Limit{safe, usual}}, pipe)
+			pipe := sim.NewPipe()
+			s, err := sim.Serve(sim.Config{Ports: []p4.Port{1}, Depths: []p4.Limit{safe, usual}}, pipe)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer s.Close()
-			c, err := p4rt.Open(p4rt.Config{
-				Target: "pipe", Dial: pipe.Dial, Ports: []p4.Port{1}, Queues: []p4.Limit{safe, usual}, Safe: safe, Seed: uint64(i),
-			})
+			c, err := p4rt.Open(p4rt.Config{Seed: uint64(i), Switch: inventory.Switch{
+				Target: "pipe", Dial: pipe.Dial, Ports: []p4.Port{1}, Queues: []p4.Limit{safe, usual}, Safe: safe,
+			}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -303,14 +304,14 @@ func TestLiveSwitchOutOfHand(t *testing.T) {
 		b.advance(usual)
 		b.truncated("switch 1 port 1 has limit 32, it was given 64")
 		b.inForce(safe, safe, safe)
-		b.s[2].Inject(p4test.Faults{Refuse: codes.ResourceExhausted})
+		b.s[2].Inject(sim.Faults{Refuse: codes.ResourceExhausted})
 		err := b.Reset(b.Context(), []int{0}, nil, []p4.Limit{usual, usual, usual}, &b.window)
 		var refused *p4.SetError
 		if !errors.As(err, &refused) || !strings.Contains(err.Error(), "ResourceExhausted") {
 			b.Errorf("reset of a switch that refuses: %v", err)
 		}
 		b.inForce(safe, safe, safe)
-		b.s[2].Inject(p4test.Faults{})
+		b.s[2].Inject(sim.Faults{})
 	})
 }
 

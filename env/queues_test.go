@@ -3,10 +3,14 @@ package env_test
 import (
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"testing"
+
+	"github.com/BurntSushi/toml"
 
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/envtest"
@@ -302,5 +306,60 @@ func TestInfoHasQueueDepths(t *testing.T) {
 				t.Errorf("step %d: switch %d: %v packets, want %v", step, s+1, info[at[s]], want)
 			}
 		}
+	}
+}
+
+// A weight of 0 in a scenario weighs nothing, one that is left out is the
+// default: the published objective without its switching term can be had.
+func TestRewardWeightOfZero(t *testing.T) {
+	pay := func(text string) float32 {
+		var c env.Config
+		if _, err := toml.Decode("[reward]\nname = 'qoe-lin'\n"+text, &c); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Check(); err != nil {
+			t.Fatal(err)
+		}
+		v := open(t, env.Config{Reward: c.Reward, Autoreset: env.Disabled}, &bench{say: func(s int) (l, f, b int) {
+			switch {
+			case s < 4:
+				return 5, 18, 639
+			case s == 4:
+				return 0, 30, 3312 // one second stalled
+			}
+			return 5, 30, 3312
+		}}, 1)
+		var b env.Batch
+		if err := v.Reset(context.Background(), nil, nil, &b); err != nil {
+			t.Fatal(err)
+		}
+		if err := v.Step(context.Background(), nil, []int32{0}, &b); err != nil {
+			t.Fatal(err)
+		}
+		return b.Reward[0]
+	}
+	for text, want := range map[string]float64{
+		"":                           3.312 - 3.312 - 2.673,
+		"switch = 0":                 3.312 - 3.312,
+		"rebuffer = 0":               3.312 - 2.673,
+		"rebuffer = 0.0\nswitch = 0": 3.312,
+		"rebuffer = 2\nswitch = 0.5": 3.312 - 2 - 2.673/2,
+	} {
+		if got := float64(pay(text)); math.Abs(got-want) > 1e-5 {
+			t.Errorf("%q pays %v, want %v", text, got, want)
+		}
+	}
+	for text, want := range map[string]string{"switch = -1": "finite and not negative", "rebuffer = inf": "finite and not negative", "switch = 'x'": "expected a number"} {
+		var c env.Config
+		_, err := toml.Decode("[reward]\nname = 'qoe-lin'\n"+text, &c)
+		if err == nil {
+			err = c.Check()
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want it to say %q", text, err, want)
+		}
+	}
+	if b, err := json.Marshal(env.Reward{Name: "qoe-lin", Rebuffer: 2, Switch: env.NoWeight}); err != nil || string(b) != `{"Name":"qoe-lin","Rebuffer":2,"Switch":0}` {
+		t.Errorf("%s %v", b, err)
 	}
 }

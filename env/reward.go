@@ -1,6 +1,7 @@
 package env
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 )
@@ -18,9 +19,40 @@ import (
 //     equation 5): Mbit/s, less Rebuffer per stalled second, less Switch per
 //     Mbit/s of change.
 type Reward struct {
-	Name     string  `toml:"name"`     // "lbo-fps" (default), "tutorial" or "qoe-lin"
-	Rebuffer float64 `toml:"rebuffer"` // qoe-lin: Mbit/s per stalled second; the top bitrate, 3.312
-	Switch   float64 `toml:"switch"`   // qoe-lin: per Mbit/s of change; 1
+	Name     string `toml:"name"`     // "lbo-fps" (default), "tutorial" or "qoe-lin"
+	Rebuffer Weight `toml:"rebuffer"` // qoe-lin: Mbit/s per stalled second; the top bitrate, 3.312
+	Switch   Weight `toml:"switch"`   // qoe-lin: per Mbit/s of change; 1
+}
+
+// Weight is a weight of a reward, finite and not negative. The zero value is
+// the default of its field; NoWeight is a weight of 0, as is 0 in TOML.
+type Weight float64
+
+// NoWeight is a weight of 0: the smallest number, which adds nothing to a sum.
+const NoWeight Weight = math.SmallestNonzeroFloat64
+
+// UnmarshalTOML reads a number: 0 is NoWeight.
+func (w *Weight) UnmarshalTOML(value any) error {
+	switch x := value.(type) {
+	case int64:
+		*w = Weight(x)
+	case float64:
+		*w = Weight(x)
+	default:
+		return fmt.Errorf("expected a number, got %v", value)
+	}
+	if *w == 0 {
+		*w = NoWeight
+	}
+	return nil
+}
+
+// MarshalJSON writes the number: NoWeight is 0.
+func (w Weight) MarshalJSON() ([]byte, error) {
+	if w == NoWeight {
+		w = 0
+	}
+	return json.Marshal(float64(w))
 }
 
 const (
@@ -33,7 +65,8 @@ func (r Reward) withDefaults() (Reward, error) {
 		r.Name = "lbo-fps"
 	}
 	if r.Name != "qoe-lin" {
-		if r.Rebuffer != 0 || r.Switch != 0 {
+		given := func(w Weight) bool { return w != 0 && w != NoWeight }
+		if given(r.Rebuffer) || given(r.Switch) {
 			return r, fmt.Errorf("env: reward: %q has no weights: rebuffer and switch belong to qoe-lin", r.Name)
 		}
 		if r.Name != "lbo-fps" && r.Name != "tutorial" {
@@ -47,7 +80,7 @@ func (r Reward) withDefaults() (Reward, error) {
 	if r.Switch == 0 {
 		r.Switch = 1
 	}
-	if !(r.Rebuffer >= 0) || !(r.Switch >= 0) || math.IsInf(r.Rebuffer+r.Switch, 0) {
+	if !(r.Rebuffer >= 0) || !(r.Switch >= 0) || math.IsInf(float64(r.Rebuffer+r.Switch), 0) {
 		return r, fmt.Errorf("env: reward: rebuffer %v, switch %v: weights are finite and not negative", r.Rebuffer, r.Switch)
 	}
 	return r, nil
@@ -56,7 +89,7 @@ func (r Reward) withDefaults() (Reward, error) {
 // bounds are the smallest and largest reward of a step of so many seconds.
 func (r Reward) bounds(stepSeconds int) [2]float64 {
 	if r.Name == "qoe-lin" {
-		return [2]float64{-r.Rebuffer*float64(stepSeconds) - r.Switch*topBitrate, topBitrate}
+		return [2]float64{-float64(r.Rebuffer)*float64(stepSeconds) - float64(r.Switch)*topBitrate, topBitrate}
 	}
 	return [2]float64{-2, 2}
 }
@@ -94,7 +127,7 @@ func (r Reward) pay(s *rewardState, p player) float32 {
 	case "qoe-lin":
 		kbps := min(max(float64(p.Kbps)/1000, 0), topBitrate)
 		before := min(max(float64(last.Kbps)/1000, 0), topBitrate)
-		return float32(kbps - r.Rebuffer*float64(p.Stall) - r.Switch*math.Abs(kbps-before))
+		return float32(kbps - float64(r.Rebuffer)*float64(p.Stall) - float64(r.Switch)*math.Abs(kbps-before))
 	}
 	switch {
 	case p.LBO >= lboTarget:

@@ -7,17 +7,17 @@ import (
 	"slices"
 
 	"github.com/planegym/planegym/env"
-	"github.com/planegym/planegym/internal/switches"
 	"github.com/planegym/planegym/p4"
+	"github.com/planegym/planegym/p4/inventory"
 	"github.com/planegym/planegym/telemetry"
 )
 
 // Live is real switches: which, and where their telemetry comes in.
 type Live struct {
 	env.LiveConfig
-	Probes   Probes             `toml:"probes"` // where INT comes in
-	Player   Player             `toml:"player"` // where the player's samples come in: http or log
-	Switches switches.Inventory `toml:"switch"` // along the path, the first first
+	Probes   Probes              `toml:"probes"` // where INT comes in
+	Player   Player              `toml:"player"` // where the player's samples come in: http or log
+	Switches inventory.Inventory `toml:"switch"` // along the path, the first first
 }
 
 // Probes says where INT comes in. Zero values are the defaults in the comments.

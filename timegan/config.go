@@ -7,12 +7,19 @@
 package timegan
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"math"
 )
 
 // Config says what is trained and how. Zero values are the defaults in the
 // comments; Preset gives those of others.
+//
+// In a Config that Preset gave, zeros set afterwards are zeros: gamma, eta,
+// moments and threshold of 0 leave that part of the objective out, embed, super
+// and joint of 0 leave that phase out. The same holds of settings read from TOML
+// over a preset, and of a checkpoint's.
 type Config struct {
 	Window int    `toml:"window" json:"window"` // T, seconds of a training window; 32
 	Hidden int    `toml:"hidden" json:"hidden"` // H, units of a layer and size of the latent code; 32
@@ -35,7 +42,7 @@ type Config struct {
 
 	// Clock is the seconds after which the time of day begins anew that all
 	// networks are told: of a recording its seconds from the first, of a
-	// rollout those from a random one. 3600, negative none.
+	// rollout those from a random one. 3600, negative none; see above for 0.
 	Clock int `toml:"clock" json:"clock"`
 
 	// Latent compares latent codes, windows standing alone, as the paper does.
@@ -48,6 +55,8 @@ type Config struct {
 	// say. Otherwise none moves farther than it did in any second of training,
 	// and the quality changes only where another level leads clearly.
 	Free bool `toml:"free" json:"free,omitempty"`
+
+	whole bool // the defaults are filled in: what is 0 is meant to be
 }
 
 // Preset is a named configuration: "" the default; "paper" what the authors'
@@ -56,19 +65,24 @@ type Config struct {
 func Preset(name string) (Config, error) {
 	switch name {
 	case "":
-		return Config{}.withDefaults(), nil
+		return Config{}.WithDefaults(), nil
 	case "paper":
 		return Config{Window: 24, Hidden: 24, Layers: 3, Batch: 128, Embed: 10000, Super: 10000, Joint: 10000,
-			Noise: 6, Clock: -1, FinalRate: 1, Latent: true, Free: true, Moments: 100, Eta: 100, Changes: -1, Covariances: -1}.withDefaults(), nil
+			Noise: 6, Clock: -1, FinalRate: 1, Latent: true, Free: true, Moments: 100, Eta: 100, Changes: -1, Covariances: -1}.WithDefaults(), nil
 	case "tutorial":
 		return Config{Window: 50, Hidden: 20, Layers: 3, Batch: 100, Embed: 100, Super: 100, Joint: 100,
-			Noise: 16, Clock: -1, FinalRate: 1, Latent: true, Free: true, Moments: 100, Eta: 100, Changes: -1, Covariances: -1, LearningRate: 5e-4}.withDefaults(), nil
+			Noise: 16, Clock: -1, FinalRate: 1, Latent: true, Free: true, Moments: 100, Eta: 100, Changes: -1, Covariances: -1, LearningRate: 5e-4}.WithDefaults(), nil
 	}
 	return Config{}, fmt.Errorf(`timegan: preset: %q is none of "", "paper", "tutorial"`, name)
 }
 
-// withDefaults is c with its zero values filled.
-func (c Config) withDefaults() Config {
+// WithDefaults is c with its zero values filled by the defaults, once: of a
+// Config that has them already, as Preset's have, zeros stay.
+func (c Config) WithDefaults() Config {
+	if c.whole {
+		return c
+	}
+	c.whole = true
 	for _, d := range []struct {
 		field *int
 		value int
@@ -91,9 +105,26 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// UnmarshalJSON reads settings that a checkpoint or a sweep's result holds. Keys
+// that are missing are the defaults, unknown ones an error.
+func (c *Config) UnmarshalJSON(text []byte) error {
+	type plain Config
+	p := plain(Config{}.WithDefaults())
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&p); err != nil {
+		return err
+	}
+	// Settings without a window or a learning rate are of a sweep that wrote
+	// them before their defaults were filled in.
+	p.whole = p.Window != 0 && p.LearningRate != 0
+	*c = Config(p)
+	return nil
+}
+
 // Check reports the first thing wrong with c, naming the field.
 func (c Config) Check() error {
-	c = c.withDefaults()
+	c = c.WithDefaults()
 	for _, f := range []struct {
 		name   string
 		value  int
@@ -115,13 +146,16 @@ func (c Config) Check() error {
 			return fmt.Errorf("timegan: %s: %v is not a finite number of at least 0", f.name, f.value)
 		}
 	}
+	if c.LearningRate == 0 {
+		return fmt.Errorf("timegan: learning_rate: 0 learns nothing")
+	}
 	return nil
 }
 
 // conditions is C, how many numbers a second the networks are told: the limit
 // and, with a clock, where it stands.
 func (c Config) conditions() int {
-	if c.Clock < 0 {
+	if c.Clock <= 0 {
 		return 1
 	}
 	return 3

@@ -34,7 +34,7 @@ func NewTraining(recordings []telemetry.Recording, split telemetry.Split, c Conf
 	if c.Free {
 		t.Codec.free()
 	}
-	if t.Windows, err = NewWindows(t.Codec, recordings, c.withDefaults().Window, split); err != nil {
+	if t.Windows, err = NewWindows(t.Codec, recordings, c.WithDefaults().Window, split); err != nil {
 		return t, err
 	}
 	for _, r := range recordings {
@@ -79,7 +79,7 @@ func Fit(ctx context.Context, c Config, e Engine, t Training, o FitOptions) (*Mo
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
-	c = c.withDefaults()
+	c = c.WithDefaults()
 	if t.Windows.Length != c.Window {
 		return nil, fmt.Errorf("timegan: windows of %d seconds, window is %d", t.Windows.Length, c.Window)
 	}

@@ -32,7 +32,7 @@ func small(gaps bool) Windows {
 }
 
 func smallConfig(latent bool) Config {
-	return Config{Hidden: 5, Layers: 2, Noise: 3, Batch: 4, Clock: 30, Latent: latent, Moments: 10, Changes: 20, Covariances: 40, Eta: 30, Gamma: .7, Window: 6}.withDefaults()
+	return Config{Hidden: 5, Layers: 2, Noise: 3, Batch: 4, Clock: 30, Latent: latent, Moments: 10, Changes: 20, Covariances: 40, Eta: 30, Gamma: .7, Window: 6}.WithDefaults()
 }
 
 // Every loss against central differences, tensor by tensor along its own

@@ -16,7 +16,7 @@ type Layout struct {
 
 // NewLayout is the layout of a model of so many channels and validity bits.
 func NewLayout(c Config, channels, bits int) Layout {
-	c = c.withDefaults()
+	c = c.WithDefaults()
 	return Layout{c, channels, bits, c.conditions(), c.sizes(channels, bits)}
 }
 

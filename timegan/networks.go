@@ -55,7 +55,7 @@ func tensors(network int, p *compute.Params) Params {
 // emptyParams are the five networks' tensors, all 0.
 func emptyParams(c Config, channels, bits int) Params {
 	var p Params
-	for n, s := range c.withDefaults().sizes(channels, bits) {
+	for n, s := range c.WithDefaults().sizes(channels, bits) {
 		p = append(p, tensors(n, nn.NewGRU(s).Params())...)
 	}
 	return p
@@ -65,7 +65,7 @@ func emptyParams(c Config, channels, bits int) Params {
 // Glorot-uniform, recurrent ones orthogonal, per gate; biases 0.
 func NewParams(c Config, channels, bits int) Params {
 	var p Params
-	for n, s := range c.withDefaults().sizes(channels, bits) {
+	for n, s := range c.WithDefaults().sizes(channels, bits) {
 		g := nn.NewGRU(s)
 		g.Init(rng.Key{Seed: c.Seed, A: uint32(n), Purpose: rng.Init})
 		p = append(p, tensors(n, g.Params())...)
@@ -75,7 +75,7 @@ func NewParams(c Config, channels, bits int) Params {
 
 // emptyState is what an optimiser carries before the first update.
 func emptyState(c Config, channels, bits int) OptimiserState {
-	c = c.withDefaults()
+	c = c.WithDefaults()
 	s := OptimiserState{{"state.updates", []int{networkCount}, make([]float32, networkCount)}}
 	for n, size := range c.sizes(channels, bits) {
 		count := len(nn.NewGRU(size).Params().Data)

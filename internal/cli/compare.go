@@ -17,6 +17,7 @@ import (
 
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/compute"
+	"github.com/planegym/planegym/deploy"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/ws"
 	"github.com/planegym/planegym/internal/atomicfile"
@@ -317,7 +318,7 @@ func (c *comparer) trained(d *agent.DDQN) (shown env.Observation, scaled func([]
 		if scaler == nil {
 			return nil, nil
 		}
-		return byName(scaler, columns, of)
+		return deploy.ScalerByName(scaler, columns, of)
 	}, nil
 }
 

@@ -15,10 +15,11 @@ import (
 	"github.com/BurntSushi/toml"
 	"github.com/spf13/cobra"
 
+	"github.com/planegym/planegym/deploy"
 	"github.com/planegym/planegym/internal/atomicfile"
 	"github.com/planegym/planegym/internal/emulate"
 	"github.com/planegym/planegym/p4"
-	"github.com/planegym/planegym/p4/p4test"
+	"github.com/planegym/planegym/p4/sim"
 	"github.com/planegym/planegym/scenarios"
 )
 
@@ -48,7 +49,7 @@ func addEmulator(cmd *cobra.Command) {
 	f.StringVar(&e.udp, "reports", "127.0.0.1:32766", "with --p4runtime: where telemetry reports are sent to")
 	f.StringVar(&e.player, "player", "127.0.0.1:8087", "with --p4runtime: where the player's samples are posted to")
 	f.StringSliceVar(&e.addrs, "addr", nil, "with --p4runtime: where the switches listen, a host:port each; free ports of 127.0.0.1")
-	f.StringVar(&e.personality, "personality", string(p4test.Strict), "with --p4runtime: whose habits the switches have: strict, bmv2 or pins")
+	f.StringVar(&e.personality, "personality", string(sim.Strict), "with --p4runtime: whose habits the switches have: strict, bmv2 or pins")
 	f.Uint64Var(&e.seed, "seed", 0, "with --p4runtime: of the testbed")
 	f.IntVar(&e.safe, "safe", 0, "with --p4runtime: the safe limit; 0: the smallest of env.limits")
 	f.StringVar(&e.log, "limits-log", "", "with --p4runtime: file that every limit which comes into force is appended to, a JSON object a line")
@@ -68,7 +69,7 @@ func (e *emulator) run(cmd *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	limits := actionLimits(s)
+	limits := deploy.ActionLimits(s)
 	safe := p4.Limit(e.safe)
 	if safe == 0 {
 		safe = slices.Min(limits)
@@ -83,7 +84,7 @@ func (e *emulator) run(cmd *cobra.Command) (err error) {
 		}
 	}
 	c := emulate.Config{
-		Testbed: s.Testbed, Seed: e.seed, Personality: p4test.Personality(e.personality), Depths: depths,
+		Testbed: s.Testbed, Seed: e.seed, Personality: sim.Personality(e.personality), Depths: depths,
 		Scale: e.scale, Addrs: e.addrs, UDP: e.udp, HTTP: "http://" + e.player + "/",
 	}
 	if e.log != "" {
@@ -152,8 +153,8 @@ func (e *emulator) write(s scenarios.Scenario, safe p4.Limit, depths []p4.Limit,
 	fmt.Fprintf(&b, "description = \"Emulated switches of scenario %s, %g times real time\"\nplant = \"live\"\n\n[live]\nsafe = %d\ntime_scale = %g\n", s.Name, e.scale, safe, e.scale)
 	fmt.Fprintf(&b, "probes.udp = %q\nplayer.http = %q\n", e.udp, e.player)
 	role := ""
-	if p4test.Personality(e.personality) == p4test.PINS {
-		role = fmt.Sprintf("role = %q\npush = [\"reconcile-and-commit\"]\n", p4test.PINSRole)
+	if sim.Personality(e.personality) == sim.PINS {
+		role = fmt.Sprintf("role = %q\npush = [\"reconcile-and-commit\"]\n", sim.PINSRole)
 	}
 	var queues []string
 	for _, d := range depths {

@@ -240,7 +240,7 @@ func (f *fitter) structured(cmd *cobra.Command, data []telemetry.Recording, open
 	if _, err := os.Stat(f.out); !f.force && !errors.Is(err, os.ErrNotExist) {
 		return usagef("fit: %s is there already: --force begins anew", f.out)
 	}
-	var c structured.Config
+	c := structured.Defaults()
 	if f.config != "" {
 		if err := decodeFile(f.config, &c); err != nil {
 			return err

@@ -33,6 +33,11 @@ func newModelled(v env.Vector, m model) (env.Vector, error) {
 	return &modelled{v, v.(env.Snapshotter), v.(env.Informer), hex.EncodeToString(h.Sum(nil)), card(m)}, nil
 }
 
+// FinalInfo is env.FinalInformer's.
+func (v *modelled) FinalInfo(row int, dst []float32) ([]float32, bool) {
+	return env.FinalInfo(v.Vector, row, dst)
+}
+
 // ModelHash is the SHA-256 of the checkpoint.
 func (v *modelled) ModelHash() string { return v.hash }
 

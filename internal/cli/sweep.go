@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/planegym/planegym/timegan"
 	"github.com/planegym/planegym/timegan/sweep"
 )
 
@@ -70,7 +71,7 @@ func (s *sweeper) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	var c sweep.Config
+	c := sweep.Config{Base: timegan.Config{}.WithDefaults()}
 	if s.preset != "" {
 		if c, err = sweep.Preset(s.preset); err != nil {
 			return usagef("sweep: --preset: %w", err)

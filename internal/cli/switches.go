@@ -1,17 +1,13 @@
 package cli
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/planegym/planegym/env"
-	"github.com/planegym/planegym/internal/switches"
-	"github.com/planegym/planegym/p4"
+	"github.com/planegym/planegym/deploy"
 	"github.com/planegym/planegym/scenarios"
 )
 
@@ -65,56 +61,14 @@ func loadLive(cmd *cobra.Command, name string) (scenarios.Scenario, error) {
 	return s, err
 }
 
-// listenTo takes telemetry for a while and says what came. Packets in go to
-// the primary alone, which this is not.
-func listenTo(ctx context.Context, s scenarios.Scenario, d time.Duration) ([]switches.Finding, error) {
-	c, err := openTelemetry(s.Live, nil, nil)
-	if err != nil {
-		return nil, err
-	}
-	n := max(1, int(d/c.second))
-	width := len(c.Columns())
-	values, valid := make([]float32, n*width), make([]bool, n*width)
-	ages, err := c.Window(ctx, time.Now(), values, valid)
-	st := c.Stats()
-	if err := errors.Join(err, c.Close()); err != nil {
-		return nil, err
-	}
-	var found []switches.Finding
-	tell := func(who string, age, offset time.Duration, mend string) {
-		f := switches.Finding{Switch: who, Check: "telemetry", Level: switches.OK, Says: fmt.Sprintf("newest %v old, clock %+v from ours", age.Round(time.Millisecond), -offset.Round(time.Millisecond))}
-		if age == env.Never {
-			f.Level, f.Says, f.Mend = switches.Failed, fmt.Sprintf("nothing came within %v", d), []string{mend}
-		}
-		found = append(found, f)
-	}
-	if s.Live.Probes.UDP == "" {
-		found = append(found, switches.Finding{Switch: "all", Check: "telemetry", Level: switches.Warning, Says: "probes come as packets in, which only a primary gets: deploy --dry-run listens to them"})
-	} else {
-		for i, sw := range s.Live.Switches.Names() {
-			tell(sw, ages.Switches[i], st.Clocks[i], fmt.Sprintf("do its reports go to %s, under switch id %d? %d packets came, %d malformed, %d hops of unknown switches", s.Live.Probes.UDP, s.Live.Probes.ID(i), st.Packets, st.Malformed, st.Unknown))
-		}
-	}
-	tell("player", ages.Player, st.PlayerClock, fmt.Sprintf("does the player's page post to http://%s, or is the log %q written? %d samples could not be read; %s", s.Live.Player.HTTP, s.Live.Player.Log, st.BadSamples, st.LastError))
-	return found, nil
-}
-
-// actionLimits are the limits that actions set.
-func actionLimits(s scenarios.Scenario) []p4.Limit {
-	if s.Env.Limits == nil {
-		return env.DefaultLimits()
-	}
-	return s.Env.Limits
-}
-
 func checkSwitches(cmd *cobra.Command, name string, listen time.Duration) error {
 	s, err := loadLive(cmd, name)
 	if err != nil {
 		return err
 	}
-	found := append(s.Live.Switches.Examine(cmd.Context(), actionLimits(s), s.Live.Safe), examineClock())
+	found := append(deploy.Examine(cmd.Context(), s.Live.Switches, deploy.ActionLimits(s), s.Live.Safe), deploy.ExamineClock())
 	if listen > 0 {
-		heard, err := listenTo(cmd.Context(), s, listen)
+		heard, err := deploy.Listen(cmd.Context(), s, listen)
 		if err != nil {
 			return err
 		}
@@ -122,7 +76,7 @@ func checkSwitches(cmd *cobra.Command, name string, listen time.Duration) error 
 	}
 	bad := 0
 	for _, f := range found {
-		if f.Level == switches.Failed {
+		if f.Level == deploy.Failed {
 			bad++
 		}
 	}

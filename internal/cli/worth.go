@@ -35,16 +35,17 @@ Policies, for --policies:
   constants        every limit of --constants, at all switches alike
   combinations     per-switch scenarios: every combination of the allowed limits
   random           an allowed limit drawn at every step
-  occupancy:X      the smallest allowed limit while a switch's mean queueing delay
+  wait:X           the smallest allowed limit while a switch's mean queueing delay
                    is above X of a full queue's, else the largest
+  occupancy:X      the same by queue depth over the limit, as in play and compare
   codel, pi2, red  that queue management at the largest of --constants
   look-ahead       the allowed action that serves the next --horizon steps best,
                    decided every --hold steps; it knows the future, no policy can
 
 The best constant is chosen on the seeds it is compared on, which favours it.`,
 		Example: `  planegym testbed worth --scenario contended
-  planegym testbed worth --scenario mine.toml --seeds 5 --steps 300 --policies constants,occupancy:0.4
-  planegym testbed worth --scenario per-switch --policies combinations,occupancy:0.22 --json`,
+  planegym testbed worth --scenario mine.toml --seeds 5 --steps 300 --policies constants,wait:0.4
+  planegym testbed worth --scenario per-switch --policies combinations,wait:0.22 --json`,
 		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return w.run(cmd) },
 	}
@@ -54,7 +55,7 @@ The best constant is chosen on the seeds it is compared on, which favours it.`,
 	f.Uint64Var(&w.seed, "seed", 1, "picks the episodes")
 	f.IntVar(&w.steps, "steps", 0, "steps of an episode; default: the scenario's")
 	f.StringVar(&w.constants, "constants", "8,16,32,64,128,256,512", "constant limits, packets")
-	f.StringVar(&w.policies, "policies", "constants,combinations,random,occupancy:0.42,occupancy:0.22,codel,pi2,look-ahead", "what to compare")
+	f.StringVar(&w.policies, "policies", "constants,combinations,random,wait:0.42,wait:0.22,codel,pi2,look-ahead", "what to compare")
 	f.IntVar(&w.horizon, "horizon", 15, "steps that the look-ahead looks ahead")
 	f.IntVar(&w.hold, "hold", 5, "steps that the look-ahead holds an action")
 	return cmd
@@ -195,8 +196,10 @@ func (w *worth) contestants(s scenarios.Scenario) ([]contestant, error) {
 	var all []contestant
 	for _, name := range strings.Split(w.policies, ",") {
 		kind, arg, given := strings.Cut(strings.TrimSpace(name), ":")
-		if given != (kind == "occupancy") {
-			return nil, usagef("worth: --policies: %q: occupancy takes a share of a full queue, the others nothing", name)
+		if share := kind == "wait" || kind == "occupancy"; share && !given {
+			return nil, usagef("worth: --policies: %q: %s takes a share of a full queue, as in %[2]s:0.42", name, kind)
+		} else if given && !share {
+			return nil, usagef("worth: --policies: %q: %s takes nothing after it", name, kind)
 		}
 		switch kind {
 		case "constants":
@@ -221,11 +224,16 @@ func (w *worth) contestants(s scenarios.Scenario) ([]contestant, error) {
 		case "random":
 			all = append(all, contestant{name: name, s: s, policy: func(v env.Vector) (agent.Policy, error) { return agent.Baseline("random", v.Spec()) }})
 		case "occupancy":
+			if x, err := strconv.ParseFloat(arg, 64); err != nil || !(x > 0) || math.IsInf(x, 0) {
+				return nil, usagef("worth: --policies: %q: %q is no share", name, arg)
+			}
+			all = append(all, contestant{name: name, s: s, policy: func(v env.Vector) (agent.Policy, error) { return agent.Baseline(name, v.Spec()) }})
+		case "wait":
 			x, err := strconv.ParseFloat(arg, 64)
 			if err != nil || !(x > 0) {
 				return nil, usagef("worth: --policies: %q: %q is no share", name, arg)
 			}
-			all = append(all, contestant{name: name, s: s, policy: func(v env.Vector) (agent.Policy, error) { return newOccupancy(x, v.Spec(), s.Testbed) }})
+			all = append(all, contestant{name: name, s: s, policy: func(v env.Vector) (agent.Policy, error) { return newWait(x, v.Spec(), s.Testbed) }})
 		case "codel", "pi2", "red":
 			managed := s
 			managed.Testbed.Ports = slices.Clone(s.Testbed.Ports)
@@ -322,71 +330,71 @@ func (c constantPolicy) Act(_ []int, _ []float32, actions []int32) {
 	}
 }
 
-// occupancy watches how full the queues are: the average (½ of the new, ½ of
+// wait watches how full the queues are: the average (½ of the new, ½ of
 // the old) of mean queueing delay over what a full queue's would be. Above a
 // share of it the smallest limit, else the largest.
-type occupancy struct {
+type wait struct {
 	share        float64
 	rates        []float64 // packets/s, by switch
 	delay        []int     // elements of an observation, by switch
 	limits       []p4.Limit
 	dim, s       int
 	small, large int32
-	rows         map[int]*occupied
+	rows         map[int]*waited
 }
 
-type occupied struct {
+type waited struct {
 	average []float64 // by action
 	limit   []p4.Limit
 }
 
-func newOccupancy(share float64, spec env.Spec, cfg testbed.Config) (*occupancy, error) {
-	o := &occupancy{share: share, limits: spec.Limits, dim: spec.Observation.Dim(), s: len(spec.Action), rows: map[int]*occupied{}}
+func newWait(share float64, spec env.Spec, cfg testbed.Config) (*wait, error) {
+	w := &wait{share: share, limits: spec.Limits, dim: spec.Observation.Dim(), s: len(spec.Action), rows: map[int]*waited{}}
 	plant, err := testbed.New(cfg)
 	if err != nil {
 		return nil, err
 	}
-	o.rates = plant.Rates()
-	for n := range o.rates {
+	w.rates = plant.Rates()
+	for n := range w.rates {
 		name := fmt.Sprintf("deq_timedelta%d_mean", n+1)
 		at := slices.IndexFunc(spec.Observation.Elements, func(f telemetry.Field) bool { return f.Name == name })
 		if at < 0 {
 			return nil, fmt.Errorf("the observation has no %s", name)
 		}
-		o.delay = append(o.delay, at)
+		w.delay = append(w.delay, at)
 	}
-	o.small = int32(slices.Index(o.limits, slices.Min(o.limits)))
-	o.large = int32(slices.Index(o.limits, slices.Max(o.limits)))
-	return o, nil
+	w.small = int32(slices.Index(w.limits, slices.Min(w.limits)))
+	w.large = int32(slices.Index(w.limits, slices.Max(w.limits)))
+	return w, nil
 }
 
-func (o *occupancy) Begin(rows []int, seeds []uint64) {
+func (w *wait) Begin(rows []int, seeds []uint64) {
 	for i := range seeds {
-		o.rows[env.RowAt(rows, i)] = nil
+		w.rows[env.RowAt(rows, i)] = nil
 	}
 }
 
-func (o *occupancy) Act(rows []int, obs []float32, actions []int32) {
-	for i := range len(actions) / o.s {
+func (w *wait) Act(rows []int, obs []float32, actions []int32) {
+	for i := range len(actions) / w.s {
 		r := env.RowAt(rows, i)
-		st := o.rows[r]
+		st := w.rows[r]
 		if st == nil {
-			st = &occupied{average: make([]float64, o.s), limit: slices.Repeat([]p4.Limit{o.limits[o.large]}, o.s)}
-			o.rows[r] = st
+			st = &waited{average: make([]float64, w.s), limit: slices.Repeat([]p4.Limit{w.limits[w.large]}, w.s)}
+			w.rows[r] = st
 		}
-		for j := range o.s {
+		for j := range w.s {
 			full := 0.
-			for n, at := range o.delay {
-				if o.s == 1 || n == j {
-					full = max(full, float64(obs[i*o.dim+at])*1e-6*o.rates[n]/float64(st.limit[j]))
+			for n, at := range w.delay {
+				if w.s == 1 || n == j {
+					full = max(full, float64(obs[i*w.dim+at])*1e-6*w.rates[n]/float64(st.limit[j]))
 				}
 			}
 			st.average[j] += (full - st.average[j]) / 2
-			a := o.large
-			if st.average[j] > o.share {
-				a = o.small
+			a := w.large
+			if st.average[j] > w.share {
+				a = w.small
 			}
-			actions[i*o.s+j], st.limit[j] = a, o.limits[a]
+			actions[i*w.s+j], st.limit[j] = a, w.limits[a]
 		}
 	}
 }

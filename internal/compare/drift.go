@@ -132,6 +132,11 @@ func (v watchedVector) Info(row int, dst []float32) []float32 {
 	return dst
 }
 
+// FinalInfo is env.FinalInformer's.
+func (v watchedVector) FinalInfo(row int, dst []float32) ([]float32, bool) {
+	return env.FinalInfo(v.Vector, row, dst)
+}
+
 // spreads are the columns and the range of each on A, over policies.
 type spreads struct {
 	columns   []Column

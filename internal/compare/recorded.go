@@ -21,7 +21,7 @@ type Log struct {
 	Fields   []telemetry.Field
 	Switches int
 	Sessions []testbed.Recorded
-	Gamma    float64 // discount a step; 0: 0.99
+	Gamma    float64 // discount a step
 	Shuffles int     // of the null check; 0: 10
 
 	// Open makes n environments on a plant as Side.Open does.
@@ -69,9 +69,6 @@ type Null struct {
 // estimate adds what the log says to r.
 func (l *Log) estimate(ctx context.Context, r *Result, policies []Policy) error {
 	gamma, shuffles := l.Gamma, l.Shuffles
-	if gamma == 0 {
-		gamma = .99
-	}
 	if shuffles == 0 {
 		shuffles = 10
 	}

@@ -17,7 +17,7 @@ import (
 // record lets sessions run on a toy, a limit drawn for every block of steps.
 func record(t *testing.T, plant *toy, sessions, steps, block int) *compare.Log {
 	t.Helper()
-	l := &compare.Log{Path: "toy", Fields: plant.Columns(), Switches: 1, Open: func(_ *agent.DDQN, p env.Plant, n int) (env.Vector, error) {
+	l := &compare.Log{Path: "toy", Gamma: .99, Fields: plant.Columns(), Switches: 1, Open: func(_ *agent.DDQN, p env.Plant, n int) (env.Vector, error) {
 		c := cfg
 		c.Observation, c.MaxSteps = env.Observation{Normalise: "none"}, 10_000
 		return env.New(c, p, n, nil)

@@ -21,7 +21,7 @@ import (
 	"github.com/planegym/planegym/internal/testbed"
 	"github.com/planegym/planegym/internal/wait"
 	"github.com/planegym/planegym/p4"
-	"github.com/planegym/planegym/p4/p4test"
+	"github.com/planegym/planegym/p4/sim"
 	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/telemetry/intreport"
 )
@@ -30,7 +30,7 @@ import (
 type Config struct {
 	Testbed     testbed.Config
 	Seed        uint64
-	Personality p4test.Personality // "strict"
+	Personality sim.Personality // "strict"
 	// Depths are what the switches' queues are provisioned with; queue 0, the
 	// first, is where they begin.
 	Depths []p4.Limit
@@ -50,7 +50,7 @@ const Port = p4.Port(1)
 type Emulation struct {
 	cfg     Config
 	plant   *testbed.Testbed
-	servers []*p4test.Server
+	servers []*sim.Server
 	queues  []*queue
 	second  time.Duration
 	out     net.Conn // UDP; nil: none
@@ -123,7 +123,7 @@ func Open(cfg Config) (*Emulation, error) {
 	e := &Emulation{cfg: cfg, plant: plant, second: time.Duration(float64(time.Second) / cfg.Scale), post: make(chan []byte, 16)}
 	for i, addr := range cfg.Addrs {
 		q := &queue{sw: i, changed: cfg.Changed}
-		s, err := p4test.Open(p4test.Config{
+		s, err := sim.Open(sim.Config{
 			Personality: cfg.Personality, Addr: addr, DeviceID: uint64(i + 1), Ports: []p4.Port{Port}, Depths: cfg.Depths, Queues: q,
 		})
 		if err != nil {
@@ -140,7 +140,7 @@ func Open(cfg Config) (*Emulation, error) {
 }
 
 // Servers are the switches.
-func (e *Emulation) Servers() []*p4test.Server { return e.servers }
+func (e *Emulation) Servers() []*sim.Server { return e.servers }
 
 // Lost counts the player's samples that nobody took.
 func (e *Emulation) Lost() uint64 {

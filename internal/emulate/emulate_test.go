@@ -12,6 +12,7 @@ import (
 	"github.com/planegym/planegym/internal/emulate"
 	"github.com/planegym/planegym/internal/testbed"
 	"github.com/planegym/planegym/p4"
+	"github.com/planegym/planegym/p4/inventory"
 	"github.com/planegym/planegym/p4/p4rt"
 	"github.com/planegym/planegym/telemetry/live"
 )
@@ -60,7 +61,7 @@ func TestEmulation(t *testing.T) {
 	defer e.Close()
 	var last *p4rt.Client
 	for i, s := range e.Servers() {
-		c, err := p4rt.Open(p4rt.Config{Target: s.Addr(), DeviceID: uint64(i + 1), Ports: []p4.Port{emulate.Port}, Queues: []p4.Limit{8, 64}})
+		c, err := p4rt.Open(p4rt.Config{Switch: inventory.Switch{Target: s.Addr(), DeviceID: uint64(i + 1), Ports: []p4.Port{emulate.Port}, Queues: []p4.Limit{8, 64}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -124,7 +125,7 @@ func TestEmulation(t *testing.T) {
 	mu.Unlock()
 	last.Close()
 	for i, s := range e.Servers() {
-		c, err := p4rt.Open(p4rt.Config{Target: s.Addr(), DeviceID: uint64(i + 1), Ports: []p4.Port{emulate.Port}, Queues: []p4.Limit{8, 64}, Election: p4rt.Election{Low: 5}})
+		c, err := p4rt.Open(p4rt.Config{Switch: inventory.Switch{Target: s.Addr(), DeviceID: uint64(i + 1), Ports: []p4.Port{emulate.Port}, Queues: []p4.Limit{8, 64}, Election: p4rt.Election{Low: 5}}})
 		if err != nil {
 			t.Fatal(err)
 		}

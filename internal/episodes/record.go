@@ -195,6 +195,11 @@ func (r *recorder) Info(row int, dst []float32) []float32 {
 	return dst
 }
 
+// FinalInfo is env.FinalInformer's.
+func (r *recorder) FinalInfo(row int, dst []float32) ([]float32, bool) {
+	return env.FinalInfo(r.Vector, row, dst)
+}
+
 // ModelHash is that of the recorded vector, "" where it has none.
 func (r *recorder) ModelHash() string {
 	if h, ok := r.Vector.(interface{ ModelHash() string }); ok {

@@ -14,8 +14,9 @@ import (
 
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/p4/bmv2"
-	"github.com/planegym/planegym/p4/p4test"
+	"github.com/planegym/planegym/p4/inventory"
 	"github.com/planegym/planegym/p4/program"
+	"github.com/planegym/planegym/p4/sim"
 	"github.com/planegym/planegym/telemetry/intreport"
 )
 
@@ -129,12 +130,12 @@ func (p probed) check(t *testing.T, seconds int, limits ...p4.Limit) {
 
 // line are the entries that lead probes from the first switch to the last's
 // controller, and name the switches.
-func line(n, of int) []Entry {
+func line(n, of int) []program.Entry {
 	port := "2"
 	if n == of {
 		port = "255" // --cpu-port
 	}
-	return []Entry{
+	return []program.Entry{
 		{Table: program.Routes, Match: map[string]string{"h.ipv4.dst": "10.0.9.9/32"}, Action: "I.forward", Params: map[string]string{"dmac": "2", "port": port}},
 		{Table: program.Trace, Action: "int_hop", Params: map[string]string{"swid": string(rune('0' + n))}, Default: true},
 	}
@@ -169,7 +170,7 @@ func TestBMv2(t *testing.T) {
 	}
 	var c []*Client
 	for i, target := range targets {
-		c = append(c, start(t, Config{Target: target, DeviceID: 0, Ports: []p4.Port{2}, Queues: []p4.Limit{64, 32}, Entries: line(i+1, 3), Seed: uint64(i)}))
+		c = append(c, start(t, Config{Switch: inventory.Switch{Target: target, DeviceID: 0, Ports: []p4.Port{2}, Queues: []p4.Limit{64, 32}, Entries: line(i+1, 3)}, Seed: uint64(i)}))
 		ready(t, c[i])
 	}
 	probed{c[0], c[1], c[2]}.check(t, 10, 64, 32, 64, 32)
@@ -179,12 +180,12 @@ func TestBMv2(t *testing.T) {
 // of BMv2's.
 func TestBMv2Model(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var servers [3]*p4test.Server
-		var pipes [3]*p4test.Pipe
+		var servers [3]*sim.Server
+		var pipes [3]*sim.Pipe
 		queue := &bottleneck{deliver: func(frame []byte) { servers[2].PacketIn(1, frame) }}
-		for i, backend := range []p4test.Queues{queue.in(), queue, nil} {
-			pipes[i] = p4test.NewPipe()
-			s, err := p4test.Serve(p4test.Config{Personality: p4test.BMv2, Ports: []p4.Port{2}, Depths: []p4.Limit{64, 32}, Queues: backend}, net.Listener(pipes[i]))
+		for i, backend := range []sim.Queues{queue.in(), queue, nil} {
+			pipes[i] = sim.NewPipe()
+			s, err := sim.Serve(sim.Config{Personality: sim.BMv2, Ports: []p4.Port{2}, Depths: []p4.Limit{64, 32}, Queues: backend}, net.Listener(pipes[i]))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -193,7 +194,7 @@ func TestBMv2Model(t *testing.T) {
 		}
 		var c []*Client
 		for i := range servers {
-			c = append(c, start(t, Config{Target: "pipe", Dial: pipes[i].Dial, Ports: []p4.Port{2}, Queues: []p4.Limit{64, 32}, Entries: line(i+1, 3), Seed: uint64(i)}))
+			c = append(c, start(t, Config{Switch: inventory.Switch{Target: "pipe", Dial: pipes[i].Dial, Ports: []p4.Port{2}, Queues: []p4.Limit{64, 32}, Entries: line(i+1, 3)}, Seed: uint64(i)}))
 			ready(t, c[i])
 		}
 		probed{c[0], c[1], c[2]}.check(t, 1, 64, 32)
@@ -224,7 +225,7 @@ func (b *bottleneck) Packets(p4.Port) int64     { return 0 }
 func (b *bottleneck) PacketOut(p4.Port, []byte) {}
 
 // in is the backend of the switch before it.
-func (b *bottleneck) in() p4test.Queues { return before{b} }
+func (b *bottleneck) in() sim.Queues { return before{b} }
 
 type before struct{ next *bottleneck }
 

@@ -338,7 +338,7 @@ func (c *Client) arbitrate(stream p4v1.P4Runtime_StreamChannelClient, election *
 // primary it claims again: the specification, unlike BMv2, promotes nobody.
 func (c *Client) answered(stream p4v1.P4Runtime_StreamChannelClient, a *p4v1.MasterArbitrationUpdate) error {
 	code := codes.Code(a.GetStatus().GetCode())
-	highest := Election{a.GetElectionId().GetHigh(), a.GetElectionId().GetLow()}
+	highest := Election{High: a.GetElectionId().GetHigh(), Low: a.GetElectionId().GetLow()}
 	var demoted bool
 	var claim *p4v1.Uint128
 	c.update(func() {
@@ -355,8 +355,8 @@ func (c *Client) answered(stream p4v1.P4Runtime_StreamChannelClient, a *p4v1.Mas
 			demoted = was
 		}
 		if code == codes.NotFound && c.held {
-			if mine := (Election{c.election.GetHigh(), c.election.GetLow()}); mine.Compare(highest) < 0 {
-				c.election = highest.proto()
+			if mine := (Election{High: c.election.GetHigh(), Low: c.election.GetLow()}); mine.Compare(highest) < 0 {
+				c.election = toProto(highest)
 			}
 			claim = c.election
 		}
@@ -385,14 +385,14 @@ func (c *Client) Arbitrate(ctx context.Context, e Election) error {
 		return err
 	}
 	c.mu.Lock()
-	stream, same := c.stream, c.election != nil && (Election{c.election.High, c.election.Low}) == e
-	c.election, c.held = e.proto(), true
+	stream, same := c.stream, c.election != nil && (Election{High: c.election.High, Low: c.election.Low}) == e
+	c.election, c.held = toProto(e), true
 	c.mu.Unlock()
 	if stream == nil {
 		return c.named(p4.ErrUnreachable)
 	}
 	if !same { // BMv2 does not answer an update that changes nothing
-		if err := c.arbitrate(stream, e.proto()); err != nil {
+		if err := c.arbitrate(stream, toProto(e)); err != nil {
 			return c.named(fmt.Errorf("%w: %w", p4.ErrUnreachable, err))
 		}
 	}

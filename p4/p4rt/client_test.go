@@ -17,15 +17,16 @@ import (
 	"google.golang.org/protobuf/encoding/prototext"
 
 	"github.com/planegym/planegym/p4"
-	"github.com/planegym/planegym/p4/p4test"
+	"github.com/planegym/planegym/p4/inventory"
 	"github.com/planegym/planegym/p4/program"
+	"github.com/planegym/planegym/p4/sim"
 )
 
-var personalities = []p4test.Personality{p4test.Strict, p4test.BMv2, p4test.PINS}
+var personalities = []sim.Personality{sim.Strict, sim.BMv2, sim.PINS}
 
 const device = 7
 
-func serve(t testing.TB, cfg p4test.Config) *p4test.Server {
+func serve(t testing.TB, cfg sim.Config) *sim.Server {
 	t.Helper()
 	cfg.DeviceID = device
 	if cfg.Ports == nil {
@@ -34,7 +35,7 @@ func serve(t testing.TB, cfg p4test.Config) *p4test.Server {
 	if cfg.Depths == nil {
 		cfg.Depths = []p4.Limit{64, 32}
 	}
-	s, err := p4test.Open(cfg)
+	s, err := sim.Open(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,10 +44,10 @@ func serve(t testing.TB, cfg p4test.Config) *p4test.Server {
 }
 
 // config suits a switch of serve's.
-func config(s *p4test.Server, p p4test.Personality) Config {
-	c := Config{Target: s.Addr(), DeviceID: device, Ports: []p4.Port{1, 2}, Queues: []p4.Limit{64, 32}, Timeout: 5 * time.Second}
-	if p == p4test.PINS {
-		c.Role, c.Push = p4test.PINSRole, []string{"verify-and-commit", "reconcile-and-commit"}
+func config(s *sim.Server, p sim.Personality) Config {
+	c := Config{Switch: inventory.Switch{Target: s.Addr(), DeviceID: device, Ports: []p4.Port{1, 2}, Queues: []p4.Limit{64, 32}, Timeout: 5 * time.Second}}
+	if p == sim.PINS {
+		c.Role, c.Push = sim.PINSRole, []string{"verify-and-commit", "reconcile-and-commit"}
 	}
 	return c
 }
@@ -96,10 +97,10 @@ func TestSetLimit(t *testing.T) {
 	for _, p := range personalities {
 		for _, mode := range []program.Mode{program.Queue, program.Meter} {
 			t.Run(fmt.Sprintf("%s/%s", p, mode), func(t *testing.T) {
-				s := serve(t, p4test.Config{Personality: p})
+				s := serve(t, sim.Config{Personality: p})
 				cfg := config(s, p)
 				cfg.Mode, cfg.Rate, cfg.Safe = mode, 1000, 64
-				cfg.Entries = []Entry{
+				cfg.Entries = []program.Entry{
 					{Table: program.Routes, Match: map[string]string{"h.ipv4.dst": "10.0.0.0/24"}, Action: "I.forward", Params: map[string]string{"dmac": "00:00:0a:00:00:01", "port": "1"}},
 					{Table: program.Trace, Action: "int_hop", Params: map[string]string{"swid": "1"}, Default: true},
 				}
@@ -136,8 +137,8 @@ func TestSetLimit(t *testing.T) {
 
 // A write that changes nothing refills a meter's bucket: it must not be made.
 func TestNoOpMeterWriteIsSkipped(t *testing.T) {
-	s := serve(t, p4test.Config{Depths: []p4.Limit{1000}})
-	cfg := config(s, p4test.Strict)
+	s := serve(t, sim.Config{Depths: []p4.Limit{1000}})
+	cfg := config(s, sim.Strict)
 	cfg.Mode, cfg.Rate = program.Meter, 1000
 	c := start(t, cfg)
 	for _, l := range []p4.Limit{32, 32, 32, 64, 64} {
@@ -153,8 +154,8 @@ func TestNoOpMeterWriteIsSkipped(t *testing.T) {
 // The safe limit is the default action of the table: a port that nobody set
 // has it.
 func TestSafeLimitIsTheDefault(t *testing.T) {
-	s := serve(t, p4test.Config{})
-	cfg := config(s, p4test.Strict)
+	s := serve(t, sim.Config{})
+	cfg := config(s, sim.Strict)
 	cfg.Safe = 32
 	ready(t, start(t, cfg))
 	if s.InForce(1) != 32 {
@@ -163,20 +164,20 @@ func TestSafeLimitIsTheDefault(t *testing.T) {
 }
 
 func TestWriteErrorsAreDecoded(t *testing.T) {
-	s := serve(t, p4test.Config{})
-	c := start(t, config(s, p4test.Strict))
+	s := serve(t, sim.Config{})
+	c := start(t, config(s, sim.Strict))
 	ready(t, c)
-	s.Inject(p4test.Faults{Refuse: codes.ResourceExhausted})
+	s.Inject(sim.Faults{Refuse: codes.ResourceExhausted})
 	err := c.SetLimit(t.Context(), 1, 32)
 	var w *WriteError
 	if !errors.As(err, &w) || len(w.Updates) != 1 || w.only() != codes.ResourceExhausted || w.Updates[0].Vendor != 7 {
 		t.Fatalf("%#v", err)
 	}
-	if want := s.Addr() + ": write refused: update 0: ResourceExhausted: refused (p4test 7)"; err.Error() != want {
+	if want := s.Addr() + ": write refused: update 0: ResourceExhausted: refused (sim 7)"; err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}
 	// Of a batch, only those that failed are named.
-	s.Inject(p4test.Faults{})
+	s.Inject(sim.Faults{})
 	good, _ := c.cfg.entry(1, 32)
 	bad, _ := c.cfg.entry(2, 32)
 	bad.Action.GetAction().Params = nil
@@ -189,8 +190,8 @@ func TestWriteErrorsAreDecoded(t *testing.T) {
 }
 
 func TestReadsAreDrained(t *testing.T) {
-	s := serve(t, p4test.Config{})
-	c := start(t, config(s, p4test.Strict))
+	s := serve(t, sim.Config{})
+	c := start(t, config(s, sim.Strict))
 	ready(t, c)
 	for _, port := range []p4.Port{1, 2} {
 		if err := c.SetLimit(t.Context(), port, 32); err != nil {
@@ -208,7 +209,7 @@ func TestPackets(t *testing.T) {
 	for _, p := range personalities {
 		t.Run(string(p), func(t *testing.T) {
 			out := make(chan p4.Port, 1)
-			s := serve(t, p4test.Config{Personality: p, Queues: packets{out}})
+			s := serve(t, sim.Config{Personality: p, Queues: packets{out}})
 			c := start(t, config(s, p))
 			ready(t, c)
 			if err := c.PacketOut(t.Context(), 2, []byte("probe")); err != nil {
@@ -249,8 +250,8 @@ func (packets) Packets(p4.Port) int64              { return 0 }
 func (p packets) PacketOut(port p4.Port, _ []byte) { p.out <- port }
 
 func TestNeverPushed(t *testing.T) {
-	s := serve(t, p4test.Config{})
-	cfg := config(s, p4test.Strict)
+	s := serve(t, sim.Config{})
+	cfg := config(s, sim.Strict)
 	cfg.Push = []string{}
 	c := start(t, cfg)
 	if err := c.SetLimit(soon(t), 1, 32); !errors.Is(err, p4.ErrPipeline) {
@@ -266,7 +267,7 @@ func TestNeverPushed(t *testing.T) {
 func TestPipelineIsPushedOnlyWhereDifferent(t *testing.T) {
 	for _, p := range personalities {
 		t.Run(string(p), func(t *testing.T) {
-			s := serve(t, p4test.Config{Personality: p})
+			s := serve(t, sim.Config{Personality: p})
 			var first, second log
 			cfg := config(s, p)
 			cfg.Notify = first.add
@@ -290,7 +291,7 @@ func TestPipelineIsPushedOnlyWhereDifferent(t *testing.T) {
 }
 
 func TestConfigErrorsNameTheField(t *testing.T) {
-	ok := Config{Target: "sw1:9559", Queues: []p4.Limit{64, 32}, Ports: []p4.Port{1}}
+	ok := Config{Switch: inventory.Switch{Target: "sw1:9559", Queues: []p4.Limit{64, 32}, Ports: []p4.Port{1}}}
 	for _, c := range []struct {
 		edit func(*Config)
 		want string
@@ -299,7 +300,7 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 		{func(c *Config) { c.Target = "sw1" }, `p4rt: target: "sw1" is no host:port`},
 		{func(c *Config) { c.Queues = nil }, "p4rt: queues: queue mode needs the depths that queues were provisioned with"},
 		{func(c *Config) { c.Queues = []p4.Limit{1, 2, 3, 4, 5, 6, 7, 8, 9} }, "p4rt: queues: 9 are more than 8"},
-		{func(c *Config) { c.Queues = []p4.Limit{64, 64} }, "p4rt: queues: 64 stands twice"},
+		{func(c *Config) { c.Queues = []p4.Limit{64, 64} }, "p4rt: queues: duplicate 64"},
 		{func(c *Config) { c.Queues = []p4.Limit{0} }, "p4rt: queues: p4: limit 0 is outside 1…524287 packets"},
 		{func(c *Config) { c.Mode = "egress" }, `p4rt: mode: p4/program: mode: "egress" is none of "queue", "meter"`},
 		{func(c *Config) { c.Mode = program.Meter }, "p4rt: rate: meter mode needs the packets/s that the port serves, not 0"},
@@ -307,18 +308,18 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 		{func(c *Config) { c.Ports = []p4.Port{512} }, "p4rt: ports: 512 has more than 9 bits"},
 		{func(c *Config) { c.Push = []string{"x"} }, `p4rt: push: "x" is none of "verify-and-commit", "reconcile-and-commit"`},
 		{func(c *Config) { c.Timeout = -1 }, "p4rt: timeout: -1ns is negative"},
-		{func(c *Config) { c.TLS = &TLS{Cert: "a"} }, `p4rt: tls: cert and key go together: cert "a", key ""`},
-		{func(c *Config) { c.TLS = &TLS{CA: "/nowhere.pem"} }, "p4rt: tls.ca: open /nowhere.pem: no such file or directory"},
-		{func(c *Config) { c.Entries = []Entry{{Table: "x", Default: true}} }, `p4rt: entries[0]: the program has no table "x"`},
+		{func(c *Config) { c.TLS = &inventory.TLS{Cert: "a"} }, `p4rt: tls: cert and key go together: cert "a", key ""`},
+		{func(c *Config) { c.TLS = &inventory.TLS{CA: "/nowhere.pem"} }, "p4rt: tls.ca: open /nowhere.pem: no such file or directory"},
+		{func(c *Config) { c.Entries = []program.Entry{{Table: "x", Default: true}} }, `p4rt: entries[0]: the program has no table "x"`},
 		{func(c *Config) {
-			c.Entries = []Entry{{Table: "ipv4_lpm", Match: map[string]string{"h.ipv4.dst": "10.0.0.1"}}}
+			c.Entries = []program.Entry{{Table: "ipv4_lpm", Match: map[string]string{"h.ipv4.dst": "10.0.0.1"}}}
 		},
 			`p4rt: entries[0]: match h.ipv4.dst: "10.0.0.1" does not suit a LPM match`},
 		{func(c *Config) {
-			c.Entries = []Entry{{Table: "swtrace", Default: true, Action: "int_hop", Params: map[string]string{"swid": "0x80000000"}}}
+			c.Entries = []program.Entry{{Table: "swtrace", Default: true, Action: "int_hop", Params: map[string]string{"swid": "0x80000000"}}}
 		},
 			"p4rt: entries[0]: action int_hop: swid: 2147483648 has 32 bits, its type bit<31>"},
-		{func(c *Config) { c.Entries = []Entry{{Table: "swtrace", Default: true, Action: "forward"}} }, "p4rt: entries[0]: table swtrace has no action forward"},
+		{func(c *Config) { c.Entries = []program.Entry{{Table: "swtrace", Default: true, Action: "forward"}} }, "p4rt: entries[0]: table swtrace has no action forward"},
 	} {
 		cfg := ok
 		c.edit(&cfg)
@@ -329,31 +330,6 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 	if w := ok.Warnings(); len(w) != 2 || !strings.HasPrefix(w[0], "device_id is 0") {
 		t.Errorf("warnings: %q", w)
 	}
-}
-
-func TestCanonical(t *testing.T) {
-	for _, c := range []struct {
-		v     uint64
-		width int32
-		want  string
-	}{{0, 9, "00"}, {1, 9, "01"}, {255, 9, "ff"}, {256, 9, "0100"}, {511, 9, "01ff"}, {512, 9, ""}, {1 << 47, 48, "800000000000"}} {
-		b, err := canonical(c.v, c.width)
-		if got := fmt.Sprintf("%x", b); got != c.want || (err == nil) != (c.want != "") {
-			t.Errorf("canonical(%d, %d) = %s, %v; want %s", c.v, c.width, got, err, c.want)
-		}
-	}
-}
-
-func FuzzParseValue(f *testing.F) {
-	for _, s := range []string{"0", "0x1ff", "10.0.0.1", "00:00:0a:00:00:01", "-1", "", "1e3"} {
-		f.Add(s, int32(48))
-	}
-	f.Fuzz(func(t *testing.T, s string, width int32) {
-		b, err := parseValue(s, width)
-		if err == nil && (len(b) == 0 || len(b) > 1 && b[0] == 0) {
-			t.Errorf("parseValue(%q, %d) = %x is not canonical", s, width, b)
-		}
-	})
 }
 
 func TestBackoff(t *testing.T) {
@@ -367,7 +343,7 @@ func TestBackoff(t *testing.T) {
 }
 
 // preset puts our pipeline on a switch without any client.
-func preset(t *testing.T, s *p4test.Server) {
+func preset(t *testing.T, s *sim.Server) {
 	t.Helper()
 	p, err := program.Load(program.Queue)
 	if err != nil {
@@ -383,8 +359,8 @@ func preset(t *testing.T, s *p4test.Server) {
 // contest is one case of the election matrix.
 type contest struct {
 	*testing.T
-	p    p4test.Personality
-	s    *p4test.Server
+	p    sim.Personality
+	s    *sim.Server
 	logs map[*Client]*log
 }
 
@@ -486,7 +462,7 @@ func TestElectionMatrix(t *testing.T) {
 			b := m.join(90)
 			m.is(b, exists, 100)
 			a.Close()
-			if m.p == p4test.BMv2 {
+			if m.p == sim.BMv2 {
 				m.is(b, ok, 90) // promoted
 			} else {
 				m.is(b, none, 100)
@@ -500,7 +476,7 @@ func TestElectionMatrix(t *testing.T) {
 			b := m.join(90)
 			m.is(b, exists, 100)
 			a.Close()
-			if m.p == p4test.BMv2 {
+			if m.p == sim.BMv2 {
 				m.is(b, ok, 90) // promoted
 			} else {
 				m.is(b, none, 100)
@@ -537,7 +513,7 @@ func TestElectionMatrix(t *testing.T) {
 		}},
 		{"unset election id", func(m *contest) {
 			a := m.join(0)
-			if m.p == p4test.BMv2 { // 0, and nobody higher
+			if m.p == sim.BMv2 { // 0, and nobody higher
 				m.is(a, ok, 0)
 				m.ended(m.join(0), invalid)
 				return
@@ -571,9 +547,9 @@ func TestElectionMatrix(t *testing.T) {
 			m.is(a, ok, 100)
 			b := m.join(90, func(c *Config) { c.Role = "other" })
 			switch m.p {
-			case p4test.BMv2: // knows no roles
+			case sim.BMv2: // knows no roles
 				m.is(b, exists, 100)
-			case p4test.PINS: // elects it, lets it not write
+			case sim.PINS: // elects it, lets it not write
 				if err := b.SetLimit(soon(m.T), 1, 32); !errors.Is(err, p4.ErrNotPrimary) || !b.State().Primary {
 					m.Errorf("write in another role: %v, %+v", err, b.State())
 				}
@@ -584,7 +560,7 @@ func TestElectionMatrix(t *testing.T) {
 		}},
 		{"wrong device id", func(m *contest) {
 			a := m.join(100, func(c *Config) { c.DeviceID = device + 1 })
-			if m.p == p4test.BMv2 { // makes devices up
+			if m.p == sim.BMv2 { // makes devices up
 				m.is(a, ok, 100)
 				return
 			}
@@ -596,7 +572,7 @@ func TestElectionMatrix(t *testing.T) {
 			b := m.join(90, func(c *Config) { c.Backup = false })
 			m.is(b, exists, 100)
 			a.Close()
-			if m.p == p4test.BMv2 {
+			if m.p == sim.BMv2 {
 				m.is(b, ok, 90)
 			} else {
 				m.is(b, ok, 100) // with the highest id seen
@@ -610,7 +586,7 @@ func TestElectionMatrix(t *testing.T) {
 		for _, c := range cases {
 			t.Run(string(p)+"/"+c.name, func(t *testing.T) {
 				t.Parallel()
-				s := serve(t, p4test.Config{Personality: p})
+				s := serve(t, sim.Config{Personality: p})
 				preset(t, s)
 				c.play(&contest{T: t, p: p, s: s, logs: map[*Client]*log{}})
 			})

@@ -14,14 +14,15 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/planegym/planegym/p4"
-	"github.com/planegym/planegym/p4/p4test"
+	"github.com/planegym/planegym/p4/inventory"
+	"github.com/planegym/planegym/p4/sim"
 )
 
 // rig is three switches in memory, each with a client, under faked time.
 type rig struct {
 	*testing.T
-	s    [3]*p4test.Server
-	pipe [3]*p4test.Pipe
+	s    [3]*sim.Server
+	pipe [3]*sim.Pipe
 	c    [3]*Client
 	g    p4.Group
 
@@ -57,8 +58,8 @@ func fault(t *testing.T, f func(r *rig)) {
 			synctest.Test(t, func(t *testing.T) {
 				r := &rig{T: t}
 				for i := range r.s {
-					r.pipe[i] = p4test.NewPipe()
-					s, err := p4test.Serve(p4test.Config{
+					r.pipe[i] = sim.NewPipe()
+					s, err := sim.Serve(sim.Config{
 						Personality: p, DeviceID: device, Ports: []p4.Port{1, 2}, Depths: []p4.Limit{safe, 64}, Queues: watch{r, i},
 					}, r.pipe[i])
 					if err != nil {
@@ -122,8 +123,8 @@ func TestFaultMastershipLostMidWrite(t *testing.T) {
 		cfg := r.c[0].cfg.Config
 		cfg.Election, cfg.Notify, cfg.Safe = Election{Low: 50}, nil, 0
 		rival := make(chan *Client, 1)
-		r.s[0].Inject(p4test.Faults{Before: func(*p4v1.WriteRequest) {
-			r.s[0].Inject(p4test.Faults{})
+		r.s[0].Inject(sim.Faults{Before: func(*p4v1.WriteRequest) {
+			r.s[0].Inject(sim.Faults{})
 			c, err := Open(cfg)
 			if err == nil {
 				err = c.Ready(r.Context())
@@ -204,7 +205,7 @@ func TestFaultPipelineReplaced(t *testing.T) {
 
 func TestFaultOneRefuses(t *testing.T) {
 	fault(t, func(r *rig) {
-		r.s[1].Inject(p4test.Faults{Refuse: codes.ResourceExhausted})
+		r.s[1].Inject(sim.Faults{Refuse: codes.ResourceExhausted})
 		got, err := r.g.Set(r.Context(), queues, []p4.Limit{safe, safe, safe})
 		var w *WriteError
 		if !errors.As(err, &w) || w.only() != codes.ResourceExhausted {
@@ -215,14 +216,14 @@ func TestFaultOneRefuses(t *testing.T) {
 				r.Errorf("switch %d: told %d, in force %d, want %d", i+1, got[i].Limit, r.s[i].InForce(1), want)
 			}
 		}
-		r.s[1].Inject(p4test.Faults{})
+		r.s[1].Inject(sim.Faults{})
 		r.set(safe)
 	})
 }
 
 func TestFaultReadBackLies(t *testing.T) {
 	fault(t, func(r *rig) {
-		r.s[2].Inject(p4test.Faults{Lie: func(l p4.Limit) p4.Limit { return l + 1 }})
+		r.s[2].Inject(sim.Faults{Lie: func(l p4.Limit) p4.Limit { return l + 1 }})
 		got, err := r.g.Set(r.Context(), queues, []p4.Limit{safe, safe, safe})
 		if !errors.Is(err, p4.ErrReadBack) || got[2].Err == nil || got[0].Err != nil {
 			r.Errorf("%v %+v, want %v", err, got, p4.ErrReadBack)
@@ -235,20 +236,20 @@ func TestFaultReadBackLies(t *testing.T) {
 
 func TestFaultSlow(t *testing.T) {
 	fault(t, func(r *rig) {
-		r.s[0].Inject(p4test.Faults{Delay: 300 * time.Millisecond})
+		r.s[0].Inject(sim.Faults{Delay: 300 * time.Millisecond})
 		at := time.Now()
 		r.set(safe)
 		// one write and one read back (a modify of what is there)
 		if took := time.Since(at); took > 700*time.Millisecond {
 			r.Errorf("three switches, one slow, took %v", took)
 		}
-		r.s[0].Inject(p4test.Faults{Stall: true})
+		r.s[0].Inject(sim.Faults{Stall: true})
 		at = time.Now()
 		got, err := r.g.Set(r.Context(), queues, []p4.Limit{64, 64, 64})
 		if took := time.Since(at); !errors.Is(err, p4.ErrUnreachable) || got[1].Err != nil || took > 2100*time.Millisecond {
 			r.Errorf("stalled: %v after %v, %+v", err, took, got[1])
 		}
-		r.s[0].Inject(p4test.Faults{})
+		r.s[0].Inject(sim.Faults{})
 		r.set(64)
 	})
 }
@@ -262,8 +263,8 @@ func TestReconnectIsJittered(t *testing.T) {
 		var all []*Client
 		for i := range 20 {
 			c, err := Open(Config{
-				Target: "nowhere:1", Queues: []p4.Limit{64}, Seed: uint64(i),
-				Dial: p4test.NewPipe().Dial, // nobody accepts
+				Switch: inventory.Switch{Target: "nowhere:1", Queues: []p4.Limit{64}, Dial: sim.NewPipe().Dial}, // nobody accepts
+				Seed:   uint64(i),
 				Notify: func(Event) {
 					mu.Lock()
 					tries[time.Since(begin)]++

@@ -31,7 +31,7 @@ func (r *resolved) entry(port p4.Port, l p4.Limit) (*p4v1.TableEntry, error) {
 	} else if qid < 0 {
 		return nil, fmt.Errorf("%w %d: there are %v", p4.ErrNotProvisioned, l, r.Queues)
 	}
-	e, err := r.names.entry(Entry{
+	e, err := r.names.entry(program.Entry{
 		Table: program.Table, Match: map[string]string{program.KeyPort: fmt.Sprint(port)},
 		Action: program.Action, Params: map[string]string{program.ParamLimit: fmt.Sprint(l), program.ParamQueue: fmt.Sprint(qid)},
 	})
@@ -146,11 +146,11 @@ func (c *Client) Limit(ctx context.Context, port p4.Port) (p4.Limit, error) {
 
 // key is an entry of the limit table with its match alone.
 func (c *Client) key(port p4.Port) (*p4v1.TableEntry, error) {
-	t, err := c.cfg.names.table(program.Table)
+	t, err := c.cfg.names.Table(program.Table)
 	if err != nil {
 		return nil, err
 	}
-	v, err := canonical(uint64(port), t.MatchFields[0].Bitwidth)
+	v, err := program.Canonical(uint64(port), t.MatchFields[0].Bitwidth)
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +199,7 @@ func (c *Client) readPort(ctx context.Context, e *p4v1.TableEntry) (*p4v1.TableE
 
 // meterQuery asks a read for the meter, of a table that has one.
 func (c *Client) meterQuery(table uint32) *p4v1.MeterConfig {
-	if slices.ContainsFunc(c.cfg.names.info.DirectMeters, func(m *configv1.DirectMeter) bool { return m.DirectTableId == table }) {
+	if slices.ContainsFunc(c.cfg.names.Info.DirectMeters, func(m *configv1.DirectMeter) bool { return m.DirectTableId == table }) {
 		return &p4v1.MeterConfig{}
 	}
 	return nil
@@ -326,7 +326,7 @@ func (c *Client) P4Info(ctx context.Context) error {
 	if err != nil {
 		return c.named(explain(err))
 	}
-	return c.named(compareInfo(r.GetConfig().GetP4Info(), c.cfg.names.info))
+	return c.named(compareInfo(r.GetConfig().GetP4Info(), c.cfg.names.Info))
 }
 
 // compareInfo is p4.ErrPipeline with the first table, action or packet header
@@ -380,7 +380,7 @@ func (c *Client) pushPipeline(ctx context.Context) error {
 		_, err = rpc.SetForwardingPipelineConfig(ctx, &p4v1.SetForwardingPipelineConfigRequest{
 			DeviceId: c.cfg.DeviceID, Role: c.cfg.Role, ElectionId: election, Action: action,
 			Config: &p4v1.ForwardingPipelineConfig{
-				P4Info: c.cfg.names.info, P4DeviceConfig: c.cfg.program.Device,
+				P4Info: c.cfg.names.Info, P4DeviceConfig: c.cfg.program.Device,
 				Cookie: &p4v1.ForwardingPipelineConfig_Cookie{Cookie: c.cfg.program.Cookie},
 			},
 		})

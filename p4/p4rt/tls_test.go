@@ -17,7 +17,8 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"github.com/planegym/planegym/p4"
-	"github.com/planegym/planegym/p4/p4test"
+	"github.com/planegym/planegym/p4/inventory"
+	"github.com/planegym/planegym/p4/sim"
 )
 
 // pki writes an authority, and a certificate and key for each name, to a folder.
@@ -71,23 +72,23 @@ func TestMutualTLS(t *testing.T) {
 	if err != nil || !pool.AppendCertsFromPEM(text) {
 		t.Fatal("no authority", err)
 	}
-	s := serve(t, p4test.Config{Credentials: credentials.NewTLS(&tls.Config{
+	s := serve(t, sim.Config{Credentials: credentials.NewTLS(&tls.Config{
 		Certificates: []tls.Certificate{pair}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS12,
 	})})
 	for _, c := range []struct {
 		name string
-		tls  *TLS
+		tls  *inventory.TLS
 		ok   bool
 	}{
-		{"mutual", &TLS{CA: file("ca.pem"), Cert: file("agent.pem"), Key: file("agent.key"), Name: "switch"}, true},
-		{"without our certificate", &TLS{CA: file("ca.pem"), Name: "switch"}, false},
-		{"another name", &TLS{CA: file("ca.pem"), Cert: file("agent.pem"), Key: file("agent.key"), Name: "router"}, false},
-		{"another authority", &TLS{CA: filepath.Join(other, "ca.pem"), Cert: file("agent.pem"), Key: file("agent.key"), Name: "switch"}, false},
-		{"a certificate of another authority", &TLS{CA: file("ca.pem"), Cert: filepath.Join(other, "agent.pem"), Key: filepath.Join(other, "agent.key"), Name: "switch"}, false},
+		{"mutual", &inventory.TLS{CA: file("ca.pem"), Cert: file("agent.pem"), Key: file("agent.key"), Name: "switch"}, true},
+		{"without our certificate", &inventory.TLS{CA: file("ca.pem"), Name: "switch"}, false},
+		{"another name", &inventory.TLS{CA: file("ca.pem"), Cert: file("agent.pem"), Key: file("agent.key"), Name: "router"}, false},
+		{"another authority", &inventory.TLS{CA: filepath.Join(other, "ca.pem"), Cert: file("agent.pem"), Key: file("agent.key"), Name: "switch"}, false},
+		{"a certificate of another authority", &inventory.TLS{CA: file("ca.pem"), Cert: filepath.Join(other, "agent.pem"), Key: filepath.Join(other, "agent.key"), Name: "switch"}, false},
 		{"plain", nil, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			cfg := config(s, p4test.Strict)
+			cfg := config(s, sim.Strict)
 			down := make(chan Event, 64)
 			cfg.TLS, cfg.Notify = c.tls, func(e Event) { down <- e }
 			l := start(t, cfg)

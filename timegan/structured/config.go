@@ -37,9 +37,13 @@ type Config struct {
 	Hidden   int            `toml:"hidden" json:"hidden"`     // units of each of the two hidden layers of a network; 16
 	Updates  int            `toml:"updates" json:"updates"`   // of each network; 4000
 	Knots    int            `toml:"knots" json:"knots"`       // quantiles of a table; 33
-	Seed     uint64         `toml:"seed" json:"seed"`
-	Ranks    timegan.Config `toml:"ranks" json:"ranks"` // of the TimeGAN, zero values as there but for window 16, hidden 16, embed 500, super 200, joint 1000, clock -1, free
+	Seed     uint64         `toml:"seed" json:"seed"`         // of everything; of the ranks unless they have one
+	Ranks    timegan.Config `toml:"ranks" json:"ranks"`       // of the TimeGAN, zero values as there but for window 16, hidden 16, embed 500, super 200, joint 1000, clock -1, free, and the seed above
 }
+
+// Defaults are the settings that Fit has unless others are asked for. Zeros set
+// in its Ranks are zeros: see timegan.Config.
+func Defaults() Config { return Config{}.withDefaults() }
 
 func (c Config) withDefaults() Config {
 	for _, d := range []struct {
@@ -47,11 +51,25 @@ func (c Config) withDefaults() Config {
 		value int
 	}{
 		{&c.Regimes, 2}, {&c.Hidden, 16}, {&c.Updates, 4000}, {&c.Knots, 33},
-		{&c.Ranks.Window, 16}, {&c.Ranks.Hidden, 16}, {&c.Ranks.Embed, 500}, {&c.Ranks.Super, 200}, {&c.Ranks.Joint, 1000}, {&c.Ranks.Clock, -1},
 	} {
 		if *d.field == 0 {
 			*d.field = d.value
 		}
+	}
+	sparse := c.Ranks != c.Ranks.WithDefaults()
+	for _, d := range []struct {
+		field *int
+		value int
+	}{
+		{&c.Ranks.Window, 16}, {&c.Ranks.Hidden, 16}, {&c.Ranks.Embed, 500}, {&c.Ranks.Super, 200}, {&c.Ranks.Joint, 1000}, {&c.Ranks.Clock, -1},
+	} {
+		if sparse && *d.field == 0 {
+			*d.field = d.value
+		}
+	}
+	c.Ranks = c.Ranks.WithDefaults()
+	if c.Ranks.Seed == 0 { // else two seeds share half of what is drawn
+		c.Ranks.Seed = c.Seed
 	}
 	for _, d := range []struct {
 		field *float64

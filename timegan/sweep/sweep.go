@@ -108,6 +108,7 @@ type Status struct {
 // Members lists a grid's models: index (i·jMax + j)·kMax + k for window i,
 // hidden size j and batch k, all of a mode and seed together.
 func (c Config) Members(limits []int) ([]Member, error) {
+	c.Base = c.Base.WithDefaults()
 	windows, hidden, batches := c.Windows, c.Hidden, c.Batches
 	modes, seeds := c.Modes, c.Seeds
 	if len(windows) == 0 {

@@ -1,8 +1,8 @@
-// Package p4test is a P4Runtime switch in memory: a server over real gRPC,
+// Package sim is a P4Runtime switch in memory: a server over real gRPC,
 // with the arbitration, pipeline, tables, meters, counters and packets of a
 // switch, the habits of three families of them, and faults to inject. What
 // its queues do is up to a backend.
-package p4test
+package sim
 
 import (
 	"context"
@@ -106,7 +106,7 @@ func Open(cfg Config) (*Server, error) {
 	}
 	l, err := net.Listen("tcp", cfg.Addr)
 	if err != nil {
-		return nil, fmt.Errorf("p4test: %w", err)
+		return nil, fmt.Errorf("sim: %w", err)
 	}
 	return Serve(cfg, l)
 }
@@ -119,7 +119,7 @@ func Serve(cfg Config, l net.Listener) (*Server, error) {
 	switch cfg.Personality {
 	case Strict, BMv2, PINS:
 	default:
-		return nil, fmt.Errorf(`p4test: personality: %q is none of "strict", "bmv2", "pins"`, cfg.Personality)
+		return nil, fmt.Errorf(`sim: personality: %q is none of "strict", "bmv2", "pins"`, cfg.Personality)
 	}
 	if len(cfg.Depths) == 0 {
 		cfg.Depths = []p4.Limit{64}

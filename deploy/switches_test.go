@@ -1,4 +1,4 @@
-package switches
+package deploy
 
 import (
 	"bytes"
@@ -18,44 +18,45 @@ import (
 	configv1 "github.com/p4lang/p4runtime/go/p4/config/v1"
 
 	"github.com/planegym/planegym/p4"
+	"github.com/planegym/planegym/p4/inventory"
 	"github.com/planegym/planegym/p4/p4rt"
-	"github.com/planegym/planegym/p4/p4test"
 	"github.com/planegym/planegym/p4/program"
+	"github.com/planegym/planegym/p4/sim"
 )
 
 const safe, usual = p4.Limit(32), p4.Limit(64)
 
-var personalities = []p4test.Personality{p4test.Strict, p4test.BMv2, p4test.PINS}
+var personalities = []sim.Personality{sim.Strict, sim.BMv2, sim.PINS}
 
 // rig is three switches in memory under faked time, an agent's group and the
 // inventory it was opened from.
 type rig struct {
 	*testing.T
-	inv   Inventory
-	s     []*p4test.Server
+	inv   inventory.Inventory
+	s     []*sim.Server
 	agent p4.Group
 
 	mu  sync.Mutex
 	log []Entry
 }
 
-func newRig(t *testing.T, p p4test.Personality) *rig {
+func newRig(t *testing.T, p sim.Personality) *rig {
 	r := &rig{T: t}
 	for range 3 {
-		pipe := p4test.NewPipe()
-		s, err := p4test.Serve(p4test.Config{Personality: p, DeviceID: 1, Ports: []p4.Port{1}, Depths: []p4.Limit{safe, usual}}, pipe)
+		pipe := sim.NewPipe()
+		s, err := sim.Serve(sim.Config{Personality: p, DeviceID: 1, Ports: []p4.Port{1}, Depths: []p4.Limit{safe, usual}}, pipe)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { s.Close() })
-		c := Config{Config: p4rt.Config{Target: "pipe", DeviceID: 1, Dial: pipe.Dial, Ports: []p4.Port{1}, Queues: []p4.Limit{safe, usual}}}
-		if p == p4test.PINS {
-			c.Role, c.Push = p4test.PINSRole, []string{"reconcile-and-commit"}
+		c := inventory.Switch{Target: "pipe", DeviceID: 1, Dial: pipe.Dial, Ports: []p4.Port{1}, Queues: []p4.Limit{safe, usual}}
+		if p == sim.PINS {
+			c.Role, c.Push = sim.PINSRole, []string{"reconcile-and-commit"}
 		}
 		r.s, r.inv = append(r.s, s), append(r.inv, c)
 	}
 	var err error
-	if r.agent, err = r.inv.Open(safe, nil); err != nil {
+	if r.agent, err = OpenSwitches(r.inv, safe, nil); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { r.agent.Close() })
@@ -145,7 +146,7 @@ func TestGuardOfAKilledAgent(t *testing.T) {
 			r.Errorf("told %+v", r.log)
 		}
 		// The next agent finds the way free, whatever id the guard had.
-		next, err := r.inv.Open(safe, nil)
+		next, err := OpenSwitches(r.inv, safe, nil)
 		if err != nil {
 			r.Fatal(err)
 		}
@@ -239,10 +240,10 @@ func TestExamine(t *testing.T) {
 		return Finding{}
 	}
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, p4test.Strict)
+		r := newRig(t, sim.Strict)
 		// Nothing runs yet but the agent of the rig, which will be primary.
 		r.mustSet(usual)
-		all := r.inv.Examine(t.Context(), []p4.Limit{32, 48, 64}, safe)
+		all := Examine(t.Context(), r.inv, []p4.Limit{32, 48, 64}, safe)
 		for _, c := range []struct {
 			check string
 			level Level
@@ -270,7 +271,7 @@ func TestExamine(t *testing.T) {
 		}
 		r.s[1].ReplacePipeline(&configv1.P4Info{}, p.Cookie)
 		r.s[2].Cut()
-		all = r.inv.Examine(t.Context(), []p4.Limit{32, 64}, safe)
+		all = Examine(t.Context(), r.inv, []p4.Limit{32, 64}, safe)
 		for _, c := range []struct {
 			name, check string
 			level       Level
@@ -286,34 +287,6 @@ func TestExamine(t *testing.T) {
 			}
 		}
 	})
-}
-
-func TestInventoryErrorsNameTheKey(t *testing.T) {
-	good := func() Inventory {
-		return Inventory{{Config: p4rt.Config{Target: "a:1", Ports: []p4.Port{1}, Queues: []p4.Limit{32, 64}}}}
-	}
-	for _, c := range []struct {
-		edit func(inv Inventory) Inventory
-		want string
-	}{
-		{func(inv Inventory) Inventory { return inv }, ""},
-		{func(inv Inventory) Inventory { return nil }, "switches: the inventory is empty: give a [[live.switch]]"},
-		{func(inv Inventory) Inventory { return append(inv, inv[0], inv[0]) }, ""},
-		{func(inv Inventory) Inventory { inv[0].Name = "s2"; return append(inv, good()[0]) }, "switches: s2: name: stands twice"},
-		{func(inv Inventory) Inventory { inv[0].Ports = nil; return inv }, "switches: s1: ports: which ports' limits are to be set?"},
-		{func(inv Inventory) Inventory { inv[0].Actuator = "gnmi"; return inv }, `switches: s1: actuator: "gnmi" is none of "p4runtime", "thrift"`},
-		{func(inv Inventory) Inventory { inv[0].Queues = []p4.Limit{32}; return inv }, "switches: s1: queues: p4: no queue is provisioned for the limit [64]: there are [32]"},
-		{func(inv Inventory) Inventory { inv[0].Target = "a"; return inv }, `switches: s1: p4rt: target: "a" is no host:port`},
-		{func(inv Inventory) Inventory {
-			inv[0].Actuator, inv[0].Target, inv[0].Queues = Thrift, "a", nil
-			return inv
-		}, `switches: s1: target: bmv2: addr: "a" is no host:port`},
-	} {
-		err := c.edit(good()).Check([]p4.Limit{32, 64}, 32)
-		if c.want == "" && err != nil || c.want != "" && (err == nil || err.Error() != c.want) {
-			t.Errorf("%v, want %s", err, c.want)
-		}
-	}
 }
 
 // Several writers append whole lines, and what was appended survives whatever

@@ -1,4 +1,4 @@
-package p4test
+package sim
 
 import (
 	"context"
@@ -61,7 +61,7 @@ func (s *Server) write(r *p4v1.WriteRequest, f Faults) error {
 	for i, u := range r.Updates {
 		err := s.update(u)
 		if f.Refuse != codes.OK {
-			err = &p4v1.Error{CanonicalCode: int32(f.Refuse), Message: "refused", Space: "p4test", Code: 7}
+			err = &p4v1.Error{CanonicalCode: int32(f.Refuse), Message: "refused", Space: "sim", Code: 7}
 		}
 		if err == nil {
 			err = &p4v1.Error{}

@@ -1,4 +1,4 @@
-package cli
+package deploy
 
 import (
 	"bytes"
@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"github.com/planegym/planegym/env"
-	"github.com/planegym/planegym/internal/switches"
 	"github.com/planegym/planegym/p4"
+	"github.com/planegym/planegym/p4/inventory"
 	"github.com/planegym/planegym/telemetry"
 	collect "github.com/planegym/planegym/telemetry/live"
 )
@@ -86,17 +86,16 @@ func TestDeployOfAWildPolicy(t *testing.T) {
 	journal := filepath.Join(t.TempDir(), "journal.jsonl")
 	k := &kept{}
 	synctest.Test(t, func(t *testing.T) {
-		d := &deployment{name: "deploy", acting: &wild{}, shadow: true, stopMetrics: func() {}, cancel: func(error) {}}
+		d := &Deployment{stopMetrics: func() {}, cancel: func(error) {}}
 		var err error
-		if d.journal, err = switches.OpenJournal(journal, "agent"); err != nil {
+		if d.journal, err = OpenJournal(journal, "agent"); err != nil {
 			t.Fatal(err)
 		}
-		d.s.Live.Switches = switches.Inventory{{}}
+		d.cfg.Scenario.Live.Switches = inventory.Inventory{{}}
 		c, err := collect.New(collect.Config{Switches: []uint32{1}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		d.shadow = false
 		plant, err := env.NewLive(env.LiveConfig{Safe: 32}, k, []p4.Queue{{Port: 1}}, calm{}, d.acted)
 		if err != nil {
 			t.Fatal(err)
@@ -107,9 +106,9 @@ func TestDeployOfAWildPolicy(t *testing.T) {
 		}
 		d.live = &liveRun{vector: v, plant: plant, collector: c}
 		begin := time.Now()
-		err = d.close(d.loop(t.Context(), v.Spec()))
-		if !errors.Is(err, errPolicy) || !errors.Is(err, env.ErrInvalidAction) {
-			t.Errorf("%v, want %v", err, errPolicy)
+		err = d.Close(d.loop(t.Context(), &wild{}))
+		if !errors.Is(err, ErrPolicy) || !errors.Is(err, env.ErrInvalidAction) {
+			t.Errorf("%v, want %v", err, ErrPolicy)
 		}
 		// One second to see whether telemetry comes, the reset, two steps.
 		if took := time.Since(begin); took != 13*time.Second {
@@ -140,9 +139,9 @@ func TestDeployOfAWildPolicy(t *testing.T) {
 
 func TestMetrics(t *testing.T) {
 	var m metrics
-	m.set(switches.Entry{Why: "policy", TookMS: 2.5, Got: []switches.Got{{Switch: "s1", Port: 1, Limit: 64}, {Switch: "s2", Port: 3, Limit: 32}}})
+	m.set(Entry{Why: "policy", TookMS: 2.5, Got: []Got{{Switch: "s1", Port: 1, Limit: 64}, {Switch: "s2", Port: 3, Limit: 32}}})
 	m.step(2, []float32{31.5, 30, 3312, 0}, collect.Stats{Reports: 25, Late: 1})
-	m.set(switches.Entry{Why: "telemetry: nothing of switch 1 for 9 s", Error: "x"})
+	m.set(Entry{Why: "telemetry: nothing of switch 1 for 9 s", Error: "x"})
 	stop, err := m.serve("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -158,7 +157,7 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	var n metrics
-	n.set(switches.Entry{Why: "policy", TookMS: 2.5, Got: []switches.Got{{Switch: "s1", Port: 1, Limit: 64}}})
+	n.set(Entry{Why: "policy", TookMS: 2.5, Got: []Got{{Switch: "s1", Port: 1, Limit: 64}}})
 	if text := n.text(); !strings.Contains(text, `planegym_limit_packets{switch="s1",port="1"} 64`) || !strings.Contains(text, "planegym_set_seconds 0.0025\n") {
 		t.Error(text)
 	}

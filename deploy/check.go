@@ -1,4 +1,4 @@
-package switches
+package deploy
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/p4/bmv2"
+	"github.com/planegym/planegym/p4/inventory"
 	"github.com/planegym/planegym/p4/p4rt"
 )
 
@@ -34,13 +35,13 @@ type Finding struct {
 
 // Examine looks at every switch and changes nothing on it: it takes part in no
 // election but BMv2's, which lets a lone reader be primary.
-func (inv Inventory) Examine(ctx context.Context, limits []p4.Limit, safe p4.Limit) []Finding {
-	inv = inv.withDefaults(safe)
+func Examine(ctx context.Context, inv inventory.Inventory, limits []p4.Limit, safe p4.Limit) []Finding {
+	inv = inv.WithDefaults(safe)
 	each := make([][]Finding, len(inv))
 	var wg sync.WaitGroup
 	for i, c := range inv {
 		wg.Go(func() {
-			e := examiner{Config: c, limits: limits}
+			e := examiner{Switch: c, limits: limits}
 			e.run(ctx)
 			each[i] = e.found
 		})
@@ -54,7 +55,7 @@ func (inv Inventory) Examine(ctx context.Context, limits []p4.Limit, safe p4.Lim
 }
 
 type examiner struct {
-	Config
+	inventory.Switch
 	limits []p4.Limit
 	found  []Finding
 }
@@ -66,30 +67,30 @@ func (e *examiner) say(check string, level Level, mend []string, format string, 
 func (e *examiner) run(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	if err := (Inventory{e.Config}).Check(nil, e.Safe); err != nil {
+	if err := (inventory.Inventory{e.Switch}).Check(nil, e.Safe); err != nil {
 		var mend []string
 		if errors.Is(err, p4.ErrNotProvisioned) {
-			mend = e.provision(e.limits)
+			mend = e.Provision(e.limits)
 		}
 		e.say("config", Failed, mend, "%v", err)
 		return
 	}
-	if e.Actuator == Thrift {
+	if e.Actuator == inventory.Thrift {
 		e.thrift(ctx)
 		return
 	}
 	for _, w := range e.Warnings() {
 		e.say("config", Warning, nil, "%s", w)
 	}
-	if missing := e.unprovisioned(e.limits); len(missing) > 0 {
-		e.say("limits", Failed, e.provision(e.limits), "no queue has %s packets: queues are %s", list(missing), list(e.Queues))
+	if missing := e.Unprovisioned(e.limits); len(missing) > 0 {
+		e.say("limits", Failed, e.Provision(e.limits), "no queue has %s packets: queues are %s", inventory.List(missing), inventory.List(e.Queues))
 	} else if e.Mode == "meter" {
 		e.say("limits", OK, nil, "a meter of %d packets/s enforces them: it must not exceed what the port really serves", e.Rate)
 	} else {
-		e.say("limits", OK, nil, "queues %s, as the scenario says: P4Runtime cannot read depths", list(e.Queues))
+		e.say("limits", OK, nil, "queues %s, as the scenario says: P4Runtime cannot read depths", inventory.List(e.Queues))
 	}
-	cfg := e.Config.Config
-	cfg.Backup, cfg.Election = true, p4rt.Election{}
+	cfg := p4rt.Config{Switch: e.Switch, Backup: true}
+	cfg.Election = p4rt.Election{}
 	c, err := p4rt.Open(cfg)
 	if err != nil {
 		e.say("config", Failed, nil, "%v", err)

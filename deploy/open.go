@@ -1,4 +1,4 @@
-package cli
+package deploy
 
 import (
 	"context"
@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/planegym/planegym/env"
-	"github.com/planegym/planegym/internal/switches"
 	"github.com/planegym/planegym/internal/testbed"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/p4/p4rt"
@@ -23,12 +22,12 @@ import (
 
 // liveOptions say what to open of a scenario's switches.
 type liveOptions struct {
-	shadow    bool   // nobody acts
-	data      string // folder of recordings that observations are scaled by, ""
-	endless   bool   // episodes end for no number of steps
+	shadow    bool // nobody acts
+	scaler    func(columns []telemetry.Field) (env.Scaler, error)
+	endless   bool // episodes end for no number of steps
 	autoreset env.Autoreset
 	act       func(env.Act)
-	event     func(switches.Event)
+	event     func(Event)
 	beat      func() // called at least once a window
 	tap       *collect.Tap
 }
@@ -48,14 +47,14 @@ const reachTime = 10 * time.Second
 // openLive opens the switches of a scenario and where their telemetry comes in.
 func openLive(ctx context.Context, s scenarios.Scenario, o liveOptions) (*liveRun, error) {
 	l := s.Live
-	if err := l.Switches.Check(actionLimits(s), l.Safe); err != nil {
+	if err := l.Switches.Check(ActionLimits(s), l.Safe); err != nil {
 		return nil, fmt.Errorf("%w: planegym switches check says more", err)
 	}
-	open := l.Switches.Open
+	open := OpenSwitches
 	if o.shadow {
-		open = l.Switches.OpenBackup
+		open = OpenBackup
 	}
-	group, err := open(l.Safe, o.event)
+	group, err := open(l.Switches, l.Safe, o.event)
 	if err != nil {
 		return nil, err
 	}
@@ -69,13 +68,13 @@ func openLive(ctx context.Context, s scenarios.Scenario, o liveOptions) (*liveRu
 	told.beat = o.beat
 	var control p4.QueueController = group
 	if o.shadow {
-		control = switches.NewShadow(group)
+		control = NewShadow(group)
 	}
 	plant, err := env.NewLive(l.LiveConfig, control, l.Switches.Queues(), told, o.act)
 	if err != nil {
 		return nil, errors.Join(err, group.Close(), told.Close())
 	}
-	scaler, err := liveScaler(s, o.data, plant.Columns())
+	scaler, err := scalerOf(s, o.scaler, plant.Columns())
 	if err != nil {
 		return nil, errors.Join(err, plant.Close())
 	}
@@ -214,26 +213,20 @@ func (c *collected) Close() error {
 	return errors.Join(c.errs...)
 }
 
-// liveScaler is what normalises observations of live switches: fitted to the
-// recordings of a folder, or, without one, to the emulated testbed of the
-// scenario.
-func liveScaler(s scenarios.Scenario, data string, columns []telemetry.Field) (env.Scaler, error) {
+// scalerOf is what normalises observations of live switches: given, or, where
+// it is not, fitted to the emulated testbed of the scenario.
+func scalerOf(s scenarios.Scenario, given func([]telemetry.Field) (env.Scaler, error), columns []telemetry.Field) (env.Scaler, error) {
 	switch n := s.Env.Observation.Normalise; {
 	case n == "none" || n == "l2":
 		return nil, nil
-	case data != "":
-		o := opener{data: data}
-		_, scaler, err := o.load()
-		if err != nil {
-			return nil, err
-		}
-		return byName(scaler, scaler.(*telemetry.Scaler).Fields(), columns)
+	case given != nil:
+		return given(columns)
 	}
-	scaler, err := testbed.FitScaler(s.Testbed, actionLimits(s))
+	scaler, err := testbed.FitScaler(s.Testbed, ActionLimits(s))
 	if err != nil {
 		return nil, err
 	}
-	return byName(scaler, scaler.Fields(), columns)
+	return ScalerByName(scaler, scaler.Fields(), columns)
 }
 
 // named is a scaler whose columns are found by their names.
@@ -244,8 +237,8 @@ type named struct {
 
 func (n named) Scale(column int, x float32) float32 { return n.Scaler.Scale(n.at[column], x) }
 
-// byName is s, a scaler of the columns of, for other columns.
-func byName(s env.Scaler, of, columns []telemetry.Field) (env.Scaler, error) {
+// ScalerByName is s, a scaler of the columns of, for other columns.
+func ScalerByName(s env.Scaler, of, columns []telemetry.Field) (env.Scaler, error) {
 	n := named{Scaler: s}
 	for _, f := range columns {
 		at := slices.IndexFunc(of, func(g telemetry.Field) bool { return g.Name == f.Name })
@@ -255,4 +248,12 @@ func byName(s env.Scaler, of, columns []telemetry.Field) (env.Scaler, error) {
 		n.at = append(n.at, max(at, 0))
 	}
 	return n, nil
+}
+
+// ActionLimits are the limits that the actions of a scenario set.
+func ActionLimits(s scenarios.Scenario) []p4.Limit {
+	if s.Env.Limits == nil {
+		return env.DefaultLimits()
+	}
+	return s.Env.Limits
 }

@@ -1,4 +1,4 @@
-package switches
+package deploy
 
 import (
 	"bufio"
@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/planegym/planegym/p4"
+	"github.com/planegym/planegym/p4/inventory"
 	"github.com/planegym/planegym/p4/p4rt"
 )
 
@@ -50,7 +51,7 @@ func (b *Beater) Bye() error {
 // pipe ends without a bye, it becomes primary with an election id above the
 // agent's and puts the safe limit in force.
 type Guard struct {
-	Inventory Inventory
+	Inventory inventory.Inventory
 	Safe      p4.Limit
 	Window    time.Duration // of a heartbeat
 	Journal   func(Entry)   // told what the guard does; must not block
@@ -69,7 +70,7 @@ const missed = 2.5
 func (g *Guard) Run(ctx context.Context, pipe io.Reader, ready func() error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	group, err := g.Inventory.OpenBackup(g.Safe, nil)
+	group, err := OpenBackup(g.Inventory, g.Safe, nil)
 	if err != nil {
 		return err
 	}
@@ -77,7 +78,7 @@ func (g *Guard) Run(ctx context.Context, pipe io.Reader, ready func() error) err
 	for i, s := range group {
 		if c, ok := s.(*p4rt.Client); ok {
 			if err := c.Ready(ctx); err != nil {
-				return fmt.Errorf("switches: guard: %s: %w", g.Inventory.withDefaults(0)[i].Name, err)
+				return fmt.Errorf("deploy: guard: %s: %w", g.Inventory.WithDefaults(0)[i].Name, err)
 			}
 		}
 	}
@@ -162,7 +163,7 @@ func (g *Guard) save(ctx context.Context, group p4.Group, n int, queues []p4.Que
 			return ctx.Err()
 		}
 		if err == nil || !told {
-			e := Entry{Event: "set", Why: why, Asked: limits, Got: g.Inventory.Got(got), TookMS: time.Since(begin).Seconds() * 1e3}
+			e := Entry{Event: "set", Why: why, Asked: limits, Got: Named(g.Inventory, got), TookMS: time.Since(begin).Seconds() * 1e3}
 			if err != nil {
 				e.Error, told = err.Error(), true
 			}

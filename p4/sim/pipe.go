@@ -1,4 +1,4 @@
-package p4test
+package sim
 
 import (
 	"context"

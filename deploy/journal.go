@@ -1,4 +1,4 @@
-package switches
+package deploy
 
 import (
 	"encoding/json"
@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/planegym/planegym/p4"
+	"github.com/planegym/planegym/p4/inventory"
 )
 
 // Entry is a line of a journal.
@@ -46,7 +47,7 @@ type Journal struct {
 func OpenJournal(path, by string) (*Journal, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
-		return nil, fmt.Errorf("switches: journal: %w", err)
+		return nil, fmt.Errorf("deploy: journal: %w", err)
 	}
 	return &Journal{by: by, f: f}, nil
 }
@@ -59,15 +60,15 @@ func (j *Journal) Append(e Entry) error {
 	e.By = j.by
 	line, err := json.Marshal(e)
 	if err != nil {
-		return fmt.Errorf("switches: journal: %w", err)
+		return fmt.Errorf("deploy: journal: %w", err)
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if _, err := j.f.Write(append(line, '\n')); err != nil {
-		return fmt.Errorf("switches: journal: %w", err)
+		return fmt.Errorf("deploy: journal: %w", err)
 	}
 	if err := j.f.Sync(); err != nil {
-		return fmt.Errorf("switches: journal: %w", err)
+		return fmt.Errorf("deploy: journal: %w", err)
 	}
 	return nil
 }
@@ -75,9 +76,9 @@ func (j *Journal) Append(e Entry) error {
 // Close closes the file.
 func (j *Journal) Close() error { return j.f.Close() }
 
-// Got is what was read back, by the names of the inventory.
-func (inv Inventory) Got(got []p4.InForce) []Got {
-	named := inv.withDefaults(0)
+// Named is what was read back, by the names of the inventory.
+func Named(inv inventory.Inventory, got []p4.InForce) []Got {
+	named := inv.WithDefaults(0)
 	var out []Got
 	for _, g := range got {
 		o := Got{Switch: named[g.Switch].Name, Port: g.Port, Limit: g.Limit}

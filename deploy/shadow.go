@@ -1,4 +1,4 @@
-package switches
+package deploy
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package cli
+package deploy
 
 import (
 	"errors"
@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/planegym/planegym/internal/switches"
 	collect "github.com/planegym/planegym/telemetry/live"
 )
 
@@ -23,12 +22,12 @@ type metrics struct {
 	reward float32
 	total  float64
 	setMS  float64
-	limits []switches.Got
+	limits []Got
 	player []float32 // buffer, frame rate, bitrate, stall
 	stats  collect.Stats
 }
 
-func (m *metrics) set(e switches.Entry) {
+func (m *metrics) set(e Entry) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.limits, m.setMS = e.Got, e.TookMS

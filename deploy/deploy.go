@@ -1,0 +1,391 @@
+// Package deploy lets a policy set the queues of live switches, within rails:
+// the control loop, the safe limit, a guard in a process of its own, a journal
+// of every action, and the recording of what comes in.
+//
+//	d, err := deploy.Open(ctx, deploy.Config{Scenario: lab, Journal: "journal.jsonl"})
+//	...
+//	err = d.Close(d.Run(ctx, policy, "threshold"))
+//
+// Open connects to the switches and to their telemetry, Run acts, and Close
+// leaves the safe limit behind.
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/internal/episodes"
+	"github.com/planegym/planegym/p4"
+	"github.com/planegym/planegym/scenarios"
+	"github.com/planegym/planegym/telemetry"
+	collect "github.com/planegym/planegym/telemetry/live"
+)
+
+// Config says what to deploy on. Zero values are the defaults in the comments.
+type Config struct {
+	Scenario scenarios.Scenario // with plant = "live"
+	Name     string             // what the journal calls it, e.g. its file
+	Journal  string             // file to append every action to
+	Metrics  string             // host:port to serve Prometheus's metrics at; "": none
+	For      time.Duration      // how long Run acts, in the switches' time; 0: until ctx ends
+	Shadow   bool               // the policy decides, nothing is written to a switch
+	// Endless episodes end for no number of steps.
+	Endless   bool
+	Autoreset env.Autoreset
+	Episodes  string  // Parquet file to write the episodes to; "": none
+	Record    *Record // what comes in, as logs; nil: not recorded
+	// Scaler normalises observations with these columns; nil: it is fitted to
+	// the emulated testbed of the scenario.
+	Scaler func(columns []telemetry.Field) (env.Scaler, error)
+	// Guard is the command that runs a guard (see Guard.Run) of the scenario's
+	// switches, which appends to Journal; --window DURATION is added to it.
+	// nil: nothing acts should this process be killed.
+	Guard []string
+	// Step is told of every step; nil: nobody.
+	Step func(Step)
+}
+
+// Step is what one step came to.
+type Step struct {
+	N      int
+	Limits []p4.Limit // by switch
+	Reward float32
+	Player []float32     // buffer in s, frame rate, bitrate in kbit/s, stall in s; nil: not known
+	Set    time.Duration // from the last decision to its last read-back
+	Safe   int           // times that the safe limit was put in force so far
+	Stats  collect.Stats
+}
+
+// Summary is what a deployment came to.
+type Summary struct {
+	Steps   int
+	Rewards float64   // sum
+	Safe    int       // times that the safe limit was put in force
+	Sets    []float64 // ms, from each decision to its last read-back
+	Files   []string  // written by Record
+	Stats   collect.Stats
+}
+
+// Deployment is a policy's place on live switches. It is for one goroutine.
+type Deployment struct {
+	cfg     Config
+	live    *liveRun
+	journal *Journal
+	guard   *guardProcess
+	metrics metrics
+	record  *recorder
+
+	ctx         context.Context
+	stopMetrics func()
+
+	mu     sync.Mutex
+	failed error // of the journal: no action goes without a line
+	cancel context.CancelCauseFunc
+
+	steps   int
+	rewards float64
+	took    []float64
+	trips   int
+}
+
+// ErrPolicy is wrapped where a policy returns an action that the scenario does
+// not have.
+var ErrPolicy = errors.New("the policy asked for what there is not")
+
+// Open opens journal, metrics, switches and telemetry. What must end the
+// deployment ends its context, too.
+func Open(ctx context.Context, cfg Config) (d *Deployment, err error) {
+	if cfg.Scenario.Plant != "live" {
+		return nil, fmt.Errorf(`deploy: the scenario has plant = %q, not "live"`, cfg.Scenario.Plant)
+	}
+	if cfg.For < 0 {
+		return nil, fmt.Errorf("deploy: for: %v is negative", cfg.For)
+	}
+	d = &Deployment{cfg: cfg}
+	if d.journal, err = OpenJournal(cfg.Journal, "agent"); err != nil {
+		return nil, err
+	}
+	d.ctx, d.cancel = context.WithCancelCause(ctx)
+	if d.stopMetrics, err = d.metrics.serve(cfg.Metrics); err != nil {
+		d.cancel(nil)
+		return nil, errors.Join(err, d.journal.Close())
+	}
+	o := liveOptions{
+		shadow: cfg.Shadow, scaler: cfg.Scaler, endless: cfg.Endless, autoreset: cfg.Autoreset,
+		act: d.acted, event: d.happened, beat: d.beat,
+	}
+	if cfg.Record != nil {
+		d.record = &recorder{dir: cfg.Record.Dir, limit: cfg.Record.Limit}
+		if err = d.record.open(&d.cfg.Scenario); err == nil {
+			o.tap = d.record.tap()
+		}
+	}
+	if err == nil {
+		d.live, err = openLive(d.ctx, d.cfg.Scenario, o)
+	}
+	if err != nil {
+		return nil, d.Close(err)
+	}
+	return d, nil
+}
+
+// Spec is that of the switches as an environment.
+func (d *Deployment) Spec() env.Spec { return d.live.vector.Spec() }
+
+// Close ends a deployment that ended with err, which it gives back with what
+// went wrong besides. The safe limit is put in force; then nothing is left to
+// guard. Where that fails the guard goes on trying.
+func (d *Deployment) Close(err error) error {
+	if d.live != nil {
+		if e := d.live.vector.Close(); e != nil {
+			err = errors.Join(err, e)
+		} else if d.guard != nil {
+			err = errors.Join(err, d.guard.leave())
+		}
+	}
+	if errors.Is(err, p4.ErrNotPrimary) {
+		err = fmt.Errorf("another controller has taken over; if it was the guard, the journal says why: %w", err)
+	}
+	end := Entry{Event: "end", Step: d.steps}
+	if err != nil {
+		end.Error = err.Error()
+	}
+	d.write(end)
+	d.stopMetrics()
+	if d.record != nil {
+		if err == nil {
+			err = d.record.finish()
+		}
+		err = errors.Join(err, d.record.close())
+	}
+	d.cancel(nil)
+	return errors.Join(err, d.broken(), d.journal.Close())
+}
+
+// broken is why nothing more may be done.
+func (d *Deployment) broken() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.failed
+}
+
+// Run lets a policy act until Config.For is over or ctx, or Open's, ends; the
+// latter is no error. who names the policy in the journal.
+func (d *Deployment) Run(policy agent.Policy, who string) error {
+	if err := d.begin(who); err != nil {
+		return err
+	}
+	return d.ended(d.loop(d.ctx, policy))
+}
+
+// ended is the error of what a context ended: nil of one that was cancelled.
+func (d *Deployment) ended(err error) error {
+	if errors.Is(err, context.Canceled) {
+		if err = context.Cause(d.ctx); errors.Is(err, context.Canceled) {
+			return nil // Ctrl-C
+		}
+	}
+	return err
+}
+
+// shortestBeat is the least time between heartbeats: where windows are shorter,
+// as those of emulated switches, a machine's hiccup is no agent that hangs.
+const shortestBeat = time.Second
+
+// begin starts the guard, and the journal's account of who acts.
+func (d *Deployment) begin(who string) (err error) {
+	switch {
+	case d.cfg.Shadow:
+		d.write(Entry{Event: "begin", Why: fmt.Sprintf("%s decides in %s, nobody acts", who, d.cfg.Name)})
+		return nil
+	case d.cfg.Guard == nil:
+		d.write(Entry{Event: "begin", Why: fmt.Sprintf("%s acts in %s, unguarded", who, d.cfg.Name)})
+		return nil
+	}
+	if d.guard, err = startGuard(d.ctx, d.cfg.Guard, max(d.live.window, shortestBeat)); err != nil {
+		return err
+	}
+	go func() { // a deployment without a guard ends
+		err := <-d.guard.done
+		d.guard.done <- err
+		if err == nil {
+			err = errors.New("it has taken over, or was ended")
+		}
+		d.cancel(fmt.Errorf("the guard is gone: %w", err))
+	}()
+	d.write(Entry{Event: "begin", Why: fmt.Sprintf("%s acts in %s, guarded by process %d", who, d.cfg.Name, d.guard.pid)})
+	return nil
+}
+
+// loop is the control loop: an episode after the other.
+func (d *Deployment) loop(ctx context.Context, policy agent.Policy) (err error) {
+	v := d.live.vector
+	spec := v.Spec()
+	total := math.MaxInt
+	if d.cfg.For > 0 {
+		total = max(1, int(math.Ceil(d.cfg.For.Seconds()/spec.StepSeconds)))
+	}
+	var to *episodes.Writer
+	if d.cfg.Episodes != "" {
+		if to, err = episodes.Create(d.cfg.Episodes, episodes.SpacesOf(spec), d.cfg.Scenario.Name, ""); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, to.Close()) }()
+	}
+	actions := make([]int32, len(spec.Action))
+	var out env.Batch
+	over := true
+	for episode := uint64(0); d.steps < total; {
+		if over {
+			if err := v.Reset(ctx, nil, nil, &out); err != nil {
+				return err
+			}
+			policy.Begin(nil, []uint64{episode})
+			if to != nil {
+				if err := to.Begin(0, episode, out.Obs); err != nil {
+					return err
+				}
+			}
+			episode++
+		}
+		policy.Act(nil, out.Obs, actions)
+		if err := v.Step(ctx, nil, actions, &out); err != nil {
+			if errors.Is(err, env.ErrInvalidAction) { // the plant's Close makes it safe
+				err = fmt.Errorf("%w: %w", ErrPolicy, err)
+			}
+			return err
+		}
+		over = out.Terminated[0] || out.Truncated[0]
+		if to != nil {
+			if err := to.Step(0, actions, out.Reward[0], out.Terminated[0], out.Truncated[0], out.Obs); err != nil {
+				return err
+			}
+		}
+		d.stepped(limitsAt(spec, actions), out.Reward[0])
+		if err := d.broken(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// limitsAt are the limits of actions [S].
+func limitsAt(spec env.Spec, actions []int32) []p4.Limit {
+	out := make([]p4.Limit, len(actions))
+	for i, a := range actions {
+		out[i] = spec.Limits[a]
+	}
+	return out
+}
+
+// Decide says what a policy would do now: the limits by switch. Nothing is
+// changed; the deployment must be one with Shadow.
+func (d *Deployment) Decide(policy agent.Policy) ([]p4.Limit, error) {
+	var out env.Batch
+	if err := d.live.vector.Reset(d.ctx, nil, nil, &out); err != nil {
+		return nil, d.ended(err)
+	}
+	actions := make([]int32, len(d.Spec().Action))
+	policy.Begin(nil, []uint64{0})
+	policy.Act(nil, out.Obs, actions)
+	limits := limitsAt(d.Spec(), actions)
+	d.write(Entry{Event: "decide", Why: "dry run", Asked: limits})
+	return limits, nil
+}
+
+// acted journals what the plant does.
+func (d *Deployment) acted(a env.Act) {
+	e := Entry{Time: a.Time, Event: "ask", Why: a.Why, Asked: a.Asked, Step: d.steps + 1}
+	if d.cfg.Shadow {
+		e.Event = "decide"
+	}
+	if a.Done {
+		e.Time = a.Time.Add(a.Took)
+		if e.Event == "ask" {
+			e.Event = "set"
+		}
+		e.Got, e.TookMS = Named(d.cfg.Scenario.Live.Switches, a.Got), float64(a.Took.Microseconds())/1000
+		if a.Err != nil {
+			e.Error = a.Err.Error()
+		}
+		d.took = append(d.took, e.TookMS)
+		d.metrics.set(e)
+		if a.Why != "policy" && a.Why != "reset" && a.Why != "close" {
+			d.trips++
+		}
+	} else if d.cfg.Shadow {
+		return // told with what is in force
+	}
+	if d.record != nil {
+		d.record.acted(a)
+	}
+	d.write(e)
+}
+
+// happened journals what became of a switch.
+func (d *Deployment) happened(e Event) {
+	why := fmt.Sprintf("%s %s", e.Switch, e.Kind)
+	if e.Safe {
+		why += ", the safe limit put back"
+	}
+	if e.Pushed {
+		why += ", pipeline pushed"
+	}
+	j := Entry{Event: "switch", Why: why}
+	if e.Err != nil {
+		j.Error = e.Err.Error()
+	}
+	d.write(j)
+}
+
+// write appends to the journal. Where that fails nothing more is done.
+func (d *Deployment) write(e Entry) {
+	if err := d.journal.Append(e); err != nil {
+		d.mu.Lock()
+		d.failed = err
+		d.mu.Unlock()
+		d.cancel(err)
+	}
+}
+
+func (d *Deployment) beat() {
+	if d.guard == nil {
+		return
+	}
+	if err := d.guard.Beat(); err != nil {
+		d.cancel(fmt.Errorf("the guard is gone: %w", err))
+	}
+}
+
+// stepped counts a step and tells journal, metrics and Config.Step of it.
+func (d *Deployment) stepped(limits []p4.Limit, reward float32) {
+	d.steps++
+	d.rewards += float64(reward)
+	d.write(Entry{Event: "step", Step: d.steps, Asked: limits, Reward: &reward})
+	s := Step{N: d.steps, Limits: limits, Reward: reward, Safe: d.trips, Stats: d.live.collector.Stats()}
+	if i, ok := d.live.vector.(env.Informer); ok {
+		s.Player = i.Info(0, nil)
+	}
+	if n := len(d.took); n > 0 {
+		s.Set = time.Duration(d.took[n-1] * float64(time.Millisecond))
+	}
+	d.metrics.step(reward, s.Player, s.Stats)
+	if d.cfg.Step != nil {
+		d.cfg.Step(s)
+	}
+}
+
+// Summary is what it came to so far.
+func (d *Deployment) Summary() Summary {
+	s := Summary{Steps: d.steps, Rewards: d.rewards, Safe: d.trips, Sets: d.took, Stats: d.live.collector.Stats()}
+	if d.record != nil {
+		s.Files = d.record.files
+	}
+	return s
+}

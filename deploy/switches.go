@@ -1,0 +1,59 @@
+package deploy
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/planegym/planegym/p4"
+	"github.com/planegym/planegym/p4/bmv2"
+	"github.com/planegym/planegym/p4/inventory"
+	"github.com/planegym/planegym/p4/p4rt"
+)
+
+// Event is what became of a switch; see p4rt.Event.
+type Event struct {
+	Switch string
+	p4rt.Event
+}
+
+// OpenSwitches opens every switch; it connects to none yet. notify, which must not
+// block, may be nil. The safe limit is put back wherever a switch was out of
+// hand.
+func OpenSwitches(inv inventory.Inventory, safe p4.Limit, notify func(Event)) (p4.Group, error) {
+	return open(inv, safe, false, notify)
+}
+
+// OpenBackup opens every switch for reading: it is claimed by nobody, nothing
+// is pushed or put back.
+func OpenBackup(inv inventory.Inventory, safe p4.Limit, notify func(Event)) (p4.Group, error) {
+	return open(inv, safe, true, notify)
+}
+
+func open(inv inventory.Inventory, safe p4.Limit, backup bool, notify func(Event)) (p4.Group, error) {
+	var g p4.Group
+	for i, c := range inv.WithDefaults(safe) {
+		var s p4.Switch
+		var err error
+		if c.Actuator == inventory.Thrift {
+			s, err = bmv2.New(bmv2.Config{Addr: c.Target, Timeout: c.Timeout, Dial: c.Dial})
+		} else {
+			cfg := p4rt.Config{Switch: c, Backup: backup, Seed: uint64(i)}
+			if backup {
+				cfg.Election, cfg.Seed = p4rt.Election{}, cfg.Seed+1<<32
+			}
+			if name := c.Name; notify != nil {
+				cfg.Notify = func(e p4rt.Event) { notify(Event{name, e}) }
+			}
+			s, err = p4rt.Open(cfg)
+		}
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("deploy: %s: %w", c.Name, err), g.Close())
+		}
+		g = append(g, s)
+	}
+	return g, nil
+}
+
+// callTime is how long a check waits for one switch.
+const callTime = 3 * time.Second
