@@ -76,6 +76,7 @@ require (
 	github.com/google/renameio/v2 v2.0.0
 	github.com/gorilla/websocket v1.5.3
 	github.com/prometheus/client_golang v1.23.2
+	github.com/yuin/goldmark v1.7.13
 	gorgonia.org/gorgonia v0.9.18
 	gorgonia.org/tensor v0.9.23
 )

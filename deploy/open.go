@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/planegym/planegym/env"
-	"github.com/planegym/planegym/internal/testbed"
+	"github.com/planegym/planegym/env/plant/testbed"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/p4/p4rt"
 	"github.com/planegym/planegym/scenarios"
@@ -74,7 +74,7 @@ func openLive(ctx context.Context, s scenarios.Scenario, o liveOptions) (*liveRu
 	if err != nil {
 		return nil, errors.Join(err, group.Close(), told.Close())
 	}
-	scaler, err := scalerOf(s, o.scaler, plant.Columns())
+	scaler, err := scalerOf(ctx, s, o.scaler, plant.Columns())
 	if err != nil {
 		return nil, errors.Join(err, plant.Close())
 	}
@@ -215,14 +215,14 @@ func (c *collected) Close() error {
 
 // scalerOf is what normalises observations of live switches: given, or, where
 // it is not, fitted to the emulated testbed of the scenario.
-func scalerOf(s scenarios.Scenario, given func([]telemetry.Field) (env.Scaler, error), columns []telemetry.Field) (env.Scaler, error) {
+func scalerOf(ctx context.Context, s scenarios.Scenario, given func([]telemetry.Field) (env.Scaler, error), columns []telemetry.Field) (env.Scaler, error) {
 	switch n := s.Env.Observation.Normalise; {
 	case n == "none" || n == "l2":
 		return nil, nil
 	case given != nil:
 		return given(columns)
 	}
-	scaler, err := testbed.FitScaler(s.Testbed, ActionLimits(s))
+	scaler, err := testbed.FitScaler(ctx, s.Testbed, ActionLimits(s))
 	if err != nil {
 		return nil, err
 	}

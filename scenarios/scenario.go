@@ -7,6 +7,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -16,7 +17,8 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"github.com/planegym/planegym/env"
-	"github.com/planegym/planegym/internal/testbed"
+	"github.com/planegym/planegym/env/plant/testbed"
+	"github.com/planegym/planegym/internal/nesting"
 )
 
 // Scenario is one experiment as data.
@@ -64,7 +66,7 @@ func Names() []string {
 // in .toml.
 func Source(name string) ([]byte, error) {
 	if strings.HasSuffix(name, ".toml") {
-		text, err := os.ReadFile(name)
+		text, err := readFile(name, maxSource)
 		if err != nil {
 			return nil, fmt.Errorf("scenarios: %w", err)
 		}
@@ -77,13 +79,48 @@ func Source(name string) ([]byte, error) {
 	return text, nil
 }
 
+// The largest files of scenarios and models that are read, in bytes.
+const (
+	maxSource = 1 << 20
+	maxModel  = 4 << 30
+)
+
+// readFile reads a regular file of at most most bytes. A pipe or a device, which
+// might give no end, is refused before it is opened.
+func readFile(name string, most int64) ([]byte, error) {
+	if info, err := os.Stat(name); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", name)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is not a regular file", name)
+	case info.Size() > most:
+		return nil, fmt.Errorf("%s has %d bytes; the most is %d", name, info.Size(), most)
+	}
+	b, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && int64(len(b)) > most {
+		err = fmt.Errorf("%s has more than %d bytes", name, most)
+	}
+	return b, err
+}
+
 // OpenModel gives the checkpoint of a bundled model, or of a file where name
 // ends in .safetensors.
 func OpenModel(name string) ([]byte, error) {
 	var b []byte
 	var err error
 	if strings.HasSuffix(name, ".safetensors") {
-		b, err = os.ReadFile(name)
+		b, err = readFile(name, maxModel)
 	} else if b, err = bundled.ReadFile("bundled/" + name + ".safetensors"); err != nil {
 		return nil, fmt.Errorf("scenarios: model: %w: %q is no bundled model, nor a .safetensors file", ErrUnknown, name)
 	}
@@ -124,6 +161,12 @@ func Load(name string) (Scenario, error) {
 // its line.
 func Parse(text []byte) (Scenario, error) {
 	var s Scenario
+	if len(text) > maxSource {
+		return s, fmt.Errorf("scenarios: %d bytes; the most is %d", len(text), maxSource)
+	}
+	if err := nesting.TOML(text); err != nil {
+		return s, fmt.Errorf("scenarios: %w", err)
+	}
 	meta, err := toml.Decode(string(text), &s)
 	if err != nil {
 		var parse toml.ParseError

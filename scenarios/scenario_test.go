@@ -90,38 +90,3 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
-
-func TestWith(t *testing.T) {
-	s, err := scenarios.Load("replay")
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := s.With([]byte(`{"env": {"max_steps": 7, "limits": [8, 16, 64], "end_on_stall_s": 2.5, "reward": {"name": "qoe-lin"}}, "replay": {"start": "first"}}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got.Env.MaxSteps != 7 || !slices.Equal(got.Env.Limits, []p4.Limit{8, 16, 64}) || got.Env.EndOnStall != 2.5 ||
-		got.Env.Reward.Name != "qoe-lin" || got.Replay.Start != "first" || got.Env.StepSeconds != 4 {
-		t.Errorf("%+v", got)
-	}
-	if !slices.Equal(s.Env.Limits, []p4.Limit{32, 64}) {
-		t.Errorf("the scenario itself changed: limits %v", s.Env.Limits)
-	}
-	if same, err := s.With(nil); err != nil || same.Env.MaxSteps != 900 {
-		t.Errorf("without overrides: %+v, %v", same, err)
-	}
-	for text, want := range map[string]string{
-		`{"env": {"queue": 3}}`:              `unknown key "env.queue"`,
-		`{"plant": "cartpole"}`:              "plant: is the scenario's own",
-		`{"env": {"max_steps": -1}}`:         "max_steps: -1",
-		`{"env": {"max_steps": null}}`:       "max_steps: is null",
-		`{"env": {"max_steps": 1.5}}`:        "max_steps",
-		`{"env": {"limits": ["a"]}}`:         "limits: element 1 is no number",
-		`{"env": {"end_on_stall_s": 1e999}}`: "end_on_stall_s",
-		`[]`:                                 "overrides",
-	} {
-		if _, err := s.With([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: got %v, want it to say %q", text, err, want)
-		}
-	}
-}

@@ -25,9 +25,9 @@ import (
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/plant/testbed"
+	"github.com/planegym/planegym/eval"
 	"github.com/planegym/planegym/internal/atomicfile"
-	"github.com/planegym/planegym/internal/compare"
-	"github.com/planegym/planegym/internal/testbed"
 	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/timegan"
 	"github.com/planegym/planegym/timegan/closedloop"
@@ -244,5 +244,5 @@ func summary(name string, a, b [][]float64) {
 		sq, bias = sq+d*d/float64(len(va)), bias+d/float64(len(va))
 	}
 	best, chosen := slices.Index(va, slices.Max(va)), slices.Index(vb, slices.Max(vb))
-	fmt.Printf("%s: rho %.3f regret %.1f %% rms %.3f bias %+.3f\n", name, compare.Spearman(va, vb), 100*(va[best]-va[chosen])/va[best], math.Sqrt(sq), bias)
+	fmt.Printf("%s: rho %.3f regret %.1f %% rms %.3f bias %+.3f\n", name, eval.Spearman(va, vb), 100*(va[best]-va[chosen])/va[best], math.Sqrt(sq), bias)
 }

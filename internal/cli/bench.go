@@ -273,7 +273,7 @@ func kinds(ctx context.Context, open *opener, s scenarios.Scenario, to *peer, n 
 	}
 	closes := func(v env.Vector) func() { return func() { _ = v.Close() } }
 
-	local, err := open.open(s, n, env.NextStep)
+	local, err := open.open(ctx, s, n, env.NextStep)
 	if err != nil {
 		return ks, err
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/planegym/planegym/internal/cuda"
 	"github.com/planegym/planegym/internal/cuda/driver"
 	"github.com/planegym/planegym/internal/graph"
+	"github.com/planegym/planegym/internal/nesting"
 	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/telemetry/sessions"
@@ -189,8 +190,29 @@ func (c *computing) simulator(n int, models []*timegan.Model) (*timegan.Simulato
 const bundledData = "bundled"
 
 // recordings reads --data: a folder of recordings under one limit each, or
-// sessions that testbed record wrote, their folder or their .parquet file.
+// sessions that testbed record wrote, their folder or their .parquet file. At
+// most 5 % of a column may be impossible.
 func recordings(command, dir string) ([]telemetry.Recording, error) {
+	all, err := readRecordings(command, dir)
+	if err != nil {
+		return nil, err
+	}
+	return all, plausible(all, telemetry.MaxRefused)
+}
+
+// plausible is an error if more than a share of a recording's column is
+// impossible.
+func plausible(all []telemetry.Recording, share float64) error {
+	for _, r := range all {
+		if err := r.Data.Reading().Check(share); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readRecordings is recordings, however much of them is impossible.
+func readRecordings(command, dir string) ([]telemetry.Recording, error) {
 	if dir == "" {
 		return nil, usagef("%s: no recordings: name their folder by --data or PLANEGYM_DATA", command)
 	}
@@ -231,7 +253,14 @@ func limitsOf(all []telemetry.Recording) []int {
 
 // decodeFile sets what a TOML file says. A key that means nothing is an error.
 func decodeFile(path string, into any) error {
-	meta, err := toml.DecodeFile(path, into)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if err := nesting.TOML(text); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	meta, err := toml.Decode(string(text), into)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
@@ -246,6 +275,9 @@ func set(command string, pairs []string, into any) error {
 	for _, p := range pairs {
 		if !strings.Contains(p, "=") {
 			return usagef("%s: --set: %q is not KEY=VALUE", command, p)
+		}
+		if err := nesting.TOML([]byte(p)); err != nil {
+			return usagef("%s: --set: %w", command, err)
 		}
 		meta, err := toml.Decode(p, into)
 		if err != nil {

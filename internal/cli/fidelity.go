@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/planegym/planegym/eval/selection"
 	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/timegan"
-	"github.com/planegym/planegym/timegan/selection"
 )
 
 // fidelity measures five rollouts of a model against each recording, on the

@@ -67,6 +67,7 @@ give equal bytes.`,
 	fl.BoolVar(&f.resume, "resume", false, "go on from the output, with its settings")
 	fl.BoolVar(&f.force, "force", false, "begin anew where the output is there already")
 	fl.BoolVar(&f.weights, "weights-only", false, "leave the optimiser's state out of the finished checkpoint")
+	addImpossible(cmd, &f.impossible)
 	fl.StringVar(&f.credit, "credit", "", "whose recordings these are: kept in the checkpoint")
 	return cmd
 }
@@ -76,6 +77,7 @@ type fitter struct {
 	data, out, mode, preset, config, credit string
 	sets                                    []string
 	limit, knots, every                     int
+	impossible                              float64
 	shuffle                                 uint64
 	resume, force, weights                  bool
 }
@@ -97,7 +99,7 @@ func (f *fitter) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	data, err := recordings("fit", f.data)
+	data, err := f.recordings(cmd)
 	if err != nil {
 		return err
 	}
@@ -178,6 +180,20 @@ func (f *fitter) run(cmd *cobra.Command) error {
 	fmt.Fprintf(cmd.OutOrStdout(), "%s: limits %v, %d updates on %s, %d KiB\n%s\n", f.out, limitsOf(data),
 		c.Embed+c.Super+c.Joint, m.Engine, (bytes+512)/1024, describe(timegan.Joint, m.Losses))
 	return nil
+}
+
+// recordings reads what is fitted to, and says what of it was passed over.
+func (f *fitter) recordings(cmd *cobra.Command) ([]telemetry.Recording, error) {
+	data, err := readRecordings("fit", f.data)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range data {
+		if err := tellReading(cmd, r.Data, f.impossible); err != nil {
+			return nil, err
+		}
+	}
+	return data, nil
 }
 
 // keep writes a fitted model, how far its rollouts are from the recordings in it

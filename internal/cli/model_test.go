@@ -29,7 +29,7 @@ func TestSyntheticContract(t *testing.T) {
 			}
 			s.Env.MaxSteps = 12
 			envtest.Check(t, func(t *testing.T) env.Vector {
-				v, err := (&opener{}).open(s, 3, env.Disabled)
+				v, err := (&opener{}).open(t.Context(), s, 3, env.Disabled)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -79,7 +79,7 @@ func TestDefaultTransfers(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Env.Observation.Normalise = "none"
-	v, err := (&opener{}).open(s, 20, env.NextStep)
+	v, err := (&opener{}).open(t.Context(), s, 20, env.NextStep)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/deploy"
 	"github.com/planegym/planegym/env"
-	"github.com/planegym/planegym/internal/episodes"
+	"github.com/planegym/planegym/env/episodes"
 	"github.com/planegym/planegym/telemetry"
 )
 

@@ -14,8 +14,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/plant/testbed"
 	"github.com/planegym/planegym/env/ws"
-	"github.com/planegym/planegym/internal/testbed"
 	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/telemetry"
 )
@@ -33,10 +33,10 @@ type opener struct {
 	// scaler of observations, nil or the plant's own.
 	wrap func(env.Plant, env.Scaler) (env.Plant, env.Scaler, error)
 
-	mu         sync.Mutex
+	mu         sync.Mutex // guards recordings and scaler
 	recordings []*telemetry.Dataset
 	scaler     env.Scaler
-	testbeds   map[string]env.Scaler // by configuration
+	testbeds   scalers // by configuration
 }
 
 // bundled are the bundled scenarios by name.
@@ -55,15 +55,15 @@ func bundled() (map[string]scenarios.Scenario, error) {
 // errConfig marks what a scenario asks for and cannot have.
 var errConfig = errors.New("invalid configuration")
 
-// open makes n environments of s.
-func (o *opener) open(s scenarios.Scenario, n int, mode env.Autoreset) (env.Vector, error) {
+// open makes n environments of s. ctx bounds the making alone.
+func (o *opener) open(ctx context.Context, s scenarios.Scenario, n int, mode env.Autoreset) (env.Vector, error) {
 	switch s.Plant {
 	case "cartpole":
 		return env.NewCartPole(n, mode)
 	case "synthetic":
 		return o.openModel(s, n, mode)
 	case "testbed":
-		return o.openTestbed(s, n, mode)
+		return o.openTestbed(ctx, s, n, mode)
 	}
 	if s.Plant == "live" {
 		return nil, fmt.Errorf("%w: live switches are for deploy, collect and train --switches", errConfig)
@@ -99,16 +99,16 @@ func (o *opener) make(cfg env.Config, plant env.Plant, n int, scaler env.Scaler)
 }
 
 // openTestbed makes n emulated testbeds.
-func (o *opener) openTestbed(s scenarios.Scenario, n int, mode env.Autoreset) (env.Vector, error) {
+func (o *opener) openTestbed(ctx context.Context, s scenarios.Scenario, n int, mode env.Autoreset) (env.Vector, error) {
 	plant, err := testbed.New(s.Testbed)
 	if err != nil {
 		return nil, err
 	}
-	return o.envOn(s, plant, n, mode)
+	return o.envOn(ctx, s, plant, n, mode)
 }
 
 // envOn makes n environments of s on plant, whose configuration is s's.
-func (o *opener) envOn(s scenarios.Scenario, plant *testbed.Testbed, n int, mode env.Autoreset) (env.Vector, error) {
+func (o *opener) envOn(ctx context.Context, s scenarios.Scenario, plant *testbed.Testbed, n int, mode env.Autoreset) (env.Vector, error) {
 	s.Env.Autoreset = mode
 	if normalise := s.Env.Observation.Normalise; normalise == "none" || normalise == "l2" {
 		return o.make(s.Env, plant, n, nil)
@@ -132,17 +132,11 @@ func (o *opener) envOn(s scenarios.Scenario, plant *testbed.Testbed, n int, mode
 	if err != nil {
 		return nil, err
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	scaler, ok := o.testbeds[string(key)]
-	if !ok {
-		if scaler, err = testbed.FitScaler(s.Testbed, limits); err != nil {
-			return nil, err
-		}
-		if o.testbeds == nil {
-			o.testbeds = map[string]env.Scaler{}
-		}
-		o.testbeds[string(key)] = scaler
+	scaler, err := o.testbeds.get(ctx, string(key), func(ctx context.Context) (env.Scaler, error) {
+		return testbed.FitScaler(ctx, s.Testbed, limits)
+	})
+	if err != nil {
+		return nil, err
 	}
 	return o.make(s.Env, plant, n, scaler)
 }
@@ -202,6 +196,9 @@ func (o *opener) load() ([]*telemetry.Dataset, env.Scaler, error) {
 		return nil, nil, fmt.Errorf("%w: no recordings: name their folder by --data or PLANEGYM_DATA", errConfig)
 	}
 	found, err := telemetry.OpenFolder(o.data)
+	if err == nil {
+		err = plausible(found, telemetry.MaxRefused)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -220,7 +217,7 @@ func (o *opener) load() ([]*telemetry.Dataset, env.Scaler, error) {
 // serveOpen is open for a server: of the scenarios that it serves by name,
 // with a client's overrides.
 func (o *opener) serveOpen(served map[string]scenarios.Scenario) func(context.Context, ws.MakeRequest) (env.Vector, error) {
-	return func(_ context.Context, m ws.MakeRequest) (env.Vector, error) {
+	return func(ctx context.Context, m ws.MakeRequest) (env.Vector, error) {
 		s, ok := served[m.Scenario]
 		if !ok {
 			var names []string
@@ -233,11 +230,14 @@ func (o *opener) serveOpen(served map[string]scenarios.Scenario) func(context.Co
 		if m.Model != "" && m.Model != s.Model {
 			return nil, fmt.Errorf("%w: %q", ws.ErrModelUnavailable, m.Model)
 		}
-		s, err := s.With(m.Kwargs)
+		s, err := s.With(ctx, m.Kwargs)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ws.ErrInvalidConfig, err)
 		}
-		v, err := o.open(s, m.NumEnvs, m.Autoreset)
+		v, err := o.open(ctx, s, m.NumEnvs, m.Autoreset)
+		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+			return nil, err
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ws.ErrInvalidConfig, err)
 		}

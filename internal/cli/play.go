@@ -17,8 +17,8 @@ import (
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/episodes"
 	"github.com/planegym/planegym/internal/atomicfile"
-	"github.com/planegym/planegym/internal/episodes"
 	"github.com/planegym/planegym/internal/picture"
 )
 

@@ -20,8 +20,9 @@ import (
 
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/plant/testbed"
+	"github.com/planegym/planegym/env/plant/testbed/table"
 	"github.com/planegym/planegym/internal/rng"
-	"github.com/planegym/planegym/internal/testbed"
 	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/telemetry"
 )
@@ -195,7 +196,7 @@ func (r *sessionRecorder) run(cmd *cobra.Command) (err error) {
 
 // record runs the sessions, a few at a time, and writes them in their order.
 func (r *sessionRecorder) record(cmd *cobra.Command, dir string) error {
-	var table *testbed.Table
+	var out *table.Writer
 	var rows bytes.Buffer
 	bar := newProgress(cmd, int64(r.sessions), "session", "record")
 	for at := 0; at < r.sessions; {
@@ -210,8 +211,8 @@ func (r *sessionRecorder) record(cmd *cobra.Command, dir string) error {
 			if d.err != nil {
 				return d.err
 			}
-			if table == nil {
-				table = d.plant.NewTable(&rows)
+			if out == nil {
+				out = table.NewWriter(&rows, d.plant)
 				for _, f := range d.plant.Columns() {
 					r.card.stats = append(r.card.stats, columnStats{field: f})
 				}
@@ -220,14 +221,14 @@ func (r *sessionRecorder) record(cmd *cobra.Command, dir string) error {
 			if err := r.write(dir, at+i, d.log); err != nil {
 				return err
 			}
-			if err := table.Add(d.log); err != nil {
+			if err := out.Add(d.log); err != nil {
 				return err
 			}
 			_ = bar.Add(1)
 		}
 		at += n
 	}
-	if err := table.Close(); err != nil {
+	if err := out.Close(); err != nil {
 		return err
 	}
 	if err := r.file(dir, "recording.parquet", func(w io.Writer) error { _, err := w.Write(rows.Bytes()); return err }); err != nil {
@@ -256,7 +257,7 @@ func (r *sessionRecorder) session(ctx context.Context, k int) (d session) {
 	}
 	var v env.Vector
 	if r.schedule == "policy" {
-		v, d.err = r.open.envOn(s, d.plant, 1, env.NextStep)
+		v, d.err = r.open.envOn(ctx, s, d.plant, 1, env.NextStep)
 	} else {
 		s.Env.Observation.Normalise = "none" // nobody looks
 		v, d.err = env.New(s.Env, d.plant, 1, nil)
@@ -464,7 +465,7 @@ func (r *sessionRecorder) writeCard(w io.Writer) error {
 	fmt.Fprintf(&b, `# Recordings of an emulated testbed
 
 Emulated, not measured: packets, queues, TCP and the player are those of
-planegym's testbed (internal/testbed/DESIGN.md says what is modelled and how it
+planegym's testbed (env/plant/testbed/DESIGN.md says what is modelled and how it
 was checked). Made by
 
     planegym testbed record --scenario %s --schedule %s --sessions %d --seconds %d --seed %d --start %s%s%s -o DIR

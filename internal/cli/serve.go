@@ -23,8 +23,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/episodes"
 	"github.com/planegym/planegym/env/ws"
-	"github.com/planegym/planegym/internal/episodes"
 )
 
 // defaultScenario is what serve serves unasked.
@@ -221,7 +221,7 @@ func (s *server) run(cmd *cobra.Command) error {
 	}
 	served[first.Name] = first
 	open := &opener{data: s.data, computing: s.computing}
-	trial, err := open.open(first, 1, env.NextStep) // fail now rather than at the first client
+	trial, err := open.open(cmd.Context(), first, 1, env.NextStep) // fail now rather than at the first client
 	if err != nil {
 		return fmt.Errorf("serve: scenario %s: %w", first.Name, err)
 	}
@@ -242,6 +242,9 @@ func (s *server) run(cmd *cobra.Command) error {
 	recording := &recorder{dir: s.record, log: s.o.Log}
 	s.o.Metrics = append(s.o.Metrics, recording)
 	s.o.Open = recording.wrap(open.serveOpen(served))
+	if s.o.Scenarios, err = open.pages(served, first.Name, strings.HasSuffix(s.scenario, ".toml")); err != nil {
+		return err
+	}
 	handler := ws.NewServer(s.o)
 	l, url, err := s.listen(secure != nil)
 	if err != nil {

@@ -110,7 +110,7 @@ func TestServeReplayEqualsLocal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	local, err := (&opener{data: dir}).open(s, 3, env.SameStep)
+	local, err := (&opener{data: dir}).open(t.Context(), s, 3, env.SameStep)
 	if err != nil {
 		t.Fatal(err)
 	}

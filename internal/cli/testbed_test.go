@@ -34,7 +34,7 @@ func TestServeTestbedEqualsLocal(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Testbed.Video.ABR = "throughput"
-	local, err := new(opener).open(s, 3, env.SameStep)
+	local, err := new(opener).open(t.Context(), s, 3, env.SameStep)
 	if err != nil {
 		t.Fatal(err)
 	}

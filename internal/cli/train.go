@@ -18,7 +18,8 @@ import (
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
-	"github.com/planegym/planegym/internal/episodes"
+	"github.com/planegym/planegym/env/episodes"
+	"github.com/planegym/planegym/internal/nesting"
 	"github.com/planegym/planegym/internal/scalars"
 )
 
@@ -203,6 +204,9 @@ func (t *training) config() (agent.Config, error) {
 		return c, usageError{fmt.Errorf("train: --preset: %w", err)}
 	}
 	for _, s := range t.set {
+		if err := nesting.TOML([]byte(s)); err != nil {
+			return c, usagef("train: --set: %w", err)
+		}
 		meta, err := toml.Decode(s, &c)
 		if err != nil {
 			return c, usagef("train: --set %s: expected KEY=VALUE as in TOML: %w", s, err)
@@ -252,6 +256,11 @@ func (t *training) runOnline(cmd *cobra.Command, info agent.Info) (err error) {
 	if err := t.open(cmd, total, "transitions"); err != nil {
 		return err
 	}
+	if t.resume != "" {
+		if err := t.policyOf(tr.Agent); err != nil {
+			return errors.Join(err, t.close())
+		}
+	}
 	save := func() error {
 		// An interruption is no reason to write less.
 		if err := tr.Save(context.WithoutCancel(ctx), t.path("checkpoint")); err != nil {
@@ -284,6 +293,16 @@ func (t *training) runOnline(cmd *cobra.Command, info agent.Info) (err error) {
 		t.last = agent.Progress{Steps: info.Steps, Total: total, Updates: info.Updates, Return: math.NaN()}
 	}
 	return t.finish(cmd, tr.Agent, time.Since(began), v.Spec().RealTime)
+}
+
+// policyOf makes the policy that is kept that of d, the agent of the checkpoint:
+// a kill may have come between the two, and a training that is done already
+// writes no other.
+func (t *training) policyOf(d *agent.DDQN) error {
+	if old, err := agent.Load(t.path("policy"), t.be); err == nil && old.Hash() == d.Hash() {
+		return nil
+	}
+	return d.SavePolicy(t.path("policy"))
 }
 
 // start begins a training that is not resumed.
@@ -330,7 +349,12 @@ func (t *training) runOffline(cmd *cobra.Command) error {
 
 // open begins the log and the bar.
 func (t *training) open(cmd *cobra.Command, total int64, unit string) (err error) {
-	t.log, err = scalars.Open(t.out, time.Now().Unix(), "return", "loss", "target", "epsilon", "episodes", "updates")
+	names := []string{"return", "loss", "target", "epsilon", "episodes", "updates"}
+	if now := time.Now().Unix(); t.resume != "" {
+		t.log, err = scalars.Resume(t.out, now, t.saved, names...)
+	} else {
+		t.log, err = scalars.Open(t.out, now, names...)
+	}
 	t.bar = newProgress(cmd, total, unit, "train")
 	return err
 }

@@ -65,7 +65,7 @@ func (w *where) open(ctx context.Context, n int, info bool) (env.Vector, error) 
 	if err != nil {
 		return nil, err
 	}
-	v, err := w.local.open(s, n, env.NextStep)
+	v, err := w.local.open(ctx, s, n, env.NextStep)
 	if err != nil {
 		return nil, fmt.Errorf("scenario %s: %w", w.scenario, err)
 	}

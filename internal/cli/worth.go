@@ -14,7 +14,7 @@ import (
 
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/env"
-	"github.com/planegym/planegym/internal/testbed"
+	"github.com/planegym/planegym/env/plant/testbed"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/telemetry"
@@ -280,7 +280,7 @@ func (w *worth) constant(s scenarios.Scenario, limits []p4.Limit, allowed bool) 
 func (w *worth) play(ctx context.Context, c contestant) (worthRow, error) {
 	began := time.Now()
 	row := worthRow{Policy: c.name, Allowed: c.allowed}
-	v, err := w.open.open(c.s, min(w.seeds, 32), env.NextStep)
+	v, err := w.open.open(ctx, c.s, min(w.seeds, 32), env.NextStep)
 	if err != nil {
 		return row, err
 	}

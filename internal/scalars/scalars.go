@@ -31,6 +31,26 @@ type Log struct {
 //
 // A scalars.csv of other columns is an error that says so.
 func Open(folder string, unix int64, names ...string) (*Log, error) {
+	return open(folder, unix, math.MaxInt64, names)
+}
+
+// Resume is Open for a run that goes on from its checkpoint at step. What was
+// logged of later steps, by a run that was killed before its next checkpoint,
+// is taken out of scalars.csv, and TensorBoard is told to leave it out: those
+// steps are done again.
+func Resume(folder string, unix, step int64, names ...string) (*Log, error) {
+	l, err := open(folder, unix, step, names)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.events.restart(step+1, float64(unix)); err != nil {
+		return nil, l.abort(err)
+	}
+	return l, nil
+}
+
+// open keeps the rows of steps up to last.
+func open(folder string, unix, last int64, names []string) (*Log, error) {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return nil, fmt.Errorf("scalars: %w", err)
 	}
@@ -42,7 +62,8 @@ func Open(folder string, unix int64, names ...string) (*Log, error) {
 		return nil, fmt.Errorf("scalars: %w", err)
 	}
 	l.files, l.csv = append(l.files, f), csv.NewWriter(f)
-	switch have, err := csv.NewReader(f).Read(); {
+	r := csv.NewReader(f)
+	switch have, err := r.Read(); {
 	case err == io.EOF:
 		err = l.csv.Write(header)
 		if err != nil {
@@ -52,6 +73,10 @@ func Open(folder string, unix int64, names ...string) (*Log, error) {
 		return nil, l.abort(fmt.Errorf("%s: %w", path, err))
 	case !slices.Equal(have, header):
 		return nil, l.abort(fmt.Errorf("%s has the columns %q, this run logs %q: give another folder", path, have, header))
+	default:
+		if err := keep(f, r, last); err != nil {
+			return nil, l.abort(fmt.Errorf("%s: %w", path, err))
+		}
 	}
 	e, err := os.OpenFile(filepath.Join(folder, fmt.Sprintf("events.out.tfevents.%010d.planegym", unix)), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
 	if err != nil {
@@ -62,6 +87,37 @@ func Open(folder string, unix int64, names ...string) (*Log, error) {
 		return nil, l.abort(err)
 	}
 	return l, nil
+}
+
+// keep cuts f, of which r has read the header, before its first row that is of
+// a step after last, or that was not written to its end.
+func keep(f *os.File, r *csv.Reader, last int64) error {
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	end := r.InputOffset()
+	for end < st.Size() {
+		row, err := r.Read()
+		at := r.InputOffset()
+		if err != nil {
+			break
+		}
+		step, err := strconv.ParseInt(row[0], 10, 64)
+		if err != nil || step > last {
+			break
+		}
+		// The reader takes a last line without its end for a row.
+		newline := make([]byte, 1)
+		if _, err := f.ReadAt(newline, at-1); err != nil || newline[0] != '\n' {
+			break
+		}
+		end = at
+	}
+	if end == st.Size() {
+		return nil
+	}
+	return f.Truncate(end)
 }
 
 func (l *Log) abort(err error) error {
@@ -137,6 +193,16 @@ func (e *Events) Scalar(step int64, time float64, name string, value float32) er
 	event = binary.AppendUvarint(event, uint64(step))
 	event = appendBytes(event, 5, appendBytes(nil, 1, v))
 	return e.record(event)
+}
+
+// restart says that what follows goes on before step: TensorBoard drops what it
+// read of that step and later ones. Event{session_log=7}, SessionLog{status=1},
+// START=1.
+func (e *Events) restart(step int64, time float64) error {
+	event := appendDouble(nil, 1, time)
+	event = append(event, 2<<3)
+	event = binary.AppendUvarint(event, uint64(step))
+	return e.record(appendBytes(event, 7, []byte{1 << 3, 1}))
 }
 
 // Flush hands everything to the writer below.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -99,5 +100,86 @@ brain.Event:2 1700000000.0
 	}
 	if got := read(); strings.Contains(got, "2000 ") {
 		t.Errorf("a damaged record was read: %s", got)
+	}
+}
+
+// A run that was killed after its checkpoint does the steps since then again:
+// its log has each step once, in the table and in TensorBoard's file.
+func TestResumeDropsWhatIsDoneAgain(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "run")
+	add := func(l *scalars.Log, err error, steps ...int64) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range steps {
+			if err := l.Add(s, 1, float64(s), math.NaN()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(folder, "scalars.csv")
+	l, err := scalars.Open(folder, 1, "return", "loss")
+	add(l, err, 100, 200, 300, 400)
+	for _, torn := range []string{"", "500,", "500,1", "x\n1,2,3\n", "500,1,\"2\n"} {
+		f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteString(torn); err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+		l, err := scalars.Resume(folder, 2, 200, "return", "loss")
+		add(l, err, 300, 400, 500)
+		steps, columns, err := scalars.Read(folder)
+		if err != nil || !slices.Equal(steps, []float64{100, 200, 300, 400, 500}) || len(columns["return"]) != 5 {
+			t.Errorf("after %q: %v %v %v", torn, steps, columns, err)
+		}
+	}
+	// Nothing was logged after the checkpoint, or nothing at all.
+	l, err = scalars.Resume(folder, 3, 500, "return", "loss")
+	add(l, err, 600)
+	if steps, _, err := scalars.Read(folder); err != nil || len(steps) != 6 {
+		t.Errorf("%v %v", steps, err)
+	}
+	l, err = scalars.Resume(folder, 3, 0, "return", "loss")
+	add(l, err)
+	if steps, _, err := scalars.Read(folder); err != nil || len(steps) != 0 {
+		t.Errorf("%v %v", steps, err)
+	}
+	l, err = scalars.Resume(filepath.Join(folder, "new"), 3, 7, "return", "loss")
+	add(l, err, 8)
+	if _, err := scalars.Resume(folder, 4, 0, "other"); err == nil || !strings.Contains(err.Error(), "give another folder") {
+		t.Errorf("other columns: %v", err)
+	}
+}
+
+// What tells TensorBoard to drop the steps from 201 on: SessionLog START in an
+// Event of that step (tensorflow/core/util/event.proto).
+func TestRestartRecord(t *testing.T) {
+	folder := t.TempDir()
+	l, err := scalars.Resume(folder, 0, 200, "return")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(folder, "events.*"))
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	b, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	b = b[16+24:] // the version's record
+	// wall_time 0, step 201 as a varint, session_log {status: START}
+	if want := "090000000000000000" + "10c901" + "3a020801"; hex.EncodeToString(b[12:len(b)-4]) != want {
+		t.Errorf("got %x, want %s", b[12:len(b)-4], want)
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -20,12 +19,17 @@ import (
 )
 
 // ReadFile reads the sessions of a file, in its order, each a recording with a
-// limit for every second, or one for each switch where they differ. Errors name the file, the row (from 1), the column
-// and what was expected.
+// limit for every second, or one for each switch where they differ. Errors name
+// the file, the row (from 1), the column and what was expected.
 func ReadFile(path string) ([]telemetry.Recording, error) {
-	b, err := os.ReadFile(path)
+	f, err := telemetry.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("sessions: %w", err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(f)
+	if err != nil {
+		return nil, fmt.Errorf("sessions: %s: %w", path, err)
 	}
 	all, err := Decode(b)
 	if err != nil {
@@ -51,6 +55,7 @@ func Decode(b []byte) (all []telemetry.Recording, err error) {
 	}
 	rows := make([]parquet.Row, 256)
 	n := 1
+	d.row = &n
 	for _, g := range f.RowGroups() {
 		r := g.Rows()
 		for {
@@ -93,6 +98,8 @@ type decoder struct {
 	each   []int32 // all switches' [T,S]
 	values []float32
 	valid  []bool
+	tally  *telemetry.Tally
+	row    *int // being read, from 1
 	all    []telemetry.Recording
 }
 
@@ -131,6 +138,7 @@ func newDecoder(f *parquet.File) (*decoder, error) {
 	for _, f := range d.fields {
 		d.columns = append(d.columns, place[f.Name])
 	}
+	d.tally = telemetry.NewTally(d.fields)
 	return d, nil
 }
 
@@ -157,13 +165,11 @@ func (d *decoder) add(row parquet.Row) error {
 		d.each = append(d.each, int32(l))
 	}
 	d.force = append(d.force, int(limit))
-	for _, c := range d.columns {
-		v := row[c]
-		d.valid = append(d.valid, !v.IsNull())
-		if v.IsNull() {
-			d.values = append(d.values, 0)
+	for i, c := range d.columns {
+		if v := row[c]; !v.IsNull() && d.tally.Take(i, float64(v.Float()), "recording", *d.row) {
+			d.values, d.valid = append(d.values, v.Float()), append(d.valid, true)
 		} else {
-			d.values = append(d.values, v.Float())
+			d.values, d.valid = append(d.values, 0), append(d.valid, false)
 		}
 	}
 	return nil
@@ -189,6 +195,8 @@ func (d *decoder) close() error {
 	if r.Data, err = telemetry.NewDataset(d.fields, r.Limit, time.Unix(0, 0), d.values, d.valid); err != nil {
 		return fmt.Errorf("session %d: %w", d.of, err)
 	}
+	r.Data = r.Data.WithReading(telemetry.Reading{Refused: d.tally.Refused()})
+	d.tally = telemetry.NewTally(d.fields)
 	d.all = append(d.all, r)
 	d.force, d.each, d.values, d.valid = d.force[:0], d.each[:0], d.values[:0], d.valid[:0]
 	return nil

@@ -16,10 +16,10 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/planegym/planegym/eval/selection"
 	"github.com/planegym/planegym/internal/atomicfile"
 	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/timegan"
-	"github.com/planegym/planegym/timegan/selection"
 )
 
 // Modes of a model: see timegan.Simulator.
@@ -317,6 +317,7 @@ func (s *sweep) fit(ctx context.Context, i int, recordings []telemetry.Recording
 			return nil, err
 		}
 		if o.Resume.Done() {
+			s.set(i, func(st *Status) { st.Progress = finished(o.Resume) })
 			return o.Resume, nil
 		}
 	}
@@ -346,6 +347,13 @@ func (s *sweep) fit(ctx context.Context, i int, recordings []telemetry.Recording
 		}
 	}
 	return timegan.Fit(ctx, c, e, t, o)
+}
+
+// finished is the progress of a model whose training is over.
+func finished(m *timegan.Model) timegan.Progress {
+	c := m.Config
+	total := c.Embed + c.Super + c.Joint
+	return timegan.Progress{Phase: timegan.Joint, Update: c.Joint, Of: c.Joint, Done: total, Total: total, Losses: m.Losses}
 }
 
 // score rolls the member out under each limit and keeps the median M of the

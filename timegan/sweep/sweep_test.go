@@ -4,16 +4,18 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/planegym/planegym/compute"
+	"github.com/planegym/planegym/eval/selection"
 	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/timegan"
-	"github.com/planegym/planegym/timegan/selection"
 )
 
 func TestPresets(t *testing.T) {
@@ -186,5 +188,39 @@ func TestReadResultRefuses(t *testing.T) {
 	}
 	if _, err := ReadResult(dir); err == nil || !strings.Contains(err.Error(), "nmae") {
 		t.Error(err)
+	}
+}
+
+// A sweep that was killed after a model was finished and before that was
+// written down ends with the result of one that was not killed.
+func TestResultOfAFinishedMember(t *testing.T) {
+	data, dir := recordings(t), t.TempDir()
+	want, err := Run(context.Background(), tiny(), data, dir, engine, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	killed := make([]Status, len(want))
+	for i, s := range want {
+		killed[i] = Status{Member: s.Member, State: Running, Limits: s.Limits, Best: math.MaxFloat64}
+	}
+	for what, leave := range map[string]func() error{
+		"as it began": func() error { return writeResult(dir, killed) },
+		"no result":   func() error { return os.Remove(filepath.Join(dir, resultFile)) },
+	} {
+		if err := leave(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Run(context.Background(), tiny(), data, dir, engine, nil); err != nil {
+			t.Fatal(err)
+		}
+		got, err := ReadResult(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range want {
+			if !reflect.DeepEqual(got[i], want[i]) {
+				t.Errorf("%s: %+v, want %+v", what, got[i], want[i])
+			}
+		}
 	}
 }
