@@ -160,6 +160,14 @@ func (k *codec) check() error {
 			return fmt.Errorf("codec: limits %v", k.Limits)
 		}
 	}
+	if l := k.Load; l == nil || l.K < 1 || l.K > 16 || len(l.Follows) != l.K*l.K || len(l.Lasts) != l.K {
+		return fmt.Errorf("codec: the load is missing or of other sizes")
+	}
+	for z, n := range k.Load.Lasts {
+		if len(n) > 0 && (n[0] < 1 || n[len(n)-1] > 1<<30 || !slices.IsSorted(n)) {
+			return fmt.Errorf("codec: load: regime %d lasts %v", z, n)
+		}
+	}
 	for j := range k.Columns {
 		c := &k.Columns[j]
 		if c.Head < -1 || c.Head >= len(k.Heads) || math.IsNaN(c.Mean) || !(c.SD >= 0) || c.Lo > c.Hi || c.Switch < -1 {

@@ -62,6 +62,7 @@ type codec struct {
 	Limits   [][]int32 `json:"limits"`   // [switches] recorded, packets, ascending
 	Knots    []float64 `json:"knots"`    // quantiles of the buffer, for its hats
 	Buffer   int       `json:"buffer"`   // column; -1 without
+	Load     *load     `json:"load"`
 	Clock    int       `json:"clock,omitempty"`
 	Open     bool      `json:"open,omitempty"`
 
@@ -77,31 +78,36 @@ const (
 	longAgo     = 240 // seconds: older changes look alike
 )
 
-// newCodec fits a codec to recordings.
-func newCodec(c Config, recordings []telemetry.Recording) (*codec, error) {
+// newCodec fits a codec to recordings, and gives the regimes of their seconds.
+func newCodec(c Config, recordings []telemetry.Recording) (*codec, [][]uint8, error) {
 	if len(recordings) == 0 {
-		return nil, errors.New("closedloop: there is no recording")
+		return nil, nil, errors.New("closedloop: there is no recording")
 	}
 	k := &codec{Buffer: -1, Switches: 1, Clock: c.Clock, Open: c.Open}
 	fields := recordings[0].Data.Fields()
 	for i, r := range recordings {
 		if !slices.Equal(r.Data.Fields(), fields) {
-			return nil, fmt.Errorf("closedloop: recordings 1 and %d have different fields", i+1)
+			return nil, nil, fmt.Errorf("closedloop: recordings 1 and %d have different fields", i+1)
 		}
 		if n := r.Switches(); n != k.Switches && n > 1 {
 			if k.Switches > 1 {
-				return nil, fmt.Errorf("closedloop: a recording has %d limits a second, recording %d has %d", k.Switches, i+1, n)
+				return nil, nil, fmt.Errorf("closedloop: a recording has %d limits a second, recording %d has %d", k.Switches, i+1, n)
 			}
 			k.Switches = n
 		}
 	}
 	if err := k.limits(recordings); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := k.describe(fields, recordings); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return k, k.fitHeads(c, recordings)
+	if err := k.fitHeads(c, recordings); err != nil {
+		return nil, nil, err
+	}
+	var paths [][]uint8
+	k.Load, paths = inferLoad(k, recordings, c.Regimes)
+	return k, paths, nil
 }
 
 // limitsAt copies a second's limits to dst, one limit to all of it.

@@ -21,6 +21,7 @@ type Config struct {
 	Bins    int     `toml:"bins" json:"bins"`       // quantile bins of a column; 24
 	Noise   float64 `toml:"noise" json:"noise"`     // share of input cells of the last second that training hides; .05; negative is none
 	Clock   int     `toml:"clock" json:"clock"`     // > 0: the second of a recording, within so many, is an input; 0 is none
+	Regimes int     `toml:"regimes" json:"regimes"` // of the load that no limit moves; 0 is as many as held-out recordings ask for, 1 is none
 	Seed    uint64  `toml:"seed" json:"seed"`
 
 	// For measuring what each part is worth.
@@ -58,6 +59,7 @@ func (c Config) Check() error {
 	}{
 		{"hidden", c.Hidden, 1, 4096}, {"updates", c.Updates, 1, math.MaxInt32}, {"window", c.Window, 2, 3600},
 		{"batch", c.Batch, 1, 4096}, {"bins", c.Bins, 2, 512}, {"clock", c.Clock, 0, 7 * 24 * 3600},
+		{"regimes", c.Regimes, 0, 16},
 	} {
 		if f.value < f.lo || f.value > f.hi {
 			return fmt.Errorf("closedloop: %s: %d is outside %d…%d", f.name, f.value, f.lo, f.hi)

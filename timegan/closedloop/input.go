@@ -20,6 +20,9 @@ type moment struct {
 	Since   []float64 // [S] seconds since each limit changed
 	Rose    float64   // seconds since the buffer rose
 	Seconds uint32    // since the start
+	Regime  uint8     // of the next second
+	Left    uint32    // seconds of it that are left, the next one among them
+	Stays   uint32    // regimes drawn
 }
 
 // newMoment is one that knows nothing.
@@ -48,6 +51,7 @@ func (k *codec) forget(m *moment) {
 		m.Since[s] = longAgo
 	}
 	m.Rose, m.Seconds = longAgo, 0
+	m.Regime, m.Left, m.Stays = 0, 0, 0
 }
 
 // averaged are the heads whose running means are inputs: what the queues hold
@@ -155,10 +159,30 @@ func (k *codec) numbersIn() int {
 	if !k.Open {
 		n += len(k.Heads) + len(k.Knots) + len(k.means)*len(averages) + 1
 	}
-	if k.Clock > 0 {
-		n += 4
+	return n + k.regimesIn() + k.clockIn()
+}
+
+// given is how many of the numbers are no measurements: limits, regime, clock.
+func (k *codec) given() int {
+	n := k.regimesIn() + k.clockIn()
+	for _, l := range k.Limits {
+		n += 2*len(l) + 1
 	}
 	return n
+}
+
+func (k *codec) regimesIn() int {
+	if k.Load.K > 1 {
+		return k.Load.K
+	}
+	return 0
+}
+
+func (k *codec) clockIn() int {
+	if k.Clock > 0 {
+		return 4
+	}
+	return 0
 }
 
 // tokensIn are the heads whose last class is an input as it is.
@@ -197,6 +221,10 @@ func (k *codec) input(m *moment, limits []int32, second int, hide bool, x []floa
 		at += len(known)
 		x[at] = float32(math.Log1p(since) / math.Log1p(longAgo))
 		at++
+	}
+	if n := k.regimesIn(); n > 0 {
+		x[at+int(m.Regime)] = 1
+		at += n
 	}
 	if k.Clock > 0 {
 		for i := range 2 {
@@ -298,8 +326,8 @@ type track struct {
 	classes []int32   // [T,H]
 }
 
-// encode makes the tracks of a recording.
-func (k *codec) encode(r telemetry.Recording) track {
+// encode makes the tracks of a recording and the regimes of its seconds.
+func (k *codec) encode(r telemetry.Recording, regimes []uint8) track {
 	d, e, h, f := k.numbersIn(), len(k.heads), len(k.Heads), len(k.Columns)
 	n := r.Data.Len()
 	t := track{seconds: n, x: make([]float32, n*d), tokens: make([]int32, n*e), classes: make([]int32, n*h)}
@@ -307,6 +335,7 @@ func (k *codec) encode(r telemetry.Recording) track {
 	values, ok, limits := make([]float32, f), make([]bool, f), make([]int32, k.Switches)
 	for s := range n {
 		limitsAt(r, s, limits)
+		m.Regime = regimes[s]
 		k.input(m, limits, s, false, t.x[s*d:][:d], t.tokens[s*e:][:e])
 		r.Data.Copy(s, values, ok)
 		k.observe(m, values, ok, limits)

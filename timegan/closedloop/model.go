@@ -75,10 +75,12 @@ type Progress struct {
 
 // FitOptions say what happens along the way. The zero value is silence.
 type FitOptions struct {
-	Report     func(Progress)
-	Path       string // of checkpoints; "" is none
-	Every      int    // updates between checkpoints; 500
-	Resume     *Model // go on from a checkpoint of the same config and recordings
+	Report func(Progress)
+	Path   string // of checkpoints; "" is none
+	Every  int    // updates between checkpoints; 500
+	Resume *Model // go on from a checkpoint of the same config and recordings
+	// Checkpoint is called with the model at each checkpoint, written or not, and
+	// at the end. timegan.ErrStop ends training there, without an error.
 	Checkpoint func(*Model) error
 	// Objective computes losses and gradients; nil is by hand on the backend.
 	Objective func(m *seq.Model, be *compute.Backend, steps, rows int) (seq.Objective, error)
@@ -93,10 +95,10 @@ type tracks struct {
 	length int
 }
 
-func newTracks(k *codec, recordings []telemetry.Recording, window int) (*tracks, error) {
+func newTracks(k *codec, recordings []telemetry.Recording, regimes [][]uint8, window int) (*tracks, error) {
 	t := &tracks{k: k, length: window}
 	for i, r := range recordings {
-		tr := k.encode(r)
+		tr := k.encode(r, regimes[i])
 		t.all = append(t.all, tr)
 		for s := 1; s+window <= tr.seconds; s++ {
 			t.starts = append(t.starts, [2]int{i, s})
@@ -111,13 +113,7 @@ func newTracks(k *codec, recordings []telemetry.Recording, window int) (*tracks,
 // fill puts an update's windows into b, drawn by its number.
 func (t *tracks) fill(c Config, update int, b *seq.Batch) {
 	d, e, h := t.k.numbersIn(), len(t.k.heads), len(t.k.Heads)
-	limits := 0
-	for _, l := range t.k.Limits {
-		limits += 2*len(l) + 1
-	}
-	if t.k.Clock > 0 {
-		limits += 4
-	}
+	given := t.k.given()
 	for row := range b.Rows {
 		key := rng.Key{Seed: c.Seed, A: uint32(update), B: uint32(row), Purpose: rng.BatchOrder}
 		at := t.starts[key.Intn(0, len(t.starts))]
@@ -128,7 +124,7 @@ func (t *tracks) fill(c Config, update int, b *seq.Batch) {
 			copy(b.Tokens[i*e:][:e], tr.tokens[from*e:])
 			copy(b.Values[i*h:][:h], tr.classes[from*h:])
 			if c.Noise > 0 && key.Float64(uint32(2+s)) < c.Noise {
-				clear(b.Dense[i*d+limits : (i+1)*d])
+				clear(b.Dense[i*d+given : (i+1)*d])
 				for j := range e {
 					b.Tokens[i*e+j] = -1
 				}
@@ -151,16 +147,16 @@ func Fit(ctx context.Context, c Config, be *compute.Backend, recordings []teleme
 		return nil, err
 	}
 	c = c.withDefaults()
-	k, err := newCodec(c, recordings)
+	k, regimes, err := newCodec(c, recordings)
 	if err != nil {
 		return nil, err
 	}
 	m := &Model{Config: c, codec: k, Engine: be.Kernels.String() + o.EngineTag}
-	for _, r := range recordings {
+	for i, r := range recordings {
 		m.Data = append(m.Data, r.Data.Hash())
-		m.starts = append(m.starts, k.starts(r)...)
+		m.starts = append(m.starts, k.starts(r, regimes[i])...)
 	}
-	t, err := newTracks(k, recordings, c.Window)
+	t, err := newTracks(k, recordings, regimes, c.Window)
 	if err != nil {
 		return nil, err
 	}
@@ -193,10 +189,13 @@ func Fit(ctx context.Context, c Config, be *compute.Backend, recordings []teleme
 				return err
 			}
 		}
-		if o.Checkpoint != nil {
-			return o.Checkpoint(m)
+		if o.Checkpoint == nil {
+			return nil
 		}
-		return nil
+		if err := o.Checkpoint(m); !errors.Is(err, timegan.ErrStop) {
+			return err
+		}
+		return seq.ErrStop
 	}
 	err = trainer.Fit(ctx, objective, newBatch(k, c.Window, c.Batch), func(u int, b *seq.Batch) error {
 		t.fill(c, u, b)
@@ -239,7 +238,8 @@ func (m *Model) resume(r *Model, be *compute.Backend) error {
 // second, by head, of windows one after another: what of a recording that the
 // model was not trained on says how well it is known.
 func (m *Model) Likelihood(be *compute.Backend, recordings []telemetry.Recording) (names []string, nats []float64, err error) {
-	t, err := newTracks(m.codec, recordings, m.Config.Window)
+	_, regimes := inferLoad(m.codec, recordings, m.codec.Load.K)
+	t, err := newTracks(m.codec, recordings, regimes, m.Config.Window)
 	if err != nil {
 		return nil, nil, err
 	}

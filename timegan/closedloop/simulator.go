@@ -107,6 +107,9 @@ func (s *Simulator) ResetAt(rows []int, seeds []uint64, second int) error {
 		if err := m.codec.restore(&r.moment, start[4:]); err != nil {
 			return err
 		}
+		if r.Left == 0 {
+			r.Left = m.codec.Load.left(r.Regime, rng.Key{Seed: seeds[i], B: 3, Purpose: rng.Generated})
+		}
 		s.one[0] = at
 		s.sampler.Reset(s.one)
 	}
@@ -155,6 +158,7 @@ func (s *Simulator) Step(ctx context.Context, rows []int, limit []int32, out *te
 	for t := range out.Seconds {
 		for i, at := range rows {
 			r := &s.rows[at]
+			k.Load.advance(r)
 			k.input(&r.moment, limits(i), int(r.clock), false, s.x[i*d:][:d], s.tokens[i*e:][:e])
 		}
 		s.sampler.Step(rows, s.tokens, s.x)
@@ -235,7 +239,7 @@ const startEvery = 60
 
 // starts are the moments at which simulations may begin: after a recording's
 // first second, or with a clock after every 60th.
-func (k *codec) starts(r telemetry.Recording) [][]byte {
+func (k *codec) starts(r telemetry.Recording, regimes []uint8) [][]byte {
 	m := k.newMoment()
 	values, ok, limits := make([]float32, len(k.Columns)), make([]bool, len(k.Columns)), make([]int32, k.Switches)
 	var all [][]byte
@@ -248,6 +252,13 @@ func (k *codec) starts(r telemetry.Recording) [][]byte {
 		r.Data.Copy(t, values, ok)
 		k.observe(m, values, ok, limits)
 		if t%startEvery == 0 {
+			m.Regime, m.Left = regimes[min(t+1, len(regimes)-1)], 0
+			for u := t + 1; u < len(regimes) && regimes[u] == m.Regime; u++ {
+				m.Left++
+			}
+			if t+1+int(m.Left) >= len(regimes) { // it outlasts the recording
+				m.Left = 0
+			}
 			b := binary.LittleEndian.AppendUint32(nil, uint32(t+1))
 			all = append(all, k.snapshot(m, b))
 		}
@@ -280,12 +291,15 @@ func (k *codec) snapshot(m *moment, dst []byte) []byte {
 		dst = le.AppendUint64(dst, math.Float64bits(m.Since[s]))
 	}
 	dst = le.AppendUint64(dst, math.Float64bits(m.Rose))
-	return le.AppendUint32(dst, m.Seconds)
+	for _, n := range [...]uint32{m.Seconds, uint32(m.Regime), m.Left, m.Stays} {
+		dst = le.AppendUint32(dst, n)
+	}
+	return dst
 }
 
 // snapshotSize is the length of what snapshot appends.
 func (k *codec) snapshotSize() int {
-	return 5*len(k.Columns) + 12*len(k.Heads) + 8*len(k.means)*len(averages) + 12*k.Switches + 12
+	return 5*len(k.Columns) + 12*len(k.Heads) + 8*len(k.means)*len(averages) + 12*k.Switches + 24
 }
 
 // restore reads what snapshot wrote. On an error m is as it was.
@@ -324,6 +338,11 @@ func (k *codec) restore(to *moment, src []byte) error {
 		m.Limits[s], m.Since[s] = int32(u32()), f64()
 	}
 	m.Rose, m.Seconds = f64(), u32()
+	regime := u32()
+	m.Regime, m.Left, m.Stays = uint8(regime), u32(), u32()
+	if int(regime) >= k.Load.K {
+		return fmt.Errorf("closedloop: a moment in regime %d of %d", regime, k.Load.K)
+	}
 	if bad {
 		return errors.New("closedloop: a moment that is not finite")
 	}
