@@ -112,27 +112,43 @@ func (r *refusals) append(to []Refused) []Refused {
 
 // Tally counts which values of columns cannot be measurements.
 type Tally struct {
-	fields  []Field
-	columns []refusals
+	fields    []Field
+	low, high []float64
+	columns   []refusals
 }
 
 // NewTally makes a tally of columns.
 func NewTally(fields []Field) *Tally {
-	return &Tally{slices.Clone(fields), make([]refusals, len(fields))}
+	t := &Tally{fields: slices.Clone(fields), columns: make([]refusals, len(fields))}
+	for _, f := range fields {
+		low, high := f.Bounds()
+		t.low, t.high = append(t.low, low), append(t.high, high)
+	}
+	return t
 }
 
 // Take counts a value of column i and reports whether it can be a measurement.
 // where names its source, line and, from 1, its place in it.
 func (t *Tally) Take(i int, v float64, where string, line int) bool {
-	r, f := &t.columns[i], t.fields[i]
+	r := &t.columns[i]
 	r.of++
-	if f.Plausible(v) {
+	if v >= t.low[i] && v <= t.high[i] {
 		return true
 	}
+	f := t.fields[i]
 	if r.n++; r.n == 1 {
 		r.first = &ValueError{File: where, Line: line, Column: f.Name, Value: fmt.Sprint(v), Want: bounds(f)}
 	}
 	return false
+}
+
+// Add adds what a reader refused of column i.
+func (t *Tally) Add(i int, r Refused) {
+	c := &t.columns[i]
+	c.n, c.of = c.n+r.Count, c.of+r.Count
+	if c.first == nil {
+		c.first = r.First
+	}
 }
 
 // Refused are the columns of which a value was refused.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/planegym/planegym"
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/plant/testbed"
@@ -89,7 +90,7 @@ type sessionRecorder struct {
 	s     scenarios.Scenario
 	began time.Time
 	steps int // of a block
-	open  opener
+	open  planegym.Gym
 	card  card
 }
 
@@ -257,7 +258,7 @@ func (r *sessionRecorder) session(ctx context.Context, k int) (d session) {
 	}
 	var v env.Vector
 	if r.schedule == "policy" {
-		v, d.err = r.open.envOn(ctx, s, d.plant, 1, env.NextStep)
+		v, d.err = r.open.OpenOn(ctx, s, d.plant, 1, env.NextStep)
 	} else {
 		s.Env.Observation.Normalise = "none" // nobody looks
 		v, d.err = env.New(s.Env, d.plant, 1, nil)
