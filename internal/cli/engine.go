@@ -17,6 +17,7 @@ import (
 	"github.com/planegym/planegym"
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/compute"
+	"github.com/planegym/planegym/internal/nearest"
 	"github.com/planegym/planegym/internal/nesting"
 	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/telemetry"
@@ -184,7 +185,7 @@ func decodeFile(path string, into any) error {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	if unknown := meta.Undecoded(); len(unknown) > 0 {
-		return fmt.Errorf("%s: unknown key %q", path, unknown[0].String())
+		return fmt.Errorf("%s: unknown key %q%s", path, unknown[0].String(), nearest.Hint(unknown[0].String(), nearest.Keys(into)))
 	}
 	return nil
 }
@@ -203,7 +204,7 @@ func set(command string, pairs []string, into any) error {
 			return usagef("%s: --set: %q: %w", command, p, err)
 		}
 		if unknown := meta.Undecoded(); len(unknown) > 0 {
-			return usagef("%s: --set: unknown key %q", command, unknown[0].String())
+			return usagef("%s: --set: unknown key %q%s", command, unknown[0].String(), nearest.Hint(unknown[0].String(), nearest.Keys(into)))
 		}
 	}
 	return nil

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -185,7 +186,25 @@ func (s *server) listen(secure bool) (net.Listener, string, error) {
 	if secure {
 		scheme = "wss://"
 	}
-	return l, scheme + l.Addr().String() + ws.Path, nil
+	return l, scheme + reachable(l.Addr()) + ws.Path, nil
+}
+
+// reachable is an address that a client can copy: of a server that listens at
+// every address of the machine, the first that is not loopback.
+func reachable(a net.Addr) string {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok || !tcp.IP.IsUnspecified() {
+		return a.String()
+	}
+	host := "127.0.0.1"
+	addrs, err := net.InterfaceAddrs()
+	for _, a := range addrs {
+		if ip, ok := a.(*net.IPNet); err == nil && ok && ip.IP.IsGlobalUnicast() && ip.IP.To4() != nil {
+			host = ip.IP.String()
+			break
+		}
+	}
+	return net.JoinHostPort(host, strconv.Itoa(tcp.Port))
 }
 
 func (s *server) run(cmd *cobra.Command) error {

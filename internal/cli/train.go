@@ -19,6 +19,7 @@ import (
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/episodes"
+	"github.com/planegym/planegym/internal/nearest"
 	"github.com/planegym/planegym/internal/nesting"
 	"github.com/planegym/planegym/internal/scalars"
 )
@@ -212,7 +213,7 @@ func (t *training) config() (agent.Config, error) {
 			return c, usagef("train: --set %s: expected KEY=VALUE as in TOML: %w", s, err)
 		}
 		if unknown := meta.Undecoded(); len(unknown) > 0 {
-			return c, usagef("train: --set %s: there is no key %q", s, unknown[0].String())
+			return c, usagef("train: --set %s: there is no key %q%s", s, unknown[0].String(), nearest.Hint(unknown[0].String(), nearest.Keys(c)))
 		}
 	}
 	if t.steps > 0 {
