@@ -9,7 +9,7 @@ import (
 
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/env"
-	"github.com/planegym/planegym/internal/episodes"
+	"github.com/planegym/planegym/env/episodes"
 )
 
 func quick(t *testing.T) agent.Config {

@@ -7,7 +7,7 @@ import (
 	"math"
 
 	"github.com/planegym/planegym/env"
-	"github.com/planegym/planegym/internal/episodes"
+	"github.com/planegym/planegym/env/episodes"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/telemetry"
 )

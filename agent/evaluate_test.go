@@ -10,7 +10,7 @@ import (
 
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/env"
-	"github.com/planegym/planegym/internal/episodes"
+	"github.com/planegym/planegym/env/episodes"
 	"github.com/planegym/planegym/telemetry"
 )
 

@@ -9,7 +9,7 @@ import (
 	"slices"
 
 	"github.com/planegym/planegym/compute"
-	"github.com/planegym/planegym/internal/episodes"
+	"github.com/planegym/planegym/env/episodes"
 )
 
 // Offline trains a DDQN from recorded episodes, never acting: plain DDQN where

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/planegym/planegym/env"
-	"github.com/planegym/planegym/internal/episodes"
+	"github.com/planegym/planegym/env/episodes"
 )
 
 // Spaces are what an agent observes and does.

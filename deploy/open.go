@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/planegym/planegym/env"
-	"github.com/planegym/planegym/internal/testbed"
+	"github.com/planegym/planegym/env/plant/testbed"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/p4/p4rt"
 	"github.com/planegym/planegym/scenarios"

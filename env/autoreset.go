@@ -2,7 +2,9 @@ package env
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
+	"math"
 
 	"github.com/planegym/planegym/telemetry"
 )
@@ -64,8 +66,8 @@ func WithAutoreset(v Vector, mode Autoreset) Vector {
 		return v
 	}
 	a := &autoreset{
-		Vector: v, mode: mode, dim: v.Spec().Observation.Dim(), s: len(v.Spec().Action),
-		pending: make([]bool, v.Num()), seen: make([]bool, v.Num()),
+		Vector: v, mode: mode, dim: v.Spec().Observation.Dim(), space: v.Spec().Action, s: len(v.Spec().Action),
+		pending: make([]pending, v.Num()), seen: make([]bool, v.Num()), early: make([]float32, v.Num()*v.Spec().Observation.Dim()),
 	}
 	if mode == SameStep {
 		a.ended, a.finals = make([]bool, v.Num()), make([]float32, v.Num()*len(a.InfoFields()))
@@ -73,12 +75,23 @@ func WithAutoreset(v Vector, mode Autoreset) Vector {
 	return a
 }
 
+// pending says what a row waits for.
+type pending uint8
+
+const (
+	none  pending = iota
+	due           // its episode has ended: it is reset before it is stepped
+	shown         // it was reset by a call that failed, so early is shown next
+)
+
 type autoreset struct {
 	Vector
 	mode    Autoreset
+	space   MultiDiscrete
 	dim, s  int
-	pending []bool // [Num], NextStep: the row's episode ended in its last step
-	seen    []bool // scratch of CheckRows
+	pending []pending // [Num]
+	early   []float32 // [Num,D] first observations of rows that were reset
+	seen    []bool    // scratch of CheckRows
 
 	ended  []bool    // [Num], SameStep: the row's last step ended an episode
 	finals []float32 // [Num,F], SameStep: what Info was before the reset, where ended
@@ -101,7 +114,7 @@ func (a *autoreset) Reset(ctx context.Context, rows []int, seeds []uint64, out *
 	}
 	n := len(out.Reward)
 	for i := range n {
-		a.pending[RowAt(rows, i)] = false
+		a.pending[RowAt(rows, i)] = none
 		if a.ended != nil {
 			a.ended[RowAt(rows, i)] = false
 		}
@@ -123,42 +136,81 @@ func (a *autoreset) Step(ctx context.Context, rows []int, actions []int32, out *
 	}
 	a.stepRows, a.stepAt, a.resetRows, a.resetAt = a.stepRows[:0], a.stepAt[:0], a.resetRows[:0], a.resetAt[:0]
 	for i := range n {
-		if r := RowAt(rows, i); a.pending[r] {
-			a.resetRows, a.resetAt = append(a.resetRows, r), append(a.resetAt, i)
-		} else {
+		r := RowAt(rows, i)
+		switch a.pending[r] {
+		case none:
 			a.stepRows, a.stepAt = append(a.stepRows, r), append(a.stepAt, i)
+			continue
+		case due:
+			a.resetRows = append(a.resetRows, r)
 		}
+		a.resetAt = append(a.resetAt, i)
 	}
-	switch {
-	case len(a.resetRows) == 0:
+	if len(a.resetAt) == 0 {
 		if err := a.Vector.Step(ctx, rows, actions, out); err != nil {
 			return err
 		}
-	case len(actions) != n*a.s:
-		return fmt.Errorf("%w: %d actions for %d rows of %d", ErrInvalidAction, len(actions), n, a.s)
-	default:
-		out.Size(n, a.dim, false)
-		// Stepping first keeps the call atomic: it validates, a reset of
-		// known rows has nothing left to refuse.
-		if len(a.stepRows) > 0 {
-			a.actions = a.actions[:0]
-			for j := 0; j < len(a.stepAt); {
-				i, n := a.stepAt[j], run(a.stepAt[j:])
-				a.actions = append(a.actions, actions[i*a.s:(i+n)*a.s]...)
-				j += n
-			}
-			if err := a.Vector.Step(ctx, a.stepRows, a.actions, &a.part); err != nil {
-				return err
-			}
-			a.scatter(a.stepAt, out)
-		}
-		if err := a.Vector.Reset(ctx, a.resetRows, nil, &a.part); err != nil {
-			return err
-		}
-		a.scatter(a.resetAt, out)
+	} else if err := a.stepAndReset(ctx, rows, actions, n, out); err != nil {
+		return err
 	}
 	for i := range n {
-		a.pending[RowAt(rows, i)] = out.Terminated[i] || out.Truncated[i]
+		a.settle(RowAt(rows, i), out.Terminated[i] || out.Truncated[i])
+	}
+	return nil
+}
+
+// settle notes whether the row's episode has ended.
+func (a *autoreset) settle(row int, ended bool) {
+	if a.pending[row] = none; ended {
+		a.pending[row] = due
+	}
+}
+
+// stepAndReset steps stepRows and resets resetRows. The resets come first: where
+// the step then fails, what they showed waits in early for the next call, so that
+// a failed call loses nothing and can be made again.
+func (a *autoreset) stepAndReset(ctx context.Context, rows []int, actions []int32, n int, out *Batch) error {
+	if len(actions) != n*a.s {
+		return fmt.Errorf("%w: %d actions for %d rows of %d", ErrInvalidAction, len(actions), n, a.s)
+	}
+	a.actions = a.actions[:0]
+	for j := 0; j < len(a.stepAt); {
+		i, n := a.stepAt[j], run(a.stepAt[j:])
+		a.actions = append(a.actions, actions[i*a.s:(i+n)*a.s]...)
+		j += n
+	}
+	if err := CheckActions(a.stepRows, len(a.stepRows), a.actions, a.space); err != nil {
+		return err
+	}
+	if err := a.reset(ctx); err != nil {
+		return err
+	}
+	out.Size(n, a.dim, false)
+	if len(a.stepRows) > 0 {
+		if err := a.Vector.Step(ctx, a.stepRows, a.actions, &a.part); err != nil {
+			return err
+		}
+		a.scatter(a.stepAt, out)
+	}
+	for _, i := range a.resetAt {
+		r := RowAt(rows, i)
+		copy(out.Obs[i*a.dim:(i+1)*a.dim], a.early[r*a.dim:(r+1)*a.dim])
+		out.Reward[i], out.Terminated[i], out.Truncated[i] = 0, false, false
+	}
+	return nil
+}
+
+// reset resets resetRows and keeps their first observations in early.
+func (a *autoreset) reset(ctx context.Context) error {
+	if len(a.resetRows) == 0 {
+		return nil
+	}
+	if err := a.Vector.Reset(ctx, a.resetRows, nil, &a.part); err != nil {
+		return err
+	}
+	for j, r := range a.resetRows {
+		copy(a.early[r*a.dim:(r+1)*a.dim], a.part.Obs[j*a.dim:])
+		a.pending[r] = shown
 	}
 	return nil
 }
@@ -185,17 +237,41 @@ func run(places []int) int {
 	return n
 }
 
+// sameStep steps rows and resets those whose episode ends. Where that reset
+// fails the step's result is lost with it, and the rows are reset before their
+// next step.
 func (a *autoreset) sameStep(ctx context.Context, rows []int, actions []int32, out *Batch) error {
+	n := a.Num()
+	if rows != nil {
+		if err := CheckRows(rows, a.seen); err != nil {
+			return err
+		}
+		n = len(rows)
+	}
+	a.resetRows = a.resetRows[:0]
+	for i := range n {
+		if r := RowAt(rows, i); a.pending[r] == due {
+			a.resetRows = append(a.resetRows, r)
+		}
+	}
+	if len(a.resetRows) > 0 {
+		if err := CheckActions(rows, n, actions, a.space); err != nil {
+			return err
+		}
+		if err := a.reset(ctx); err != nil {
+			return err
+		}
+	}
 	if err := a.Vector.Step(ctx, rows, actions, out); err != nil {
 		return err
 	}
-	n := len(out.Reward)
 	out.Size(n, a.dim, true)
 	a.resetRows, a.resetAt = a.resetRows[:0], a.resetAt[:0]
 	fields := len(a.finals) / a.Num()
 	for i := range n {
 		r := RowAt(rows, i)
-		if a.ended[r] = out.Terminated[i] || out.Truncated[i]; a.ended[r] {
+		a.ended[r] = out.Terminated[i] || out.Truncated[i]
+		if a.settle(r, a.ended[r]); a.ended[r] {
 			a.resetRows, a.resetAt = append(a.resetRows, r), append(a.resetAt, i)
 			a.Info(r, a.finals[r*fields:r*fields:(r+1)*fields])
 		}
@@ -205,11 +281,13 @@ func (a *autoreset) sameStep(ctx context.Context, rows []int, actions []int32, o
 		return nil
 	}
 	copy(out.FinalObs, out.Obs)
-	if err := a.Vector.Reset(ctx, a.resetRows, nil, &a.part); err != nil {
+	if err := a.reset(ctx); err != nil {
 		return err
 	}
 	for j, i := range a.resetAt {
-		copy(out.Obs[i*a.dim:(i+1)*a.dim], a.part.Obs[j*a.dim:])
+		r := a.resetRows[j]
+		copy(out.Obs[i*a.dim:(i+1)*a.dim], a.early[r*a.dim:(r+1)*a.dim])
+		a.pending[r] = none
 	}
 	return nil
 }
@@ -241,8 +319,9 @@ func (a *autoreset) FinalInfo(row int, dst []float32) ([]float32, bool) {
 	return append(dst, a.finals[row*fields:(row+1)*fields]...), true
 }
 
-// Snapshot and Restore pass the inner vector's on, one byte for the pending
-// reset before it.
+// Snapshot and Restore pass the inner vector's on. A byte before it says what the
+// row waits for, and a row that was reset by a call that failed has its first
+// observation there.
 func (a *autoreset) Snapshot(row int, dst []byte) ([]byte, error) {
 	inner, ok := a.Vector.(Snapshotter)
 	if !ok {
@@ -251,24 +330,38 @@ func (a *autoreset) Snapshot(row int, dst []byte) ([]byte, error) {
 	if row < 0 || row >= len(a.pending) {
 		return dst, &RowError{row, ErrInvalidRows}
 	}
-	var flag byte
-	if a.pending[row] {
-		flag = 1
+	if dst = append(dst, byte(a.pending[row])); a.pending[row] == shown {
+		for _, x := range a.early[row*a.dim : (row+1)*a.dim] {
+			dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(x))
+		}
 	}
-	return inner.Snapshot(row, append(dst, flag))
+	return inner.Snapshot(row, dst)
 }
 
 func (a *autoreset) Restore(row int, src []byte) error {
 	inner, ok := a.Vector.(Snapshotter)
-	if !ok || len(src) == 0 || src[0] > 1 {
+	if !ok || len(src) == 0 || pending(src[0]) > shown || row < 0 || row >= len(a.pending) {
 		return ErrBadSnapshot
 	}
-	if err := inner.Restore(row, src[1:]); err != nil {
+	waits, src := pending(src[0]), src[1:]
+	var obs []byte
+	if waits == shown {
+		if len(src) < 4*a.dim {
+			return ErrBadSnapshot
+		}
+		obs, src = src[:4*a.dim], src[4*a.dim:]
+		for i := range a.dim {
+			if x := float64(math.Float32frombits(binary.LittleEndian.Uint32(obs[4*i:]))); math.IsNaN(x) || math.IsInf(x, 0) {
+				return ErrBadSnapshot
+			}
+		}
+	}
+	if err := inner.Restore(row, src); err != nil {
 		return err
 	}
-	a.pending[row] = src[0] == 1
-	if a.ended != nil {
-		a.ended[row] = false
+	a.pending[row] = waits
+	for i := range len(obs) / 4 {
+		a.early[row*a.dim+i] = math.Float32frombits(binary.LittleEndian.Uint32(obs[4*i:]))
 	}
 	return nil
 }

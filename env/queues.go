@@ -219,7 +219,21 @@ func (q *Queues) Step(ctx context.Context, rows []int, actions []int32, out *Bat
 	return nil
 }
 
-// measure reads the player off row i of the window and keeps row's clocks.
+// stall is how long playback stalled in a second, and whether that was measured.
+func (q *Queues) stall(values []float32, valid []bool) (seconds float32, measured bool) {
+	c := &q.columns
+	switch {
+	case c.stall >= 0:
+		return values[c.stall], valid[c.stall]
+	case values[c.lbo] <= 0: // an empty buffer plays nothing
+		return 1, valid[c.lbo]
+	}
+	return 0, valid[c.lbo]
+}
+
+// measure reads the player off row i of the window and keeps row's clocks. The
+// player's buffer, frame rate and bitrate are those last measured, in the window
+// or before it.
 func (q *Queues) measure(row *queueRow, i int) player {
 	values, valid := q.window.Row(i)
 	f := q.window.Fields
@@ -228,16 +242,12 @@ func (q *Queues) measure(row *queueRow, i int) player {
 	p := player{LBO: last[c.lbo], FPS: last[c.fps], Kbps: last[c.kbps]}
 	for t := range q.cfg.StepSeconds {
 		at := t * f
-		var stall float32
-		if c.stall >= 0 {
-			stall = values[at+c.stall]
-		} else if valid[at+c.lbo] && values[at+c.lbo] <= 0 {
-			stall = 1 // an empty buffer plays nothing
-		}
-		if stall > 0 {
+		switch stall, measured := q.stall(values[at:], valid[at:]); {
+		case !measured: // the stall, if there is one, neither ends nor grows
+		case stall > 0:
 			row.stall += stall
 			p.Stall += stall
-		} else {
+		default:
 			row.stall = 0
 		}
 		row.age++

@@ -3,9 +3,11 @@ package env
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/p4"
@@ -72,8 +74,22 @@ func NewReplay(cfg ReplayConfig, recordings []*telemetry.Dataset) (*Replay, erro
 	}
 	slices.SortFunc(p.recordings, func(a, b *telemetry.Dataset) int { return a.Limit() - b.Limit() })
 	p.switches = countSwitches(p.fields)
+	if p.switches == 0 {
+		return nil, errors.New("env: replay: the recordings measure no switch: planegym import --int joins a player's log with the log of probes")
+	}
+	for _, r := range recordings {
+		for _, name := range r.Empty() {
+			if stem := strings.TrimRight(name, "0123456789"); slices.Contains(replayed, stem) {
+				return nil, fmt.Errorf("env: replay: the recording of limit %d holds no value of %s", r.Limit(), name)
+			}
+		}
+	}
 	return p, nil
 }
+
+// replayed are the columns, less the number of a switch, of which a recording
+// must hold a value: what observations and rewards are made of.
+var replayed = []string{"enq_qdepth", "deq_timedelta", "lbo_s", "fps", "rep_kbps"}
 
 // countSwitches counts the switches, from 1 on, whose queue depth is measured.
 func countSwitches(columns []telemetry.Field) int {

@@ -8,7 +8,6 @@ import (
 	"hash"
 	"io"
 	"math"
-	"os"
 	"slices"
 	"time"
 )
@@ -25,13 +24,15 @@ const maxSeconds = 7 * 24 * 3600
 // of those measured in train blocks (of all, where those hold none), so that
 // every value is finite and none tells of a test block in advance.
 type Dataset struct {
-	fields []Field
-	limit  int
-	base   float64   // calc_cum before the first second
-	millis []int64   // [T] when the player was measured, since 1970
-	values []float32 // [T,F]
-	valid  []bool    // [T,F]
-	hash   [sha256.Size]byte
+	fields  []Field
+	limit   int
+	base    float64   // calc_cum before the first second that has one
+	cum     []float64 // [T] calc_cum, NaN where there is none; nil: the sum of calc_rate
+	millis  []int64   // [T] when the player was measured, since 1970
+	values  []float32 // [T,F]
+	valid   []bool    // [T,F]
+	hash    [sha256.Size]byte
+	reading Reading
 }
 
 // NewDataset copies values and valid [T,F] of a recording that began at start
@@ -163,37 +164,94 @@ func (d *Dataset) Copy(start int, values []float32, valid []bool) {
 	}
 }
 
-// Counter is the cumulative counter of each second, integrated from calc_rate;
-// nil where the recording has none. It is the recorded one exactly where that
-// holds whole numbers and rises by less than 2^24 a second, and the last one
-// recorded where there is a gap.
-func (d *Dataset) Counter() []float64 {
+// Counter is the cumulative counter of each second and whether it was measured
+// in it: as recorded, or, of values that were not read from a file, the sum of
+// calc_rate. A second without one has the last one before. nil where the
+// recording has no counter.
+func (d *Dataset) Counter() ([]float64, []bool) {
 	c := d.Column("calc_rate")
 	if c < 0 {
-		return nil
+		return nil, nil
 	}
 	sum := d.base
-	out := make([]float64, d.Len())
+	out, counted := make([]float64, d.Len()), make([]bool, d.Len())
 	for t := range out {
-		if v, ok := d.At(t, c); ok {
+		v, ok := d.At(t, c)
+		switch {
+		case d.cum != nil && !math.IsNaN(d.cum[t]):
+			sum, counted[t] = d.cum[t], true
+		case d.cum == nil && ok:
 			sum += float64(v)
+			counted[t] = true
 		}
 		out[t] = sum
 	}
+	return out, counted
+}
+
+// WithLimit is d under a limit, in packets.
+func (d *Dataset) WithLimit(limit int) (*Dataset, error) {
+	if limit < 0 {
+		return nil, fmt.Errorf("telemetry: dataset: limit: %d packets is negative", limit)
+	}
+	out := *d
+	out.values = slices.Clone(d.values)
+	out.limit = limit
+	return out.finish(), nil
+}
+
+// Measured is the share of seconds in which each field was measured, by field.
+func (d *Dataset) Measured() []float64 {
+	share := make([]float64, len(d.fields))
+	for i, ok := range d.valid {
+		if ok {
+			share[i%len(d.fields)] += 1 / float64(d.Len())
+		}
+	}
+	return share
+}
+
+// WithReading is d, of which something was passed over while it was read.
+func (d *Dataset) WithReading(r Reading) *Dataset {
+	out := *d
+	out.reading = r
+	return &out
+}
+
+// Empty are the names of the fields that were measured in no second.
+func (d *Dataset) Empty() []string {
+	var out []string
+	for c, share := range d.Measured() {
+		if share == 0 {
+			out = append(out, d.fields[c].Name)
+		}
+	}
 	return out
 }
+
+// Reading is what was passed over in the files that d was read from.
+func (d *Dataset) Reading() Reading { return d.reading }
 
 // builder makes a Dataset of records that come second by second.
 type builder struct {
 	Dataset
 	from    *Reader
-	columns []int   // of the dataset, by field of from; -1 for the counter
-	rate    int     // column of calc_rate, -1 where there is none
-	counter int     // fields of from, -1 where there is none
-	given   int     // calc_rate among them
-	sum     float64 // the counter so far
-	before  float64 // and at the end of the second before
-	counted bool    // sum is a value of the file
+	origin  int64 // ms since 1970, of the first record: where second 0 begins
+	columns []int // of the dataset, by field of from; -1 for the counter
+	stall   int   // column of stall_s, -1 where there is none
+	rate    int   // of calc_rate, likewise
+	counter int   // fields of from, -1 where there is none
+	given   int   // calc_rate among them
+	now     count // the last one
+	before  count // at the end of the second before
+	rise    refusals
+}
+
+// count is the counter at the end of a second.
+type count struct {
+	sum    float64
+	second int
+	ok     bool
 }
 
 // newBuilder makes a builder of what from reads, after the fields before.
@@ -221,7 +279,7 @@ func newBuilder(from *Reader, before []Field) *builder {
 	for _, f := range from.fields {
 		b.columns = append(b.columns, b.Column(f.Name))
 	}
-	b.rate = b.Column("calc_rate")
+	b.rate, b.stall = b.Column("calc_rate"), b.Column("stall_s")
 	return b
 }
 
@@ -229,11 +287,14 @@ func newBuilder(from *Reader, before []Field) *builder {
 func (b *builder) grow(seconds int) {
 	f := len(b.fields)
 	for t := len(b.millis); t < seconds; t++ {
-		var ms int64
+		ms := b.origin
 		if t > 0 {
 			ms = b.millis[t-1] + 1000
 		}
 		b.millis = append(b.millis, ms)
+		if b.counter >= 0 {
+			b.cum = append(b.cum, math.NaN())
+		}
 	}
 	n := seconds*f - len(b.values)
 	b.values = append(b.values, make([]float32, n)...)
@@ -241,45 +302,90 @@ func (b *builder) grow(seconds int) {
 }
 
 // put puts a record at t, the latest second so far or a later one. Of two
-// records of a second the second counts, with the counter's rise in both.
+// records of a second the later one's values count, the stalls of both, and
+// the counter's rise in both.
 func (b *builder) put(t int, rec *Record) error {
-	if t >= len(b.millis) {
-		b.before = b.sum
+	again := t < len(b.millis)
+	switch {
+	case !again && t == 0:
+		b.origin = rec.Millis
+	case !again:
+		b.before = b.now
 	}
 	b.grow(t + 1)
-	b.millis[t] = rec.Millis
+	if t > 0 {
+		b.millis[t] = rec.Millis
+	}
 	at := t * len(b.fields)
 	for i, c := range b.columns {
-		if c >= 0 {
-			b.values[at+c], b.valid[at+c] = float32(rec.Values[i]), rec.Valid[i]
+		if c < 0 || !rec.Valid[i] {
+			continue
 		}
+		v := float32(rec.Values[i])
+		if c == b.stall && b.valid[at+c] {
+			v = min(b.values[at+c]+v, 1)
+		}
+		b.values[at+c], b.valid[at+c] = v, true
 	}
-	if b.counter < 0 || !rec.Valid[b.counter] {
-		return nil
+	if b.counter >= 0 && rec.Valid[b.counter] {
+		return b.count(t, rec)
 	}
+	return nil
+}
+
+// count takes the counter of a record at t. The rise of a second is since the
+// last second that had a count, by second where others lie between; the first
+// count has none unless it is 0, nor has one that begins anew.
+func (b *builder) count(t int, rec *Record) error {
 	cum := rec.Values[b.counter]
-	if b.counted && cum < b.sum {
-		return b.from.bad(b.from.header[b.from.sources[b.counter].cell], fmt.Sprint(cum),
-			fmt.Sprintf("at least the %v above: a cumulative counter", b.sum))
-	}
 	given := b.given >= 0 && rec.Valid[b.given]
-	if !b.counted && given {
-		b.base = cum - float64(float32(rec.Values[b.given]))
-		b.before = b.base
+	since := float64(max(t-b.before.second, 1))
+	rise := cum - b.before.sum
+	cell := t*len(b.fields) + b.rate
+	switch {
+	case given && !b.before.ok:
+		if !b.now.ok {
+			b.base = cum - float64(float32(rec.Values[b.given]))
+		}
+	case given:
+		told, near := rec.Values[b.given], 1e-6*max(cum, 1)
+		if math.Abs(rise-told) > near && math.Abs(rise/since-told) > near {
+			return b.from.bad("calc_rate", fmt.Sprint(told), fmt.Sprintf("%v, the difference of calc_cum", rise/since))
+		}
+	case b.given >= 0: // a gap, or a count that began anew, where it was recorded
+		if !b.now.ok {
+			b.base = cum
+		}
+	case b.now.ok && cum < b.now.sum: // it began anew
+		b.reading.Restarts++
+		b.valid[cell], b.values[cell] = false, 0
+		b.before = count{}
+	case b.before.ok || !b.now.ok && cum == 0:
+		f := b.fields[b.rate]
+		b.rise.of++
+		if !f.Plausible(rise / since) {
+			b.rise.refuse(b.from.value1(b.counter, rise/since, bounds(f)))
+			b.valid[cell], b.values[cell] = false, 0
+		} else {
+			b.values[cell], b.valid[cell] = float32(rise/since), true
+		}
+	case !b.now.ok:
+		b.base = cum
 	}
-	rate := cum - b.before
-	if given && math.Abs(rate-rec.Values[b.given]) > 1e-6*max(cum, 1) {
-		return b.from.bad("calc_rate", fmt.Sprint(rec.Values[b.given]), fmt.Sprintf("%v, the difference of calc_cum", rate))
+	if !b.now.ok && cum == 0 { // the next record of this second rises from 0
+		b.before = count{0, t, true}
 	}
-	if !given {
-		b.values[at+b.rate], b.valid[at+b.rate] = float32(rate), true
-	}
-	b.sum, b.counted = cum, true
+	b.now = count{cum, t, true}
+	b.cum[t] = cum
 	return nil
 }
 
 // dataset ends the building.
 func (b *builder) dataset() *Dataset {
+	if b.from != nil {
+		b.reading.add(b.from)
+	}
+	b.reading.Refused = b.rise.append(b.reading.Refused)
 	d := b.Dataset // lets go of the reader
 	return d.finish()
 }
@@ -290,7 +396,7 @@ func (b *builder) nearest(ms int64) (int, error) {
 	if len(b.millis) == 0 {
 		return 0, nil
 	}
-	return b.within((ms - b.millis[0] + 500) / 1000)
+	return b.within((ms - b.origin + 500) / 1000)
 }
 
 // within is second t, unless the recording cannot be that long.
@@ -304,9 +410,9 @@ func (b *builder) within(t int64) (int, error) {
 // ReadGrid reads one recording of the grid format, which WriteCSV and
 // `planegym import` write.
 func ReadGrid(path string) (*Dataset, error) {
-	f, err := os.Open(path)
+	f, err := Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("telemetry: %w", err)
+		return nil, err
 	}
 	defer f.Close()
 	return DecodeGrid(f, path)

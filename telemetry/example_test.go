@@ -81,7 +81,7 @@ func ExampleImport() {
 	// 1 of 2 rows placed
 	// example.csv:3: no player record has lbo_s 9.999, fps 30, rep_kbps 3312, calc_cum 500
 	// t,ts_ms,queue,enq_qdepth1,deq_timedelta1,deq_qdepth1,lbo_s,fps,rep_kbps,calc_cum,calc_rate,width,height,int_present
-	// 0,1694912784759,32,,,,3.977,30,3312,66,66,1280,720,0
+	// 0,1694912784759,32,,,,3.977,30,3312,66,,1280,720,0
 	// 1,1694912785761,32,0,2043,9,7.064,30,3312,464,398,1280,720,1
 	// 2,1694912786761,32,,,,6.272,24,1867,1067,603,854,480,0
 }
@@ -101,7 +101,7 @@ func ExampleFitScaler() {
 }
 
 func ExampleValueError() {
-	_, err := telemetry.NewReader(strings.NewReader("timestamp,Buffer\n"), "dash.csv", telemetry.DASH)
+	_, err := telemetry.NewReader(strings.NewReader("timestamp;FPS\n"), "dash.csv", telemetry.DASH)
 	fmt.Println(err)
-	// Output: dash.csv:1: "timestamp,Buffer": want columns separated by ";"
+	// Output: dash.csv:1: Buffer: "timestamp;FPS": want this column in the header of DASH files
 }

@@ -18,19 +18,56 @@ type Recording struct {
 	Limit  int // packets; 0 where Limits tells
 	Data   *Dataset
 	Limits []int // [T] packets, in force in each second; nil: Limit all along
+	// PerSwitch are the limits in force where switches had limits of their own,
+	// [T,S] packets; nil: all had what LimitAt says.
+	PerSwitch []int32
 }
 
-// LimitAt is the limit that was in force in second t, packets.
+// Switches is how many limits a second has: 1 where all switches had one.
+func (r Recording) Switches() int { return max(len(r.PerSwitch)/r.Data.Len(), 1) }
+
+// LimitsAt copies the limits in force in second t, packets, to dst [Switches].
+func (r Recording) LimitsAt(t int, dst []int32) {
+	if r.PerSwitch == nil {
+		dst[0] = int32(r.LimitAt(t))
+		return
+	}
+	copy(dst, r.PerSwitch[t*len(dst):][:len(dst)])
+}
+
+// LimitAt is the limit that was in force in second t, packets; the first
+// switch's where they had limits of their own.
 func (r Recording) LimitAt(t int) int {
+	if r.PerSwitch != nil {
+		return int(r.PerSwitch[t*r.Switches()])
+	}
 	if r.Limits != nil {
 		return r.Limits[t]
 	}
 	return r.Limit
 }
 
+// LimitInName is the queue limit that a file's name ends in, before its
+// extension, in packets; false where it ends in none. The number of a version,
+// as in grid_v2.csv, and what follows a dot are no limits.
+func LimitInName(path string) (int, bool) {
+	stem := strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
+	before := strings.TrimRight(stem, "0123456789")
+	n, err := strconv.Atoi(stem[len(before):])
+	if err != nil || n < 1 || stem[len(before)] == '0' || strings.HasSuffix(before, ".") {
+		return 0, false
+	}
+	if v := strings.ToLower(before); v == "v" || len(v) > 1 && v[len(v)-1] == 'v' && !isLetter(v[len(v)-2]) {
+		return 0, false
+	}
+	return n, true
+}
+
+func isLetter(c byte) bool { return c >= 'a' && c <= 'z' }
+
 // OpenFolder reads the recordings in dir, one for each queue limit, in order
-// of their limits. A limit is the number in a file's name, in packets; of the
-// files of one limit the first of this list is read:
+// of their limits. A limit is the number that ends a file's name (LimitInName),
+// in packets; of the files of one limit the first of this list is read:
 //
 //	grid_<limit>.csv                            as `planegym import` writes it
 //	aligned_<limit>.csv                         the same format
@@ -57,8 +94,12 @@ func OpenFolder(dir string) ([]Recording, error) {
 		if files[limit] == nil {
 			files[limit] = map[string]string{}
 		}
-		if files[limit][kind] == "" { // the first of a kind, by name
-			files[limit][kind] = filepath.Join(dir, e.Name())
+		path := filepath.Join(dir, e.Name())
+		switch first := files[limit][kind]; {
+		case first == "":
+			files[limit][kind] = path
+		case kind == "grid_" || kind == "aligned_":
+			return nil, fmt.Errorf("telemetry: %s and %s are both of limit %d: one recording for each limit", first, e.Name(), limit)
 		}
 	}
 	var out []Recording
@@ -88,11 +129,14 @@ func OpenFolder(dir string) ([]Recording, error) {
 func fileKind(name string) (string, int) {
 	stem, ok := strings.CutSuffix(name, ".csv")
 	for _, kind := range []string{"grid_", "aligned_", "real_", "dash_TD-", "dash_"} {
-		digits, begins := strings.CutPrefix(stem, kind)
-		if kind == "dash_TD-" {
-			digits, _, _ = strings.Cut(digits, "_")
+		rest, begins := strings.CutPrefix(stem, kind)
+		if !ok || !begins {
+			continue
 		}
-		if n, err := strconv.Atoi(digits); ok && begins && err == nil && n > 0 && strconv.Itoa(n) == digits {
+		if kind == "dash_TD-" { // dash_TD-32_100: the other number is a run's
+			rest, _, _ = strings.Cut(rest, "_")
+		}
+		if n, ok := LimitInName(rest + ".csv"); ok {
 			return kind, n
 		}
 	}
@@ -119,14 +163,14 @@ func open(limit int, grid, rows, player string) (*Dataset, error) {
 	case rows == "" || player == "":
 		return nil, nil
 	}
-	p, err := os.Open(player)
+	p, err := Open(player)
 	if err != nil {
-		return nil, fmt.Errorf("telemetry: %w", err)
+		return nil, err
 	}
 	defer p.Close()
-	r, err := os.Open(rows)
+	r, err := Open(rows)
 	if err != nil {
-		return nil, fmt.Errorf("telemetry: %w", err)
+		return nil, err
 	}
 	defer r.Close()
 	dash, err := NewReader(p, player, DASH)

@@ -80,6 +80,14 @@ func Import(dash *Reader, limit int, rows ...*Reader) (*Dataset, *Report, error)
 			return nil, nil, err
 		}
 	}
+	if len(rows) > 0 && rep.Placed == 0 {
+		var why Reading
+		why.add(dash)
+		if err := why.Check(MaxRefused); err != nil {
+			return nil, nil, err
+		}
+		return nil, nil, fmt.Errorf("telemetry: import: none of %d rows belongs to a second of %s; the first: %v", rep.Rows, dash.file, rep.Unplaced[0])
+	}
 	return b.dataset(), rep, nil
 }
 
@@ -100,6 +108,7 @@ func (b *builder) place(r *Reader, at map[[len(player)]float64][]int, seconds []
 	type link struct {
 		record, line int
 		values       []float32 // of hops
+		valid        []bool
 		before       *link
 	}
 	var ends []*link
@@ -113,13 +122,13 @@ func (b *builder) place(r *Reader, at map[[len(player)]float64][]int, seconds []
 			return nil
 		}
 		lines[rec.Line] = fmt.Sprintf("every player record with %v is taken or out of order", describe(k))
-		values := make([]float32, len(hops))
+		values, valid := make([]float32, len(hops)), make([]bool, len(hops))
 		for i, h := range hops {
-			values[i] = float32(rec.Values[h])
+			values[i], valid[i] = float32(rec.Values[h]), rec.Valid[h]
 		}
 		for _, record := range slices.Backward(found) {
 			n := sort.Search(len(ends), func(n int) bool { return ends[n].record >= record })
-			l := &link{record: record, line: rec.Line, values: values}
+			l := &link{record: record, line: rec.Line, values: values, valid: valid}
 			if n > 0 {
 				l.before = ends[n-1]
 			}
@@ -137,19 +146,26 @@ func (b *builder) place(r *Reader, at map[[len(player)]float64][]int, seconds []
 	if len(ends) > 0 {
 		for l := ends[len(ends)-1]; l != nil; l = l.before {
 			delete(lines, l.line)
-			switch row := seconds[l.record] * len(b.fields); {
-			case !b.valid[row+columns[0]]:
+			row := seconds[l.record] * len(b.fields)
+			held := slices.ContainsFunc(columns, func(c int) bool { return b.valid[row+c] })
+			same := true
+			for i, c := range columns {
+				same = same && b.valid[row+c] == l.valid[i] && (!l.valid[i] || b.values[row+c] == l.values[i])
+			}
+			switch {
+			case !held:
 				for i, c := range columns {
-					b.values[row+c], b.valid[row+c] = l.values[i], true
+					b.values[row+c], b.valid[row+c] = l.values[i], l.valid[i]
 				}
 				rep.Placed++
-			case slices.EqualFunc(columns, l.values, func(c int, v float32) bool { return b.values[row+c] == v }):
+			case same:
 				rep.Repeated++
 			default:
 				lines[l.line] = fmt.Sprintf("second %d holds other INT values already", seconds[l.record])
 			}
 		}
 	}
+	b.reading.add(r)
 	first := len(rep.Unplaced)
 	for line, why := range lines {
 		rep.Unplaced = append(rep.Unplaced, Unplaced{r.file, line, why})
@@ -191,6 +207,8 @@ func (d *Reader) each(f func(*Record) error) error {
 	var rec Record
 	for {
 		switch err := d.Read(&rec); {
+		case errors.Is(err, io.EOF) && d.rows == 0 && d.times.n > 0:
+			return d.times.first
 		case errors.Is(err, io.EOF) && d.rows == 0:
 			return d.bad("", "", "at least one line after the header")
 		case errors.Is(err, io.EOF):

@@ -79,12 +79,12 @@ func TestImportReal(t *testing.T) {
 }
 
 const importDash = dashHead +
-	"1000;4;18;639;426x240;10\n" +
-	"2000;3;18;639;426x240;10\n" +
-	"3000;0;18;639;426x240;20\n" +
-	"4000;0;18;639;426x240;20\n" + // as the record before
-	"5000;0;18;639;426x240;20\n" +
-	"6000;4;18;639;426x240;30\n"
+	"1700000001000;4;18;639;426x240;10\n" +
+	"1700000002000;3;18;639;426x240;10\n" +
+	"1700000003000;0;18;639;426x240;20\n" +
+	"1700000004000;0;18;639;426x240;20\n" + // as the record before
+	"1700000005000;0;18;639;426x240;20\n" +
+	"1700000006000;4;18;639;426x240;30\n"
 
 // published row i with player columns of a record
 func importRow(i int, lbo, cum int) string {
@@ -157,8 +157,8 @@ func TestImportErrors(t *testing.T) {
 		{"no player record", dashHead, nil, `f:1: "": want at least one line after the header`},
 		{"no row", importDash, []string{rowsHead}, `f:1: "": want at least one line after the header`},
 		{"other hops", importDash, []string{rowsHead, twoHops}, `want the INT columns of f`},
-		{"counter falls", dashHead + "1;4;18;639;426x240;10\n2;4;18;639;426x240;9\n", nil, `f:3: CalcBitrate: "9": want at least the 10 above: a cumulative counter`},
-		{"clock jumps", dashHead + "1;4;18;639;426x240;10\n604800001;4;18;639;426x240;11\n", nil, `f:3: "604800 s after the first line": want a recording of less than 604800 s`},
+		{"no row has a record", importDash, []string{rowsHead + importRow(1, 9, 10) + importRow(2, 9, 10)}, `none of 2 rows belongs to a second of f; the first: f:2: no player record has lbo_s 9`},
+		{"clock jumps", dashHead + "1700000000001;4;18;639;426x240;10\n1700604800001;4;18;639;426x240;11\n1700604801001;4;18;639;426x240;11\n", nil, `f:4: timestamp: "1700604801001": want a time within an hour of the lines before, 2023-11-14 22:13:20.001: cut the log in two where it begins anew`},
 		{"bad row", importDash, []string{rowsHead + importRow(1, 4, 10) + "x\n"}, `f:3: "x": want 7 cells as in the header, not 1`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

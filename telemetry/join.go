@@ -7,9 +7,6 @@ import (
 	"slices"
 )
 
-// maxProbes is the most probes accepted within a second.
-const maxProbes = 1 << 20
-
 // Join joins the raw log of probes (INT) with the player's (DASH) second by
 // second. The grid is the player's, from its first record to its last: a
 // record's second is the whole number of seconds since the first that is
@@ -35,7 +32,7 @@ func Join(probes, player *Reader, how Aggregation) (*Dataset, error) {
 		}
 		hops = a.out
 	}
-	b := &builder{from: probes, rate: -1, counter: -1, given: -1}
+	b := &builder{from: probes, rate: -1, counter: -1, given: -1, stall: -1}
 	b.fields = slices.Clone(hops)
 	if player != nil {
 		b = newBuilder(player, hops)
@@ -66,10 +63,10 @@ func Join(probes, player *Reader, how Aggregation) (*Dataset, error) {
 			return nil, err
 		}
 		if player == nil && len(b.millis) == 0 {
+			b.origin = second * 1000
 			b.grow(1)
-			b.millis[0] = second * 1000
 		}
-		t := second - b.millis[0]/1000
+		t := second - b.origin/1000
 		if player == nil {
 			n, err := b.within(t)
 			if err != nil {
@@ -87,8 +84,14 @@ func Join(probes, player *Reader, how Aggregation) (*Dataset, error) {
 			met = met || ok
 		}
 	}
+	if probes.rows == 0 && probes.times.n > 0 {
+		return nil, probes.times.first
+	}
 	if !met {
 		return nil, a.from.bad("", "", "a probe within the recording")
+	}
+	if player != nil {
+		b.reading.add(probes)
 	}
 	return b.dataset(), nil
 }
@@ -187,7 +190,8 @@ func Tutorial(probes, player *Reader) (*Table, error) {
 	// worst reads on to the next second with a probe that measured switch 1.
 	worst := func() (second int64, err error) {
 		for {
-			if second, err = a.next(); err != nil || len(a.samples[a.worst]) > 0 {
+			second, err = a.next()
+			if _, ok := a.Value(a.worst); ok || err != nil {
 				return second, err
 			}
 		}

@@ -27,28 +27,29 @@ func table(d *telemetry.Dataset) string {
 }
 
 const joinINT = "timestamp,enq_qdepth2,deq_timedelta2,deq_qdepth2,enq_qdepth1,deq_timedelta1,deq_qdepth1\n" +
-	"99,9,9,9,9,9,9\n" + // before the player
-	"100,0,21,0,1,10,1\n" +
-	"100,8,29,8,2,50,0\n" +
-	"100,0,,0,3,50,0\n" + // as long at switch 1, later
-	"102,1,1,1,,,\n" + // switch 1 not measured
-	"103.9,4,4,4,4,4,4\n" +
-	"105,9,9,9,9,9,9\n" // after the player
+	"1700000099,9,9,9,9,9,9\n" + // before the player
+	"1700000100,0,21,0,1,10,1\n" +
+	"1700000100,8,29,8,2,50,0\n" +
+	"1700000100,0,,0,3,50,0\n" + // as long at switch 1, later
+	"1700000102,1,1,1,,,\n" + // switch 1 not measured
+	"1700000103.9,4,4,4,4,4,4\n" +
+	"1700000105,9,9,9,9,9,9\n" // after the player
 
 const joinDASH = dashHead +
-	"100900;4;18;639;426x240;10\n" +
-	"101895;3;18;639;426x240;10\n" + // jitter into second 101, as is the next
-	"102905;0;18;639;426x240;\n" +
-	"103890;0;18;639;426x240;40\n" +
-	"103999;1;24;1867;854x480;45\n" // the later of a second counts
+	"1700000100900;4;18;639;426x240;10\n" +
+	"1700000101895;3;18;639;426x240;10\n" + // jitter into second 101, as is the next
+	"1700000102905;0;18;639;426x240;\n" +
+	"1700000103890;0;18;639;426x240;40\n" +
+	"1700000103999;1;24;1867;854x480;45\n" // the later of a second counts
 
 func TestJoin(t *testing.T) {
-	player := []string{" 4 18 639 10 426 240", " 3 18 639 0 426 240", " 0 18 639 - 426 240", " 1 24 1867 35 854 480"}
+	// The counter rises by 35 in two seconds.
+	player := []string{" 4 18 639 - 426 240", " 3 18 639 0 426 240", " 0 18 639 - 426 240", " 1 24 1867 17.5 854 480"}
 	for _, c := range []struct {
 		how  telemetry.Aggregation
 		want [4]string
 	}{
-		{telemetry.MaxTimedelta1, [4]string{" 2 50 0 8 29 8", " - - - - - -", " - - - - - -", " 4 4 4 4 4 4"}},
+		{telemetry.MaxTimedelta1, [4]string{" 2 50 0 8 29 8", " - - - - - -", " - - - 1 1 1", " 4 4 4 4 4 4"}},
 		{telemetry.Max, [4]string{" 3 50 1 8 29 8", " - - - - - -", " - - - 1 1 1", " 4 4 4 4 4 4"}},
 		{telemetry.Mean, [4]string{" 2 36.666668 0.33333334 2.6666667 25 2.6666667", " - - - - - -", " - - - 1 1 1", " 4 4 4 4 4 4"}},
 		{telemetry.P95, [4]string{" 2.9 50 0.9 7.2 28.6 7.2", " - - - - - -", " - - - 1 1 1", " 4 4 4 4 4 4"}},
@@ -66,7 +67,7 @@ func TestJoin(t *testing.T) {
 			if got := table(d); got != want {
 				t.Errorf("%v\n%swant\n%s", names(d.Fields()), got, want)
 			}
-			if ms := d.Start().UnixMilli(); ms != 100900 {
+			if ms := d.Start().UnixMilli(); ms != 1700000100900 {
 				t.Errorf("start %d", ms)
 			}
 			var b strings.Builder
@@ -85,14 +86,14 @@ func TestJoinOne(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := " 9 9 9 9 9 9\n 3 50 1 8 29 8\n - - - - - -\n - - - 1 1 1\n 4 4 4 4 4 4\n - - - - - -\n 9 9 9 9 9 9\n"; table(d) != want || d.Start().UnixMilli() != 99000 {
+	if want := " 9 9 9 9 9 9\n 3 50 1 8 29 8\n - - - - - -\n - - - 1 1 1\n 4 4 4 4 4 4\n - - - - - -\n 9 9 9 9 9 9\n"; table(d) != want || d.Start().UnixMilli() != 1700000099000 {
 		t.Errorf("from %v\n%s", d.Start(), table(d))
 	}
 	d, err = telemetry.Join(nil, stringReader(t, telemetry.DASH, joinDASH), telemetry.Max)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := " 4 18 639 10 426 240\n 3 18 639 0 426 240\n 0 18 639 - 426 240\n 1 24 1867 35 854 480\n"; table(d) != want {
+	if want := " 4 18 639 - 426 240\n 3 18 639 0 426 240\n 0 18 639 - 426 240\n 1 24 1867 17.5 854 480\n"; table(d) != want {
 		t.Errorf("\n%s", table(d))
 	}
 }
@@ -108,12 +109,12 @@ func TestJoinErrors(t *testing.T) {
 	}{
 		{"nothing", nil, nil, telemetry.Max, "neither probes nor player"},
 		{"aggregation", probes(), nil, "median", `"median" is none of "max-timedelta1"`},
-		{"exchanged", dash("1;4;18;639;426x240;10\n"), probes(), telemetry.Max, "is a INT file, not DASH"},
-		{"player twice", dash("1;4;18;639;426x240;10\n"), nil, telemetry.Max, "is a DASH file, not INT"},
-		{"another day", probes(), dash("86400000;4;18;639;426x240;10\n"), telemetry.Max, "want a probe within the recording"},
+		{"exchanged", dash("1700000000001;4;18;639;426x240;10\n"), probes(), telemetry.Max, "is a INT file, not DASH"},
+		{"player twice", dash("1700000000001;4;18;639;426x240;10\n"), nil, telemetry.Max, "is a DASH file, not INT"},
+		{"another day", probes(), dash("1700086400000;4;18;639;426x240;10\n"), telemetry.Max, "want a probe within the recording"},
 		{"no probe", stringReader(t, telemetry.INT, intHead), nil, telemetry.Max, "want a probe within the recording"},
-		{"clock of probes jumps", stringReader(t, telemetry.INT, intHead+"1,1,1,1\n604801,1,1,1\n"), nil, telemetry.Max, "want a recording of less than 604800 s"},
-		{"bad probe", stringReader(t, telemetry.INT, intHead+"1,1,1,1\n1,1,x,1\n"), nil, telemetry.Max, `:3: deq_timedelta1: "x"`},
+		{"clock of probes jumps", stringReader(t, telemetry.INT, intHead+"1700000001,1,1,1\n1700604801,1,1,1\n1700604802,1,1,1\n"), nil, telemetry.Max, ":4: timestamp: \"1700604802\": want a time within an hour of the lines before"},
+		{"bad probe", stringReader(t, telemetry.INT, intHead+"1700000001,1,1,1\n1700000001,1,x,1\n"), nil, telemetry.Max, `:3: deq_timedelta1: "x"`},
 	} {
 		if _, err := telemetry.Join(c.probes, c.player, c.how); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v\nwant %s", c.name, err, c.want)
@@ -190,13 +191,13 @@ func TestTutorialReal(t *testing.T) {
 func TestTutorial(t *testing.T) {
 	probes, player := intHead, dashHead
 	for i, v := range []string{"1", "2", "3", "4", "5", "6", "7", "8", "9", "30"} {
-		probes += fmt.Sprintf("%d,0,%s,%d\n%d,7,0,7\n", 1000+i, v, i, 1000+i)
+		probes += fmt.Sprintf("%d,0,%s,%d\n%d,7,0,7\n", 1700001000+i, v, i, 1700001000+i)
 	}
-	probes += "1010,0,5,0\n" // no record
+	probes += "1700001010,0,5,0\n" // no record
 	for i, v := range []string{"10", "11", "12", "13", "14", "14", "15", "16", "20", "100"} {
-		player += fmt.Sprintf("%d999;%s;18;639;426x240;%d\n", 1000+i, v, i)
+		player += fmt.Sprintf("%d999;%s;18;639;426x240;%d\n", 1700001000+i, v, i)
 	}
-	player += "1011000;5;18;639;426x240;10\n" // no probe
+	player += "1700001011000;5;18;639;426x240;10\n" // no probe
 	rows, err := telemetry.Tutorial(stringReader(t, telemetry.INT, probes), stringReader(t, telemetry.DASH, player))
 	if err != nil {
 		t.Fatal(err)
@@ -214,19 +215,19 @@ func TestTutorial(t *testing.T) {
 		0, 7, 6, 15, 639, 18, 6,
 		0, 8, 7, 16, 639, 18, 7,
 	}
-	if !slices.Equal(rows.Values, want) || !slices.Equal(rows.Seconds, []int64{1000, 1001, 1002, 1003, 1004, 1005, 1006, 1007}) {
+	if !slices.Equal(rows.Values, want) || !slices.Equal(rows.Seconds, []int64{1700001000, 1700001001, 1700001002, 1700001003, 1700001004, 1700001005, 1700001006, 1700001007}) {
 		t.Errorf("%v\n%v\nwant %v", rows.Seconds, rows.Values, want)
 	}
 	rows.Reverse()
-	if rows.Seconds[0] != 1007 || rows.Seconds[7] != 1000 || !slices.Equal(rows.Values[:7], want[49:]) || !slices.Equal(rows.Values[49:], want[:7]) {
+	if rows.Seconds[0] != 1700001007 || rows.Seconds[7] != 1700001000 || !slices.Equal(rows.Values[:7], want[49:]) || !slices.Equal(rows.Values[49:], want[:7]) {
 		t.Errorf("reversed: %v\n%v", rows.Seconds, rows.Values)
 	}
 }
 
 func TestTutorialFills(t *testing.T) {
 	rows, err := telemetry.Tutorial(
-		stringReader(t, telemetry.INT, intHead+"1,0,1,\n1,0,,9\n2,0,,\n3,0,1,2\n4,0,1,4\n"),
-		stringReader(t, telemetry.DASH, dashHead+"1000;1;18;639;426x240;0\n2000;1;18;639;426x240;0\n3000;;18;639;426x240;0\n4000;3;18;639;426x240;0\n4500;5;18;639;426x240;0\n"))
+		stringReader(t, telemetry.INT, intHead+"1700000001,0,1,\n1700000001,0,,9\n1700000002,0,,\n1700000003,0,1,2\n1700000004,0,1,4\n"),
+		stringReader(t, telemetry.DASH, dashHead+"1700000001000;1;18;639;426x240;0\n1700000002000;1;18;639;426x240;0\n1700000003000;;18;639;426x240;0\n1700000004000;3;18;639;426x240;0\n1700000004500;5;18;639;426x240;0\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,14 +238,14 @@ func TestTutorialFills(t *testing.T) {
 		0, 1, 4, 3, 639, 18, 0,
 		0, 1, 4, 5, 639, 18, 0,
 	}
-	if !slices.Equal(rows.Values, want) || !slices.Equal(rows.Seconds, []int64{1, 3, 4, 4}) {
+	if !slices.Equal(rows.Values, want) || !slices.Equal(rows.Seconds, []int64{1700000001, 1700000003, 1700000004, 1700000004}) {
 		t.Errorf("%v\n%v\nwant %v", rows.Seconds, rows.Values, want)
 	}
-	_, err = telemetry.Tutorial(stringReader(t, telemetry.INT, intHead+"1,,1,1\n"), nil)
+	_, err = telemetry.Tutorial(stringReader(t, telemetry.INT, intHead+"1700000001,,1,1\n"), nil)
 	if err == nil || !strings.Contains(err.Error(), "enq_qdepth1 was never measured") {
 		t.Errorf("an empty column: %v", err)
 	}
-	_, err = telemetry.Tutorial(stringReader(t, telemetry.INT, intHead+"1,1,1,1\n"), stringReader(t, telemetry.DASH, dashHead+"9000;1;18;639;426x240;0\n"))
+	_, err = telemetry.Tutorial(stringReader(t, telemetry.INT, intHead+"1700000001,1,1,1\n"), stringReader(t, telemetry.DASH, dashHead+"1700000009000;1;18;639;426x240;0\n"))
 	if err == nil || !strings.Contains(err.Error(), "want a second with a probe and a player record") {
 		t.Errorf("no common second: %v", err)
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // ValueError is bad input: what stands in a file where something else should.
@@ -34,50 +35,6 @@ func (e *ValueError) Error() string {
 	return b.String()
 }
 
-// Format is a kind of file.
-type Format uint8
-
-// The formats. All are text with a header line that names the columns, which
-// may come in any order with blanks around their names; columns that are not
-// mentioned are ignored. A UTF-8 byte order mark and CRLF are accepted.
-const (
-	// INT is the log of in-band telemetry, comma-separated, one probe a line,
-	// several a second: timestamp in seconds, and enq_qdepthN,
-	// deq_timedeltaN, deq_qdepthN for each switch. An empty cell was not
-	// measured.
-	INT Format = iota
-	// DASH is the log of a player, separated by semicolons: timestamp in
-	// milliseconds, Buffer, FPS, ReportedBitrate, Resolution as 1280x720,
-	// CalcBitrate, and stall_s if it is there. An empty cell was not measured.
-	DASH
-	// Merged is the published join of the two, comma-separated, without
-	// timestamps and with every cell filled: the INT columns, Buffer,
-	// ReportedBitrate, FPS, CalcBitrate.
-	Merged
-	// Grid is one recording second by second, comma-separated, as WriteCSV
-	// writes it: t = 0, 1, 2, …, ts_ms, the columns of a Dataset with the
-	// counter calc_cum beside calc_rate, int_present. An empty cell was not
-	// measured. queue, the limit in packets, is optional.
-	Grid
-)
-
-// formats says of each format how to read it.
-var formats = [...]struct {
-	name   string
-	comma  byte
-	clock  string // column of time
-	unit   float64
-	hops   bool // has switches
-	need   []string
-	may    []string
-	filled bool // no cell is empty
-}{
-	INT:    {name: "INT", comma: ',', clock: "timestamp", unit: 1000, hops: true},
-	DASH:   {name: "DASH", comma: ';', clock: "timestamp", unit: 1, need: []string{"lbo_s", "fps", "rep_kbps", "calc_cum", "width", "height"}, may: []string{"stall_s"}},
-	Merged: {name: "merged", comma: ',', hops: true, need: []string{"lbo_s", "fps", "rep_kbps", "calc_cum"}, filled: true},
-	Grid:   {name: "grid", comma: ',', clock: "ts_ms", unit: 1},
-}
-
 func (f Format) String() string {
 	if int(f) < len(formats) {
 		return formats[f].name
@@ -94,9 +51,8 @@ type Record struct {
 }
 
 const (
-	maxLine   = 1 << 20 // bytes
-	maxMillis = 1e14    // a time after the year 5000 is in a wrong unit
-	maxShown  = 60      // bytes of a bad value that an error repeats
+	maxLine  = 1 << 20 // bytes
+	maxShown = 60      // bytes of a bad value that an error repeats
 )
 
 // Reader reads a file line by line, in memory that does not grow with the
@@ -107,24 +63,34 @@ type Reader struct {
 	comma  []byte
 	lines  *bufio.Scanner
 	line   int
+	head   []byte // the first line
+	whole  bool   // the line ends in a newline
 	header []string
 	cells  [][]byte
 
 	fields  []Field
 	sources []source // of fields
-	clock   int      // columns of the file, -1 where it has none
+	low     []float64
+	high    []float64
+	clock   int // columns of the file, -1 where it has none
 	second  int
 	queue   int
 	present int
 
-	rows int
-	last int64 // Millis of the last record
+	rows   int
+	first  int64 // Millis of the first record and of the last
+	last   int64
+	stray  int64 // of a line that was too far ahead, 0: there was none
+	unit   *timeUnit
+	values []refusals // by field
+	times  refusals
+	cut    *CutError
 	// limit is what the column queue of a grid holds, 0 where it has none.
 	limit int64
 }
 
 // source is where in a line a field stands: all of a cell, or its part before
-// or after the x.
+// or after the x. Cell -1: it is in none.
 type source struct {
 	cell, part int
 }
@@ -138,19 +104,18 @@ func NewReader(r io.Reader, file string, format Format) (*Reader, error) {
 	}
 	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, 0, 1<<16), maxLine)
-	d := &Reader{file: file, format: format, comma: []byte{formats[format].comma}, lines: lines}
+	d := &Reader{file: file, format: format, lines: lines}
+	lines.Split(d.cutLine)
 	head, err := d.next()
 	if err == io.EOF {
 		return nil, d.bad("", "", "a header line: the file is empty")
 	} else if err != nil {
 		return nil, err
 	}
+	d.head, d.comma = bytes.Clone(head), []byte{separator(head, formats[format].comma)}
 	d.split(head)
 	for _, c := range d.cells {
 		d.header = append(d.header, string(c))
-	}
-	if len(d.header) == 1 && bytes.ContainsAny(head, ",;\t|") {
-		return nil, d.bad("", string(head), fmt.Sprintf("columns separated by %q", d.comma))
 	}
 	if err := d.bind(); err != nil {
 		return nil, err
@@ -198,8 +163,8 @@ func (d *Reader) bind() error {
 		}
 		shown := name
 		for _, c := range columns {
-			if c.Name == name && c.alias != "" && d.format != Grid {
-				shown = c.alias
+			if c.Name == name && c.aliases != nil && d.format != Grid {
+				shown = c.aliases[0]
 			} else if d.format == DASH && (name == "width" || name == "height") {
 				shown = "Resolution"
 			}
@@ -207,8 +172,14 @@ func (d *Reader) bind() error {
 		return -1, d.bad(shown, strings.Join(d.header, string(d.comma)), fmt.Sprintf("this column in the header of %s files", f.name))
 	}
 	for hop := 1; f.hops && hop <= max(len(hops), 1); hop++ {
-		for _, c := range columns[:hopKinds] {
-			names = append(names, strings.TrimSuffix(c.Name, "N")+strconv.Itoa(hop))
+		for i, c := range columns[:hopKinds] {
+			name := strings.TrimSuffix(c.Name, "N") + strconv.Itoa(hop)
+			names = append(names, name)
+			if _, ok := at[name]; !ok && hops[hop] && d.format == INT {
+				at[name] = source{cell: -1}
+			} else if _, err := need(name); i == 0 && err != nil {
+				return err
+			}
 		}
 	}
 	names = append(names, f.need...)
@@ -229,11 +200,22 @@ func (d *Reader) bind() error {
 	SortFields(d.fields)
 	for _, field := range d.fields {
 		d.sources = append(d.sources, at[field.Name])
+		low, high := field.Bounds()
+		d.low, d.high = append(d.low, low), append(d.high, high)
 	}
+	d.values = make([]refusals, len(d.fields))
 	var err error
 	if f.clock != "" {
-		if d.clock, err = need(f.clock); err != nil {
-			return err
+		for _, n := range clockNames {
+			if s, ok := at[n]; ok && d.format != Grid {
+				d.clock = s.cell
+				break
+			}
+		}
+		if d.clock < 0 {
+			if d.clock, err = need(f.clock); err != nil {
+				return err
+			}
 		}
 	}
 	if d.format != Grid {
@@ -255,38 +237,83 @@ func (d *Reader) bind() error {
 // switch, then the player's.
 func (d *Reader) Fields() []Field { return slices.Clone(d.fields) }
 
-// Read reads the next line into rec, whose memory it reuses. It returns io.EOF
-// after the last.
+// Read reads the next line into rec, whose memory it reuses, and passes over
+// those whose time cannot be one; see Refused. It returns io.EOF after the last
+// whole line; CutError says of a file that its writer did not end there.
 func (d *Reader) Read(rec *Record) error {
-	line, err := d.next()
-	if err != nil {
-		return err
+	for {
+		line, err := d.next()
+		if err != nil {
+			return err
+		}
+		kept, err := d.record(line, rec)
+		if err != nil && !d.whole { // the last line, which has no newline
+			d.cut = &CutError{d.file, d.line, d.rows}
+			return io.EOF
+		}
+		if err != nil || kept {
+			return err
+		}
 	}
+}
+
+// CutError is how the file was found to end; nil where it was whole so far.
+func (d *Reader) CutError() *CutError { return d.cut }
+
+// Refused counts, by column, the cells so far that held no measurement.
+func (d *Reader) Refused() []Refused {
+	out := d.times.append(nil)
+	for i := range d.values {
+		out = d.values[i].append(out)
+	}
+	return out
+}
+
+// record reads a line, unless its time is refused.
+func (d *Reader) record(line []byte, rec *Record) (bool, error) {
 	d.split(line)
-	if len(d.cells) != len(d.header) {
-		return d.bad("", string(line), fmt.Sprintf("%d cells as in the header, not %d", len(d.header), len(d.cells)))
+	switch {
+	case bytes.Equal(line, d.head): // a second log after the first
+		return false, nil
+	case len(d.cells) != len(d.header):
+		return false, d.bad("", string(line), fmt.Sprintf("%d cells as in the header, not %d", len(d.header), len(d.cells)))
 	}
 	rec.Line, rec.Millis = d.line, 0
 	rec.Values = Grow(rec.Values, len(d.fields))
 	rec.Valid = Grow(rec.Valid, len(d.fields))
 	if d.clock >= 0 {
-		if rec.Millis, err = d.time(); err != nil {
-			return err
+		ms, ok, err := d.time()
+		if !ok || err != nil {
+			return false, err
 		}
+		rec.Millis = ms
 	}
 	for i, s := range d.sources {
-		if rec.Values[i], rec.Valid[i], err = d.value(s); err != nil {
-			return err
+		var err error
+		if rec.Values[i], rec.Valid[i], err = d.value(i, s); err != nil {
+			return false, err
 		}
 	}
 	if d.format == Grid {
 		if err := d.checkGrid(rec); err != nil {
-			return err
+			return false, err
 		}
+	}
+	if d.rows == 0 {
+		d.first = rec.Millis
 	}
 	d.rows++
 	d.last = rec.Millis
-	return nil
+	return true, nil
+}
+
+// cutLine is bufio.ScanLines that notes whether the line ended.
+func (d *Reader) cutLine(data []byte, atEOF bool) (int, []byte, error) {
+	n, line, err := bufio.ScanLines(data, atEOF)
+	if n > 0 {
+		d.whole = data[n-1] == '\n'
+	}
+	return n, line, err
 }
 
 // next is the next line that is not blank.
@@ -327,49 +354,94 @@ func (d *Reader) split(line []byte) {
 	}
 }
 
-// time is the time of a line in milliseconds.
-func (d *Reader) time() (int64, error) {
-	f := &formats[d.format]
-	unit := "milliseconds"
-	if f.unit != 1 {
-		unit = "seconds"
-	}
+// time is the time of a line in milliseconds; false where it cannot be one.
+func (d *Reader) time() (int64, bool, error) {
 	cell := d.cells[d.clock]
-	v, err := strconv.ParseFloat(string(cell), 64)
-	if err != nil || !(v >= 0 && v*f.unit <= maxMillis) {
-		return 0, d.bad(f.clock, string(cell), unit+" since 1970")
+	d.times.of++
+	if d.format == Grid { // its seconds are counted by t
+		v, err := strconv.ParseFloat(string(cell), 64)
+		if err != nil || !(v >= 0 && v <= maxMillis) {
+			return 0, false, d.bad(d.header[d.clock], string(cell), "milliseconds since 1970")
+		}
+		if d.rows > 0 && int64(v) < d.last {
+			return 0, false, d.bad(d.header[d.clock], string(cell), fmt.Sprintf("a time not before the line above, %d", d.last))
+		}
+		d.unit = &timeUnits[millis]
+		due := float64(d.first) + 1000*float64(d.rows)
+		if d.rows > 0 && math.Abs(v-due) > 2000+50*float64(d.rows) {
+			d.times.refuse(d.bad(d.header[d.clock], string(cell), fmt.Sprintf("about %.0f ms: a second after the line above", due)))
+		}
+		return int64(v), true, nil
 	}
-	ms := int64(math.Floor(v * f.unit))
-	if d.rows > 0 && ms < d.last {
-		return 0, d.bad(f.clock, string(cell), fmt.Sprintf("a time not before the line above (%v %s)", float64(d.last)/f.unit, unit))
+	if d.unit == nil {
+		d.unit = unitOf(cell)
 	}
-	return ms, nil
+	wrong := func(want string) (int64, bool, error) {
+		d.times.refuse(d.bad(d.header[d.clock], string(cell), want))
+		return 0, false, nil
+	}
+	if d.unit == nil {
+		return wrong("a time after 2000: seconds, milli-, micro- or nanoseconds since 1970, or ISO 8601")
+	}
+	v, ok := d.unit.millis(cell)
+	ms := int64(math.Floor(v))
+	show := func(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02 15:04:05.000") }
+	switch {
+	case !ok || !PlausibleTime(v):
+		return wrong("a time between 2000 and 2100 in " + d.unit.name + ", as in the lines above")
+	case d.rows > 0 && ms < d.last:
+		return wrong("a time not before the line above, " + show(d.last))
+	case d.rows > 0 && ms > d.last+maxGap && d.stray > 0 && ms >= d.stray && ms <= d.stray+maxGap:
+		return 0, false, d.bad(d.header[d.clock], string(cell), fmt.Sprintf("a time within an hour of the lines before, %s: cut the log in two where it begins anew", show(d.last)))
+	case d.rows > 0 && ms > d.last+maxGap:
+		d.stray = ms
+		return wrong("a time within an hour of the line above, " + show(d.last))
+	}
+	d.stray = 0
+	return ms, true, nil
 }
 
-// value is a number of a line, and whether there is one.
-func (d *Reader) value(s source) (float64, bool, error) {
+// value is the number of field i in a line, and whether there is one that can
+// be a measurement.
+func (d *Reader) value(i int, s source) (float64, bool, error) {
+	if s.cell < 0 {
+		return 0, false, nil
+	}
 	cell := d.cells[s.cell]
-	if len(cell) == 0 && !formats[d.format].filled {
+	if isMissing(cell) {
 		return 0, false, nil
 	}
 	text := cell
 	if s.part > 0 {
-		before, after, ok := bytes.Cut(cell, []byte("x"))
-		if !ok {
+		at := bytes.IndexAny(cell, "xX×")
+		if at < 0 {
 			return 0, false, d.bad(d.header[s.cell], string(cell), "a resolution like 1280x720")
 		}
-		if text = before; s.part == 2 {
-			text = after
+		if text = cell[:at]; s.part == 2 {
+			text = bytes.TrimLeft(cell[at:], "xX×")
 		}
 	}
 	v, err := strconv.ParseFloat(string(text), 64)
-	switch {
-	case err != nil || !(math.Abs(v) <= math.MaxFloat32):
-		return 0, false, d.bad(d.header[s.cell], string(cell), "a finite number")
-	case v < 0:
-		return 0, false, d.bad(d.header[s.cell], string(cell), "a number of at least 0")
+	if err != nil && bytes.IndexByte(text, ',') >= 0 { // a decimal comma
+		v, err = strconv.ParseFloat(strings.Replace(string(text), ",", ".", 1), 64)
+	}
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
+		return 0, false, d.bad(d.header[s.cell], string(cell), "a number")
+	}
+	r := &d.values[i]
+	r.of++
+	if !(v >= d.low[i] && v <= d.high[i]) {
+		if r.n++; r.n == 1 {
+			errors.As(d.bad(d.header[s.cell], string(cell), bounds(d.fields[i])), &r.first)
+		}
+		return 0, false, nil
 	}
 	return v, true, nil
+}
+
+// value1 is the error of a value of field i that is made of several cells.
+func (d *Reader) value1(i int, v float64, want string) error {
+	return d.bad(d.header[d.sources[i].cell], fmt.Sprint(v), want)
 }
 
 // checkGrid checks what a grid says beside its values: one line a second, one

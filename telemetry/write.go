@@ -39,7 +39,7 @@ func (d *Dataset) EncodeCSV(w io.Writer) error {
 	if hops {
 		b.WriteString(",int_present")
 	}
-	counter := d.Counter()
+	counter, counted := d.Counter()
 	var line []byte
 	for t, ms := range d.millis {
 		line = fmt.Appendf(line[:0], "\n%d,%d,%d", t, ms, d.limit)
@@ -54,7 +54,7 @@ func (d *Dataset) EncodeCSV(w io.Writer) error {
 			}
 			if f.Name == "calc_rate" {
 				line = append(line, ',')
-				if ok {
+				if counted[t] {
 					line = strconv.AppendFloat(line, counter[t], 'f', -1, 64)
 				}
 			}

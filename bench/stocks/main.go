@@ -21,11 +21,11 @@ import (
 	"time"
 
 	"github.com/planegym/planegym/compute"
+	"github.com/planegym/planegym/eval/posthoc"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/internal/safetensors"
 	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/timegan"
-	"github.com/planegym/planegym/timegan/posthoc"
 )
 
 func main() {

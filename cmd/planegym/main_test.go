@@ -9,10 +9,10 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/planegym/planegym/eval/selection"
 	"github.com/planegym/planegym/internal/cuda/driver"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/telemetry"
-	"github.com/planegym/planegym/timegan/selection"
 )
 
 func TestMain(m *testing.M) {

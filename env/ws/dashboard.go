@@ -1,9 +1,11 @@
 package ws
 
 import (
+	"context"
 	"embed"
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"slices"
@@ -14,6 +16,10 @@ import (
 	"time"
 
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/internal/fieldname"
+	"github.com/planegym/planegym/internal/picture"
+	"github.com/planegym/planegym/p4"
+	"github.com/planegym/planegym/telemetry"
 )
 
 // The dashboard is one page at / for who asks for HTML. It polls /v1/status
@@ -42,6 +48,15 @@ func (s *Server) serveDashboard(mux *http.ServeMux) {
 		pageHeaders(w)
 		http.ServeFileFS(w, r, files, "index.html")
 	})
+	mux.HandleFunc("GET /dashboard/picture.css", func(w http.ResponseWriter, _ *http.Request) {
+		pageHeaders(w)
+		w.Header().Set("Content-Type", "text/css; charset=utf-8")
+		_, _ = io.WriteString(w, picture.CSS())
+	})
+	mux.HandleFunc("GET /v1/scenarios", func(w http.ResponseWriter, r *http.Request) {
+		s.answer(w, r, func(*http.Request) (any, error) { return s.opts.Scenarios, nil })
+	})
+	mux.HandleFunc("GET /v1/scenarios/{name}", func(w http.ResponseWriter, r *http.Request) { s.answer(w, r, s.scenarioPage) })
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, r *http.Request) { s.answer(w, r, s.status) })
 	mux.HandleFunc("GET /v1/watch", func(w http.ResponseWriter, r *http.Request) { s.answer(w, r, s.watched) })
 }
@@ -72,6 +87,33 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, f func(r *http.R
 	_ = json.NewEncoder(w).Encode(out)
 }
 
+// Scenario is what the dashboard shows of a scenario that clients may make.
+type Scenario struct {
+	Name        string  `json:"name"`
+	Description string  `json:"description"`
+	Best        []Known `json:"best"` // measured returns to compare with, may be empty
+	// Page gives the scenario's page as an HTML fragment that the server
+	// trusts; nil: there is none.
+	Page func(context.Context) (string, error) `json:"-"`
+}
+
+// Known is a policy's measured return.
+type Known struct {
+	Policy string  `json:"policy"`
+	Return float64 `json:"return"`
+}
+
+// scenarioPage gives the page of the scenario that the path names.
+func (s *Server) scenarioPage(r *http.Request) (any, error) {
+	name := r.PathValue("name")
+	i := slices.IndexFunc(s.opts.Scenarios, func(sc Scenario) bool { return sc.Name == name })
+	if i < 0 || s.opts.Scenarios[i].Page == nil {
+		return nil, fmt.Errorf("%w: %.80q has no page here", ErrUnknownScenario, name)
+	}
+	page, err := s.opts.Scenarios[i].Page(r.Context())
+	return map[string]string{"name": name, "html": page}, err
+}
+
 // shown is what the dashboard tells of an environment.
 type shown struct {
 	Env       uint32            `json:"env"`
@@ -81,8 +123,30 @@ type shown struct {
 	ModelHash string            `json:"model_hash"`
 	Card      map[string]string `json:"card,omitempty"`
 
-	columns []field // of a sample: reward, actions, observation, info
+	columns []column         // of a sample: reward, actions, observation, info
+	limits  []p4.Limit       // by action index
+	infos   int              // where the infos begin among them
+	scale   picture.Scale    // of the drawing
+	drawn   *picture.Columns // of the infos; nil where there is nothing to draw
 	watch   watch
+}
+
+// column is a value of a sample, with words for a chart: columns of one title
+// share it, a line each.
+type column struct {
+	field
+	Title string `json:"title"`
+	Line  string `json:"line"`
+	Group string `json:"group"` // "reward", "action", "observation" or "info"
+}
+
+func columnsOf(group string, of []telemetry.Field) []column {
+	out := make([]column, len(of))
+	for i, f := range of {
+		title, line := fieldname.Title(f)
+		out[i] = column{field(f), title, line, group}
+	}
+	return out
 }
 
 // watch is a row of an environment that somebody looks at.
@@ -103,13 +167,24 @@ const (
 
 // newShown describes e, made by c.
 func newShown(e *vector, m *made) *shown {
-	d := &shown{Env: e.id, Scenario: m.Scenario, NumEnvs: e.num, Autoreset: e.spec.Autoreset, ModelHash: m.ModelHash}
-	d.columns = []field{{"reward", ""}}
+	d := &shown{Env: e.id, Scenario: m.Scenario, NumEnvs: e.num, Autoreset: e.spec.Autoreset, ModelHash: m.ModelHash, limits: e.spec.Limits}
+	d.columns = columnsOf("reward", []telemetry.Field{{Name: "reward"}})
 	for i := range e.s {
-		d.columns = append(d.columns, field{fmt.Sprintf("action%d", i+1), "index"})
+		d.columns = append(d.columns, columnsOf("action", []telemetry.Field{{Name: fmt.Sprintf("action%d", i+1)}})...)
 	}
-	d.columns = append(d.columns, fields(e.spec.Observation.Elements)...)
-	d.columns = append(d.columns, m.InfoFields...)
+	d.columns = append(d.columns, columnsOf("observation", e.spec.Observation.Elements)...)
+	d.infos = len(d.columns)
+	if e.informer != nil {
+		infos := e.informer.InfoFields()
+		d.columns = append(d.columns, columnsOf("info", infos)...)
+		if c, err := picture.FindColumns(infos); err == nil {
+			d.drawn = &c
+			d.scale = c.Scale(m.Scenario)
+			for _, l := range e.spec.Limits {
+				d.scale.MaxLimit = max(d.scale.MaxLimit, float64(l))
+			}
+		}
+	}
 	if c, ok := e.Vector.(interface{ ModelCard() map[string]string }); ok {
 		d.Card = c.ModelCard()
 	}
@@ -150,6 +225,13 @@ func (e *vector) sample(r *request, b *env.Batch, at int) {
 	w.samples = w.samples[:max(len(w.samples), (slot+1)*wide)]
 	w.ends[slot] = b.Terminated[at+i] || b.Truncated[at+i]
 	w.next++
+}
+
+// moment is what the drawing shows of a sample.
+func (e *shown) moment(sample []float32, ends bool) picture.Moment {
+	m := e.drawn.Moment(sample[e.infos:])
+	m.Reward, m.Ends, m.Step = float64(sample[0]), ends, -1
+	return m
 }
 
 type statusSession struct {
@@ -249,12 +331,14 @@ func (s *Server) watched(r *http.Request) (any, error) {
 	}
 	w.until.Store(time.Now().Add(watchFor).UnixNano())
 	out := struct {
-		Columns []field     `json:"columns"`
+		Columns []column    `json:"columns"`
+		Limits  []p4.Limit  `json:"limits"`  // by action index; none where actions are no limits
+		Picture string      `json:"picture"` // of the newest sample, SVG; "" where there is nothing to draw
 		Next    uint64      `json:"next"`
 		First   uint64      `json:"first"`
 		Samples [][]float32 `json:"samples"`
 		Ends    []bool      `json:"ends"`
-	}{Columns: e.columns, Next: w.next, Samples: [][]float32{}, Ends: []bool{}}
+	}{Columns: e.columns, Limits: e.limits, Next: w.next, Samples: [][]float32{}, Ends: []bool{}}
 	wide := len(e.columns)
 	first := uint64(since)
 	if first > w.next || w.next-first > watchLength {
@@ -270,5 +354,8 @@ func (s *Server) watched(r *http.Request) (any, error) {
 		out.Ends = append(out.Ends, w.ends[slot])
 	}
 	out.First = first
+	if n := len(out.Samples); n > 0 && e.drawn != nil {
+		out.Picture = e.scale.SVG(e.moment(out.Samples[n-1], out.Ends[n-1]))
+	}
 	return out, nil
 }

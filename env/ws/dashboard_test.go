@@ -19,6 +19,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/telemetry"
 )
 
 func TestStatusAndWatch(t *testing.T) {
@@ -311,6 +312,84 @@ func (carded) ModelCard() map[string]string {
 	return map[string]string{"trained": "under 32 to 128 packets <b>", "losses": "reconstruction 0.0123, supervised 0.0004"}
 }
 
+// lined is a vector whose infos are those of the queue environment.
+type lined struct{ env.Vector }
+
+func (lined) InfoFields() []telemetry.Field {
+	return []telemetry.Field{
+		{Name: "lbo_s", Unit: "s"}, {Name: "fps", Unit: "1/s"}, {Name: "rep_kbps", Unit: "kbit/s"}, {Name: "stall_s", Unit: "s"},
+		{Name: "limit1", Unit: "packets"}, {Name: "enq_qdepth1", Unit: "packets"}, {Name: "enq_qdepth2", Unit: "packets"},
+	}
+}
+
+func (lined) Info(_ int, dst []float32) []float32 { return append(dst, 12.5, 24, 1867, 0, 64, 40, 2) }
+
+// TestWatchDraws compares the drawing with the values that it shows.
+func TestWatchDraws(t *testing.T) {
+	s, url := serve(t, Options{Open: func(ctx context.Context, m MakeRequest) (env.Vector, error) {
+		v, err := open(ctx, m)
+		return lined{v}, err
+	}})
+	c := dial(t, url, DialOptions{NumEnvs: 1})
+	var b env.Batch
+	if err := c.Reset(background, nil, []uint64{1}, &b); err != nil {
+		t.Fatal(err)
+	}
+	watch := func() (out struct {
+		Picture string
+		Columns []struct{ Name, Title, Line, Group string }
+	}) {
+		t.Helper()
+		s.mu.Lock()
+		id := ""
+		for _, ss := range s.sessions {
+			id = ss.id
+		}
+		s.mu.Unlock()
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, httptest.NewRequest("GET", "/v1/watch?session="+id+"&env=1", nil))
+		if err := json.Unmarshal(w.Body.Bytes(), &out); err != nil {
+			t.Fatal(err, w.Body)
+		}
+		return out
+	}
+	if got := watch(); got.Picture != "" {
+		t.Errorf("a drawing before any step: %s", got.Picture)
+	}
+	if err := c.Step(background, nil, []int32{0}, &b); err != nil {
+		t.Fatal(err)
+	}
+	got := watch()
+	for _, want := range []string{"40 packets", "≤ 64", "buffer 12.5 s", "reward +1.0", "switch 2"} {
+		if !strings.Contains(got.Picture, want) {
+			t.Errorf("no %q in %s", want, got.Picture)
+		}
+	}
+	last := got.Columns[len(got.Columns)-1]
+	if last.Name != "enq_qdepth2" || last.Title != "Queue depth at enqueue, packets" || last.Line != "switch 2" || last.Group != "info" {
+		t.Errorf("%+v", last)
+	}
+}
+
+func TestScenarioPages(t *testing.T) {
+	s, _ := serve(t, Options{Scenarios: []Scenario{
+		{Name: "mine", Description: "Mine", Best: []Known{{"fixed:32", 12}}, Page: func(context.Context) (string, error) { return "<h1>mine</h1>", nil }},
+		{Name: "bare"},
+	}})
+	for path, want := range map[string]string{
+		"/v1/scenarios":      `[{"name":"mine","description":"Mine","best":[{"policy":"fixed:32","return":12}]},{"name":"bare","description":"","best":null}]`,
+		"/v1/scenarios/mine": `{"html":"\u003ch1\u003emine\u003c/h1\u003e","name":"mine"}`,
+		"/v1/scenarios/bare": `"unknown_scenario"`,
+		"/v1/scenarios/none": `"unknown_scenario"`,
+	} {
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		if !strings.Contains(w.Body.String(), want) {
+			t.Errorf("%s: %s, want %s", path, w.Body, want)
+		}
+	}
+}
+
 // TestDashboard looks at the page as a person would, by keyboard.
 func TestDashboard(t *testing.T) {
 	if testing.Short() {
@@ -329,7 +408,8 @@ func TestDashboard(t *testing.T) {
 	_, url := serve(t, Options{Tokens: tokens, Open: func(ctx context.Context, m MakeRequest) (env.Vector, error) {
 		v, err := open(ctx, m)
 		return carded{v}, err
-	}})
+	}, Scenarios: []Scenario{{Name: "cartpole", Description: "A pole", Best: []Known{{"random", 22}},
+		Page: func(context.Context) (string, error) { return "<h1>The page</h1><table><tr><td>x</td></tr></table>", nil }}}})
 	c := dial(t, url, DialOptions{NumEnvs: 4, Token: token})
 	ctx, stop := context.WithCancel(background)
 	var stepping sync.WaitGroup
@@ -378,9 +458,24 @@ func TestDashboard(t *testing.T) {
 		t.Fatal("Tab does not come to the environment: ", b.value(`document.activeElement.outerHTML`))
 	}
 	b.key("Enter", "Enter", 13)
-	b.until(`document.querySelectorAll("#episode canvas").length == 6 && document.getElementById("waiting").hidden`)
+	b.until(`document.querySelectorAll("#episode-charts canvas").length == 6 && document.getElementById("waiting").hidden`)
 	b.until(`looked.samples.length > 100 && fixed.every((c) => c.plot && c.plot.data[0].length > 4 && c.plot.scales.y.max > c.plot.scales.y.min)`)
+	b.until(`looked.returns.length > 1 && document.querySelector("#chart-returns canvas") && document.getElementById("known").textContent.includes("random 22")`)
+	if got := b.value(`[...document.querySelectorAll("#shares .bar")].map((s) => s.textContent).join("; ")`); !strings.Contains(got, "action 0: ") {
+		t.Errorf("shares of actions: %s", got)
+	}
+	b.value(`document.getElementById("scenarios").open = true; document.querySelector("#scenario-list button").click()`)
+	b.until(`document.querySelector("#page h1") && document.querySelector("#page h1").textContent == "The page"`)
+	if got := b.value(`document.getElementById("python").textContent`); !strings.Contains(got, `planegym.make("`+url) || !strings.Contains(got, `"cartpole"`) {
+		t.Errorf("the snippet is not this server's: %s", got)
+	}
 	b.picture("dashboard-one")
+	// On a telephone's screen nothing is cut off and nothing scrolls sideways.
+	b.call("Emulation.setDeviceMetricsOverride", map[string]any{"width": 480, "height": 1500, "deviceScaleFactor": 1, "mobile": false})
+	b.until(`window.innerWidth == 480`)
+	b.until(`document.documentElement.scrollWidth <= 480`)
+	b.picture("dashboard-480")
+	b.call("Emulation.clearDeviceMetricsOverride", nil)
 	b.value(`document.getElementById("theme").click()`)
 	b.until(`looked.samples.length > 200`)
 	b.picture("dashboard-other")

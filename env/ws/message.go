@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"strconv"
+	"sync"
 
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/internal/nesting"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/telemetry"
 )
@@ -142,11 +145,7 @@ func elements(what string, b []byte, each func(e []byte) error) error {
 	for i := 1; i < len(b); i++ {
 		switch c := b[i]; {
 		case c == '"':
-			for i++; b[i] != '"'; i++ {
-				if b[i] == '\\' {
-					i++
-				}
-			}
+			i = endOfString(b, i) - 1
 		case c == '[' || c == '{':
 			depth++
 		case depth > 0 && (c == ']' || c == '}'):
@@ -286,26 +285,111 @@ func (c *control) numbered() bool {
 	return true
 }
 
-// parseControl reads a text request. With an error, c.ID is nil where the
-// number is not known.
+// controlFields are the fields of control by their key on the wire.
+var controlFields = sync.OnceValue(func() map[string]int {
+	m, t := map[string]int{}, reflect.TypeFor[control]()
+	for i := range t.NumField() {
+		m[t.Field(i).Tag.Get("json")] = i
+	}
+	return m
+})
+
+// parseControl reads a text request. Keys are exact: one in other letters is
+// unknown, and ignored; one given twice is an error. With an error c has what the other keys say, whichever
+// order they come in, so that the request can be answered by its number; c.ID is
+// nil where no number can be read.
 func parseControl(b []byte) (c control, err error) {
-	if err := json.Unmarshal(b, &c); err != nil {
+	if !json.Valid(b) {
+		err := json.Unmarshal(b, new(struct{}))
 		var syntax *json.SyntaxError
-		var typed *json.UnmarshalTypeError
-		switch {
-		case errors.As(err, &typed):
-			return c, fmt.Errorf("%w: %s: %s, want %s", ErrBadFrame, typed.Field, typed.Value, typed.Type)
-		case errors.As(err, &syntax):
-			return control{}, fmt.Errorf("%w: JSON: %v at byte %d", ErrBadFrame, err, syntax.Offset)
-		case errors.Is(err, ErrBadFrame) || errors.Is(err, env.ErrInvalidAction) || errors.Is(err, env.ErrInvalidRows):
-			return c, err
+		if errors.As(err, &syntax) {
+			return c, fmt.Errorf("%w: JSON: %v at byte %d", ErrBadFrame, err, syntax.Offset)
 		}
-		return c, fmt.Errorf("%w: %v", ErrBadFrame, err)
+		return c, fmt.Errorf("%w: JSON: %v", ErrBadFrame, err)
 	}
-	if c.ID == nil {
-		return c, fmt.Errorf("%w: id is missing", ErrBadFrame)
+	if b = bytes.TrimSpace(b); b[0] != '{' {
+		return c, fmt.Errorf("%w: JSON: %.40q is not an object", ErrBadFrame, b)
 	}
-	return c, nil
+	deep := nesting.JSON(b)
+	fields, v, seen := controlFields(), reflect.ValueOf(&c).Elem(), uint64(0)
+	members(b, func(key, value []byte) {
+		i, known := fields[string(key)]
+		if known && seen&(1<<i) != 0 && err == nil {
+			err = fmt.Errorf("%w: %s: given twice", ErrBadFrame, key)
+		}
+		if !known || seen&(1<<i) != 0 {
+			return
+		}
+		if seen |= 1 << i; deep != nil && (value[0] == '{' || value[0] == '[') {
+			return
+		}
+		if e := json.Unmarshal(value, v.Field(i).Addr().Interface()); e != nil && err == nil {
+			err = badKey(key, e)
+		}
+	})
+	switch {
+	case deep != nil:
+		err = fmt.Errorf("%w: JSON: %v", ErrBadFrame, deep)
+	case err == nil && c.ID == nil:
+		err = fmt.Errorf("%w: id is missing", ErrBadFrame)
+	}
+	return c, err
+}
+
+// badKey is the error of a key whose value is not what it should be.
+func badKey(key []byte, err error) error {
+	var typed *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &typed):
+		return fmt.Errorf("%w: %s: %s, want %s", ErrBadFrame, key, typed.Value, typed.Type)
+	case errors.Is(err, ErrBadFrame) || errors.Is(err, env.ErrInvalidAction) || errors.Is(err, env.ErrInvalidRows):
+		return err
+	}
+	return fmt.Errorf("%w: %s: %v", ErrBadFrame, key, err)
+}
+
+// members calls each with the keys and values of a JSON object, which package
+// json has found to be well-formed, without a copy.
+func members(b []byte, each func(key, value []byte)) {
+	space := func(i int) int {
+		for b[i] == ' ' || b[i] == '\t' || b[i] == '\n' || b[i] == '\r' || b[i] == ',' || b[i] == ':' {
+			i++
+		}
+		return i
+	}
+	for i := space(1); b[i] != '}'; i = space(i) {
+		at := i
+		i = endOfString(b, i)
+		key := b[at+1 : i-1]
+		if bytes.IndexByte(key, '\\') >= 0 {
+			var text string
+			_ = json.Unmarshal(b[at:i], &text) // well-formed
+			key = []byte(text)
+		}
+		i = space(i)
+		at = i
+		for depth := 0; depth > 0 || b[i] != ',' && b[i] != '}'; i++ {
+			switch b[i] {
+			case '"':
+				i = endOfString(b, i) - 1
+			case '[', '{':
+				depth++
+			case ']', '}':
+				depth--
+			}
+		}
+		each(key, bytes.TrimRight(b[at:i], " \t\n\r"))
+	}
+}
+
+// endOfString is the index after the JSON string that begins at b[i].
+func endOfString(b []byte, i int) int {
+	for i++; b[i] != '"'; i++ {
+		if b[i] == '\\' {
+			i++
+		}
+	}
+	return i + 1
 }
 
 type limits struct {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"runtime"
 	"slices"
@@ -62,8 +63,92 @@ func TestControlMemory(t *testing.T) {
 		runtime.ReadMemStats(&after)
 		took := float64(after.TotalAlloc-before.TotalAlloc) / float64(len(b))
 		t.Logf("%s: %.2f", what, took)
-		if err != nil || c.ID == nil || len(b) > maxRequest || took > 2.2 {
+		if (err != nil) != (what == "deep" || strings.HasPrefix(what, "repeated")) || c.ID == nil || len(b) > maxRequest || took > 2.2 {
 			t.Errorf("%s: %d bytes: %v: %.1f bytes for each of the message", what, len(b), err, took)
+		}
+	}
+}
+
+// TestAnswerByNumber: a request with one bad value is answered by its number,
+// whatever order its keys come in, and the session goes on.
+func TestAnswerByNumber(t *testing.T) {
+	bad := map[string]string{
+		"actions": `"left"`, "seed": `7`, "seeds": `[7]`, "rows": `"all"`, "states": `[1]`, "env": `"one"`, "ack": `-1`, "type": `7`,
+		"kwargs": strings.Repeat(`{"a":`, 17) + `1` + strings.Repeat(`}`, 17), "options": strings.Repeat(`[`, 17) + strings.Repeat(`]`, 17),
+		"num_envs": `"many"`, "scenario": `[]`, "autoreset": `"never"`, "model": `1`, "record": `"yes"`, "info": `1`, "version": `"1"`, "capabilities": `{}`,
+		"client": `1`, "ticket": `1`, "token": `1`, "last_seq": `1.5`,
+	}
+	orders := map[string]func(keys []string){
+		"sorted": func(k []string) { slices.Sort(k) }, "reversed": func(k []string) { slices.Sort(k); slices.Reverse(k) },
+		"id last": func(k []string) { slices.SortFunc(k, func(a, b string) int { return len(b) - len(a) }) },
+	}
+	var tried int
+	for _, name := range []string{"make", "reset", "step", "state", "set_state", "close", "ping"} {
+		for _, raw := range goldenText()[name] {
+			var keys map[string]json.RawMessage
+			if err := json.Unmarshal(raw.(json.RawMessage), &keys); err != nil {
+				t.Fatal(err)
+			}
+			for key := range controlKeys() {
+				if key == "id" {
+					continue
+				}
+				if bad[key] == "" {
+					t.Fatalf("the test has no bad value for key %s", key)
+				}
+				with := maps.Clone(keys)
+				with["id"], with[key] = json.RawMessage(`3`), json.RawMessage(bad[key])
+				if key != "ack" {
+					with["ack"] = json.RawMessage(`2`)
+				}
+				for order, sort := range orders {
+					names := slices.Collect(maps.Keys(with))
+					sort(names)
+					var text []string
+					for _, k := range names {
+						text = append(text, fmt.Sprintf("%q:%s", k, with[k]))
+					}
+					tried++
+					line := "{" + strings.Join(text, ", ") + "}"
+					faked(t, Options{}, func(t *testing.T, s *Server) {
+						p := pipe(t, s, false)
+						p.start()
+						p.say("%s", line)
+						if m, err := p.hear(); err != nil || m["type"] != "error" || m["id"] != 3.0 || m["fatal"] == true {
+							t.Errorf("%s, %s: answered %v, %v", line, order, m, err)
+						}
+						next := 4
+						if name == "ping" && key != "type" { // is not numbered
+							next = 3
+						}
+						p.say(`{"env":1,"actions":[1],"ack":0,"type":"step","id":%d}`, next)
+						p.want("step_result")
+						_ = p.net.Close()
+					})
+				}
+			}
+		}
+	}
+	t.Log(tried, "requests")
+}
+
+// controlKeys are the keys that a text request may have.
+func controlKeys() map[string]int { return controlFields() }
+
+// TestKeysAreExact: a key in other letters is another key.
+func TestKeysAreExact(t *testing.T) {
+	for _, text := range []string{`{"ID":1}`, `{"Id":1}`, `{"\u0049d":1}`} {
+		if c, err := parseControl([]byte(text)); !errors.Is(err, ErrBadFrame) || c.ID != nil {
+			t.Errorf("%s: id %v, %v", text, c.ID, err)
+		}
+	}
+	c, err := parseControl([]byte(`{"\u0069d" : 7 , "Model":"/etc/passwd","MODEL":"x","Kwargs":{"a":1},"model" : "m", "num_envs":2}`))
+	if err != nil || *c.ID != 7 || c.Model != "m" || c.Kwargs != nil || c.NumEnvs != 2 {
+		t.Errorf("%+v, %v", c, err)
+	}
+	for _, text := range []string{`[]`, `7`, `"x"`, `null`, ` [ {"id":1} ] `} {
+		if c, err := parseControl([]byte(text)); !errors.Is(err, ErrBadFrame) || c.ID != nil {
+			t.Errorf("%s: id %v, %v", text, c.ID, err)
 		}
 	}
 }

@@ -53,6 +53,8 @@ type Options struct {
 	Name string       // of the server, told to clients; "planegym"
 	Log  *slog.Logger // nil: no log
 
+	Scenarios []Scenario // that the dashboard lists; what Open makes does not depend on them
+
 	Metrics []prometheus.Collector // shown beside the server's own
 
 	Tokens  *Tokens  // who may connect; nil: everybody who can reach the server

@@ -18,12 +18,12 @@ import (
 	"github.com/BurntSushi/toml"
 	"github.com/spf13/cobra"
 
+	"github.com/planegym/planegym/env/plant/testbed"
+	"github.com/planegym/planegym/eval/selection"
 	"github.com/planegym/planegym/internal/atomicfile"
 	"github.com/planegym/planegym/internal/rng"
-	"github.com/planegym/planegym/internal/testbed"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/telemetry"
-	"github.com/planegym/planegym/timegan/selection"
 )
 
 func newTestbedCalibrate() *cobra.Command {
@@ -320,7 +320,7 @@ func (c *calibration) emulate(ctx context.Context, cfg testbed.Config, limit int
 		}
 		return telemetry.NewReader(&b, name, f)
 	}
-	start := time.Unix(0, 0)
+	start := time.Unix(1704067200, 0) // as testbed record's
 	probes, err := read(telemetry.INT, "probes", func(w io.Writer) error { return l.WriteINT(w, start) })
 	if err != nil {
 		return t, share, err

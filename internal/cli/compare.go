@@ -15,15 +15,16 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/planegym/planegym"
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/deploy"
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/plant/testbed/table"
 	"github.com/planegym/planegym/env/ws"
+	"github.com/planegym/planegym/eval"
 	"github.com/planegym/planegym/internal/atomicfile"
-	"github.com/planegym/planegym/internal/compare"
 	"github.com/planegym/planegym/internal/report"
-	"github.com/planegym/planegym/internal/testbed"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/telemetry"
@@ -113,7 +114,7 @@ func (c *comparer) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	be := compute.NewBackend(k, c.threads)
+	be := compute.NewBackend(k, c.Threads)
 	defer be.Close()
 	a, err := c.side(args[0], c.seed)
 	if err != nil {
@@ -132,7 +133,7 @@ func (c *comparer) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	bar := newProgress(cmd, int64(len(policies)), "policies", "compare")
-	result, err := compare.Run(cmd.Context(), a, b, policies, compare.Options{
+	result, err := eval.Run(cmd.Context(), a, b, policies, eval.Options{
 		Episodes: c.episodes, Log: log, Done: func(string) error { return bar.Add(1) },
 	})
 	if err != nil {
@@ -172,7 +173,7 @@ func (c *comparer) check(cmd *cobra.Command) error {
 }
 
 // choose makes the policies; those of a decide what there is.
-func (c *comparer) choose(ctx context.Context, a compare.Side, be *compute.Backend) ([]compare.Policy, error) {
+func (c *comparer) choose(ctx context.Context, a eval.Side, be *compute.Backend) ([]eval.Policy, error) {
 	v, err := a.Open(ctx, nil, func(p env.Plant) env.Plant { return p })
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", a.Name, err)
@@ -180,16 +181,16 @@ func (c *comparer) choose(ctx context.Context, a compare.Side, be *compute.Backe
 	defer v.Close()
 	var names []string
 	if c.baselines {
-		names = compare.Defaults(v.Spec())
+		names = eval.Defaults(v.Spec())
 	}
 	for _, name := range c.policies {
 		if !slices.Contains(names, name) {
 			names = append(names, name)
 		}
 	}
-	var all []compare.Policy
+	var all []eval.Policy
 	for _, name := range names {
-		p := compare.Policy{Name: name}
+		p := eval.Policy{Name: name}
 		if strings.HasSuffix(name, ".safetensors") {
 			if p.Agent, err = agent.Load(name, be); err != nil {
 				return nil, err
@@ -225,8 +226,8 @@ func isURL(name string) bool {
 }
 
 // side is a plant by what the command line calls it.
-func (c *comparer) side(name string, seed uint64) (compare.Side, error) {
-	side := compare.Side{Name: name, Seed: seed}
+func (c *comparer) side(name string, seed uint64) (eval.Side, error) {
+	side := eval.Side{Name: name, Seed: seed}
 	if isURL(name) {
 		side.Open = c.remote(name)
 		return side, nil
@@ -235,23 +236,23 @@ func (c *comparer) side(name string, seed uint64) (compare.Side, error) {
 	if err != nil {
 		return side, err
 	}
-	o := &opener{data: c.data, computing: c.computing}
+	o := &planegym.Gym{Data: c.data, Computing: c.Computing}
 	side.Open = func(ctx context.Context, d *agent.DDQN, tap func(env.Plant) env.Plant) (env.Vector, error) {
 		as, scaled, err := c.observed(s, d)
 		if err != nil {
 			return nil, err
 		}
-		o.wrap = func(p env.Plant, own env.Scaler) (env.Plant, env.Scaler, error) {
+		o.Wrap = func(p env.Plant, own env.Scaler) (env.Plant, env.Scaler, error) {
 			scaler, err := scaled(p.Columns(), own)
 			return tap(p), scaler, err
 		}
-		return o.open(ctx, as, min(c.episodes, 32), env.NextStep)
+		return o.Open(ctx, as, min(c.episodes, 32), env.NextStep)
 	}
 	return side, nil
 }
 
 // log is what --recordings names, of the scenario.
-func (c *comparer) log(name string) (*compare.Log, error) {
+func (c *comparer) log(name string) (*eval.Log, error) {
 	if c.recordings == "" {
 		return nil, nil
 	}
@@ -262,8 +263,8 @@ func (c *comparer) log(name string) (*compare.Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &compare.Log{Path: c.recordings, Gamma: c.gamma}
-	if l.Fields, l.Switches, l.Sessions, err = testbed.ReadTable(filepath.Join(c.recordings, "recording.parquet")); err != nil {
+	l := &eval.Log{Path: c.recordings, Gamma: c.gamma}
+	if l.Fields, l.Switches, l.Sessions, err = table.Read(filepath.Join(c.recordings, "recording.parquet")); err != nil {
 		return nil, err
 	}
 	s.Env.MaxSteps, s.Env.EndOnStall = len(l.Sessions[0].Limits), 0 // the log ends by itself
@@ -305,11 +306,11 @@ func (c *comparer) trained(d *agent.DDQN) (shown env.Observation, scaled func([]
 	}
 	var columns []telemetry.Field
 	var scaler env.Scaler
-	o := opener{data: c.data, computing: c.computing, wrap: func(p env.Plant, own env.Scaler) (env.Plant, env.Scaler, error) {
+	o := planegym.Gym{Data: c.data, Computing: c.Computing, Wrap: func(p env.Plant, own env.Scaler) (env.Plant, env.Scaler, error) {
 		columns, scaler = p.Columns(), own
 		return p, own, nil
 	}}
-	v, err := o.open(context.Background(), s, 1, env.NextStep)
+	v, err := o.Open(context.Background(), s, 1, env.NextStep)
 	if err != nil {
 		return shown, nil, fmt.Errorf("scenario %s, which the agent was trained in: %w", name, err)
 	}
@@ -354,7 +355,7 @@ func (c *comparer) remote(name string) func(context.Context, *agent.DDQN, func(e
 	}
 }
 
-func (c *comparer) draw(r *compare.Result) error {
+func (c *comparer) draw(r *eval.Result) error {
 	figure, err := report.Values(r)
 	if err != nil {
 		return err
@@ -366,7 +367,7 @@ func (c *comparer) draw(r *compare.Result) error {
 	return atomicfile.Write(c.figure, func(w io.Writer) error { _, err := w.Write(b.Bytes()); return err })
 }
 
-func printCompare(out io.Writer, r *compare.Result) error {
+func printCompare(out io.Writer, r *eval.Result) error {
 	fmt.Fprintf(out, "A: %s, seed %d    B: %s, seed %d\n%d episodes of %d steps each, limits %v; mean reward a step ± 95 %%\n", r.A.Name, r.A.Seed, r.B.Name, r.B.Seed, r.Episodes, r.Steps, r.Limits)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	qoe := r.Policies[0].A.LBO != nil && r.Policies[0].B.LBO != nil
@@ -401,7 +402,7 @@ func printCompare(out io.Writer, r *compare.Result) error {
 	return printRecordings(out, r)
 }
 
-func printRecordings(out io.Writer, r *compare.Result) error {
+func printRecordings(out io.Writer, r *eval.Result) error {
 	log := r.Recordings
 	if log == nil {
 		return nil
@@ -421,7 +422,7 @@ func printRecordings(out io.Writer, r *compare.Result) error {
 }
 
 // percent is a share in percent, – where there is none.
-func percent(format string, n compare.Number) string {
+func percent(format string, n eval.Number) string {
 	if math.IsNaN(float64(n)) {
 		return "–"
 	}

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/planegym/planegym/internal/compare"
+	"github.com/planegym/planegym/eval"
 )
 
 // A plant on a server is the plant: every policy earns the same there, and
@@ -18,7 +18,7 @@ func TestCompareRemote(t *testing.T) {
 	if code := Main(t.Context(), args, nil, &out, &stderr); code != exitOK {
 		t.Fatal(code, stderr.String(), out.String())
 	}
-	r, err := compare.Decode(out.Bytes())
+	r, err := eval.Decode(out.Bytes())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,10 +10,10 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/planegym/planegym/eval/selection"
 	"github.com/planegym/planegym/internal/cuda/driver"
 	"github.com/planegym/planegym/internal/cuda/drivertest"
 	"github.com/planegym/planegym/telemetry"
-	"github.com/planegym/planegym/timegan/selection"
 )
 
 // TestCommandsOnGPU trains, resumes, sweeps and samples on an interpreted GPU:

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/planegym/planegym"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/telemetry"
@@ -67,6 +68,7 @@ give equal bytes.`,
 	fl.BoolVar(&f.resume, "resume", false, "go on from the output, with its settings")
 	fl.BoolVar(&f.force, "force", false, "begin anew where the output is there already")
 	fl.BoolVar(&f.weights, "weights-only", false, "leave the optimiser's state out of the finished checkpoint")
+	addImpossible(cmd, &f.impossible)
 	fl.StringVar(&f.credit, "credit", "", "whose recordings these are: kept in the checkpoint")
 	return cmd
 }
@@ -76,6 +78,7 @@ type fitter struct {
 	data, out, mode, preset, config, credit string
 	sets                                    []string
 	limit, knots, every                     int
+	impossible                              float64
 	shuffle                                 uint64
 	resume, force, weights                  bool
 }
@@ -97,7 +100,7 @@ func (f *fitter) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	data, err := recordings("fit", f.data)
+	data, err := f.recordings(cmd)
 	if err != nil {
 		return err
 	}
@@ -109,6 +112,11 @@ func (f *fitter) run(cmd *cobra.Command) error {
 		}
 	}
 	if f.shuffle != 0 {
+		for _, r := range data {
+			if r.Switches() > 1 {
+				return usagef("fit: --shuffle-limits: the recordings have a limit for each switch: one for all can be dealt out anew")
+			}
+		}
 		data = shuffled(data, f.shuffle)
 	}
 	if f.mode == "structured" {
@@ -166,7 +174,7 @@ func (f *fitter) run(cmd *cobra.Command) error {
 	if err := bar.Finish(); err != nil {
 		return err
 	}
-	bytes, err := f.keep(cmd, model{gan: m}, &m.Fidelity, data, true)
+	bytes, err := f.keep(cmd, planegym.Model{TimeGAN: m}, &m.Fidelity, data, true)
 	if err != nil {
 		return err
 	}
@@ -180,16 +188,30 @@ func (f *fitter) run(cmd *cobra.Command) error {
 	return nil
 }
 
+// recordings reads what is fitted to, and says what of it was passed over.
+func (f *fitter) recordings(cmd *cobra.Command) ([]telemetry.Recording, error) {
+	data, err := readRecordings("fit", f.data)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range data {
+		if err := tellReading(cmd, r.Data, f.impossible); err != nil {
+			return nil, err
+		}
+	}
+	return data, nil
+}
+
 // keep writes a fitted model, how far its rollouts are from the recordings in it
 // where that can be measured, and gives the file's size.
-func (f *fitter) keep(cmd *cobra.Command, m model, fidelity *[]timegan.Fidelity, data []telemetry.Recording, test bool) (int64, error) {
+func (f *fitter) keep(cmd *cobra.Command, m planegym.Model, fidelity *[]timegan.Fidelity, data []telemetry.Recording, test bool) (int64, error) {
 	var err error
 	if *fidelity, err = f.fidelity(cmd.Context(), m, data, test); err != nil {
 		cmd.PrintErrf("fidelity was not measured: %v\n", err)
 	}
-	write := m.gan.WriteFile
-	if m.structured != nil {
-		write = m.structured.WriteFile
+	write := m.TimeGAN.WriteFile
+	if m.Structured != nil {
+		write = m.Structured.WriteFile
 	}
 	if err := write(f.out); err != nil {
 		return 0, err
@@ -278,7 +300,7 @@ func (f *fitter) structured(cmd *cobra.Command, data []telemetry.Recording, open
 	if err := bar.Finish(); err != nil {
 		return err
 	}
-	bytes, err := f.keep(cmd, model{structured: m}, &m.Fidelity, data, false)
+	bytes, err := f.keep(cmd, planegym.Model{Structured: m}, &m.Fidelity, data, false)
 	if err != nil {
 		return err
 	}

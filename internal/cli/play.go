@@ -17,8 +17,8 @@ import (
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/episodes"
 	"github.com/planegym/planegym/internal/atomicfile"
-	"github.com/planegym/planegym/internal/episodes"
 	"github.com/planegym/planegym/internal/picture"
 )
 
@@ -100,7 +100,7 @@ func (p *player) run(cmd *cobra.Command, files []string) error {
 	if err != nil {
 		return err
 	}
-	be := compute.NewBackend(k, p.threads)
+	be := compute.NewBackend(k, p.Threads)
 	defer be.Close()
 	var entries []entry
 	trained := ""

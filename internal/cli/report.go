@@ -10,13 +10,13 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
+	"github.com/planegym/planegym/env/episodes"
+	"github.com/planegym/planegym/eval"
+	"github.com/planegym/planegym/eval/selection"
 	"github.com/planegym/planegym/internal/atomicfile"
-	"github.com/planegym/planegym/internal/compare"
-	"github.com/planegym/planegym/internal/episodes"
 	"github.com/planegym/planegym/internal/report"
 	"github.com/planegym/planegym/internal/scalars"
 	"github.com/planegym/planegym/telemetry"
-	"github.com/planegym/planegym/timegan/selection"
 )
 
 func newReport() *cobra.Command {
@@ -219,7 +219,7 @@ func (r *reporter) plants() ([]report.Section, error) {
 	if err != nil {
 		return nil, fmt.Errorf("report: --compare: %w", err)
 	}
-	c, err := compare.Decode(text)
+	c, err := eval.Decode(text)
 	if err != nil {
 		return nil, fmt.Errorf("report: --compare: %s: %w", r.compare, err)
 	}

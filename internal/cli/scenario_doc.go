@@ -1,9 +1,13 @@
 package cli
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -12,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/planegym/planegym"
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
@@ -24,9 +29,10 @@ import (
 type scenarioDoc struct {
 	out      string
 	measure  bool
+	keep     string
 	episodes int
 	policies []string
-	open     opener
+	open     planegym.Gym
 }
 
 func newScenarioDoc() *cobra.Command {
@@ -36,8 +42,8 @@ func newScenarioDoc() *cobra.Command {
 		Short: "Write the page of an environment: observations, actions, reward, returns",
 		Long: `doc describes an environment as Gymnasium's documentation describes its own:
 every element of the observation, the actions, the reward's formula, when an
-episode ends. --measure adds what the scenario's baselines return, and the agents
-that --policy names. Without NAME it takes every bundled scenario; pages go to
+episode ends, and what policies return in the bundled ones. --measure plays the
+scenario's baselines, and the agents that --policy names, and gives their returns. Without NAME it takes every bundled scenario; pages go to
 stdout, or with -o into a folder, one file each.`,
 		Example: `  planegym scenario doc contended
   planegym scenario doc mine.toml --measure --policy run/policy.safetensors
@@ -48,8 +54,9 @@ stdout, or with -o into a folder, one file each.`,
 	f.StringVarP(&d.out, "out", "o", "", "folder to write NAME.md into; made where it is missing")
 	f.BoolVar(&d.measure, "measure", false, "play policies and add a table of their returns")
 	f.IntVar(&d.episodes, "episodes", 20, "episodes a policy, with --measure")
+	f.StringVar(&d.keep, "keep", "", "JSON file to keep what --measure measures in, beside other scenarios' entries")
 	f.StringArrayVar(&d.policies, "policy", nil, "an agent's file or a baseline to measure beside the defaults; repeat for more")
-	addData(cmd, &d.open.data)
+	addData(cmd, &d.open.Data)
 	return cmd
 }
 
@@ -57,8 +64,8 @@ func (d *scenarioDoc) run(cmd *cobra.Command, names []string) error {
 	switch {
 	case d.episodes < 2:
 		return usagef("scenario doc: --episodes: %d is less than 2: an interval needs two", d.episodes)
-	case len(d.policies) > 0 && !d.measure:
-		return usagef("scenario doc: --policy goes with --measure")
+	case (len(d.policies) > 0 || d.keep != "") && !d.measure:
+		return usagef("scenario doc: --policy and --keep go with --measure")
 	}
 	if len(names) == 0 {
 		names = scenarios.Names()
@@ -73,9 +80,14 @@ func (d *scenarioDoc) run(cmd *cobra.Command, names []string) error {
 		if err != nil {
 			return err
 		}
-		page, err := d.page(cmd.Context(), s)
+		page, err := d.describe(cmd.Context(), &d.open, s, strings.HasSuffix(name, ".toml"))
 		if err != nil {
 			return fmt.Errorf("scenario %s: %w", name, err)
+		}
+		if d.keep != "" {
+			if err := keepReturns(d.keep, s.Name, page.Returns); err != nil {
+				return fmt.Errorf("scenario doc: --keep: %w", err)
+			}
 		}
 		if err := d.write(cmd, page); err != nil {
 			return err
@@ -103,14 +115,15 @@ func (d *scenarioDoc) write(cmd *cobra.Command, page envpage.Page) error {
 	return err
 }
 
-// page opens s and describes it.
-func (d *scenarioDoc) page(ctx context.Context, s scenarios.Scenario) (envpage.Page, error) {
+// describe opens s and describes it; a user's own scenario has no measured returns,
+// whatever its name.
+func (d *scenarioDoc) describe(ctx context.Context, o *planegym.Gym, s scenarios.Scenario, own bool) (envpage.Page, error) {
 	page := envpage.Page{Scenario: s}
 	rows := 1
 	if d.measure {
 		rows = d.episodes
 	}
-	v, err := d.open.open(ctx, s, rows, env.NextStep)
+	v, err := o.Open(ctx, s, rows, env.NextStep)
 	if err != nil {
 		return page, err
 	}
@@ -120,21 +133,42 @@ func (d *scenarioDoc) page(ctx context.Context, s scenarios.Scenario) (envpage.P
 		page.Info = i.InfoFields()
 	}
 	if !d.measure {
-		return page, nil
-	}
-	if page.Returns, err = d.returns(ctx, v); err != nil {
+		all, err := scenarios.MeasuredReturns()
+		if !own {
+			page.Returns = all[s.Name]
+		}
 		return page, err
 	}
-	page.Measured = fmt.Sprintf("planegym scenario doc %s --measure --episodes %d", s.Name, d.episodes)
+	if page.Returns.Policies, err = d.returns(ctx, v); err != nil {
+		return page, err
+	}
+	page.Returns.Measured = fmt.Sprintf("planegym scenario doc %s --measure --episodes %d", s.Name, d.episodes)
 	for _, p := range d.policies {
-		page.Measured += " --policy " + p
+		page.Returns.Measured += " --policy " + p
 	}
 	return page, nil
 }
 
+// keepReturns replaces a scenario's entry in the JSON file.
+func keepReturns(file, name string, r scenarios.Returns) error {
+	all := map[string]scenarios.Returns{}
+	text, err := os.ReadFile(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return err
+	default:
+		if err := json.Unmarshal(text, &all); err != nil {
+			return fmt.Errorf("%s: %w", file, err)
+		}
+	}
+	all[name] = r
+	return atomicfile.Write(file, func(w io.Writer) error { return writeJSON(w, all) })
+}
+
 // returns plays the baselines of v and d's policies, best first.
-func (d *scenarioDoc) returns(ctx context.Context, v env.Vector) ([]envpage.Return, error) {
-	k, err := (&computing{kernels: "auto", threads: 1}).check()
+func (d *scenarioDoc) returns(ctx context.Context, v env.Vector) ([]scenarios.Return, error) {
+	k, err := new(computing).check()
 	if err != nil {
 		return nil, err
 	}
@@ -156,26 +190,18 @@ func (d *scenarioDoc) returns(ctx context.Context, v env.Vector) ([]envpage.Retu
 		}
 		entries = append(entries, entry{name: name, policy: a})
 	}
-	var out []envpage.Return
+	var out []scenarios.Return
 	for _, e := range addBaselines(entries, v.Spec()) {
 		got, err := agent.Evaluate(ctx, v, e.policy, agent.HeldOut(0, d.episodes), nil)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", e.name, err)
 		}
-		r := envpage.Return{Policy: e.name, Mean: got.Return.Mean, Episodes: d.episodes}
+		r := scenarios.Return{Policy: e.name, Mean: got.Return.Mean, Episodes: d.episodes}
 		if !math.IsNaN(got.Return.CI) {
 			r.CI = got.Return.CI
 		}
 		out = append(out, r)
 	}
-	slices.SortStableFunc(out, func(a, b envpage.Return) int {
-		switch {
-		case a.Mean > b.Mean:
-			return -1
-		case a.Mean < b.Mean:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(out, func(a, b scenarios.Return) int { return cmp.Compare(b.Mean, a.Mean) })
 	return out, nil
 }

@@ -15,9 +15,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/planegym/planegym/eval/selection"
 	"github.com/planegym/planegym/internal/atomicfile"
 	"github.com/planegym/planegym/telemetry"
-	"github.com/planegym/planegym/timegan/selection"
 	"github.com/planegym/planegym/timegan/sweep"
 )
 

@@ -25,8 +25,8 @@ import (
 	"time"
 
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/episodes"
 	"github.com/planegym/planegym/env/ws"
-	"github.com/planegym/planegym/internal/episodes"
 )
 
 // serving is a serve command that runs.

@@ -123,7 +123,7 @@ func (d *decoding) read(name string, each func(time.Time, *intreport.Report) err
 			return err
 		}
 		var failed error
-		err := live.Decode(dec, p.Link, p.Data, func(r *intreport.Report) {
+		err := live.Decode(dec, uint16(p.Link), p.Data, func(r *intreport.Report) {
 			if failed == nil {
 				failed = each(p.Time, r)
 			}

@@ -18,7 +18,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/planegym/planegym/internal/testbed"
+	"github.com/planegym/planegym/env/plant/testbed"
 	"github.com/planegym/planegym/internal/wait"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/p4/sim"

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/planegym/planegym/env/plant/testbed"
 	"github.com/planegym/planegym/internal/emulate"
-	"github.com/planegym/planegym/internal/testbed"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/p4/inventory"
 	"github.com/planegym/planegym/p4/p4rt"

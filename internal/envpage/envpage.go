@@ -9,7 +9,8 @@ import (
 	"strings"
 
 	"github.com/planegym/planegym/env"
-	"github.com/planegym/planegym/internal/testbed"
+	"github.com/planegym/planegym/env/plant/testbed"
+	"github.com/planegym/planegym/internal/fieldname"
 	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/telemetry"
 )
@@ -19,16 +20,7 @@ type Page struct {
 	Scenario scenarios.Scenario
 	Spec     env.Spec
 	Info     []telemetry.Field // of each step, beside the observation
-	Returns  []Return          // measured, best first; may be empty
-	Measured string            // the command that measured Returns
-}
-
-// Return is what a policy earns in an episode.
-type Return struct {
-	Policy   string  `json:"policy"`
-	Mean     float64 `json:"mean"`
-	CI       float64 `json:"ci95"` // half width of the 95 % interval over episodes; 0: not known
-	Episodes int     `json:"episodes"`
+	Returns  scenarios.Returns // measured; may be empty
 }
 
 // Markdown writes the page.
@@ -127,7 +119,7 @@ func (p Page) observations(b *strings.Builder) {
 			fmt.Fprintf(b, "| … %d | | %d more, in the same order for every second | |\n", box.Dim()-1, box.Dim()-most)
 			break
 		}
-		fmt.Fprintf(b, "| %d | `%s` | %s | %s |\n", i, f.Name, meaning(f), between(box.Low[i], box.High[i]))
+		fmt.Fprintf(b, "| %d | `%s` | %s | %s |\n", i, f.Name, fieldname.Describe(f), between(box.Low[i], box.High[i]))
 	}
 }
 
@@ -212,16 +204,16 @@ func (p Page) infos(b *strings.Builder) {
 	}
 	b.WriteString("\n## Info\n\n| key | meaning |\n|---|---|\n")
 	for _, f := range p.Info {
-		fmt.Fprintf(b, "| `%s` | %s |\n", f.Name, meaning(f))
+		fmt.Fprintf(b, "| `%s` | %s |\n", f.Name, fieldname.Describe(f))
 	}
 }
 
 func (p Page) returns(b *strings.Builder) {
-	if len(p.Returns) == 0 {
+	if len(p.Returns.Policies) == 0 {
 		return
 	}
 	b.WriteString("\n## What policies return\n\nReturn of an episode, mean ± 95 % interval over episodes.\n\n| policy | return | a step |\n|---|---|---|\n")
-	for _, r := range p.Returns {
+	for _, r := range p.Returns.Policies {
 		perStep := "–"
 		if p.Spec.MaxSteps > 0 && p.Scenario.Plant != "cartpole" {
 			perStep = fmt.Sprintf("%.2f", r.Mean/float64(p.Spec.MaxSteps))
@@ -235,18 +227,18 @@ func (p Page) returns(b *strings.Builder) {
 	if p.noneMatters() {
 		b.WriteString("\n**No action matters here**: the intervals of all policies overlap. An agent cannot learn anything from this reward.\n")
 	}
-	if p.Measured != "" {
-		fmt.Fprintf(b, "\nMeasured by\n\n    %s\n", p.Measured)
+	if p.Returns.Measured != "" {
+		fmt.Fprintf(b, "\nMeasured by\n\n    %s\n", p.Returns.Measured)
 	}
 }
 
 // noneMatters reports whether every policy's interval overlaps the best's.
 func (p Page) noneMatters() bool {
-	if len(p.Returns) < 2 {
+	if len(p.Returns.Policies) < 2 {
 		return false
 	}
-	for _, r := range p.Returns[1:] {
-		if best := p.Returns[0]; best.CI == 0 || r.CI == 0 || best.Mean-best.CI > r.Mean+r.CI {
+	for _, r := range p.Returns.Policies[1:] {
+		if best := p.Returns.Policies[0]; best.CI == 0 || r.CI == 0 || best.Mean-best.CI > r.Mean+r.CI {
 			return false
 		}
 	}

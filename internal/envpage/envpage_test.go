@@ -51,14 +51,14 @@ func TestPage(t *testing.T) {
 
 func TestPageSaysWhereNoActionMatters(t *testing.T) {
 	const says = "No action matters here"
-	page := envpage.Page{Spec: queues(), Returns: []envpage.Return{
-		{Policy: "a", Mean: 100, CI: 10}, {Policy: "b", Mean: 85, CI: 6}}}
+	page := envpage.Page{Spec: queues(), Returns: scenarios.Returns{Policies: []scenarios.Return{
+		{Policy: "a", Mean: 100, CI: 10}, {Policy: "b", Mean: 85, CI: 6}}}}
 	lines(t, page, says)
-	for name, other := range map[string]envpage.Return{
+	for name, other := range map[string]scenarios.Return{
 		"intervals apart":    {Policy: "b", Mean: 85, CI: 4},
 		"interval not known": {Policy: "b", Mean: 100},
 	} {
-		page.Returns[1] = other
+		page.Returns.Policies[1] = other
 		if strings.Contains(page.Markdown(), says) {
 			t.Errorf("%s: the page says that no action matters", name)
 		}

@@ -12,10 +12,10 @@ import (
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/eval/selection"
 	"github.com/planegym/planegym/internal/graph"
 	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/timegan"
-	"github.com/planegym/planegym/timegan/selection"
 )
 
 // autocorrelation pays weight times the mean, over channels, of the distance

@@ -11,7 +11,7 @@ import (
 
 // Moment is what is known after one step.
 type Moment struct {
-	Step   int       // steps since reset
+	Step   int       // steps since reset; -1: not known, and neither are Clock and Return
 	Clock  float64   // seconds of video since reset
 	Depth  []float64 // [switches], packets: mean enq_qdepth of the step
 	Limit  []float64 // [switches] or [1] where all switches have the same, packets
@@ -124,9 +124,15 @@ func (s Scale) parts() []part {
 	}
 	s.addPlayer(add, label, box)
 	label(sourceX, 232, "pg-name", "start", func(m Moment) string {
+		if m.Step < 0 {
+			return ""
+		}
 		return fmt.Sprintf("step %d · %d:%02d of video", m.Step, int(m.Clock)/60, int(m.Clock)%60)
 	})
 	label(s.width()-12, 232, "pg-name", "end", func(m Moment) string {
+		if m.Step < 0 {
+			return fmt.Sprintf("reward %+.1f", m.Reward)
+		}
 		return fmt.Sprintf("reward %+.1f · return %.1f", m.Reward, m.Return)
 	})
 	return all

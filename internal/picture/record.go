@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/telemetry"
@@ -21,6 +21,16 @@ type Columns struct {
 	limits, depths           []int
 }
 
+var (
+	limitName = regexp.MustCompile(`^limit[0-9]+$`)
+	depthName = regexp.MustCompile(`^enq_qdepth[0-9]+$`)
+)
+
+// Scale is the drawing's before any moment is known.
+func (c Columns) Scale(title string) Scale {
+	return ScaleOf(title, []Moment{{Depth: make([]float64, len(c.depths))}})
+}
+
 // FindColumns finds the columns of infos; ErrNoPlayer where there are none.
 func FindColumns(fields []telemetry.Field) (Columns, error) {
 	at := func(name string) int {
@@ -29,9 +39,9 @@ func FindColumns(fields []telemetry.Field) (Columns, error) {
 	c := Columns{buffer: at("lbo_s"), fps: at("fps"), kbps: at("rep_kbps"), stall: at("stall_s")}
 	for i, f := range fields {
 		switch {
-		case strings.HasPrefix(f.Name, "limit"):
+		case limitName.MatchString(f.Name):
 			c.limits = append(c.limits, i)
-		case strings.HasPrefix(f.Name, "enq_qdepth") && !strings.Contains(f.Name, "_max") && f.Unit == "packets":
+		case depthName.MatchString(f.Name):
 			c.depths = append(c.depths, i)
 		}
 	}

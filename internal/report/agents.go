@@ -8,7 +8,7 @@ import (
 	"gonum.org/v1/plot"
 
 	"github.com/planegym/planegym/agent"
-	"github.com/planegym/planegym/internal/episodes"
+	"github.com/planegym/planegym/env/episodes"
 )
 
 // Trained is the log of an agent's training.

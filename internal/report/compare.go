@@ -13,24 +13,24 @@ import (
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 
-	"github.com/planegym/planegym/internal/compare"
+	"github.com/planegym/planegym/eval"
 )
 
 // kinds of policies, each in a colour of its own.
 var kinds = []struct {
 	name   string
 	series int
-	has    func(p compare.Valued) bool
+	has    func(p eval.Valued) bool
 }{
-	{"agent", 2, func(p compare.Valued) bool { return p.Agent != "" }},
-	{"constant", 1, func(p compare.Valued) bool { return strings.HasPrefix(p.Policy, "fixed") }},
-	{"blind", 4, func(p compare.Valued) bool {
+	{"agent", 2, func(p eval.Valued) bool { return p.Agent != "" }},
+	{"constant", 1, func(p eval.Valued) bool { return strings.HasPrefix(p.Policy, "fixed") }},
+	{"blind", 4, func(p eval.Valued) bool {
 		return p.Policy == "random" || strings.HasPrefix(p.Policy, "alternate")
 	}},
-	{"watching the queues", 3, func(compare.Valued) bool { return true }},
+	{"watching the queues", 3, func(eval.Valued) bool { return true }},
 }
 
-func kindOf(p compare.Valued) int {
+func kindOf(p eval.Valued) int {
 	for i, k := range kinds {
 		if k.has(p) {
 			return i
@@ -41,7 +41,7 @@ func kindOf(p compare.Valued) int {
 
 // Values draws the policies' values on B over those on A, with their 95 %
 // intervals and the line on which both are equal.
-func Values(r *compare.Result) (Figure, error) {
+func Values(r *eval.Result) (Figure, error) {
 	var marks []mark
 	for _, p := range r.Policies {
 		marks = append(marks, markOf(p, p.B.Reward))
@@ -51,7 +51,7 @@ func Values(r *compare.Result) (Figure, error) {
 }
 
 // markOf is a policy's value on A against another.
-func markOf(p compare.Valued, y compare.Mean) mark {
+func markOf(p eval.Valued, y eval.Mean) mark {
 	return mark{
 		name: short(p.Policy), kind: kindOf(p), x: float64(p.A.Reward.Mean), y: float64(y.Mean),
 		dx: zeroNaN(p.A.Reward.CI), dy: zeroNaN(y.CI),
@@ -91,7 +91,7 @@ func against(name, caption, x, y string, marks []mark) (Figure, error) {
 }
 
 // Comparison is the sections of a comparison of two plants.
-func Comparison(r *compare.Result) ([]Section, error) {
+func Comparison(r *eval.Result) ([]Section, error) {
 	figure, err := Values(r)
 	if err != nil {
 		return nil, err
@@ -147,14 +147,14 @@ func Comparison(r *compare.Result) ([]Section, error) {
 	return sections, nil
 }
 
-func boundsRow(name string, b compare.Bounds, times compare.Number) []string {
+func boundsRow(name string, b eval.Bounds, times eval.Number) []string {
 	if math.IsNaN(float64(b.Value)) {
 		return []string{name, "–", ""}
 	}
 	return []string{name, fmt.Sprintf("%.2f", times*b.Value), fmt.Sprintf("%.2f … %.2f", times*b.Low, times*b.High)}
 }
 
-func percent(n compare.Number) string {
+func percent(n eval.Number) string {
 	if math.IsNaN(float64(n)) {
 		return "–"
 	}
@@ -162,7 +162,7 @@ func percent(n compare.Number) string {
 }
 
 // drift is the section of what is measured under each policy.
-func drift(r *compare.Result) Section {
+func drift(r *eval.Result) Section {
 	s := Section{
 		Title: "Drift",
 		Text: "What is measured on B under a policy, against the same on A: 0 is the same distribution. Wasserstein-1 is over the column's range on A; " +
@@ -194,7 +194,7 @@ func drift(r *compare.Result) Section {
 }
 
 // recordings is the section of the estimates from a log.
-func recordings(r *compare.Result) (Section, error) {
+func recordings(r *eval.Result) (Section, error) {
 	l := r.Recordings
 	s := Section{
 		Title: "Estimates from recordings",
@@ -205,7 +205,7 @@ func recordings(r *compare.Result) (Section, error) {
 	t := Table{Head: []string{"policy", "reward on A", "FQE", "over random", "doubly robust", "over random", "steps followed"}}
 	var fqe, dr []mark
 	for _, e := range l.Policies {
-		at := slices.IndexFunc(r.Policies, func(p compare.Valued) bool { return p.Policy == e.Policy })
+		at := slices.IndexFunc(r.Policies, func(p eval.Valued) bool { return p.Policy == e.Policy })
 		if at < 0 {
 			return s, fmt.Errorf("report: the recordings tell of %s, which is no policy of the comparison", e.Policy)
 		}
@@ -237,7 +237,7 @@ func short(name string) string {
 	return name
 }
 
-func zeroNaN(n compare.Number) float64 {
+func zeroNaN(n eval.Number) float64 {
 	if math.IsNaN(float64(n)) {
 		return 0
 	}

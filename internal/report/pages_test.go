@@ -12,8 +12,8 @@ import (
 	"testing"
 
 	"github.com/planegym/planegym/env"
-	"github.com/planegym/planegym/internal/compare"
-	"github.com/planegym/planegym/internal/episodes"
+	"github.com/planegym/planegym/env/episodes"
+	"github.com/planegym/planegym/eval"
 	"github.com/planegym/planegym/internal/report"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/p4"
@@ -41,32 +41,32 @@ func render(t *testing.T, name string, sections []report.Section) string {
 
 // comparison is one of five policies, with a value that is not there and an
 // agent in a folder.
-func comparison() *compare.Result {
-	nan := compare.Number(math.NaN())
-	r := &compare.Result{Format: compare.Format, A: compare.Plant{Name: "contended"}, B: compare.Plant{Name: "lab/sim/fitted.toml", Seed: 3}, Episodes: 8, Steps: 900, Limits: []int{32, 64}, Span: 2,
-		Columns:    []compare.Column{{Name: "lbo_s", Unit: "s", Spread: 60}, {Name: "fps", Unit: "1/s", Spread: 12}},
-		Recordings: &compare.Recordings{Path: "blocks", Sessions: 4, Steps: 899, Block: 75, Gamma: .99, FQE: .9, DR: .8, Null: compare.Null{Shuffles: 10, FQE: .95, DR: nan}},
+func comparison() *eval.Result {
+	nan := eval.Number(math.NaN())
+	r := &eval.Result{Format: eval.Format, A: eval.Plant{Name: "contended"}, B: eval.Plant{Name: "lab/sim/fitted.toml", Seed: 3}, Episodes: 8, Steps: 900, Limits: []int{32, 64}, Span: 2,
+		Columns:    []eval.Column{{Name: "lbo_s", Unit: "s", Spread: 60}, {Name: "fps", Unit: "1/s", Spread: 12}},
+		Recordings: &eval.Recordings{Path: "blocks", Sessions: 4, Steps: 899, Block: 75, Gamma: .99, FQE: .9, DR: .8, Null: eval.Null{Shuffles: 10, FQE: .95, DR: nan}},
 	}
-	m := func(x, ci float64) compare.Mean { return compare.Mean{Mean: compare.Number(x), CI: compare.Number(ci)} }
+	m := func(x, ci float64) eval.Mean { return eval.Mean{Mean: eval.Number(x), CI: eval.Number(ci)} }
 	for i, name := range []string{"fixed:32", "fixed:64", "alternate:15", "occupancy:0.42", "runs/one/two/policy.safetensors"} {
 		x := float64(i)
 		lbo, level, stall := m(20+x, 1), m(1, .1), m(0, 0)
-		v := compare.Value{Reward: m(.4*x, .1), LBO: &lbo, Level: &level, Stall: &stall}
-		p := compare.Valued{Policy: name, A: v, B: v, Difference: m(0, .1), Normalised: m(0, .05), Ratio: 1,
-			Drift: []compare.Drift{{W1: .1, KS: .2}, {W1: nan, KS: nan}}}
+		v := eval.Value{Reward: m(.4*x, .1), LBO: &lbo, Level: &level, Stall: &stall}
+		p := eval.Valued{Policy: name, A: v, B: v, Difference: m(0, .1), Normalised: m(0, .05), Ratio: 1,
+			Drift: []eval.Drift{{W1: .1, KS: .2}, {W1: nan, KS: nan}}}
 		if i == 4 {
 			p.Agent = "f00"
 		}
 		if i == 0 {
-			p.B.Reward.CI, p.Normalised = nan, compare.Mean{Mean: nan, CI: nan}
+			p.B.Reward.CI, p.Normalised = nan, eval.Mean{Mean: nan, CI: nan}
 		}
 		r.Policies = append(r.Policies, p)
 		if i != 2 {
-			r.Recordings.Policies = append(r.Recordings.Policies, compare.Estimated{Policy: name, FQE: m(.4*x, .2), DR: m(.4*x, .1), AdvantageFQE: m(x-1, .2), AdvantageDR: m(x-1, .2), Followed: 12})
+			r.Recordings.Policies = append(r.Recordings.Policies, eval.Estimated{Policy: name, FQE: m(.4*x, .2), DR: m(.4*x, .1), AdvantageFQE: m(x-1, .2), AdvantageDR: m(x-1, .2), Followed: 12})
 		}
 	}
-	r.Agreement = compare.Agreement{Spearman: compare.Bounds{Value: 1, Low: .9, High: 1}, Kendall: compare.Bounds{Value: nan, Low: nan, High: nan},
-		Regret: compare.Regret{Best: "occupancy:0.42", Chosen: "occupancy:0.42"}, Similarity: compare.Similarity{Ratios: compare.Ratios{Reward: .99, FPS: nan}, Apart: compare.Ratios{Reward: .5, FPS: nan}}}
+	r.Agreement = eval.Agreement{Spearman: eval.Bounds{Value: 1, Low: .9, High: 1}, Kendall: eval.Bounds{Value: nan, Low: nan, High: nan},
+		Regret: eval.Regret{Best: "occupancy:0.42", Chosen: "occupancy:0.42"}, Similarity: eval.Similarity{Ratios: eval.Ratios{Reward: .99, FPS: nan}, Apart: eval.Ratios{Reward: .5, FPS: nan}}}
 	return r
 }
 
@@ -104,7 +104,7 @@ func TestValuesLabelsDoNotOverlap(t *testing.T) {
 	r.Policies = nil
 	for i := range 24 {
 		one.Policy = fmt.Sprintf("occupancy:0.%02d", i)
-		one.B.Reward.Mean = compare.Number(float64(i) / 1e4)
+		one.B.Reward.Mean = eval.Number(float64(i) / 1e4)
 		r.Policies = append(r.Policies, one)
 	}
 	f, err := report.Values(r)

@@ -8,7 +8,7 @@ import (
 	"gonum.org/v1/gonum/stat"
 	"gonum.org/v1/plot/plotter"
 
-	"github.com/planegym/planegym/internal/compare"
+	"github.com/planegym/planegym/eval"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/telemetry"
 )
@@ -145,7 +145,7 @@ func spearman(values []float64, f int) []float64 {
 			}
 			r := math.NaN()
 			if len(x) > 1 {
-				r = compare.Spearman(x, y)
+				r = eval.Spearman(x, y)
 			}
 			out[a*f+b], out[b*f+a] = r, r
 		}

@@ -161,6 +161,10 @@ type Collector struct {
 	anchor int64 // of the player's seconds
 	held   []float32
 
+	reportTally *telemetry.Tally // by the 3S values of a report
+	sampleTally *telemetry.Tally // by PlayerFields
+	riseTally   *telemetry.Tally // of the counter's rise
+
 	clocks      []clock // by switch
 	playerClock clock
 	nodes       map[nodeID]*sequence
@@ -197,6 +201,8 @@ func New(cfg Config) (*Collector, error) {
 		clocks: make([]clock, len(cfg.Switches)), nodes: map[nodeID]*sequence{},
 	}
 	c.hops = len(c.columns)
+	rise, _ := telemetry.Canonical("calc_rate")
+	c.reportTally, c.sampleTally, c.riseTally = telemetry.NewTally(probe), telemetry.NewTally(PlayerFields()), telemetry.NewTally([]telemetry.Field{rise})
 	for i, name := range playerNames {
 		if i == counter {
 			name = "calc_rate"
@@ -308,6 +314,9 @@ func (c *Collector) report(r *intreport.Report) {
 			continue
 		}
 		told, known := h.Queueing()
+		for k := range told {
+			known[k] = known[k] && c.reportTally.Take(3*n+k, told[k], "report", int(c.stats.Reports))
+		}
 		copy(values[3*n:], told[:])
 		copy(valid[3*n:], known[:])
 		if known[0] || known[1] {
@@ -407,18 +416,19 @@ func (c *Collector) fill(from int64, values []float32, valid []bool) {
 	}
 }
 
-// fillPlayer fills in the last sample of the second, with the counter's rise
-// since the last second that had one.
+// fillPlayer fills in the last sample of the second, with the stalls of all its
+// samples and the counter's rise, by second, since the last one that had it.
 func (c *Collector) fillPlayer(from, to int64, values []float32, valid []bool) {
-	var last *sample
-	before, counted := 0.0, false
+	var last, before *sample
+	stalled := 0.
 	for i := range c.samples {
 		s := &c.samples[(c.newest+1+i)%len(c.samples)]
 		switch {
 		case s.at < from && s.valid[counter]:
-			before, counted = s.values[counter], true
+			before = s
 		case s.at >= from && s.at < to:
 			last = s
+			stalled = min(stalled+s.values[stall], 1)
 		}
 	}
 	if last == nil {
@@ -426,9 +436,11 @@ func (c *Collector) fillPlayer(from, to int64, values []float32, valid []bool) {
 	}
 	for i := range values {
 		v, ok := last.values[i], last.valid[i]
-		if i == counter {
-			ok = ok && counted && v >= before // or the player began anew
-			v -= before
+		switch {
+		case i == stall:
+			v = stalled
+		case i == counter && ok:
+			v, ok = c.rise(before, last)
 		}
 		if ok {
 			values[i], valid[i] = float32(v), true
@@ -436,11 +448,30 @@ func (c *Collector) fillPlayer(from, to int64, values []float32, valid []bool) {
 	}
 }
 
+// rise is the counter's rise from one sample to another, by second; false where
+// the player began anew between them, or where there is no first one: a counter
+// that is 0 has not risen.
+func (c *Collector) rise(before, last *sample) (float64, bool) {
+	v := last.values[counter]
+	if before == nil {
+		return 0, v == 0
+	}
+	second := int64(c.cfg.Second)
+	v -= before.values[counter]
+	v /= float64(max((last.at-before.at+second/2)/second, 1))
+	return v, v >= 0 && c.riseTally.Take(0, v, "player", int(c.stats.Samples))
+}
+
 // keep keeps a sample of the player, measured at a time of our clock. It
 // belongs to the second of the player's own that is nearest, counted from its
 // first sample, so that jitter neither doubles nor skips one.
 func (c *Collector) keep(at int64, s sample) {
 	c.stats.Samples++
+	for i := range s.values {
+		if s.valid[i] && !c.sampleTally.Take(i, s.values[i], "player", int(c.stats.Samples)) {
+			s.values[i], s.valid[i] = 0, false
+		}
+	}
 	if c.anchor == never {
 		c.anchor = at
 	}

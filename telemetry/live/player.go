@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -22,10 +21,7 @@ import (
 //go:embed player.js
 var snippet []byte
 
-const (
-	maxBody   = 1 << 20 // bytes of a request
-	maxMillis = 1e14    // as in telemetry: a later time is in a wrong unit
-)
+const maxBody = 1 << 20 // bytes of a request
 
 // Player takes a player's samples by POST. The body is JSON, an object, an
 // array of them or one a line, with the names of the player's log; a member
@@ -84,8 +80,8 @@ func (c *Collector) post(at time.Time, r *http.Request) (int, error) {
 	now := int64(0)
 	if q := r.URL.Query().Get("now"); q != "" {
 		f, err := strconv.ParseFloat(q, 64)
-		if err != nil || !(f >= 0 && f <= maxMillis) {
-			return 0, c.bad(&telemetry.ValueError{File: "query", Column: "now", Value: q, Want: "milliseconds since 1970"})
+		if err != nil || !telemetry.PlausibleTime(f) {
+			return 0, c.bad(&telemetry.ValueError{File: "query", Column: "now", Value: q, Want: wantMillis})
 		}
 		now = int64(f)
 	}
@@ -95,7 +91,7 @@ func (c *Collector) post(at time.Time, r *http.Request) (int, error) {
 		taken, err = parseJSON(body)
 	} else {
 		header, rest, _ := bytes.Cut(body, []byte("\n"))
-		taken, err = parseLog(header, rest, "body", 2, nil)
+		taken, err = c.parseLog(header, rest, "body", 2, nil)
 	}
 	c.sampled(at, now, taken)
 	if err != nil {
@@ -169,16 +165,13 @@ func parseJSON(body []byte) ([]stamped, error) {
 				return out, &telemetry.ValueError{File: "body", Line: len(out) + 1, Column: column, Value: value, Want: want}
 			}
 			var s stamped
-			if o.Timestamp == nil || !(*o.Timestamp >= 0 && *o.Timestamp <= maxMillis) {
-				return bad("timestamp", shown(o.Timestamp), "milliseconds since 1970")
+			if o.Timestamp == nil || !telemetry.PlausibleTime(*o.Timestamp) {
+				return bad("timestamp", shown(o.Timestamp), wantMillis)
 			}
 			s.millis = int64(*o.Timestamp)
 			for i, v := range [playerColumns]*float64{lbo: o.Buffer, fps: o.FPS, kbps: o.ReportedBitrate, counter: o.CalcBitrate, stall: o.Stall} {
 				if v == nil {
 					continue
-				}
-				if !(*v >= 0 && *v <= math.MaxFloat32) {
-					return bad(playerNames[i], shown(v), "a number of at least 0")
 				}
 				s.values[i], s.valid[i] = *v, true
 			}
@@ -197,6 +190,8 @@ func parseJSON(body []byte) ([]stamped, error) {
 	}
 }
 
+const wantMillis = "milliseconds since 1970, of a time between 2000 and 2100"
+
 func shown(v *float64) string {
 	if v == nil {
 		return ""
@@ -207,8 +202,8 @@ func shown(v *float64) string {
 // parseLog reads lines of a player's log of a name, the first of them having a
 // number. With bad, lines that cannot be read are given to it and passed over;
 // without, the first one ends it.
-func parseLog(header, lines []byte, name string, first int, bad func(error)) ([]stamped, error) {
-	r, err := telemetry.NewReader(io.MultiReader(bytes.NewReader(header), strings.NewReader("\n"), bytes.NewReader(lines)), name, telemetry.DASH)
+func (c *Collector) parseLog(header, lines []byte, name string, first int, bad func(error)) ([]stamped, error) {
+	r, err := telemetry.NewReader(io.MultiReader(bytes.NewReader(header), strings.NewReader("\n"), bytes.NewReader(lines), strings.NewReader("\n")), name, telemetry.DASH)
 	if err != nil {
 		var v *telemetry.ValueError
 		if errors.As(err, &v) {
@@ -229,7 +224,7 @@ func parseLog(header, lines []byte, name string, first int, bad func(error)) ([]
 		var v *telemetry.ValueError
 		switch {
 		case errors.Is(err, io.EOF):
-			return out, nil
+			return out, c.refused(r, first, bad)
 		case errors.As(err, &v) && v.Line > 0:
 			v.Line += first - 2
 			if bad == nil {
@@ -246,4 +241,30 @@ func parseLog(header, lines []byte, name string, first int, bad func(error)) ([]
 		}
 		out = append(out, s)
 	}
+}
+
+// refused counts the values that a log's reader refused, and gives the lines
+// whose time cannot be one to bad; without it the first is the error.
+func (c *Collector) refused(r *telemetry.Reader, first int, bad func(error)) error {
+	for _, lost := range r.Refused() {
+		lost.First.Line += first - 2
+		k := width // of Resolution
+		f, ok := telemetry.Canonical(lost.Column)
+		if ok {
+			k = slices.Index(playerNames[:], f.Name)
+		}
+		if ok || lost.Column == "Resolution" {
+			c.mu.Lock()
+			c.sampleTally.Add(k, lost)
+			c.mu.Unlock()
+			continue
+		}
+		if bad == nil {
+			return lost.First
+		}
+		for range lost.Count {
+			bad(lost.First)
+		}
+	}
+	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/telemetry/intreport"
 )
 
@@ -91,6 +92,10 @@ type Stats struct {
 	Samples    uint64 `json:"samples"`     // of the player
 	BadSamples uint64 `json:"bad_samples"` // that could not be read
 
+	// Refused are the values, by column, that cannot be measurements. They
+	// count as not measured.
+	Refused []telemetry.Refused `json:"refused,omitempty"`
+
 	Late    uint64 `json:"late"`    // reports and samples of windows that had been read
 	Dropped uint64 `json:"dropped"` // reports and samples that newer ones replaced unread
 	Overrun uint64 `json:"overrun"` // datagrams that newer ones replaced undecoded
@@ -118,6 +123,7 @@ func (c *Collector) Stats() Stats {
 		s.ClockResets += c.clocks[i].resets
 		s.Clocks = append(s.Clocks, c.clocks[i].told(c.base))
 	}
+	s.Refused = append(append(c.reportTally.Refused(), c.sampleTally.Refused()...), c.riseTally.Refused()...)
 	s.ClockResets += c.playerClock.resets
 	s.PlayerClock = c.playerClock.told(c.base)
 	return s

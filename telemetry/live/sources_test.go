@@ -137,18 +137,21 @@ func TestPlayer(t *testing.T) {
 		{"without now", "", good, 200, 1, `{"accepted":1}`},
 		{"array", "", "[" + good + "," + good + "]", 200, 2, `{"accepted":2}`},
 		{"lines", "", good + "\n" + good + "\n", 200, 2, `{"accepted":2}`},
-		{"not measured", "", `{"timestamp": 1, "Buffer": null}`, 200, 1, `{"accepted":1}`},
+		{"not measured", "", `{"timestamp": 1694912784759, "Buffer": null}`, 200, 1, `{"accepted":1}`},
 		{"log", "", head + "1694912784759;3.977;30;3312;1280x720;66\n1694912785761;7;;;;\n", 200, 2, `{"accepted":2}`},
 		{"nothing", "", "", 400, 0, `"body\" is empty"`},
 		{"no time", "", `{"Buffer": 1}`, 400, 0, `body:1: timestamp: \"\": want milliseconds`},
 		{"seconds of another age", "", `{"timestamp": 1e15}`, 400, 0, `timestamp: \"1e+15\"`},
-		{"negative", "", good + `{"timestamp": 1, "Buffer": -1}`, 400, 1, `body:2: lbo_s: \"-1\": want a number of at least 0`},
-		{"type", "", `{"timestamp": 1, "FPS": "x"}`, 400, 0, `FPS`},
-		{"resolution", "", `{"timestamp": 1, "Resolution": "720p"}`, 400, 0, `Resolution: \"720p\": want a resolution like 1280x720`},
+		{"negative: not measured", "", good + `{"timestamp": 1694912784759, "Buffer": -1}`, 200, 2, `{"accepted":2}`},
+		{"a log's negative: not measured", "", head + "1694912784759;-1;30;3312;1280x720;66\n", 200, 1, `{"accepted":1}`},
+		{"seconds", "", `{"timestamp": 1694912784}`, 400, 0, `timestamp: \"1.694912784e+09\": want milliseconds since 1970, of a time between 2000 and 2100`},
+		{"type", "", `{"timestamp": 1694912784759, "FPS": "x"}`, 400, 0, `FPS`},
+		{"resolution", "", `{"timestamp": 1694912784759, "Resolution": "720p"}`, 400, 0, `Resolution: \"720p\": want a resolution like 1280x720`},
 		{"broken", "", good + `{"timestamp"`, 400, 1, `sample 2`},
 		{"now", "?now=yesterday", good, 400, 0, `query: now: \"yesterday\"`},
 		{"log's line", "", head + "1694912784759;3.977;30;3312;1280x720;66\n1694912785761;x;;;;\n", 400, 1, `body:3: Buffer: \"x\"`},
-		{"log's header", "", "timestamp;Buffer\n1;2\n", 400, 0, `body:1: FPS`},
+		{"log's header", "", "timestamp;FPS\n1694912784759;2\n", 400, 0, `body:1: Buffer`},
+		{"log's time", "", "timestamp;Buffer\n1;2\n", 400, 0, `body:2: timestamp: \"1\": want a time after 2000`},
 		{"too large", "", strings.Repeat(" ", 1<<20) + good, 413, 0, "too large"},
 	} {
 		c := collector(t, live.Config{Stalls: true})
@@ -159,6 +162,9 @@ func TestPlayer(t *testing.T) {
 		s := c.Stats()
 		if code != x.code || !strings.Contains(answer, x.want) || s.Samples != uint64(x.samples) || (s.BadSamples == 1) != (code == 400) {
 			t.Errorf("%s: %d %s, %+v", x.name, code, answer, s)
+		}
+		if refused := strings.Contains(x.name, "negative"); refused != (len(s.Refused) == 1) || refused && (s.Refused[0].Count != 1 || s.Refused[0].First.Value != "-1") {
+			t.Errorf("%s: refused %+v", x.name, s.Refused)
 		}
 	}
 	c := collector(t, live.Config{})
@@ -177,6 +183,7 @@ func TestPlayer(t *testing.T) {
 // clock, an hour slow, whatever the network does to the requests.
 func TestPlayerClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(24 * time.Hour) // theirs is not before 2000
 		c := collector(t, live.Config{})
 		start := time.Now()
 		time.Sleep(20 * time.Millisecond)
@@ -186,7 +193,7 @@ func TestPlayerClock(t *testing.T) {
 			time.Sleep(delay)
 			body := fmt.Sprintf(`{"timestamp": %d, "Buffer": %d}`, theirs, i)
 			if i == 9 {
-				body = `{"timestamp": 5}` // of a player with another clock: not now, not here
+				body = `{"timestamp": 1694912784759}` // of a player with another clock: not now, not here
 			}
 			if code, answer := post(t, c, fmt.Sprintf("?now=%d", theirs), body); code != 200 {
 				t.Fatal(answer)
@@ -238,7 +245,7 @@ func TestTail(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write(head+"1;1;;;;\n2;", os.O_TRUNC)
+	write(head+"946684799000;1;;;;\n94668", os.O_TRUNC)
 	synctest.Test(t, func(t *testing.T) {
 		c := collector(t, live.Config{})
 		ctx, cancel := context.WithCancel(t.Context())
@@ -254,7 +261,7 @@ func TestTail(t *testing.T) {
 		}
 		start := time.Now()
 		step("old lines", 0, 0)
-		write("7;;;;\n", os.O_APPEND) // ends the line that was begun
+		write("4801000;7;;;;\n", os.O_APPEND) // ends the line that was begun
 		step("the end of a line", 1, 0)
 		write(line(10)+line(11)[:8], os.O_APPEND)
 		step("a line and a half", 2, 0)

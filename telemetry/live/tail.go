@@ -141,7 +141,7 @@ func (f *follower) split(b []byte) {
 		case f.header != nil:
 			lines = append(append(lines, f.part...), '\n')
 		case len(bytes.TrimSpace(f.part)) > 0:
-			if _, err := parseLog(f.part, nil, f.path, f.line+1, nil); err != nil {
+			if _, err := f.c.parseLog(f.part, nil, f.path, f.line+1, nil); err != nil {
 				_ = f.c.bad(err)
 			} else {
 				f.header = bytes.Clone(f.part)
@@ -156,7 +156,7 @@ func (f *follower) split(b []byte) {
 	if f.skip || len(lines) == 0 {
 		return
 	}
-	got, err := parseLog(f.header, lines, f.path, first, func(err error) { _ = f.c.bad(err) })
+	got, err := f.c.parseLog(f.header, lines, f.path, first, func(err error) { _ = f.c.bad(err) })
 	if err != nil {
 		_ = f.c.bad(err)
 	}

@@ -144,21 +144,29 @@ func (c *Collector) ReadPcap(r io.Reader, name string) error {
 			return err
 		}
 		c.take(p.Time, p.Data, func(d *intreport.Decoder, b []byte, each func(*intreport.Report)) error {
-			return Decode(d, p.Link, b, each)
+			return Decode(d, uint16(p.Link), b, each)
 		})
 	}
 }
 
-// Decode decodes a captured packet by the link type of its file: Ethernet, IP
-// or Linux's cooked ones. Error: intreport.ErrForeign for others too.
-func Decode(d *intreport.Decoder, link pcap.Link, b []byte, each func(*intreport.Report)) error {
-	switch head := map[pcap.Link]int{pcap.Cooked: 16, pcap.Cooked2: 20}[link]; {
-	case link == pcap.Ethernet:
+// Decode decodes a captured packet. link is its LINKTYPE, as pcap files number
+// them: Ethernet (1), IP (101, 228, 229) or Linux's cooked capture (113, 276).
+// Error: intreport.ErrForeign for others too.
+func Decode(d *intreport.Decoder, link uint16, b []byte, each func(*intreport.Report)) error {
+	head := 0
+	switch pcap.Link(link) {
+	case pcap.Ethernet:
 		return d.Frame(b, each)
-	case link == pcap.Raw, link == pcap.IPv4, link == pcap.IPv6:
-		return d.Packet(b, each)
-	case head > 0 && len(b) > head:
-		return d.Packet(b[head:], each)
+	case pcap.Raw, pcap.IPv4, pcap.IPv6:
+	case pcap.Cooked:
+		head = 16
+	case pcap.Cooked2:
+		head = 20
+	default:
+		return intreport.ErrForeign
 	}
-	return intreport.ErrForeign
+	if head > 0 && len(b) <= head {
+		return intreport.ErrForeign
+	}
+	return d.Packet(b[head:], each)
 }

@@ -8,7 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -19,12 +19,17 @@ import (
 )
 
 // ReadFile reads the sessions of a file, in its order, each a recording with a
-// limit for every second. Errors name the file, the row (from 1), the column
-// and what was expected.
+// limit for every second, or one for each switch where they differ. Errors name
+// the file, the row (from 1), the column and what was expected.
 func ReadFile(path string) ([]telemetry.Recording, error) {
-	b, err := os.ReadFile(path)
+	f, err := telemetry.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("sessions: %w", err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(f)
+	if err != nil {
+		return nil, fmt.Errorf("sessions: %s: %w", path, err)
 	}
 	all, err := Decode(b)
 	if err != nil {
@@ -50,6 +55,7 @@ func Decode(b []byte) (all []telemetry.Recording, err error) {
 	}
 	rows := make([]parquet.Row, 256)
 	n := 1
+	d.row = &n
 	for _, g := range f.RowGroups() {
 		r := g.Rows()
 		for {
@@ -87,10 +93,13 @@ type decoder struct {
 	limits  []int
 	columns []int // by field
 
-	of     int64 // the session being gathered
-	force  []int
+	of     int64   // the session being gathered
+	force  []int   // the first switch's limit, by second
+	each   []int32 // all switches' [T,S]
 	values []float32
 	valid  []bool
+	tally  *telemetry.Tally
+	row    *int // being read, from 1
 	all    []telemetry.Recording
 }
 
@@ -129,6 +138,7 @@ func newDecoder(f *parquet.File) (*decoder, error) {
 	for _, f := range d.fields {
 		d.columns = append(d.columns, place[f.Name])
 	}
+	d.tally = telemetry.NewTally(d.fields)
 	return d, nil
 }
 
@@ -147,19 +157,19 @@ func (d *decoder) add(row parquet.Row) error {
 		return fmt.Errorf("t: %d, expected second %d of session %d", t, len(d.force), session)
 	}
 	limit := row[d.limits[0]].Int64()
-	for _, c := range d.limits {
-		if l := row[c].Int64(); l < 1 || l != limit {
-			return fmt.Errorf("limits %d and %d: expected one of at least 1 for all switches", limit, l)
+	for n, c := range d.limits {
+		l := row[c].Int64()
+		if l < 1 || l > math.MaxInt32 {
+			return fmt.Errorf("limit%d: %d: expected at least 1 packet", n+1, l)
 		}
+		d.each = append(d.each, int32(l))
 	}
 	d.force = append(d.force, int(limit))
-	for _, c := range d.columns {
-		v := row[c]
-		d.valid = append(d.valid, !v.IsNull())
-		if v.IsNull() {
-			d.values = append(d.values, 0)
+	for i, c := range d.columns {
+		if v := row[c]; !v.IsNull() && d.tally.Take(i, float64(v.Float()), "recording", *d.row) {
+			d.values, d.valid = append(d.values, v.Float()), append(d.valid, true)
 		} else {
-			d.values = append(d.values, v.Float())
+			d.values, d.valid = append(d.values, 0), append(d.valid, false)
 		}
 	}
 	return nil
@@ -171,14 +181,23 @@ func (d *decoder) close() error {
 		return nil
 	}
 	r := telemetry.Recording{Limits: slices.Clone(d.force)}
-	if slices.Min(d.force) == slices.Max(d.force) {
+	s := len(d.limits)
+	for t := range slices.Chunk(d.each, s) {
+		if slices.Min(t) != slices.Max(t) {
+			r.Limits, r.PerSwitch = nil, slices.Clone(d.each)
+			break
+		}
+	}
+	if r.PerSwitch == nil && slices.Min(d.force) == slices.Max(d.force) {
 		r.Limit, r.Limits = d.force[0], nil
 	}
 	var err error
 	if r.Data, err = telemetry.NewDataset(d.fields, r.Limit, time.Unix(0, 0), d.values, d.valid); err != nil {
 		return fmt.Errorf("session %d: %w", d.of, err)
 	}
+	r.Data = r.Data.WithReading(telemetry.Reading{Refused: d.tally.Refused()})
+	d.tally = telemetry.NewTally(d.fields)
 	d.all = append(d.all, r)
-	d.force, d.values, d.valid = d.force[:0], d.values[:0], d.valid[:0]
+	d.force, d.each, d.values, d.valid = d.force[:0], d.each[:0], d.values[:0], d.valid[:0]
 	return nil
 }

@@ -16,10 +16,10 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/planegym/planegym/eval/selection"
 	"github.com/planegym/planegym/internal/atomicfile"
 	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/timegan"
-	"github.com/planegym/planegym/timegan/selection"
 )
 
 // Modes of a model: see timegan.Simulator.

@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"github.com/planegym/planegym/compute"
+	"github.com/planegym/planegym/eval/selection"
 	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/timegan"
-	"github.com/planegym/planegym/timegan/selection"
 )
 
 func TestPresets(t *testing.T) {

@@ -1,0 +1,501 @@
+// Package eval says how far generated sessions are from real ones, beside the
+// noise floor and what counting alone reaches.
+//
+// Every candidate is compared with held-out real sessions that nothing was
+// fitted to. The row "real" is the training sessions in a generator's place:
+// no generator can be told from a better one below it. The floors bootstrap,
+// markov and witten-bell-3 are fitted to the same training sessions.
+package eval
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/planegym/planegym/internal/rng"
+	"github.com/planegym/planegym/traffic"
+	"github.com/planegym/planegym/traffic/ngram"
+)
+
+// Options say how to compare. Zero values are the defaults in the comments.
+type Options struct {
+	Steps int    // steps of a session that forests see; 10
+	Trees int    // 200
+	Seeds int    // samples of each model, forests of each set; 3
+	Seed  uint64 // the first
+	N     int    // sessions sampled of each model; as many as are in training
+	// MaxSteps of sampled sessions; 0: as the model was fitted.
+	MaxSteps int
+	NoFloors bool   // leave bootstrap, markov and witten-bell-3 out
+	NoForest bool   // leave TSTR, TRTS, mixing and C2ST out
+	Mixing   bool   // also train on mixtures of real and generated sessions
+	Progress func() // called after each of Work() parts
+}
+
+func (o *Options) complete() error {
+	set := func(x *int, d int) {
+		if *x == 0 {
+			*x = d
+		}
+	}
+	set(&o.Steps, 10)
+	set(&o.Trees, 200)
+	set(&o.Seeds, 3)
+	for name, x := range map[string]int{"steps": o.Steps, "trees": o.Trees, "seeds": o.Seeds, "n": o.N, "max_steps": o.MaxSteps} {
+		if x < 0 {
+			return fmt.Errorf("eval: %s: %d is negative", name, x)
+		}
+	}
+	return nil
+}
+
+// Candidate is what is judged: a model, which is sampled, or a set that one
+// wrote.
+type Candidate struct {
+	Name  string
+	Model traffic.Model
+	Set   *traffic.Set
+}
+
+// Scorer is a model that knows how likely a session is. LogProb adds to into
+// ln P of each of Parts, the first of which is what P1 calls tokens.
+type Scorer interface {
+	Parts() []string
+	LogProb(s *traffic.Session, into []float64) (steps int, err error)
+}
+
+// Row is a candidate's figures.
+type Row struct {
+	Name     string              `json:"name"`
+	Kind     string              `json:"kind"` // "real", "floor", "candidate"
+	Sessions int                 `json:"sessions"`
+	Figures  map[string]Estimate `json:"figures"`
+	Mixing   []MixingPoint       `json:"mixing,omitempty"`
+}
+
+// MixingPoint is a forest trained on a mixture, tested on held-out sessions.
+type MixingPoint struct {
+	Generated float64 `json:"generated"` // share of the training set
+	F1        Number  `json:"f1"`
+}
+
+// Result is a comparison.
+type Result struct {
+	Train   int      `json:"train_sessions"`
+	Held    int      `json:"held_sessions"`
+	Steps   int      `json:"steps"`
+	Trees   int      `json:"trees"`
+	Seeds   int      `json:"seeds"`
+	Labels  []string `json:"labels"`
+	Figures []Figure `json:"figures"`
+	Rows    []Row    `json:"rows"`
+}
+
+// Figure is what one column of a Result says.
+type Figure struct {
+	Name    string  `json:"name"`
+	About   string  `json:"about"`
+	Best    float64 `json:"best"`
+	Bounded bool    `json:"-"`
+}
+
+// figures in the order they are shown.
+var figures = []Figure{
+	{Name: "nll", About: "nats a step to say the steps of held-out sessions and their ends, gaps apart", Best: 0},
+	{Name: "nll_gap", About: "nats a step for the bins of gaps; bins are the model's own", Best: 0},
+	{Name: "tstr_f1", About: "macro F1 of a forest trained on these sessions, tested on held-out real ones", Best: 1},
+	{Name: "tstr_acc", About: "its accuracy", Best: 1},
+	{Name: "trts_f1", About: "macro F1 of a forest trained on real sessions, tested on these", Best: 1},
+	{Name: "c2st", About: "accuracy of a forest that tells these from held-out real ones, label known", Best: .5},
+	{Name: "copy", About: "share of these whose label and steps, gaps apart, are in training; of real: of held-out ones", Best: 0},
+	{Name: "size", About: "JSD of direction and size of a step, exact", Best: 0},
+	{Name: "bigram", About: "JSD of two steps in a row, sizes by powers of two", Best: 0},
+	{Name: "pattern", About: "JSD of the directions of the first steps", Best: 0},
+	{Name: "gap", About: "JSD of gaps, 48 bins cut at the held-out quantiles", Best: 0},
+	{Name: "length", About: "JSD of the number of steps", Best: 0},
+	{Name: "gap_emd_s", About: "Wasserstein-1 distance of gaps, s", Best: 0},
+	{Name: "size_emd_b", About: "Wasserstein-1 distance of sizes, bytes", Best: 0},
+	{Name: "length_emd", About: "Wasserstein-1 distance of the number of steps", Best: 0},
+	{Name: "duration_emd_s", About: "Wasserstein-1 distance of sessions' durations, s", Best: 0},
+	{Name: "gap_acf1", About: "mean autocorrelation of a session's log gaps at lag 1, less the held-out sessions'", Best: 0},
+	{Name: "size_acf1", About: "the same of signed sizes", Best: 0},
+	{Name: "dispersion_1s", About: "ln of the index of dispersion of steps a second over all sessions, less the held-out sessions'", Best: 0},
+	{Name: "labels", About: "JSD of labels", Best: 0},
+}
+
+// Compare judges candidates. Without held, every second session of train is
+// held out. It is deterministic.
+func Compare(ctx context.Context, train, held *traffic.Set, candidates []Candidate, o Options) (*Result, error) {
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	if held == nil {
+		train, held = Halves(train)
+	}
+	if train.Len() < 2 || held.Len() < 2 {
+		return nil, errors.New("eval: there are fewer than 2 sessions to fit to, or to compare with")
+	}
+	if err := sameFields(&train.Of, &held.Of); err != nil {
+		return nil, fmt.Errorf("eval: training and held-out sessions: %w", err)
+	}
+	if err := errors.Join(train.Valid(), held.Valid()); err != nil {
+		return nil, err
+	}
+	j := &judge{Options: o, train: train, f: newFeatures(&train.Of, o.Steps)}
+	var err error
+	if j.held, err = relabel(held, &train.Of); err != nil {
+		return nil, fmt.Errorf("eval: held-out sessions: %w", err)
+	}
+	if j.N == 0 {
+		j.N = train.Len()
+	}
+	j.prepare()
+	r := &Result{Train: train.Len(), Held: held.Len(), Steps: j.Steps, Trees: j.Trees, Seeds: j.Seeds, Labels: train.Of.Labels}
+	real, err := j.row(ctx, "real", Candidate{Name: "real", Set: train})
+	if err != nil {
+		return nil, err
+	}
+	r.Rows = append(r.Rows, *real)
+	if !o.NoFloors {
+		for _, mode := range ngram.Modes {
+			m, err := ngram.Fit(ctx, train, ngram.Config{Mode: mode})
+			if err != nil {
+				return nil, err
+			}
+			name := mode
+			if mode == ngram.WittenBell {
+				name += "-3"
+			}
+			row, err := j.row(ctx, "floor", Candidate{Name: name, Model: m})
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", name, err)
+			}
+			r.Rows = append(r.Rows, *row)
+		}
+	}
+	for _, c := range candidates {
+		row, err := j.row(ctx, "candidate", c)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", c.Name, err)
+		}
+		r.Rows = append(r.Rows, *row)
+	}
+	for _, f := range figures {
+		if slices.ContainsFunc(r.Rows, func(row Row) bool { _, ok := row.Figures[f.Name]; return ok }) {
+			r.Figures = append(r.Figures, f)
+		}
+	}
+	return r, nil
+}
+
+// Work counts the calls of Options.Progress in a comparison of n candidates.
+func (o Options) Work(n int) int {
+	if o.Seeds == 0 {
+		o.Seeds = 3
+	}
+	if !o.NoFloors {
+		n += len(ngram.Modes)
+	}
+	return (n + 1) * o.Seeds
+}
+
+// Halves are every second session of a set and the others.
+func Halves(s *traffic.Set) (a, b *traffic.Set) {
+	a, b = &traffic.Set{Of: s.Of}, &traffic.Set{Of: s.Of}
+	for i, x := range s.Sessions {
+		if i%2 == 0 {
+			a.Sessions = append(a.Sessions, x)
+		} else {
+			b.Sessions = append(b.Sessions, x)
+		}
+	}
+	return a, b
+}
+
+func names(f []traffic.Field) string {
+	var n []string
+	for _, f := range f {
+		n = append(n, f.Name)
+	}
+	return strings.Join(n, ", ")
+}
+
+func sameFields(a, b *traffic.Schema) error {
+	x, y := *a, *b
+	x.Labels, y.Labels = nil, nil
+	if !x.Equal(&y) {
+		return fmt.Errorf("the fields differ: %s | %s, and %s | %s", names(a.Meta), names(a.Steps), names(b.Meta), names(b.Steps))
+	}
+	return nil
+}
+
+// relabel gives s the labels of a schema, by name.
+func relabel(s *traffic.Set, of *traffic.Schema) (*traffic.Set, error) {
+	if err := sameFields(of, &s.Of); err != nil {
+		return nil, err
+	}
+	if slices.Equal(of.Labels, s.Of.Labels) {
+		return s, nil
+	}
+	to := make([]int, len(s.Of.Labels))
+	for i, name := range s.Of.Labels {
+		if to[i] = slices.Index(of.Labels, name); to[i] < 0 {
+			return nil, fmt.Errorf("label %q is none of training's: %q", name, of.Labels)
+		}
+	}
+	out := &traffic.Set{Of: *of, Sessions: slices.Clone(s.Sessions)}
+	for i := range out.Sessions {
+		if l := out.Sessions[i].Label; l >= 0 {
+			out.Sessions[i].Label = to[l]
+		}
+	}
+	return out, nil
+}
+
+// judge is what all rows share.
+type judge struct {
+	Options
+	f           *features
+	train, held *traffic.Set
+
+	heldStats stats
+	gapCuts   []float64
+	known     map[string]bool // contents of training
+	trainX    [][]float32
+	trainY    []int
+	heldX     [][]float32
+	heldY     []int
+	forests   map[uint64]*Forest // of training, by seed
+	labelled  bool
+}
+
+func (j *judge) prepare() {
+	var gaps []float64
+	for _, s := range j.held.Sessions {
+		for t := range j.held.Of.Len(&s) {
+			for _, g := range j.f.gaps {
+				gaps = append(gaps, j.held.Of.Step(&s, t)[g])
+			}
+		}
+	}
+	if len(gaps) > 0 {
+		j.gapCuts = quantileCuts(gaps, 48)
+	}
+	j.heldStats = j.measure(j.held)
+	j.known = map[string]bool{}
+	for i := range j.train.Sessions {
+		j.known[j.f.content(&j.train.Sessions[i])] = true
+	}
+	j.trainX, j.trainY = j.examples(j.train)
+	j.heldX, j.heldY = j.examples(j.held)
+	j.forests = map[uint64]*Forest{}
+	kinds := map[int]bool{}
+	for _, y := range j.trainY {
+		kinds[y] = true
+	}
+	j.labelled = len(kinds) > 1
+}
+
+// examples are the labelled sessions of a set.
+func (j *judge) examples(s *traffic.Set) (x [][]float32, y []int) {
+	for i := range s.Sessions {
+		if l := s.Sessions[i].Label; l >= 0 {
+			x, y = append(x, j.f.of(&s.Sessions[i])), append(y, l)
+		}
+	}
+	return x, y
+}
+
+func (j *judge) classes() int { return max(len(j.train.Of.Labels), 1) }
+
+func (j *judge) onReal(seed uint64) *Forest {
+	f := j.forests[seed]
+	if f == nil {
+		f = Grow(j.trainX, j.trainY, j.classes(), j.Trees, seed)
+		j.forests[seed] = f
+	}
+	return f
+}
+
+// row samples and judges one candidate.
+func (j *judge) row(ctx context.Context, kind string, c Candidate) (*Row, error) {
+	r := &Row{Name: c.Name, Kind: kind, Figures: map[string]Estimate{}}
+	values := map[string][]float64{}
+	for k := range j.Seeds {
+		seed := j.Seed + uint64(k)
+		set := c.Set
+		if c.Model != nil {
+			sampled, err := traffic.Collect(c.Model.Schema(), c.Model.Sample(ctx, traffic.Request{N: j.N, Seed: seed, MaxSteps: j.MaxSteps}))
+			if err != nil {
+				return nil, err
+			}
+			set = sampled
+		}
+		if err := set.Valid(); err != nil {
+			return nil, err
+		}
+		set, err := relabel(set, &j.train.Of)
+		if err != nil {
+			return nil, err
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		r.Sessions = set.Len()
+		if k == 0 || c.Model != nil {
+			for name, x := range j.distances(set, kind == "real") {
+				values[name] = append(values[name], x)
+			}
+		}
+		if !j.NoForest {
+			j.forest(set, kind == "real", seed, values)
+			if k == 0 && j.Mixing && j.labelled && kind != "real" {
+				r.Mixing = j.mixing(set, seed)
+			}
+		}
+		if j.Progress != nil {
+			j.Progress()
+		}
+	}
+	for name, v := range values {
+		r.Figures[name] = estimate(v)
+	}
+	if m, ok := c.Model.(Scorer); ok {
+		if err := j.likelihood(m, r); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// forest adds what forests say of a set.
+func (j *judge) forest(set *traffic.Set, real bool, seed uint64, into map[string][]float64) {
+	add := func(name string, x float64) { into[name] = append(into[name], x) }
+	if j.labelled {
+		x, y := j.examples(set)
+		f := j.onReal(seed)
+		if real {
+			f1, acc := f.Score(j.heldX, j.heldY)
+			add("tstr_f1", f1)
+			add("tstr_acc", acc)
+			add("trts_f1", f1)
+		} else if len(x) > 0 {
+			f1, acc := Grow(x, y, j.classes(), j.Trees, seed).Score(j.heldX, j.heldY)
+			add("tstr_f1", f1)
+			add("tstr_acc", acc)
+			f1, _ = f.Score(x, y)
+			add("trts_f1", f1)
+		}
+	}
+	add("c2st", j.c2st(set, seed))
+}
+
+// c2st is the classifier two-sample test (Lopez-Paz and Oquab 2017): a forest
+// learns on halves of both which is which, its accuracy on the other halves.
+func (j *judge) c2st(set *traffic.Set, seed uint64) float64 {
+	n := min(set.Len(), j.held.Len())
+	var x [2][][]float32
+	for side, s := range []*traffic.Set{j.held, set} {
+		for _, i := range choose(s.Len(), n, rng.Key{Seed: seed, A: 2, B: uint32(side), Purpose: rng.Judging}) {
+			x[side] = append(x[side], append(j.f.of(&s.Sessions[i]), float32(s.Sessions[i].Label)))
+		}
+	}
+	var trainX, testX [][]float32
+	var trainY, testY []int
+	for side := range x {
+		for i, v := range x[side] {
+			if i < n/2 {
+				trainX, trainY = append(trainX, v), append(trainY, side)
+			} else {
+				testX, testY = append(testX, v), append(testY, side)
+			}
+		}
+	}
+	_, acc := Grow(trainX, trainY, 2, j.Trees, seed+1<<32).Score(testX, testY)
+	return acc
+}
+
+// choose is k of n in random order.
+func choose(n, k int, key rng.Key) []int {
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i
+	}
+	for i := range k {
+		o := i + key.Intn(uint32(i), n-i)
+		all[i], all[o] = all[o], all[i]
+	}
+	return all[:k]
+}
+
+// mixing is the curve of a forest's F1 over the share of generated sessions in
+// a training set of constant size.
+func (j *judge) mixing(set *traffic.Set, seed uint64) []MixingPoint {
+	x, y := j.examples(set)
+	n := min(len(x), len(j.trainX))
+	real := choose(len(j.trainX), n, rng.Key{Seed: seed, A: 3, Purpose: rng.Judging})
+	fake := choose(len(x), n, rng.Key{Seed: seed, A: 3, B: 1, Purpose: rng.Judging})
+	var points []MixingPoint
+	for _, share := range []float64{0, .25, .5, .75, .9, 1} {
+		k := int(share * float64(n))
+		var mx [][]float32
+		var my []int
+		for i := range n {
+			if i < k {
+				mx, my = append(mx, x[fake[i]]), append(my, y[fake[i]])
+			} else {
+				mx, my = append(mx, j.trainX[real[i]]), append(my, j.trainY[real[i]])
+			}
+		}
+		f1, _ := Grow(mx, my, j.classes(), j.Trees, seed).Score(j.heldX, j.heldY)
+		points = append(points, MixingPoint{share, Number(f1)})
+	}
+	return points
+}
+
+// likelihood adds nll and nll_gap, intervals over sessions.
+func (j *judge) likelihood(m Scorer, r *Row) error {
+	parts := m.Parts()
+	n := j.held.Len()
+	steps := 0.
+	per := make([][]float64, len(parts))
+	counts := make([]float64, n)
+	for i := range j.held.Sessions {
+		sum := make([]float64, len(parts))
+		k, err := m.LogProb(&j.held.Sessions[i], sum)
+		if err != nil {
+			return fmt.Errorf("held-out session %d: %w", i, err)
+		}
+		counts[i] = float64(k)
+		steps += float64(k)
+		for p := range parts {
+			per[p] = append(per[p], -sum[p])
+		}
+	}
+	for p, name := range map[int]string{0: "nll", 1: "nll_gap"} {
+		if p >= len(parts) || p == 1 && !slices.Contains(parts, "gap") {
+			continue
+		}
+		r.Figures[name] = ratio(per[p], counts, steps)
+	}
+	return nil
+}
+
+// ratio is Σv/Σc with the interval of a ratio of means.
+func ratio(v, c []float64, total float64) Estimate {
+	sum := 0.
+	for _, x := range v {
+		sum += x
+	}
+	q := sum / total
+	variance := 0.
+	for i := range v {
+		d := v[i] - q*c[i]
+		variance += d * d
+	}
+	half := 1.96 * math.Sqrt(variance) / total
+	return Estimate{Number(q), Number(q - half), Number(q + half)}
+}
