@@ -15,6 +15,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"github.com/planegym/planegym/env/plant/model"
+	"github.com/planegym/planegym/env/queues"
 	"io"
 	"io/fs"
 	"math"
@@ -98,7 +100,7 @@ func value(ctx context.Context, v Values, out string) error {
 	if err != nil {
 		return err
 	}
-	s.Env.Observation = env.Observation{Normalise: "none"}
+	s.Env.Observation = queues.Observation{Normalise: "none"}
 	s.Env.MaxSteps, s.Env.Autoreset = v.Steps, env.NextStep
 	for _, p := range families {
 		if slices.ContainsFunc(v.Policies, func(o Valued) bool { return o.Policy == p }) {
@@ -136,7 +138,7 @@ func (v *Values) play(ctx context.Context, s scenarios.Scenario, name string) (V
 		return row, err
 	}
 	defer done()
-	vec, err := env.New(s.Env, plant, v.Episodes, nil)
+	vec, err := queues.New(s.Env, plant, v.Episodes, nil)
 	if err != nil {
 		return row, err
 	}
@@ -173,7 +175,7 @@ func open(model string, s scenarios.Scenario, n int) (env.Plant, func(), error) 
 		return nil, nil, err
 	}
 	r, size := bytes.NewReader(b), int64(len(b))
-	var sim env.Stepper
+	var sim model.Simulator
 	switch {
 	case closedloop.IsCheckpoint(r, size):
 		var m *closedloop.Model
@@ -194,7 +196,7 @@ func open(model string, s scenarios.Scenario, n int) (env.Plant, func(), error) 
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", model, err)
 	}
-	return env.NewSynthetic(sim), be.Close, nil
+	return model.New(sim), be.Close, nil
 }
 
 // compareModels values models and prints each beside the truth.
@@ -207,7 +209,7 @@ func compareModels(ctx context.Context, file string, episodes int, seed uint64, 
 	if err != nil {
 		return err
 	}
-	s.Env.Observation = env.Observation{Normalise: "none"}
+	s.Env.Observation = queues.Observation{Normalise: "none"}
 	s.Env.MaxSteps = truth.Steps
 	for _, m := range models {
 		v := Values{Scenario: truth.Scenario, Model: m, Seed: seed, Episodes: episodes, Steps: truth.Steps}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/planegym/planegym/env/cartpole"
 	"net"
 	"os"
 	"path/filepath"
@@ -95,7 +96,7 @@ func TestStepEndsWithItsContext(t *testing.T) {
 	_, url := serve(t, Options{})
 	g := newGate(t, url)
 	c := dial(t, "ws://"+g.Addr().String(), DialOptions{Resume: time.Minute})
-	local, _ := env.NewCartPole(1, env.NextStep)
+	local, _ := cartpole.New(1, env.NextStep)
 	var got, want env.Batch
 	for _, v := range []env.Vector{c, local} {
 		if err := v.Reset(background, nil, []uint64{7}, &got); err != nil {
