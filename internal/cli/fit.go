@@ -112,6 +112,11 @@ func (f *fitter) run(cmd *cobra.Command) error {
 		}
 	}
 	if f.shuffle != 0 {
+		for _, r := range data {
+			if r.Switches() > 1 {
+				return usagef("fit: --shuffle-limits: the recordings have a limit for each switch: one for all can be dealt out anew")
+			}
+		}
 		data = shuffled(data, f.shuffle)
 	}
 	if f.mode == "structured" {

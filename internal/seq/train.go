@@ -107,6 +107,9 @@ func NewTrainer(m *Model, be *compute.Backend, c Training) (*Trainer, error) {
 	return t, nil
 }
 
+// On makes be compute the updates from here on.
+func (t *Trainer) On(be *compute.Backend) { t.be = be }
+
 // Apply updates the model by gradients as Run gives them, which it clips in
 // place.
 func (t *Trainer) Apply(grads [][]float32) error {
