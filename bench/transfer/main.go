@@ -15,8 +15,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"github.com/planegym/planegym/env/plant/model"
-	"github.com/planegym/planegym/env/queues"
 	"io"
 	"io/fs"
 	"math"
@@ -27,7 +25,9 @@ import (
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/plant/model"
 	"github.com/planegym/planegym/env/plant/testbed"
+	"github.com/planegym/planegym/env/queues"
 	"github.com/planegym/planegym/eval"
 	"github.com/planegym/planegym/internal/atomicfile"
 	"github.com/planegym/planegym/scenarios"
@@ -160,8 +160,8 @@ func (v *Values) play(ctx context.Context, s scenarios.Scenario, name string) (V
 }
 
 // open makes a plant of n rows.
-func open(model string, s scenarios.Scenario, n int) (env.Plant, func(), error) {
-	if model == "" {
+func open(path string, s scenarios.Scenario, n int) (env.Plant, func(), error) {
+	if path == "" {
 		plant, err := testbed.New(s.Testbed)
 		return plant, func() {}, err
 	}
@@ -170,7 +170,7 @@ func open(model string, s scenarios.Scenario, n int) (env.Plant, func(), error) 
 		return nil, nil, err
 	}
 	be := compute.NewBackend(kernels, 1)
-	b, err := scenarios.OpenModel(model)
+	b, err := scenarios.OpenModel(path)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -194,7 +194,7 @@ func open(model string, s scenarios.Scenario, n int) (env.Plant, func(), error) 
 		}
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", model, err)
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return model.New(sim), be.Close, nil
 }

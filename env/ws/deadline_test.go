@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"github.com/planegym/planegym/env/cartpole"
 	"net"
 	"os"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/cartpole"
 )
 
 // gate is a proxy that a test closes and opens: while it is closed, connections
