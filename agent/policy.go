@@ -32,6 +32,13 @@ var Baselines = []struct{ Name, About string }{
 	{"threshold[:X]", "the smallest limit while the mean queueing delay is above X, else the largest"},
 	{"occupancy[:X]", "the smallest limit while queues are fuller than a share X of the limit, else the largest; 0.42, of observations in packets"},
 	{"codel[:X]", "a smaller limit whenever delay stayed above X for an interval, as CoDel drops; the largest when it falls below"},
+	{"hysteresis:LO:HI", "the smallest limit once queues are fuller than a share HI of the limit, the largest once emptier than LO"},
+	{"sticky:N", "a limit drawn anew every N steps"},
+	{"buffer[:X]", "the smallest limit while the player has less than X s buffered, else the largest; 20, of observations in seconds"},
+	{"level[:L]", "the smallest limit while the quality level is below L, else the largest; 2, the top"},
+	{"inverse:RULE", "what RULE does, with the order of the limits turned round"},
+	{"delayed:N:RULE", "what RULE chose N steps ago"},
+	{"noisy:P:RULE", "what RULE does, but with probability P a limit drawn at random"},
 }
 
 // Baseline makes the policy of a name (see Baselines) for spec. X is in the
@@ -96,6 +103,9 @@ func Baseline(name string, spec env.Spec) (Policy, error) {
 		}
 		return &codel{delayRule: d}, nil
 	}
+	if p, err := rule(name, kind, arg, spec); p != nil || err != nil {
+		return p, err
+	}
 	names := make([]string, len(Baselines))
 	for i, b := range Baselines {
 		names[i] = b.Name
@@ -135,9 +145,10 @@ func (f fixed) Act(_ []int, _ []float32, actions []int32) {
 	}
 }
 
-// random draws from the row's seed and step.
+// random draws from the row's seed and step, anew every hold steps.
 type random struct {
 	space env.MultiDiscrete
+	hold  uint32 // 0 is 1
 	seeds perRow[uint64]
 	steps perRow[uint32]
 }
@@ -154,7 +165,7 @@ func (p *random) Act(rows []int, _ []float32, actions []int32) {
 	for i := range len(actions) / s {
 		r := env.RowAt(rows, i)
 		step := p.steps.at(r)
-		k := rng.Key{Seed: *p.seeds.at(r), A: *step, Purpose: rng.Action}
+		k := rng.Key{Seed: *p.seeds.at(r), A: *step / max(p.hold, 1), Purpose: rng.Action}
 		for j, n := range p.space {
 			actions[i*s+j] = int32(k.Intn(uint32(j), n))
 		}
@@ -280,12 +291,14 @@ func (p *codel) Act(rows []int, obs []float32, actions []int32) {
 // the old) of mean depth over the limit in force, both as observed.
 type occupancy struct {
 	share        float32
+	low          float32 // > 0: the large limit returns below this share, not below share
 	dim, s       int
 	depth        []int // elements of an observation, by switch
 	action       []int // likewise, the actions in force [S]
 	limits       []float32
 	small, large int32
 	rows         perRow[[]float32] // [S], the averages
+	smaller      perRow[[]bool]    // [S], the small limit was chosen last
 }
 
 func newOccupancy(share float64, spec env.Spec) (*occupancy, error) {
@@ -318,7 +331,7 @@ func newOccupancy(share float64, spec env.Spec) (*occupancy, error) {
 func (p *occupancy) averages(r int) []float32 {
 	a := p.rows.at(r)
 	if *a == nil {
-		*a = make([]float32, p.s)
+		*a, *p.smaller.at(r) = make([]float32, p.s), make([]bool, p.s)
 	}
 	return *a
 }
@@ -326,12 +339,14 @@ func (p *occupancy) averages(r int) []float32 {
 func (p *occupancy) Begin(rows []int, seeds []uint64) {
 	for i := range seeds {
 		clear(p.averages(env.RowAt(rows, i)))
+		clear(*p.smaller.at(env.RowAt(rows, i)))
 	}
 }
 
 func (p *occupancy) Act(rows []int, obs []float32, actions []int32) {
 	for i := range len(actions) / p.s {
 		average, o := p.averages(env.RowAt(rows, i)), obs[i*p.dim:(i+1)*p.dim]
+		smaller := *p.smaller.at(env.RowAt(rows, i))
 		for j := range average {
 			limit := p.limits[int(o[p.action[j]])]
 			var full float32
@@ -341,8 +356,9 @@ func (p *occupancy) Act(rows []int, obs []float32, actions []int32) {
 				}
 			}
 			average[j] += (full - average[j]) / 2
+			smaller[j] = average[j] > p.share || p.low > 0 && smaller[j] && average[j] >= p.low
 			actions[i*p.s+j] = p.large
-			if average[j] > p.share {
+			if smaller[j] {
 				actions[i*p.s+j] = p.small
 			}
 		}

@@ -169,21 +169,21 @@ type Options struct {
 // other: what episodes differ in cancels out.
 func Run(ctx context.Context, a, b Side, policies []Policy, o Options) (*Result, error) {
 	if o.Episodes < 2 {
-		return nil, fmt.Errorf("eval: %d episodes give no interval: 2 at least", o.Episodes)
+		return nil, fmt.Errorf("compare: %d episodes give no interval: 2 at least", o.Episodes)
 	}
 	if len(policies) < 3 {
-		return nil, fmt.Errorf("eval: %d policies have no ranking to speak of: 3 at least", len(policies))
+		return nil, fmt.Errorf("compare: %d policies have no ranking to speak of: 3 at least", len(policies))
 	}
 	on := [2]*stage{newStage(a, o.Episodes), newStage(b, o.Episodes)}
 	defer on[0].close()
 	defer on[1].close()
 	for _, s := range on {
 		if err := s.open(ctx); err != nil {
-			return nil, fmt.Errorf("eval: %s: %w", s.Name, err)
+			return nil, fmt.Errorf("compare: %s: %w", s.Name, err)
 		}
 	}
 	if err := alike(on[0].spec, on[1].spec); err != nil {
-		return nil, fmt.Errorf("eval: %s and %s: %w", a.Name, b.Name, err)
+		return nil, fmt.Errorf("compare: %s and %s: %w", a.Name, b.Name, err)
 	}
 	r := &Result{Format: Format, A: Plant{a.Name, a.Seed}, B: Plant{b.Name, b.Seed}, Episodes: o.Episodes}
 	var spread spreads
@@ -195,7 +195,7 @@ func Run(ctx context.Context, a, b Side, policies []Policy, o Options) (*Result,
 		for side, value := range []*Value{&row.A, &row.B} {
 			var err error
 			if *value, err = on[side].play(ctx, p); err != nil {
-				return nil, fmt.Errorf("eval: %s on %s: %w", p.Name, on[side].Name, err)
+				return nil, fmt.Errorf("compare: %s on %s: %w", p.Name, on[side].Name, err)
 			}
 		}
 		d := make([]float64, o.Episodes)
@@ -220,7 +220,7 @@ func Run(ctx context.Context, a, b Side, policies []Policy, o Options) (*Result,
 	r.finish(spread, o.Draws)
 	if o.Log != nil {
 		if err := o.Log.estimate(ctx, r, policies); err != nil {
-			return nil, fmt.Errorf("eval: recordings: %w", err)
+			return nil, fmt.Errorf("compare: recordings: %w", err)
 		}
 	}
 	return r, nil

@@ -92,7 +92,7 @@ func TestRecordingErrors(t *testing.T) {
 	} {
 		l := record(t, &toy{}, 2, 11, 5)
 		change(l)
-		if _, err := eval.Run(t.Context(), a, a, five, eval.Options{Episodes: 2, Draws: 10, Log: l}); err == nil || !strings.Contains(err.Error(), "eval: recordings: toy: "+want) {
+		if _, err := eval.Run(t.Context(), a, a, five, eval.Options{Episodes: 2, Draws: 10, Log: l}); err == nil || !strings.Contains(err.Error(), "compare: recordings: toy: "+want) {
 			t.Errorf("got %v, want it to say %q", err, want)
 		}
 	}

@@ -34,8 +34,8 @@ type Probes struct {
 
 // Player says where the player's samples come in: one of the two.
 type Player struct {
-	HTTP string `toml:"http"` // host:port that samples are POSTed to
-	Log  string `toml:"log"`  // a DASH log that grows
+	HTTP string `toml:"http"`            // host:port that samples are POSTed to
+	Log  string `toml:"log" path:"file"` // a DASH log that grows
 	// NoStalls says that it does not tell of stalls: an empty buffer is one.
 	NoStalls bool `toml:"no_stalls"`
 }

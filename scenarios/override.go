@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/planegym/planegym/internal/nearest"
 	"github.com/planegym/planegym/internal/nesting"
 )
 
@@ -75,7 +76,7 @@ func setFields(ctx context.Context, v reflect.Value, at string, object map[strin
 		}
 		f := fieldOf(v, key)
 		if !f.IsValid() {
-			return fmt.Errorf("unknown key %q", at+key)
+			return fmt.Errorf("unknown key %q%s", at+key, nearest.Hint(at+key, nearest.Keys(Scenario{})))
 		}
 		if err := setValue(ctx, f, at+key, x); err != nil {
 			return err

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -18,6 +19,7 @@ import (
 
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/plant/testbed"
+	"github.com/planegym/planegym/internal/nearest"
 	"github.com/planegym/planegym/internal/nesting"
 )
 
@@ -141,7 +143,7 @@ func Sessions() []byte {
 }
 
 // Load reads a scenario: a bundled one by name, or the file where name ends
-// in .toml.
+// in .toml. Paths in a file are relative to the file's own folder.
 func Load(name string) (Scenario, error) {
 	text, err := Source(name)
 	if err != nil {
@@ -150,6 +152,9 @@ func Load(name string) (Scenario, error) {
 	s, err := Parse(text)
 	if err != nil {
 		return Scenario{}, fmt.Errorf("%s: %w", name, err)
+	}
+	if strings.HasSuffix(name, ".toml") {
+		resolve(&s, filepath.Dir(name))
 	}
 	if s.Name == "" {
 		s.Name = strings.TrimSuffix(path.Base(name), ".toml")
@@ -177,7 +182,7 @@ func Parse(text []byte) (Scenario, error) {
 	}
 	if unknown := meta.Undecoded(); len(unknown) > 0 {
 		key := unknown[0]
-		return s, fmt.Errorf("scenarios: line %d: unknown key %q", line(text, key[len(key)-1]), key.String())
+		return s, fmt.Errorf("scenarios: line %d: unknown key %q%s", line(text, key[len(key)-1]), key.String(), nearest.Hint(key.String(), nearest.Keys(s)))
 	}
 	return s, s.Check()
 }

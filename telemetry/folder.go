@@ -18,10 +18,29 @@ type Recording struct {
 	Limit  int // packets; 0 where Limits tells
 	Data   *Dataset
 	Limits []int // [T] packets, in force in each second; nil: Limit all along
+	// PerSwitch are the limits in force where switches had limits of their own,
+	// [T,S] packets; nil: all had what LimitAt says.
+	PerSwitch []int32
 }
 
-// LimitAt is the limit that was in force in second t, packets.
+// Switches is how many limits a second has: 1 where all switches had one.
+func (r Recording) Switches() int { return max(len(r.PerSwitch)/r.Data.Len(), 1) }
+
+// LimitsAt copies the limits in force in second t, packets, to dst [Switches].
+func (r Recording) LimitsAt(t int, dst []int32) {
+	if r.PerSwitch == nil {
+		dst[0] = int32(r.LimitAt(t))
+		return
+	}
+	copy(dst, r.PerSwitch[t*len(dst):][:len(dst)])
+}
+
+// LimitAt is the limit that was in force in second t, packets; the first
+// switch's where they had limits of their own.
 func (r Recording) LimitAt(t int) int {
+	if r.PerSwitch != nil {
+		return int(r.PerSwitch[t*r.Switches()])
+	}
 	if r.Limits != nil {
 		return r.Limits[t]
 	}

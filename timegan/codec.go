@@ -63,6 +63,11 @@ func NewCodec(recordings []telemetry.Recording, knots int, split telemetry.Split
 		return nil, fmt.Errorf("timegan: a scaler of %d knots", knots)
 	}
 	fields := recordings[0].Data.Fields()
+	for i, r := range recordings {
+		if r.Switches() > 1 {
+			return nil, fmt.Errorf("timegan: recording %d has a limit for each switch: this model knows one for all, closed_loop knows several", i+1)
+		}
+	}
 	first := int32(recordings[0].LimitAt(0))
 	c := &Codec{Lo: first, Hi: first}
 	for _, r := range recordings {

@@ -270,6 +270,45 @@ func Load(src Source) (*Set, error) {
 	return s, s.Valid()
 }
 
+// Merge is several sets of the same fields as one, labels united by name, the
+// sessions of each starting where the last session of the one before ended to
+// start, later by pause seconds.
+func Merge(pause float64, sets ...*Set) (*Set, error) {
+	out := &Set{}
+	start := 0.
+	for k, s := range sets {
+		if k == 0 {
+			out.Of = s.Of
+			out.Of.Labels = nil
+		}
+		a, b := out.Of, s.Of
+		a.Labels, b.Labels = nil, nil
+		if !a.Equal(&b) {
+			return nil, fmt.Errorf("traffic: sets 1 and %d have different fields", k+1)
+		}
+		to := make([]int, len(s.Of.Labels))
+		for i, name := range s.Of.Labels {
+			if to[i] = slices.Index(out.Of.Labels, name); to[i] < 0 {
+				to[i] = len(out.Of.Labels)
+				out.Of.Labels = append(out.Of.Labels, name)
+			}
+		}
+		last := 0.
+		for _, x := range s.Sessions {
+			if x.Label >= 0 {
+				x.Label = to[x.Label]
+			}
+			last = max(last, x.Start)
+			x.Start += start
+			out.Sessions = append(out.Sessions, x)
+		}
+		if len(s.Sessions) > 0 {
+			start += last + pause
+		}
+	}
+	return out, nil
+}
+
 // Collect is what a model samples, in memory.
 func Collect(of *Schema, sessions iter.Seq2[Session, error]) (*Set, error) {
 	s := &Set{Of: *of}

@@ -244,11 +244,12 @@ func (w *waiter) on(ctx context.Context) error {
 		return err
 	}
 	if ctx.Done() != nil {
-		ran := make(chan struct{})
+		ran, conn := make(chan struct{}), w.conn
 		w.ran = ran
 		w.stop = context.AfterFunc(ctx, func() {
 			defer close(ran)
-			_ = w.conn.net.SetReadDeadline(time.Unix(1, 0))
+			_ = conn.net.SetReadDeadline(time.Unix(1, 0))
+			conn.interrupt()
 		})
 	}
 	return nil
@@ -305,6 +306,16 @@ func (c *Client) use(up *conn) {
 func (c *Client) keepRequest(op byte, b []byte) {
 	k := &c.kept[c.sent%inFlight]
 	k.seq, k.op, k.buf = c.sent, op, append(k.buf[:0], b...)
+}
+
+// write sends a message; ctx ends a write that waits for the network.
+func (c *Client) write(ctx context.Context, op byte, b []byte, flush bool) error {
+	if ctx.Done() != nil {
+		if err := c.waiting.on(ctx); err != nil {
+			return err
+		}
+	}
+	return c.conn.send(op, b, flush)
 }
 
 // final says that nothing is to be hoped for after err.
@@ -443,7 +454,7 @@ func (c *Client) ask(ctx context.Context, want string, id uint64, m, out any) er
 	if id != 0 {
 		c.keepRequest(opText, b)
 	}
-	if err := c.conn.send(opText, b, true); err != nil {
+	if err := c.write(ctx, opText, b, true); err != nil {
 		if err := c.resume(ctx, err); err != nil {
 			return err
 		}
@@ -552,8 +563,9 @@ func (c *Client) alone() error {
 	return nil
 }
 
-// post sends c.req.
-func (c *Client) post(kind uint8, n int, rows []int, flush bool) (seq uint64, err error) {
+// post sends c.req. With an error of ctx and seq above 0 the request is under way
+// all the same: the next call sends it.
+func (c *Client) post(ctx context.Context, kind uint8, n int, rows []int, flush bool) (seq uint64, err error) {
 	r := &c.req
 	r.header = header{Type: kind, Env: c.made.Env, N: uint32(n), Seq: c.sent + 1}
 	r.Rows, r.Ack = rows, c.got
@@ -577,9 +589,9 @@ func (c *Client) post(kind uint8, n int, rows []int, flush bool) (seq uint64, er
 	c.sent++
 	c.resync = false
 	c.keepRequest(opBinary, c.buf)
-	if err := c.conn.send(opBinary, c.buf, flush); err != nil {
-		if err := c.resume(context.Background(), err); err != nil {
-			return 0, err
+	if err := c.write(ctx, opBinary, c.buf, flush); err != nil {
+		if err := c.resume(ctx, err); err != nil {
+			return c.sent, err
 		}
 	}
 	c.active.Store(true)
@@ -629,11 +641,11 @@ func (c *Client) await(ctx context.Context, seq uint64, want uint8, rows []int, 
 // call is a request and its result. When ctx ends between them the request
 // is executed all the same, and its result dropped.
 func (c *Client) call(ctx context.Context, kind uint8, n int, rows []int, out *env.Batch) error {
-	seq, err := c.post(kind, n, rows, true)
-	if err != nil {
-		return err
+	seq, err := c.post(ctx, kind, n, rows, true)
+	if err == nil {
+		err = c.await(ctx, seq, kind+1, rows, out)
 	}
-	if err = c.await(ctx, seq, kind+1, rows, out); err != nil && c.got < seq && c.broken == nil {
+	if err != nil && c.got < seq && c.broken == nil {
 		c.dropped = seq
 	}
 	return err
@@ -718,7 +730,7 @@ func (c *Client) Send(rows []int, actions []int32) (seq uint64, err error) {
 		return 0, err
 	}
 	c.req.Actions = actions
-	return c.post(typeStep, n, rows, !c.conn.in.ready())
+	return c.post(context.Background(), typeStep, n, rows, !c.conn.in.ready())
 }
 
 // Recv is env.Pipeline's. Infos of a step of a subset are not kept.

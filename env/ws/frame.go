@@ -10,6 +10,7 @@ import (
 	"math"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 )
@@ -265,8 +266,9 @@ type conn struct {
 	head     [14]byte
 	masked   bool // we are a client
 	keys     []byte
-	deadline time.Time // set on net for writes
-	err      error     // the first of a write; nothing is written after
+	deadline time.Time   // set on net for writes
+	waits    atomic.Bool // a write waits for the network
+	err      error       // the first of a write; nothing is written after
 	try      *tryWriter
 }
 
@@ -389,11 +391,21 @@ func (c *conn) wait(b []byte) error {
 			return err
 		}
 	}
+	c.waits.Store(true)
 	_, err := c.net.Write(b)
+	c.waits.Store(false)
 	if isTimeout(err) {
 		err = fmt.Errorf("%w: nothing was taken for %v", ErrSlowConsumer, c.timeout)
 	}
 	return err
+}
+
+// interrupt ends a write that waits for the network; the connection fails with it.
+// For a client, whose caller waits as well.
+func (c *conn) interrupt() {
+	if c.waits.Load() {
+		_ = c.net.SetWriteDeadline(time.Unix(1, 0))
+	}
 }
 
 // spill writes c.out until it is empty. The timeout is that of a part, so

@@ -93,6 +93,11 @@ func (s *Server) sweepJournals() {
 		return
 	}
 	started := time.Now()
+	if files, err := os.ReadDir(s.opts.Journal); err == nil {
+		for _, f := range files {
+			s.removeTemporary(f, started.Add(-time.Minute)) // a server that is being relieved may be writing
+		}
+	}
 	s.sweep = time.AfterFunc(s.opts.ResumeFor, func() {
 		files, err := os.ReadDir(s.opts.Journal)
 		if err != nil {
@@ -100,6 +105,7 @@ func (s *Server) sweepJournals() {
 			return
 		}
 		for _, f := range files {
+			s.removeTemporary(f, started)
 			k, err := hex.DecodeString(strings.TrimSuffix(f.Name(), journalName))
 			if err != nil || len(k) != len(secret{}) {
 				continue
@@ -112,6 +118,20 @@ func (s *Server) sweepJournals() {
 			s.mu.Unlock()
 		}
 	})
+}
+
+// temporaryJournal is what the name of a journal begins with while it is written.
+const temporaryJournal = ".journal."
+
+// removeTemporary removes a journal that was being written before the given time,
+// and that its server, since killed, did not finish.
+func (s *Server) removeTemporary(f os.DirEntry, before time.Time) {
+	if !strings.HasPrefix(f.Name(), temporaryJournal) {
+		return
+	}
+	if info, err := f.Info(); err == nil && info.Mode().IsRegular() && info.ModTime().Before(before) {
+		_ = os.Remove(filepath.Join(s.opts.Journal, f.Name()))
+	}
 }
 
 // openJournal begins the session's journal, or gives nil.
@@ -228,7 +248,7 @@ func (j *journal) rewrite(s *session) error {
 	}
 	record := append(make([]byte, recordHead), text...)
 	seal(record)
-	f, err := os.CreateTemp(filepath.Dir(j.path), ".journal.*") // mode 0600: it holds what a client may ask
+	f, err := os.CreateTemp(filepath.Dir(j.path), temporaryJournal+"*") // mode 0600: it holds what a client may ask
 	if err != nil {
 		return err
 	}

@@ -174,7 +174,9 @@ func (s *Server) newSession(c *conn, k secret) *session {
 
 // drain lets the session answer what it has accepted, and end; srv.mu is held.
 func (s *session) drain() {
-	s.draining.Store(true)
+	if s.draining.Swap(true) {
+		return
+	}
 	close(s.drained)
 	if s.current != nil {
 		_ = s.current.net.SetReadDeadline(time.Now())
@@ -689,7 +691,6 @@ func (s *session) serve() error {
 	for {
 		m, err := s.receive()
 		if err != nil {
-			s.journal.flush(s)
 			_ = s.conn.flush()
 			return err
 		}
@@ -702,16 +703,12 @@ func (s *session) serve() error {
 			err = s.binary(m)
 		}
 		if err != nil {
-			if !errors.Is(err, errSuperseded) {
-				s.journal.flush(s)
-			}
 			return err // conn.end flushes
 		}
 		if s.sendErr != nil {
 			return s.sendErr
 		}
 		if len(s.queue) == 0 && !s.conn.in.ready() { // the next read may block
-			s.journal.flush(s)
 			err := s.conn.flush()
 			s.srv.stats.took(time.Since(s.last))
 			if err != nil {
@@ -828,11 +825,14 @@ func (s *session) buffer(seq uint64) []byte {
 	return nil
 }
 
-// reply keeps the reply to seq, in memory that buffer gave, and sends it.
+// reply keeps the reply to seq, in memory that buffer gave, and sends it. The
+// journal is written first: once conn has the reply, any goroutine may write it.
 func (s *session) reply(seq uint64, op byte, b []byte) {
 	s.replies[seq%inFlight] = reply{seq, op, b}
 	s.replied.Store(seq)
-	if s.journal.commit(s, b); !s.replay && s.sendErr == nil {
+	s.journal.commit(s, b)
+	s.journal.flush(s)
+	if !s.replay && s.sendErr == nil {
 		s.sendErr = s.conn.send(op, b, false)
 	}
 }

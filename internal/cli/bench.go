@@ -18,6 +18,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/planegym/planegym"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/ws"
 	"github.com/planegym/planegym/scenarios"
@@ -175,11 +176,11 @@ func newBenchPeer() *cobra.Command {
 }
 
 func runPeer(cmd *cobra.Command, data string) error {
-	served, err := bundled()
+	served, err := planegym.Bundled()
 	if err != nil {
 		return err
 	}
-	handler := ws.NewServer(ws.Options{Open: (&opener{data: data}).serveOpen(served)})
+	handler := ws.NewServer(ws.Options{Open: (&planegym.Gym{Data: data}).Serve(served)})
 	web, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -258,7 +259,7 @@ func frameBytes(payload int, masked bool) int {
 
 // kinds opens every way of stepping n environments of s. Their names begin
 // with the scenario's and n.
-func kinds(ctx context.Context, open *opener, s scenarios.Scenario, to *peer, n int) (ks []*kind, err error) {
+func kinds(ctx context.Context, open *planegym.Gym, s scenarios.Scenario, to *peer, n int) (ks []*kind, err error) {
 	prefix := fmt.Sprintf("%s.n%d.", s.Name, n)
 	defer func() {
 		if err != nil {
@@ -273,7 +274,7 @@ func kinds(ctx context.Context, open *opener, s scenarios.Scenario, to *peer, n 
 	}
 	closes := func(v env.Vector) func() { return func() { _ = v.Close() } }
 
-	local, err := open.open(ctx, s, n, env.NextStep)
+	local, err := open.Open(ctx, s, n, env.NextStep)
 	if err != nil {
 		return ks, err
 	}
@@ -341,12 +342,12 @@ func pipelined(ctx context.Context, c *ws.Client, actions []int32, b *env.Batch)
 
 func runBench(cmd *cobra.Command, data string, rounds int, d time.Duration) error {
 	ctx := cmd.Context()
-	open := &opener{data: data}
+	open := &planegym.Gym{Data: data}
 	names := []string{"cartpole"}
 	if data != "" {
 		names = append(names, "replay")
 	}
-	served, err := bundled()
+	served, err := planegym.Bundled()
 	if err != nil {
 		return err
 	}

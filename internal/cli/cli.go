@@ -10,6 +10,9 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/planegym/planegym/internal/nearest"
 )
 
 // Exit codes, the same for every command.
@@ -77,7 +80,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage. Ctrl-C ends every command cleanly.`
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
 	root.PersistentFlags().Bool("json", false, "print results as JSON")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
 		newServe(),
 		newFit(),
@@ -90,6 +93,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage. Ctrl-C ends every command cleanly.`
 		newTestbed(),
 		newCollect(),
 		newDeploy(),
+		newJournal(),
 		newSwitches(),
 		newTelemetry(),
 		newImport(),
@@ -100,7 +104,45 @@ Exit codes: 0 done, 1 failed, 2 wrong usage. Ctrl-C ends every command cleanly.`
 		newDoctor(),
 		newGuard(),
 	)
+	refuseUnknown(root)
 	return root
+}
+
+// flagError says what is wrong with a flag, and which one was perhaps meant.
+func flagError(cmd *cobra.Command, err error) error {
+	if name, ok := strings.CutPrefix(err.Error(), "unknown flag: --"); ok {
+		var names []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+		if hint := nearest.Hint(name, names); hint != "" {
+			err = fmt.Errorf("%w%s", err, strings.Replace(hint, `"`, `"--`, 1))
+		}
+	}
+	return usageError{err}
+}
+
+// refuseUnknown makes every group of commands report a name that it does not
+// have; cobra would print the group's help and succeed.
+func refuseUnknown(group *cobra.Command) {
+	if !group.HasSubCommands() {
+		return
+	}
+	var names []string
+	for _, c := range group.Commands() {
+		refuseUnknown(c)
+		if !c.Hidden {
+			names = append(names, c.Name())
+		}
+	}
+	if group.Runnable() {
+		return
+	}
+	group.Args = cobra.ArbitraryArgs
+	group.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		return usagef("unknown command %q for %q%s", args[0], cmd.CommandPath(), nearest.Hint(args[0], names))
+	}
 }
 
 func asJSON(cmd *cobra.Command) bool {

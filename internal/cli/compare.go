@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/planegym/planegym"
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/deploy"
@@ -113,7 +114,7 @@ func (c *comparer) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	be := compute.NewBackend(k, c.threads)
+	be := compute.NewBackend(k, c.Threads)
 	defer be.Close()
 	a, err := c.side(args[0], c.seed)
 	if err != nil {
@@ -235,17 +236,17 @@ func (c *comparer) side(name string, seed uint64) (eval.Side, error) {
 	if err != nil {
 		return side, err
 	}
-	o := &opener{data: c.data, computing: c.computing}
+	o := &planegym.Gym{Data: c.data, Computing: c.Computing}
 	side.Open = func(ctx context.Context, d *agent.DDQN, tap func(env.Plant) env.Plant) (env.Vector, error) {
 		as, scaled, err := c.observed(s, d)
 		if err != nil {
 			return nil, err
 		}
-		o.wrap = func(p env.Plant, own env.Scaler) (env.Plant, env.Scaler, error) {
+		o.Wrap = func(p env.Plant, own env.Scaler) (env.Plant, env.Scaler, error) {
 			scaler, err := scaled(p.Columns(), own)
 			return tap(p), scaler, err
 		}
-		return o.open(ctx, as, min(c.episodes, 32), env.NextStep)
+		return o.Open(ctx, as, min(c.episodes, 32), env.NextStep)
 	}
 	return side, nil
 }
@@ -305,11 +306,11 @@ func (c *comparer) trained(d *agent.DDQN) (shown env.Observation, scaled func([]
 	}
 	var columns []telemetry.Field
 	var scaler env.Scaler
-	o := opener{data: c.data, computing: c.computing, wrap: func(p env.Plant, own env.Scaler) (env.Plant, env.Scaler, error) {
+	o := planegym.Gym{Data: c.data, Computing: c.Computing, Wrap: func(p env.Plant, own env.Scaler) (env.Plant, env.Scaler, error) {
 		columns, scaler = p.Columns(), own
 		return p, own, nil
 	}}
-	v, err := o.open(context.Background(), s, 1, env.NextStep)
+	v, err := o.Open(context.Background(), s, 1, env.NextStep)
 	if err != nil {
 		return shown, nil, fmt.Errorf("scenario %s, which the agent was trained in: %w", name, err)
 	}

@@ -1,7 +1,7 @@
 package cli
 
 import (
-	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -9,181 +9,101 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/BurntSushi/toml"
 	"github.com/spf13/cobra"
 
+	"github.com/planegym/planegym"
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/compute"
-	"github.com/planegym/planegym/env"
-	"github.com/planegym/planegym/internal/cuda"
-	"github.com/planegym/planegym/internal/cuda/driver"
-	"github.com/planegym/planegym/internal/graph"
+	"github.com/planegym/planegym/internal/nearest"
 	"github.com/planegym/planegym/internal/nesting"
 	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/telemetry/sessions"
 	"github.com/planegym/planegym/timegan"
-	"github.com/planegym/planegym/timegan/structured"
 )
 
-// computing says what computes: the flags of commands that train or simulate.
+// computing is the flags of commands that train or simulate models.
 type computing struct {
-	kernels string
-	threads int
-	engine  string       // of training
-	device  string       // of models; "" is the engine's
-	gpu     int          // that check found, 1 for device 0; 0 is none
-	beside  int          // models that train at once there
-	note    func(...any) // says that there is none, where any would do
-	driver  func() driver.Driver
-}
-
-// engines are what computes the updates of training on the CPU, by the names of
-// --engine.
-var engines = map[string]func(compute.Kernels, int) timegan.Engine{
-	"fused":     timegan.NewCPU,
-	"graph":     func(k compute.Kernels, threads int) timegan.Engine { return graph.NewTimeGAN(k, threads) },
-	"reference": func(_ compute.Kernels, threads int) timegan.Engine { return timegan.NewCPU(compute.Reference, threads) },
+	planegym.Computing
+	cmd     *cobra.Command // whose context has the driver of GPUs; nil: without flags
+	bounded bool           // Threads is a flag
 }
 
 func (c *computing) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&c.kernels, "kernels", "auto", "kernel set: auto, go, avx2, avx512 or reference; equal bytes are promised per set")
-	cmd.Flags().IntVar(&c.threads, "threads", runtime.GOMAXPROCS(0), "threads of a model; results do not depend on them")
+	c.cmd, c.bounded = cmd, true
+	cmd.Flags().StringVar(&c.Kernels, "kernels", "auto", "kernel set: auto, go, avx2, avx512 or reference; equal bytes are promised per set")
+	cmd.Flags().IntVar(&c.Threads, "threads", runtime.GOMAXPROCS(0), "threads of a model; results do not depend on them")
 }
 
 // engineFlag is for commands that train; others are engines that they have beside.
 func (c *computing) engineFlag(cmd *cobra.Command, others string) {
-	cmd.Flags().StringVar(&c.engine, "engine", "fused", "fused (gradients by hand), graph (Gorgonia's, of losses as expressions), reference (plain loops in float64)"+others)
-}
-
-// agentEngines are what computes the updates of agents, by the names of
-// --engine; reference is a kernel set of the fused one.
-var agentEngines = map[string]agent.Engine{"fused": nil, "graph": graph.NewDDQN(), "reference": nil}
-
-// agentEngine is check for commands that train agents, and their engine.
-func (c *computing) agentEngine() (agent.Engine, compute.Kernels, error) {
-	e, ok := agentEngines[c.engine]
-	if !ok {
-		return nil, 0, usagef("--engine: %q is none of fused, graph, reference", c.engine)
-	}
-	k, err := c.check()
-	if c.engine == "reference" {
-		k = compute.Reference
-	}
-	return e, k, err
+	cmd.Flags().StringVar(&c.Engine, "engine", "fused", "fused (gradients by hand), graph (Gorgonia's, of losses as expressions), reference (plain loops in float64)"+others)
 }
 
 // deviceFlag is for commands that train or simulate models.
 func (c *computing) deviceFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&c.device, "device", "", "cpu, cuda or cuda:N (an NVIDIA GPU, the first or the N-th from 0), or auto (cuda where it is usable, else cpu) (default cpu)")
-	c.driver = func() driver.Driver { return driver.From(cmd.Context()) }
-	c.note = cmd.PrintErrln
+	c.cmd = cmd
+	cmd.Flags().StringVar(&c.Device, "device", "", "cpu, cuda or cuda:N (an NVIDIA GPU, the first or the N-th from 0), or auto (cuda where it is usable, else cpu) (default cpu)")
+	c.Note = func(s string) { cmd.PrintErrln(s) }
+}
+
+// context is the command's.
+func (c *computing) context() context.Context {
+	if c.cmd == nil || c.cmd.Context() == nil {
+		return context.Background()
+	}
+	return c.cmd.Context()
+}
+
+// asUsage is err, an option's as a flag's: wrong usage.
+func asUsage(err error) error {
+	var o *planegym.OptionError
+	if errors.As(err, &o) {
+		return usagef("--%s: %w", o.Option, o.Err)
+	}
+	return err
+}
+
+// agentEngine is check for commands that train agents, and their engine.
+func (c *computing) agentEngine() (agent.Engine, compute.Kernels, error) {
+	if err := c.checkThreads(); err != nil {
+		return nil, 0, err
+	}
+	e, k, err := c.AgentEngine(c.context())
+	return e, k, asUsage(err)
 }
 
 // trainer reports an engine, a kernel set or a device that there is not; it
 // gives what makes engines that train.
 func (c *computing) trainer() (func() (timegan.Engine, error), error) {
-	if _, ok := engines[c.engine]; !ok && c.engine != "cuda" {
-		return nil, usagef("--engine: %q is none of fused, graph, reference, cuda", c.engine)
-	}
-	k, err := c.check()
-	if err != nil {
+	if err := c.checkThreads(); err != nil {
 		return nil, err
 	}
-	return func() (timegan.Engine, error) { return c.open(k) }, nil
-}
-
-// open makes an engine, after check.
-func (c *computing) open(k compute.Kernels) (timegan.Engine, error) {
-	if c.gpu > 0 {
-		return cuda.New(c.driver(), c.gpu-1, max(c.beside, 1))
-	}
-	if open, ok := engines[c.engine]; ok {
-		return open(k, c.threads), nil
-	}
-	return timegan.NewCPU(k, c.threads), nil
-}
-
-// findGPU sets gpu, by what --device and --engine say.
-func (c *computing) findGPU() error {
-	name, number, numbered := strings.Cut(c.device, ":")
-	n := 0
-	if numbered {
-		var err error
-		if n, err = strconv.Atoi(number); err != nil || n < 0 {
-			return usagef("--device: %q has no number after cuda:", c.device)
-		}
-	}
-	switch {
-	case c.device == "cpu" && c.engine == "cuda":
-		return usagef("--engine cuda: it does not compute on --device cpu")
-	case c.device == "cpu", c.device == "" && c.engine != "cuda":
-		return nil
-	case c.device != "" && c.device != "auto" && name != "cuda":
-		return usagef("--device: %q is none of auto, cpu, cuda, cuda:N", c.device)
-	case c.engine == "graph", c.engine == "reference":
-		if c.device == "auto" {
-			return nil
-		}
-		return usagef("--engine %s: it does not compute on --device %s", c.engine, c.device)
-	}
-	count, err := c.driver().Count()
-	switch {
-	case err != nil && c.device == "auto" && errors.Is(err, compute.ErrNoDevice):
-		c.note(fmt.Sprintf("%v: the CPU computes", err))
-		c.device, c.engine = "cpu", strings.Replace(c.engine, "cuda", "fused", 1) // said once
-		return nil
-	case err != nil:
-		return fmt.Errorf("%w: --device cpu does without", err)
-	case n >= count:
-		return usagef("--device: %s: this machine's last is cuda:%d", c.device, count-1)
-	}
-	c.gpu = n + 1
-	return nil
+	open, err := c.Trainer(c.context())
+	return open, asUsage(err)
 }
 
 // check reports a kernel set that this machine does not run, or a device that
 // it has not.
 func (c *computing) check() (compute.Kernels, error) {
-	if c.threads < 1 {
-		return 0, usagef("--threads: %d is below 1", c.threads)
+	if err := c.checkThreads(); err != nil {
+		return 0, err
 	}
-	k, err := compute.ParseKernels(c.kernels)
-	if err != nil {
-		return 0, usagef("--kernels: %w", err)
-	}
-	return k, c.findGPU()
+	k, err := c.Resolve(c.context())
+	return k, asUsage(err)
 }
 
-// simulator opens n simulations of checkpoints and what closes them.
-func (c *computing) simulator(n int, models []*timegan.Model) (*timegan.Simulator, func(), error) {
-	k, err := c.check()
-	if err != nil {
-		return nil, nil, err
+// findGPU finds the GPU that --device asks for, if it does.
+func (c *computing) findGPU() error { return asUsage(c.FindGPU(c.context())) }
+
+func (c *computing) checkThreads() error {
+	if c.bounded && c.Threads < 1 {
+		return usagef("--threads: %d is below 1", c.Threads)
 	}
-	var engines []timegan.Engine
-	closeAll := func() {
-		for _, e := range engines {
-			_ = e.Close() // it held memory only
-		}
-	}
-	for range models {
-		e, err := c.open(k)
-		if err != nil {
-			closeAll()
-			return nil, nil, err
-		}
-		engines = append(engines, e)
-	}
-	s, err := timegan.NewSimulator(n, models, engines)
-	if err != nil {
-		closeAll()
-		return nil, nil, err
-	}
-	return s, closeAll, nil
+	return nil
 }
 
 // bundledData is the --data of the bundled sessions.
@@ -265,7 +185,7 @@ func decodeFile(path string, into any) error {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	if unknown := meta.Undecoded(); len(unknown) > 0 {
-		return fmt.Errorf("%s: unknown key %q", path, unknown[0].String())
+		return fmt.Errorf("%s: unknown key %q%s", path, unknown[0].String(), nearest.Hint(unknown[0].String(), nearest.Keys(into)))
 	}
 	return nil
 }
@@ -284,7 +204,7 @@ func set(command string, pairs []string, into any) error {
 			return usagef("%s: --set: %q: %w", command, p, err)
 		}
 		if unknown := meta.Undecoded(); len(unknown) > 0 {
-			return usagef("%s: --set: unknown key %q", command, unknown[0].String())
+			return usagef("%s: --set: unknown key %q%s", command, unknown[0].String(), nearest.Hint(unknown[0].String(), nearest.Keys(into)))
 		}
 	}
 	return nil
@@ -303,126 +223,26 @@ func readModels(paths []string) ([]*timegan.Model, error) {
 	return all, nil
 }
 
-// defaultModel is the bundled one.
-const defaultModel = "synthetic"
-
-// model is a bundled model, or a file's: one of the two.
-type model struct {
-	gan        *timegan.Model
-	structured *structured.Model
-}
-
-// openModel reads a bundled model, or a file.
-func openModel(name string) (m model, err error) {
-	b, err := scenarios.OpenModel(name)
-	if err != nil {
-		return m, err
-	}
-	if r, n := bytes.NewReader(b), int64(len(b)); structured.IsCheckpoint(r, n) {
-		m.structured, err = structured.Decode(r, n)
-	} else {
-		m.gan, err = timegan.DecodeModel(r, n)
-	}
-	if err != nil {
-		err = fmt.Errorf("model %s: %w", name, err)
-	}
-	return m, err
-}
-
-// scaler is what observations of the model's simulations go through.
-func (m model) scaler() env.Scaler {
-	if m.structured != nil {
-		return m.structured
-	}
-	return m.gan.Codec
-}
-
-// scalerOf is scaler, for columns that are those of the model's.
-func (m model) scalerOf(columns []telemetry.Field) (env.Scaler, error) {
-	var fields []telemetry.Field
-	if m.structured != nil {
-		fields = m.structured.Fields()
-	} else {
-		fields = m.gan.Codec.Fields()
-	}
-	if !slices.Equal(fields, columns) {
-		return nil, fmt.Errorf("its columns %v are not the %v that are measured", fields, columns)
-	}
-	return m.scaler(), nil
-}
-
-// limits are the limits that m was fitted to; of a TimeGAN the smallest and
-// the largest.
-func (m model) limits() []int {
-	if m.structured == nil {
-		return modelLimits([]*timegan.Model{m.gan})
-	}
-	var all []int
-	for _, l := range m.structured.Limits {
-		all = append(all, int(l))
-	}
-	return all
-}
-
-// simulation is n rollouts of a model.
-type simulation interface {
-	env.Stepper
-	timegan.Rollouts
-}
-
-// simulate opens n simulations of m and what closes them.
-func (c *computing) simulate(n int, m model) (simulation, func(), error) {
-	if m.structured == nil {
-		return c.simulator(n, []*timegan.Model{m.gan})
-	}
-	k, err := c.check()
-	if err != nil {
-		return nil, nil, err
-	}
-	e, err := c.open(k)
-	if err != nil {
-		return nil, nil, err
-	}
-	be := compute.NewBackend(k, 1)
-	done := func() {
-		be.Close()
-		_ = e.Close() // it held memory only
-	}
-	s, err := structured.NewSimulator(n, m.structured, e, be)
-	if err != nil {
-		done()
-		return nil, nil, err
-	}
-	return s, done, nil
-}
-
 // openModels opens n simulations of one model, the bundled one unless named, or
 // of one per limit, with the limits known and what closes them.
-func (c *computing) openModels(n int, files []string) (simulation, []int, func(), error) {
+func (c *computing) openModels(n int, files []string) (planegym.Simulation, []int, func(), error) {
+	if err := c.checkThreads(); err != nil {
+		return nil, nil, nil, err
+	}
 	if len(files) > 1 {
 		models, err := readModels(files)
 		if err != nil {
 			return nil, nil, nil, err
 		}
-		sim, done, err := c.simulator(n, models)
-		return sim, modelLimits(models), done, err
+		sim, done, err := c.SimulateEach(c.context(), n, models)
+		return sim, planegym.LimitsOf(models), done, asUsage(err)
 	}
-	m, err := openModel(append(files, defaultModel)[0])
+	m, err := planegym.OpenModel(append(files, planegym.DefaultModel)[0])
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	sim, done, err := c.simulate(n, m)
-	return sim, m.limits(), done, err
-}
-
-// modelLimits are the limits that models were trained under: of one model the
-// smallest and the largest.
-func modelLimits(models []*timegan.Model) []int {
-	limits := map[int]bool{}
-	for _, m := range models {
-		limits[int(m.Codec.Lo)], limits[int(m.Codec.Hi)] = true, true
-	}
-	return slices.Sorted(maps.Keys(limits))
+	sim, done, err := c.Simulate(c.context(), n, m)
+	return sim, m.Limits(), done, asUsage(err)
 }
 
 // inFolder joins a folder and names.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/planegym/planegym"
 	"github.com/planegym/planegym/eval/selection"
 	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/timegan"
@@ -12,9 +13,9 @@ import (
 // fidelity measures five rollouts of a model against each recording, on the
 // held-out blocks where test is set; sessions, whose limits change, are one
 // figure, their mean.
-func (c *computing) fidelity(ctx context.Context, m model, data []telemetry.Recording, test bool) ([]timegan.Fidelity, error) {
+func (c *computing) fidelity(ctx context.Context, m planegym.Model, data []telemetry.Recording, test bool) ([]timegan.Fidelity, error) {
 	const rollouts = 5
-	sim, done, err := c.simulate(rollouts, m)
+	sim, done, err := c.Simulate(ctx, rollouts, m)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +51,7 @@ func (c *computing) fidelity(ctx context.Context, m model, data []telemetry.Reco
 
 // scoreRollouts rolls out from each seed under the limits of a recording, and
 // compares with its table; only the first draws the floor that o asks for.
-func scoreRollouts(ctx context.Context, sim simulation, seeds []uint64, r telemetry.Recording, real selection.Table, o selection.Options) ([]selection.Score, []selection.Table, error) {
+func scoreRollouts(ctx context.Context, sim planegym.Simulation, seeds []uint64, r telemetry.Recording, real selection.Table, o selection.Options) ([]selection.Score, []selection.Table, error) {
 	rollouts, err := timegan.SampleLike(ctx, sim, seeds, 0, r)
 	if err != nil {
 		return nil, nil, err

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/planegym/planegym"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/telemetry"
@@ -111,6 +112,11 @@ func (f *fitter) run(cmd *cobra.Command) error {
 		}
 	}
 	if f.shuffle != 0 {
+		for _, r := range data {
+			if r.Switches() > 1 {
+				return usagef("fit: --shuffle-limits: the recordings have a limit for each switch: one for all can be dealt out anew")
+			}
+		}
 		data = shuffled(data, f.shuffle)
 	}
 	if f.mode == "structured" {
@@ -168,7 +174,7 @@ func (f *fitter) run(cmd *cobra.Command) error {
 	if err := bar.Finish(); err != nil {
 		return err
 	}
-	bytes, err := f.keep(cmd, model{gan: m}, &m.Fidelity, data, true)
+	bytes, err := f.keep(cmd, planegym.Model{TimeGAN: m}, &m.Fidelity, data, true)
 	if err != nil {
 		return err
 	}
@@ -198,14 +204,14 @@ func (f *fitter) recordings(cmd *cobra.Command) ([]telemetry.Recording, error) {
 
 // keep writes a fitted model, how far its rollouts are from the recordings in it
 // where that can be measured, and gives the file's size.
-func (f *fitter) keep(cmd *cobra.Command, m model, fidelity *[]timegan.Fidelity, data []telemetry.Recording, test bool) (int64, error) {
+func (f *fitter) keep(cmd *cobra.Command, m planegym.Model, fidelity *[]timegan.Fidelity, data []telemetry.Recording, test bool) (int64, error) {
 	var err error
 	if *fidelity, err = f.fidelity(cmd.Context(), m, data, test); err != nil {
 		cmd.PrintErrf("fidelity was not measured: %v\n", err)
 	}
-	write := m.gan.WriteFile
-	if m.structured != nil {
-		write = m.structured.WriteFile
+	write := m.TimeGAN.WriteFile
+	if m.Structured != nil {
+		write = m.Structured.WriteFile
 	}
 	if err := write(f.out); err != nil {
 		return 0, err
@@ -294,7 +300,7 @@ func (f *fitter) structured(cmd *cobra.Command, data []telemetry.Recording, open
 	if err := bar.Finish(); err != nil {
 		return err
 	}
-	bytes, err := f.keep(cmd, model{structured: m}, &m.Fidelity, data, false)
+	bytes, err := f.keep(cmd, planegym.Model{Structured: m}, &m.Fidelity, data, false)
 	if err != nil {
 		return err
 	}

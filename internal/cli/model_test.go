@@ -9,6 +9,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/planegym/planegym"
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
@@ -29,7 +30,7 @@ func TestSyntheticContract(t *testing.T) {
 			}
 			s.Env.MaxSteps = 12
 			envtest.Check(t, func(t *testing.T) env.Vector {
-				v, err := (&opener{}).open(t.Context(), s, 3, env.Disabled)
+				v, err := new(planegym.Gym).Open(t.Context(), s, 3, env.Disabled)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -41,17 +42,17 @@ func TestSyntheticContract(t *testing.T) {
 
 // The bundled models are weights and say whose recordings they were made of.
 func TestBundledModels(t *testing.T) {
-	for _, name := range []string{defaultModel, "recorded"} {
+	for _, name := range []string{planegym.DefaultModel, "recorded"} {
 		b, err := scenarios.OpenModel(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		m, err := openModel(name)
+		m, err := planegym.OpenModel(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		gan, credit, engine := m.gan, "", ""
-		if s := m.structured; s != nil {
+		gan, credit, engine := m.TimeGAN, "", ""
+		if s := m.Structured; s != nil {
 			gan, credit, engine = s.Ranks, s.Credit, s.Engine
 		} else {
 			credit, engine = gan.Credit, gan.Engine
@@ -63,7 +64,7 @@ func TestBundledModels(t *testing.T) {
 			t.Errorf("%s: %d bytes, state %v, credit %q, engine %s, done %v", name, len(b), gan.State != nil, credit, engine, gan.Done())
 		}
 	}
-	if _, err := openModel("nope"); !errors.Is(err, scenarios.ErrUnknown) {
+	if _, err := planegym.OpenModel("nope"); !errors.Is(err, scenarios.ErrUnknown) {
 		t.Error(err)
 	}
 }
@@ -79,7 +80,7 @@ func TestDefaultTransfers(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Env.Observation.Normalise = "none"
-	v, err := (&opener{}).open(t.Context(), s, 20, env.NextStep)
+	v, err := new(planegym.Gym).Open(t.Context(), s, 20, env.NextStep)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +116,7 @@ func TestDefaultModelIsReproduced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shipped, err := openModel(defaultModel)
+	shipped, err := planegym.OpenModel(planegym.DefaultModel)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,12 +127,12 @@ func TestDefaultModelIsReproduced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.Credit, m.Fidelity = shipped.structured.Credit, shipped.structured.Fidelity
+	m.Credit, m.Fidelity = shipped.Structured.Credit, shipped.Structured.Fidelity
 	var got bytes.Buffer
 	if err := m.Write(&got); err != nil {
 		t.Fatal(err)
 	}
-	if want, err := scenarios.OpenModel(defaultModel); err != nil || !bytes.Equal(got.Bytes(), want) {
+	if want, err := scenarios.OpenModel(planegym.DefaultModel); err != nil || !bytes.Equal(got.Bytes(), want) {
 		t.Errorf("%d bytes unlike the %d that are bundled: go generate ./scenarios (%v)", got.Len(), len(want), err)
 	}
 }
@@ -195,11 +196,11 @@ func TestRecordedModelIsReproduced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found, err := openModel("recorded")
+	found, err := planegym.OpenModel("recorded")
 	if err != nil {
 		t.Fatal(err)
 	}
-	shipped := found.gan
+	shipped := found.TimeGAN
 	if fmt.Sprint(tr.Data) != fmt.Sprint(shipped.Data) {
 		t.Skipf("PLANEGYM_DATA holds other recordings than the model was made of: %v, %v", tr.Data, shipped.Data)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/planegym/planegym"
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/deploy"
@@ -44,8 +45,8 @@ func (d *deployment) config(cmd *cobra.Command, mode env.Autoreset) (deploy.Conf
 	}
 	if d.data != "" {
 		c.Scaler = func(columns []telemetry.Field) (env.Scaler, error) {
-			o := opener{data: d.data}
-			_, scaler, err := o.load()
+			o := planegym.Gym{Data: d.data}
+			_, scaler, err := o.Recordings()
 			if err != nil {
 				return nil, err
 			}

@@ -100,7 +100,7 @@ func (p *player) run(cmd *cobra.Command, files []string) error {
 	if err != nil {
 		return err
 	}
-	be := compute.NewBackend(k, p.threads)
+	be := compute.NewBackend(k, p.Threads)
 	defer be.Close()
 	var entries []entry
 	trained := ""

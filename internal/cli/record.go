@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/planegym/planegym"
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/plant/testbed"
@@ -52,18 +54,22 @@ The schedule says which limits were in force:
   switchback       a limit drawn for every block of --block-s seconds: what an
                    action does can be read off such data, off fixed ones not;
                    the first step is under the scenario's initial limit
+  mixed            the same, of blocks of 4 to 240 s, as many of 4 to 8 s as of
+                   120 to 240: what happens in the seconds after a change, and
+                   what a limit comes to in the long run, can both be learnt
   policy           what --policy says: a baseline, see play
 
 DIR must not exist; it appears when it is complete.`,
 		Example: `  planegym testbed record -o recordings
   planegym testbed record --scenario contended --schedule switchback --block-s 300 --sessions 8 -o blocks
+  planegym testbed record --scenario contended --schedule mixed --sessions 10 -o mixed
   planegym testbed record --schedule policy --policy threshold --seconds 600 --pcap -o watched --json`,
 		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return r.run(cmd) },
 	}
 	f := cmd.Flags()
 	f.StringVar(&r.scenario, "scenario", "testbed", "the scenario: bundled, or a .toml file")
-	f.StringVar(&r.schedule, "schedule", "fixed", "fixed, random, switchback or policy")
+	f.StringVar(&r.schedule, "schedule", "fixed", "fixed, random, switchback, mixed or policy")
 	f.StringVar(&r.policy, "policy", "", "of schedule policy")
 	f.IntVar(&r.block, "block-s", 300, "of schedule switchback: seconds of a block")
 	f.IntVar(&r.sessions, "sessions", 2, "sessions to record")
@@ -84,7 +90,7 @@ type sessionRecorder struct {
 	s     scenarios.Scenario
 	began time.Time
 	steps int // of a block
-	open  opener
+	open  planegym.Gym
 	card  card
 }
 
@@ -135,6 +141,10 @@ func (r *sessionRecorder) check(cmd *cobra.Command) (err error) {
 	}
 	switch r.schedule {
 	case "fixed", "random", "policy":
+	case "mixed":
+		if r.seconds < longestBlock {
+			return usagef("record: --seconds: %d s hold no block of %d s: schedule mixed draws those too", r.seconds, longestBlock)
+		}
 	case "switchback":
 		if r.block < step || r.block%step != 0 {
 			return usagef("record: --block-s: %d is no multiple of the scenario's steps of %d s", r.block, step)
@@ -144,7 +154,7 @@ func (r *sessionRecorder) check(cmd *cobra.Command) (err error) {
 		}
 		r.steps = r.block / step
 	default:
-		return usagef("record: --schedule: %q is none of fixed, random, switchback, policy", r.schedule)
+		return usagef("record: --schedule: %q is none of fixed, random, switchback, mixed, policy", r.schedule)
 	}
 	r.s.Env.MaxSteps = r.seconds/step - 1 // the reset's window is the first
 	r.s.Env.EndOnStall = 0
@@ -248,7 +258,7 @@ func (r *sessionRecorder) session(ctx context.Context, k int) (d session) {
 	}
 	var v env.Vector
 	if r.schedule == "policy" {
-		v, d.err = r.open.envOn(ctx, s, d.plant, 1, env.NextStep)
+		v, d.err = r.open.OpenOn(ctx, s, d.plant, 1, env.NextStep)
 	} else {
 		s.Env.Observation.Normalise = "none" // nobody looks
 		v, d.err = env.New(s.Env, d.plant, 1, nil)
@@ -268,6 +278,8 @@ func (r *sessionRecorder) session(ctx context.Context, k int) (d session) {
 		p = constantPolicy{int32(k % len(s.Env.Limits))}
 	case "random":
 		p = &switchback{steps: 1, spec: v.Spec()}
+	case "mixed":
+		p = &switchback{longest: longestBlock / r.s.Env.StepSeconds, spec: v.Spec()}
 	default:
 		p = &switchback{steps: r.steps, spec: v.Spec()}
 	}
@@ -280,16 +292,23 @@ func (r *sessionRecorder) session(ctx context.Context, k int) (d session) {
 	return d
 }
 
-// switchback draws an action for every block of steps.
+// longestBlock is the longest of schedule mixed, in seconds; the shortest is a
+// step.
+const longestBlock = 240
+
+// switchback draws an action for every block of steps, or of lengths drawn
+// up to longest, their logarithms uniform.
 type switchback struct {
-	steps int
-	spec  env.Spec
-	rows  map[int]*switched
+	steps   int
+	longest int // > 0: blocks differ
+	spec    env.Spec
+	rows    map[int]*switched
 }
 
 type switched struct {
-	seed uint64
-	step int
+	seed  uint64
+	block int
+	left  int // steps of the block
 }
 
 func (b *switchback) Begin(rows []int, seeds []uint64) {
@@ -305,12 +324,25 @@ func (b *switchback) Act(rows []int, _ []float32, actions []int32) {
 	s := len(b.spec.Action)
 	for i := range len(actions) / s {
 		row := b.rows[env.RowAt(rows, i)]
-		k := rng.Key{Seed: row.seed, A: uint32(row.step / b.steps), Purpose: rng.Action}
+		if row.left == 0 {
+			row.block++
+			row.left = b.length(row)
+		}
+		row.left--
+		k := rng.Key{Seed: row.seed, A: uint32(row.block - 1), Purpose: rng.Action}
 		for j, n := range b.spec.Action {
 			actions[i*s+j] = int32(k.Intn(uint32(j), n))
 		}
-		row.step++
 	}
+}
+
+// length is how many steps row's block has.
+func (b *switchback) length(row *switched) int {
+	if b.longest == 0 {
+		return b.steps
+	}
+	u := rng.Key{Seed: row.seed, A: uint32(row.block - 1), B: 1, Purpose: rng.Action}.Float64(0)
+	return int(math.Round(math.Exp(u * math.Log(float64(b.longest)))))
 }
 
 // write writes session k's files.
@@ -428,6 +460,7 @@ func (r *sessionRecorder) writeCard(w io.Writer) error {
 		"fixed":      "one limit a session, in turn",
 		"random":     "a limit drawn at every step",
 		"switchback": fmt.Sprintf("a limit drawn for every block of %d s", r.block),
+		"mixed":      fmt.Sprintf("a limit drawn for every block, of %d to %d s", r.s.Env.StepSeconds, longestBlock),
 		"policy":     "what " + r.policy + " chose",
 	}[r.schedule]
 	fmt.Fprintf(&b, `# Recordings of an emulated testbed
@@ -457,7 +490,11 @@ The same command with the same version makes the same bytes.
 	for i, x := range c.reward {
 		fmt.Fprintf(&b, "| %03d | %d | %s | %.3f |\n", i, r.seed+uint64(i), c.limits[i], x)
 	}
-	b.WriteString("\nA row is a second. The probes' columns are those of the second's probe that\nwaited longest at switch 1, as in the published data; the player's are taken at\nthe second's end.\n\n| column | unit | missing | mean | lowest | highest |\n|---|---|---|---|---|---|\n")
+	probes := "those of the second's probe that\nwaited longest at switch 1, as in the published data"
+	if r.s.Testbed.Probe.Aggregate == string(telemetry.Mean) {
+		probes = "the means over\nthe second's probes (probe.aggregate)"
+	}
+	b.WriteString("\nA row is a second. The probes' columns are " + probes + "; the player's are taken at\nthe second's end.\n\n| column | unit | missing | mean | lowest | highest |\n|---|---|---|---|---|---|\n")
 	for _, s := range c.stats {
 		fmt.Fprintf(&b, "| %s | %s | %.1f %% | %.4g | %.4g | %.4g |\n", s.field.Name, s.field.Unit, 100*float64(s.missing)/float64(s.n+s.missing), s.sum/float64(max(s.n, 1)), s.low, s.high)
 	}

@@ -7,6 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/planegym/planegym"
+	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/scenarios"
 )
 
@@ -30,11 +32,7 @@ func newScenario() *cobra.Command {
 			Example: "  planegym scenario show replay > mine.toml",
 			RunE:    func(cmd *cobra.Command, args []string) error { return showScenario(cmd, args[0]) },
 		},
-		&cobra.Command{
-			Use: "check FILE", Short: "Say what is wrong with a scenario", Args: exactly(1),
-			Example: "  planegym scenario check mine.toml",
-			RunE:    func(cmd *cobra.Command, args []string) error { return checkScenario(cmd, args[0]) },
-		},
+		newScenarioCheck(),
 	)
 	return group
 }
@@ -91,14 +89,50 @@ func showScenario(cmd *cobra.Command, name string) error {
 	return err
 }
 
-func checkScenario(cmd *cobra.Command, name string) error {
+func newScenarioCheck() *cobra.Command {
+	var o planegym.Gym
+	cmd := &cobra.Command{
+		Use: "check FILE", Short: "Say what is wrong with a scenario", Args: exactly(1),
+		Long: `check reads a scenario and opens what it names: the model, the emulated testbed,
+the recordings. Of live switches it opens the files that the scenario names;
+planegym switches check speaks with the switches themselves.`,
+		Example: `  planegym scenario check mine.toml
+  planegym scenario check replay --data recordings`,
+		RunE: func(cmd *cobra.Command, args []string) error { return checkScenario(cmd, &o, args[0]) },
+	}
+	addData(cmd, &o.Data)
+	return cmd
+}
+
+func checkScenario(cmd *cobra.Command, o *planegym.Gym, name string) error {
 	s, err := loadScenario(name)
 	if err != nil {
 		return err
 	}
-	if asJSON(cmd) {
-		return writeJSON(cmd.OutOrStdout(), map[string]any{"ok": true, "name": s.Name, "plant": s.Plant})
+	left := "" // what could not be checked, and why
+	switch {
+	case s.Plant == "live":
+		if err := s.CheckFiles(); err != nil {
+			return err
+		}
+		left = "switches are not asked: see planegym switches check"
+	case s.Plant == "replay" && o.Data == "":
+		left = "no recordings are opened: name their folder by --data"
+	default:
+		v, err := o.Open(cmd.Context(), s, 1, env.NextStep)
+		if err != nil {
+			return fmt.Errorf("scenario %s: %w", name, err)
+		}
+		if err := v.Close(); err != nil {
+			return fmt.Errorf("scenario %s: %w", name, err)
+		}
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%s: ok: plant %s\n", s.Name, s.Plant)
+	if asJSON(cmd) {
+		return writeJSON(cmd.OutOrStdout(), map[string]any{"ok": true, "name": s.Name, "plant": s.Plant, "not_checked": left})
+	}
+	if left != "" {
+		left = " (" + left + ")"
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%s: ok: plant %s%s\n", s.Name, s.Plant, left)
 	return nil
 }

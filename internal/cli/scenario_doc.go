@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/planegym/planegym"
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
@@ -31,7 +32,7 @@ type scenarioDoc struct {
 	keep     string
 	episodes int
 	policies []string
-	open     opener
+	open     planegym.Gym
 }
 
 func newScenarioDoc() *cobra.Command {
@@ -55,7 +56,7 @@ stdout, or with -o into a folder, one file each.`,
 	f.IntVar(&d.episodes, "episodes", 20, "episodes a policy, with --measure")
 	f.StringVar(&d.keep, "keep", "", "JSON file to keep what --measure measures in, beside other scenarios' entries")
 	f.StringArrayVar(&d.policies, "policy", nil, "an agent's file or a baseline to measure beside the defaults; repeat for more")
-	addData(cmd, &d.open.data)
+	addData(cmd, &d.open.Data)
 	return cmd
 }
 
@@ -116,13 +117,13 @@ func (d *scenarioDoc) write(cmd *cobra.Command, page envpage.Page) error {
 
 // describe opens s and describes it; a user's own scenario has no measured returns,
 // whatever its name.
-func (d *scenarioDoc) describe(ctx context.Context, o *opener, s scenarios.Scenario, own bool) (envpage.Page, error) {
+func (d *scenarioDoc) describe(ctx context.Context, o *planegym.Gym, s scenarios.Scenario, own bool) (envpage.Page, error) {
 	page := envpage.Page{Scenario: s}
 	rows := 1
 	if d.measure {
 		rows = d.episodes
 	}
-	v, err := o.open(ctx, s, rows, env.NextStep)
+	v, err := o.Open(ctx, s, rows, env.NextStep)
 	if err != nil {
 		return page, err
 	}
@@ -167,7 +168,7 @@ func keepReturns(file, name string, r scenarios.Returns) error {
 
 // returns plays the baselines of v and d's policies, best first.
 func (d *scenarioDoc) returns(ctx context.Context, v env.Vector) ([]scenarios.Return, error) {
-	k, err := (&computing{kernels: "auto", threads: 1}).check()
+	k, err := new(computing).check()
 	if err != nil {
 		return nil, err
 	}

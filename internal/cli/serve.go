@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -22,6 +23,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
+	"github.com/planegym/planegym"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/episodes"
 	"github.com/planegym/planegym/env/ws"
@@ -66,7 +68,7 @@ none behind.`,
 	f.StringVar(&s.scenario, "scenario", defaultScenario, "the scenario to serve: bundled, or a .toml file")
 	addData(cmd, &s.data)
 	s.deviceFlag(cmd)
-	f.StringVar(&s.kernels, "kernels", "auto", "kernel set of models: auto, go, avx2, avx512 or reference; equal bytes are promised per set")
+	f.StringVar(&s.Kernels, "kernels", "auto", "kernel set of models: auto, go, avx2, avx512 or reference; equal bytes are promised per set")
 	f.StringVar(&s.addr, "addr", "127.0.0.1:7070", "address to listen at; port 0 takes a free one")
 	f.StringVar(&s.unix, "unix", "", "path of a unix socket to listen at, in place of --addr")
 	f.StringVar(&s.admin, "admin", "", "loopback address for metrics, health and pprof")
@@ -184,7 +186,25 @@ func (s *server) listen(secure bool) (net.Listener, string, error) {
 	if secure {
 		scheme = "wss://"
 	}
-	return l, scheme + l.Addr().String() + ws.Path, nil
+	return l, scheme + reachable(l.Addr()) + ws.Path, nil
+}
+
+// reachable is an address that a client can copy: of a server that listens at
+// every address of the machine, the first that is not loopback.
+func reachable(a net.Addr) string {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok || !tcp.IP.IsUnspecified() {
+		return a.String()
+	}
+	host := "127.0.0.1"
+	addrs, err := net.InterfaceAddrs()
+	for _, a := range addrs {
+		if ip, ok := a.(*net.IPNet); err == nil && ok && ip.IP.IsGlobalUnicast() && ip.IP.To4() != nil {
+			host = ip.IP.String()
+			break
+		}
+	}
+	return net.JoinHostPort(host, strconv.Itoa(tcp.Port))
 }
 
 func (s *server) run(cmd *cobra.Command) error {
@@ -215,13 +235,13 @@ func (s *server) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	served, err := bundled()
+	served, err := planegym.Bundled()
 	if err != nil {
 		return err
 	}
 	served[first.Name] = first
-	open := &opener{data: s.data, computing: s.computing}
-	trial, err := open.open(cmd.Context(), first, 1, env.NextStep) // fail now rather than at the first client
+	open := &planegym.Gym{Data: s.data, Computing: s.Computing}
+	trial, err := open.Open(cmd.Context(), first, 1, env.NextStep) // fail now rather than at the first client
 	if err != nil {
 		return fmt.Errorf("serve: scenario %s: %w", first.Name, err)
 	}
@@ -241,8 +261,8 @@ func (s *server) run(cmd *cobra.Command) error {
 	}
 	recording := &recorder{dir: s.record, log: s.o.Log}
 	s.o.Metrics = append(s.o.Metrics, recording)
-	s.o.Open = recording.wrap(open.serveOpen(served))
-	if s.o.Scenarios, err = open.pages(served, first.Name, strings.HasSuffix(s.scenario, ".toml")); err != nil {
+	s.o.Open = recording.wrap(open.Serve(served))
+	if s.o.Scenarios, err = pages(open, served, first.Name, strings.HasSuffix(s.scenario, ".toml")); err != nil {
 		return err
 	}
 	handler := ws.NewServer(s.o)

@@ -58,19 +58,3 @@ func TestServeModelCard(t *testing.T) {
 		}
 	}
 }
-
-// A checkpoint of training under way says so.
-func TestModelCardUnfinished(t *testing.T) {
-	m, err := openModel("recorded")
-	if err != nil {
-		t.Fatal(err)
-	}
-	m.gan.Phase, m.gan.Update, m.gan.Credit = 1, 77, ""
-	card := modelCard(m)
-	if got := card["training"]; !strings.HasPrefix(got, "unfinished: in the supervised phase at update 77 of 2000 + ") {
-		t.Error(got)
-	}
-	if _, ok := card["credit"]; ok {
-		t.Error("credit to nobody")
-	}
-}

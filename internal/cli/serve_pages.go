@@ -11,13 +11,14 @@ import (
 	"github.com/yuin/goldmark"
 	"github.com/yuin/goldmark/extension"
 
+	"github.com/planegym/planegym"
 	"github.com/planegym/planegym/env/ws"
 	"github.com/planegym/planegym/scenarios"
 )
 
 // pages describes the served scenarios for the dashboard, the default first;
 // file says that this one is the user's own.
-func (o *opener) pages(served map[string]scenarios.Scenario, first string, file bool) ([]ws.Scenario, error) {
+func pages(o *planegym.Gym, served map[string]scenarios.Scenario, first string, file bool) ([]ws.Scenario, error) {
 	measured, err := scenarios.MeasuredReturns()
 	if err != nil {
 		return nil, err
@@ -26,7 +27,7 @@ func (o *opener) pages(served map[string]scenarios.Scenario, first string, file 
 	var out []ws.Scenario
 	for name, s := range served {
 		own := !slices.Contains(bundledNames, name) || file && name == first
-		p := ws.Scenario{Name: name, Description: s.Description, Page: o.pageOf(s, own)}
+		p := ws.Scenario{Name: name, Description: s.Description, Page: pageOf(o, s, own)}
 		if !own {
 			p.Best = known(measured[name].Policies)
 		}
@@ -61,7 +62,7 @@ func known(all []scenarios.Return) []ws.Known {
 }
 
 // pageOf renders the page of s when it is first asked for.
-func (o *opener) pageOf(s scenarios.Scenario, own bool) func(context.Context) (string, error) {
+func pageOf(o *planegym.Gym, s scenarios.Scenario, own bool) func(context.Context) (string, error) {
 	var mu sync.Mutex
 	html := ""
 	return func(ctx context.Context) (string, error) {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/planegym/planegym"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/ws"
 	"github.com/planegym/planegym/internal/rng"
@@ -110,7 +111,7 @@ func TestServeReplayEqualsLocal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	local, err := (&opener{data: dir}).open(t.Context(), s, 3, env.SameStep)
+	local, err := (&planegym.Gym{Data: dir}).Open(t.Context(), s, 3, env.SameStep)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,7 +39,7 @@ sizes of 20, 40 and 60, batches of 100, 128 and 156, one model per limit.`,
 	}
 	addData(cmd, &s.data)
 	f := cmd.Flags()
-	f.StringVar(&s.kernels, "kernels", "auto", "kernel set: auto, go, avx2, avx512 or reference; equal bytes are promised per set")
+	f.StringVar(&s.Kernels, "kernels", "auto", "kernel set: auto, go, avx2, avx512 or reference; equal bytes are promised per set")
 	s.engineFlag(cmd, ", cuda (on a GPU)")
 	s.deviceFlag(cmd)
 	f.StringVarP(&s.out, "output", "o", "", "the folder of the sweep, made where it is missing")
@@ -62,7 +62,7 @@ func (s *sweeper) run(cmd *cobra.Command) error {
 	if s.out == "" {
 		return usagef("sweep: --output: which folder?")
 	}
-	s.threads = 1
+	s.Threads = 1
 	open, err := s.trainer()
 	if err != nil {
 		return err
@@ -87,11 +87,11 @@ func (s *sweeper) run(cmd *cobra.Command) error {
 	}
 	if f := cmd.Flags(); f.Changed("workers") || c.Workers == 0 {
 		c.Workers = s.workers
-		if s.gpu > 0 && !f.Changed("workers") {
+		if s.OnGPU() && !f.Changed("workers") {
 			c.Workers = 32
 		}
 	}
-	s.beside = c.Workers
+	s.Models = c.Workers
 	if s.patience > 0 {
 		c.Patience = s.patience
 	}

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/planegym/planegym"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/ws"
 )
@@ -34,7 +35,7 @@ func TestServeTestbedEqualsLocal(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Testbed.Video.ABR = "throughput"
-	local, err := new(opener).open(t.Context(), s, 3, env.SameStep)
+	local, err := new(planegym.Gym).Open(t.Context(), s, 3, env.SameStep)
 	if err != nil {
 		t.Fatal(err)
 	}

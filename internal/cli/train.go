@@ -19,6 +19,7 @@ import (
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/episodes"
+	"github.com/planegym/planegym/internal/nearest"
 	"github.com/planegym/planegym/internal/nesting"
 	"github.com/planegym/planegym/internal/scalars"
 )
@@ -177,7 +178,7 @@ func (t *training) begin(cmd *cobra.Command) (info agent.Info, err error) {
 		}
 		t.where.envs, t.saved = info.Rows, info.Steps
 		if !cmd.Flags().Changed("kernels") {
-			t.kernels = info.Kernels
+			t.Kernels = info.Kernels
 		}
 	}
 	if t.switches.on {
@@ -193,7 +194,7 @@ func (t *training) begin(cmd *cobra.Command) (info agent.Info, err error) {
 	if t.loss, k, err = t.computing.agentEngine(); err != nil {
 		return info, err
 	}
-	t.be = compute.NewBackend(k, t.threads)
+	t.be = compute.NewBackend(k, t.Threads)
 	return info, nil
 }
 
@@ -212,7 +213,7 @@ func (t *training) config() (agent.Config, error) {
 			return c, usagef("train: --set %s: expected KEY=VALUE as in TOML: %w", s, err)
 		}
 		if unknown := meta.Undecoded(); len(unknown) > 0 {
-			return c, usagef("train: --set %s: there is no key %q", s, unknown[0].String())
+			return c, usagef("train: --set %s: there is no key %q%s", s, unknown[0].String(), nearest.Hint(unknown[0].String(), nearest.Keys(c)))
 		}
 	}
 	if t.steps > 0 {
@@ -231,7 +232,7 @@ func (t *training) runOnline(cmd *cobra.Command, info agent.Info) (err error) {
 	ctx := cmd.Context()
 	var v env.Vector
 	if t.switches.on {
-		v, err = t.switches.open(cmd, t.where.scenario, t.where.local.data)
+		v, err = t.switches.open(cmd, t.where.scenario, t.where.local.Data)
 	} else {
 		v, err = t.where.open(ctx, t.where.envs, false)
 	}

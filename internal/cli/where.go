@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/planegym/planegym"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/ws"
 )
@@ -18,13 +19,13 @@ type where struct {
 	scenario, url, token string
 	envs                 int
 	reconnect            time.Duration
-	local                opener
+	local                planegym.Gym
 }
 
 func (w *where) add(cmd *cobra.Command, envs int) {
 	f := cmd.Flags()
 	f.StringVar(&w.scenario, "scenario", "", "the scenario: bundled, or a .toml file; default: what the agent was trained in, else "+defaultScenario)
-	addData(cmd, &w.local.data)
+	addData(cmd, &w.local.Data)
 	f.StringVar(&w.url, "url", "", "step environments of this server, ws://HOST:PORT"+ws.Path+", instead of ones in this process")
 	f.StringVar(&w.token, "token", "", "bearer token for the server; default $PLANEGYM_TOKEN")
 	f.DurationVar(&w.reconnect, "reconnect", 0, "how long to try to come back to a server that was lost; 0: as long as it keeps the session, negative: not at all")
@@ -65,9 +66,14 @@ func (w *where) open(ctx context.Context, n int, info bool) (env.Vector, error) 
 	if err != nil {
 		return nil, err
 	}
-	v, err := w.local.open(ctx, s, n, env.NextStep)
+	v, err := w.local.Open(ctx, s, n, env.NextStep)
 	if err != nil {
 		return nil, fmt.Errorf("scenario %s: %w", w.scenario, err)
 	}
 	return v, nil
+}
+
+// addData adds the flag that names the folder of recordings.
+func addData(cmd *cobra.Command, dir *string) {
+	cmd.Flags().StringVar(dir, "data", os.Getenv("PLANEGYM_DATA"), "folder of recordings, for scenarios that replay them; default $PLANEGYM_DATA")
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/planegym/planegym"
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/plant/testbed"
@@ -66,7 +67,7 @@ type worth struct {
 	seeds, steps, horizon, hold   int
 	seed                          uint64
 
-	open   opener
+	open   planegym.Gym
 	limits []p4.Limit // of constants
 }
 
@@ -280,7 +281,7 @@ func (w *worth) constant(s scenarios.Scenario, limits []p4.Limit, allowed bool) 
 func (w *worth) play(ctx context.Context, c contestant) (worthRow, error) {
 	began := time.Now()
 	row := worthRow{Policy: c.name, Allowed: c.allowed}
-	v, err := w.open.open(ctx, c.s, min(w.seeds, 32), env.NextStep)
+	v, err := w.open.Open(ctx, c.s, min(w.seeds, 32), env.NextStep)
 	if err != nil {
 		return row, err
 	}

@@ -40,10 +40,10 @@ func (e Election) Compare(o Election) int {
 
 // TLS names the PEM files of a connection.
 type TLS struct {
-	CA   string `toml:"ca"`   // who signed the switch's certificate; "": the system's authorities
-	Cert string `toml:"cert"` // ours, for mutual TLS, with Key; "": none
-	Key  string `toml:"key"`  // file of the client's private key, PEM
-	Name string `toml:"name"` // the switch's name in its certificate; "": the target's host
+	CA   string `toml:"ca" path:"file"`   // who signed the switch's certificate; "": the system's authorities
+	Cert string `toml:"cert" path:"file"` // ours, for mutual TLS, with Key; "": none
+	Key  string `toml:"key" path:"file"`  // file of the client's private key, PEM
+	Name string `toml:"name"`             // the switch's name in its certificate; "": the target's host
 }
 
 // Switch says which switch is spoken to and how. Zero values are the defaults

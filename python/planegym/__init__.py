@@ -8,16 +8,16 @@
         obs, reward, terminated, truncated, info = env.step(env.action_space.sample())
 
 make gives a gymnasium.Env, VectorEnv a gymnasium.vector.VectorEnv,
-planegym.sb3.VecEnv Stable-Baselines3's. Importing the package registers
-planegym/CartPole-v0 and its like with Gymnasium.
+planegym.sb3.VecEnv Stable-Baselines3's, planegym.ray what Ray needs.
+Gymnasium has an id for each bundled scenario, such as planegym/Synthetic-v0:
+gymnasium.make("planegym:planegym/Synthetic-v0") finds it without an import.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import gymnasium
-
+from . import ids
 from ._config import DEFAULT_URL, Options
 from ._launch import Server, launch
 from ._minari import to_minari
@@ -110,18 +110,6 @@ def make(url: str | None = None, scenario: str | None = None, **options: Unpack[
     return Env(url, scenario, **options)
 
 
-# Gymnasium's ids of the scenarios that every server has.
-SCENARIOS = {
-    "planegym/CartPole-v0": "cartpole",
-    "planegym/Replay-v0": "replay",
-    "planegym/Tutorial-v0": "tutorial",
-}
-
-for _id, _scenario in SCENARIOS.items():
-    if _id not in gymnasium.registry:
-        gymnasium.register(
-            _id,
-            entry_point="planegym.env:Env",
-            vector_entry_point="planegym.vector:VectorEnv",
-            kwargs={"scenario": _scenario},
-        )
+# Gymnasium's ids, and the scenario of each.
+SCENARIOS = ids.IDS
+ids.register()

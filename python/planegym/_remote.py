@@ -65,7 +65,7 @@ def observation_space(made: dict[str, Any]) -> spaces.Box:
         o = made["observation_space"]
         low, high = (np.array([float(v) for v in o[k]], np.float32) for k in ("low", "high"))
         return spaces.Box(low, high, dtype=np.float32)
-    except (KeyError, TypeError, ValueError, AssertionError) as e:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, AssertionError) as e:
         raise ProtocolError(f"the server's observation_space makes no sense: {e}") from e
 
 
@@ -74,7 +74,7 @@ def action_space(made: dict[str, Any]) -> spaces.Discrete | spaces.MultiDiscrete
     try:
         n = made["action_space"]["n"]
         return spaces.Discrete(n[0]) if len(n) == 1 else spaces.MultiDiscrete(n)
-    except (KeyError, TypeError, ValueError, IndexError, AssertionError) as e:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, AssertionError) as e:
         raise ProtocolError(f"the server's action_space makes no sense: {e}") from e
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 import ssl
 import struct
@@ -18,8 +19,9 @@ import threading
 import time
 import weakref
 from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
@@ -43,11 +45,12 @@ from .errors import (
 SUBPROTOCOL = "planegym.v1"
 VERSION = 1
 STEP, STEP_RESULT, RESET, RESET_RESULT, STEP_MANY, STEP_MANY_RESULT = 1, 2, 3, 4, 5, 6
-SUBSET, INFO, RESYNC, FINAL_OBS, SEEDS = 1, 2, 4, 8, 16
+SUBSET, INFO, RESYNC, FINAL_OBS, SEEDS, FINAL_INFO = 1, 2, 4, 8, 16, 32
 HEADER = struct.Struct("<BBHIIIQ")  # version, type, flags, env, n, aux_len, seq
 PAYLOAD_AT = 16  # where the payload of a lone reply lies in the receive buffer
 
 log = logging.getLogger("planegym")
+T = TypeVar("T")
 
 # After these a new connection may go on (close codes 4000 to 4499).
 _RESUMABLE = frozenset(("capacity", "draining", "rate_limited", "session_busy", "slow_consumer"))
@@ -74,7 +77,9 @@ if hasattr(os, "register_at_fork"):  # asking for the number costs a system call
 
 @dataclass(frozen=True)
 class Config:
-    """What a session is made from: plain data, so that it pickles."""
+    """What a session is made from: plain data, so that it pickles. The token
+    stays behind: pickles lie in files and queues that others read, so the copy
+    takes PLANEGYM_TOKEN of the process it wakes up in."""
 
     url: str
     scenario: str
@@ -89,6 +94,18 @@ class Config:
     info: bool = True
     ca: str | None = None
     cert: str | tuple[str, str] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "token": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, token=os.environ.get("PLANEGYM_TOKEN") or None)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Config:
+        return self  # a copy in this process
+
+    def __copy__(self) -> Config:
+        return self
 
     def __post_init__(self) -> None:
         _ws.Address(self.url)
@@ -114,6 +131,44 @@ class Reply:
     end: int
 
 
+class Fields:
+    """Reads a JSON object of the server's: what is missing or mistyped is a
+    ProtocolError that names it."""
+
+    def __init__(self, what: str, message: dict[str, Any]) -> None:
+        self.what, self.message = what, message
+
+    def get(self, key: str, kind: type[T], default: T | None = None) -> T:
+        value = self.message.get(key, default)
+        # To Python True is a 1; in JSON it is not.
+        if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+            self._wrong(key, kind.__name__)
+        return value
+
+    def whole(self, key: str, default: int | None = None) -> int:
+        value = self.get(key, int, default)
+        if not 0 <= value < 1 << 63:
+            self._wrong(key, "number from 0 to 2**63")
+        return value
+
+    def number(self, key: str, default: float | None = None) -> float:
+        value: Any = self.get(key, object, default)
+        if not isinstance(value, (int, float)) or not math.isfinite(value):
+            self._wrong(key, "finite number")
+        return value
+
+    def list(self, key: str, kind: type[T] = object, default: Any = None) -> list[T]:  # type: ignore[assignment]
+        value: Any = self.get(key, list, default)
+        for v in value:
+            if not isinstance(v, kind) or (kind is int and isinstance(v, bool)):
+                self._wrong(key, f"list of {kind.__name__}")
+        return value  # type: ignore[no-any-return]
+
+    def _wrong(self, key: str, want: str) -> NoReturn:
+        got = repr(self.message[key])[:80] if key in self.message else "missing"
+        raise ProtocolError(f"the server's {self.what}: {key} is {got}, not a {want}")
+
+
 class Columns:
     """Where the columns of a reply lie; the arrays are views."""
 
@@ -124,6 +179,7 @@ class Columns:
     truncated: np.ndarray  # u8 [rows]
     final_obs: np.ndarray | None  # f32 [rows,D]
     info: np.ndarray | None  # f32 [rows,F]
+    final_info: np.ndarray | None  # f32 [rows,F]
     steps: int = 1
 
     def __init__(self, buf: bytearray, at: int, rows: int, dim: int, infos: int, flags: int):
@@ -131,7 +187,7 @@ class Columns:
             buf, at, rows, dim, infos, flags,
         )  # fmt: skip
         self.aux = (4 * rows * dim if flags & FINAL_OBS else 0) + (
-            4 * rows * infos if flags & INFO else 0
+            4 * rows * infos * ((flags & INFO != 0) + (flags & FINAL_INFO != 0))
         )
         self.reward_at = at + 4 * rows * dim
         self.end = self.reward_at + 4 * rows + 2 * (rows + 3 & ~3) + self.aux
@@ -148,13 +204,17 @@ class Columns:
         at += rows + 3 & ~3
         self.truncated = np.frombuffer(buf, "u1", rows, at)
         at += rows + 3 & ~3
-        self.final_obs = self.info = None
+        self.final_obs = self.info = self.final_info = None
         if self.flags & FINAL_OBS:
             self.final_obs = np.frombuffer(buf, "<f4", rows * dim, at).reshape(rows, dim)
             at += 4 * rows * dim
         if self.flags & INFO:
             shape = rows, self.infos
             self.info = np.frombuffer(buf, "<f4", rows * self.infos, at).reshape(shape)
+            at += 4 * rows * self.infos
+        if self.flags & FINAL_INFO:
+            shape = rows, self.infos
+            self.final_info = np.frombuffer(buf, "<f4", rows * self.infos, at).reshape(shape)
 
 
 class _Request:
@@ -208,15 +268,23 @@ class Session:
         self._farewell = weakref.finalize(self, _say_farewell, self._link)
 
     def _sizes(self) -> None:
-        m, c = self.made, self.config
-        try:
-            self.env = int(m["env"])
-            self.dim = len(m["observation_space"]["low"])
-            self.switches = len(m["action_space"]["n"])
-            self.info_names = [str(f["name"]) for f in m.get("info_fields", ())]
-            self.in_flight = int(m.get("in_flight", 64))
-        except (KeyError, TypeError, ValueError) as e:
-            raise ProtocolError(f"the server's made message lacks or mistypes {e}") from e
+        m, c = Fields("made", self.made), self.config
+        self.env = m.whole("env")
+        self.dim = len(
+            Fields("made.observation_space", m.get("observation_space", dict)).list("low")
+        )
+        self.switches = len(Fields("made.action_space", m.get("action_space", dict)).list("n", int))
+        self.info_names = [
+            Fields("made.info_fields", f).get("name", str) for f in m.list("info_fields", dict, [])
+        ]
+        self.in_flight = m.whole("in_flight", 64)
+        if not self.dim or not self.switches or not self.in_flight:
+            raise ProtocolError("made: observation_space, action_space or in_flight is empty")
+        m.list("limits", int, [])
+        m.list("initial", int, [])
+        m.whole("max_steps", 0)
+        m.number("step_seconds", 0)
+        m.get("real_time", bool, False)
         self.info_flag = INFO if c.info and self.info_names else 0
         n = self._num = c.num_envs
         self._views: dict[tuple[int, int], Columns] = {}
@@ -289,7 +357,7 @@ class Session:
                 "id": 0,
                 "client": f"planegym-python/{__version__}",
                 "version": VERSION,
-                "capabilities": ["resume"],
+                "capabilities": ["resume", "final_info"],
                 **fields,
             }
         )
@@ -297,18 +365,22 @@ class Session:
     def _hello(self, ws: _ws.WebSocket) -> None:
         ws.send(_ws.TEXT, self._greeting(type="hello"))
         welcome = self._answer(ws, "welcome")
-        versions = welcome.get("versions", [])
+        read = Fields("welcome", welcome)
+        versions = read.list("versions", int, [])
         if VERSION not in versions:
             raise BadVersionError(
                 f"the server {welcome.get('server')} speaks versions {versions}, "
                 f"this client (planegym {__version__}) speaks {VERSION}"
             )
+        limits = Fields("welcome.limits", read.get("limits", dict, {}))
+        self.keep_every = max(0.5, min(float(limits.number("ping_seconds", 20)), 3600) / 2)
+        self.token = read.get("resume_token", str, "")
+        self.capabilities = frozenset(read.list("capabilities", str, []))
         self.welcome = welcome
-        self.token = str(welcome.get("resume_token", ""))
-        self.keep_every = max(0.5, float(welcome.get("limits", {}).get("ping_seconds", 20)) / 2)
 
     def _answer(self, ws: _ws.WebSocket, kind: str) -> dict[str, Any]:
         """The reply to a greeting."""
+        ws.begin()
         while True:
             opcode, start, end = ws.recv()
             if opcode != _ws.TEXT:
@@ -354,7 +426,7 @@ class Session:
                 ws.send(
                     _ws.TEXT, self._greeting(type="resume", token=self.token, last_seq=self.ack)
                 )
-                accepted = int(self._answer(ws, "resumed")["accepted"])
+                accepted = Fields("resumed", self._answer(ws, "resumed")).whole("accepted")
 
             try:
                 ws = self._dial(resume)
@@ -444,11 +516,43 @@ class Session:
             self._broken(f"{got!r} came in reply to {kind!r}")
         return message
 
+    def reset_with(
+        self,
+        options: Mapping[str, Any],
+        seeds: Sequence[int] | None,
+        rows: Sequence[int] | None = None,
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Reset rows (None: all) with options of the episode: their first
+        observations f32 [n,D] and infos f32 [n]. Replies outstanding are dropped."""
+        if "reset_options" not in self.capabilities:
+            raise ValueError(
+                f"options: the server {self.welcome.get('server')} takes none at reset, "
+                f"{sorted(options)} given; kwargs= change a scenario for the whole session"
+            )
+        self.drop(self.seq)
+        fields: dict[str, Any] = {"options": plain(options), "info": bool(self.info_flag)}
+        if seeds is not None:
+            fields["seeds"] = [str(v) for v in seeds]
+        if rows is not None:
+            fields["rows"] = [int(r) for r in rows]
+        reply = self.request("reset", "reset_result", env=self.env, **fields)
+        n = self.config.num_envs if rows is None else len(rows)
+        try:
+            obs = np.array(reply["obs"], np.float32).reshape(n, self.dim)
+            infos = {
+                k: np.array(reply["info"][k], np.float32).reshape(n)
+                for k in (self.info_names if self.info_flag else ())
+            }
+        except (KeyError, TypeError, ValueError, OverflowError) as e:
+            self._broken(f"a reset_result that makes no sense: {e}", e)
+        return obs, infos
+
     # --- replies
 
     def take(self) -> Columns | Reply | dict[str, Any]:
         """The next reply, in the order of requests: usual where it is one of those,
         valid until the next is taken. An error reply is raised."""
+        self.ws.begin()
         while True:
             ws = self.ws
             try:
@@ -471,6 +575,7 @@ class Session:
                 self._broken(str(e), e)
             except _ws.WebSocketError as e:
                 self._recover(e)
+                self.ws.begin()
                 continue
             except BaseException:  # Ctrl-C: what came may be lost, resuming repeats it
                 self.ws.abort()
@@ -503,6 +608,7 @@ class Session:
                 error = _error(message)
                 if error.code in _RESUMABLE:
                     self._recover(error)
+                    self.ws.begin()
                     continue
                 self.abandon()
                 raise error
@@ -529,7 +635,7 @@ class Session:
             self._broken(f"a step's result came where a reply of type {kind} for {n} rows was due")
         if not isinstance(reply, Reply) or reply.kind != kind or reply.n != n:
             self._broken(f"{reply} came where a reply of type {kind} for {n} rows was due")
-        buf, at, flags = self.ws.buf, reply.start, reply.flags & (FINAL_OBS | INFO)
+        buf, at, flags = self.ws.buf, reply.start, reply.flags & (FINAL_OBS | INFO | FINAL_INFO)
         if kind == STEP_MANY_RESULT:
             if reply.end - at < 8:
                 self._broken("a STEP_MANY_RESULT without its T")
@@ -624,6 +730,17 @@ def _say_farewell(link: _Link) -> None:
 
 def _goodbye(number: int, ack: int) -> bytes:
     return _json({"type": "close", "id": number, "ack": ack})
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: numpy's scalars and arrays as Python's."""
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    return value
 
 
 def _json(message: dict[str, Any]) -> bytes:

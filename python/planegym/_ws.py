@@ -104,6 +104,8 @@ class WebSocket:
     def __init__(self, sock: socket.socket, base: int = 4) -> None:
         self._sock = sock
         self._timeout: float | None = None
+        self._deadline: float | None = None  # of the wait that began last
+        self._waited = False  # whether that wait has read something
         # Kernel timeouts leave the socket blocking: Python's own cost a poll
         # before each call. TLS cannot tell them from a real end.
         self._kernel_timeout = not isinstance(sock, ssl.SSLSocket) and sys.platform != "win32"
@@ -162,12 +164,18 @@ class WebSocket:
     # --- receiving
 
     def settimeout(self, seconds: float | None) -> None:
-        """How long one recv, or one write, may take; None is for ever."""
+        """How long a wait (see begin), or one write, may take; None is for ever."""
         if seconds == self._timeout:
             return
         if seconds is not None and not seconds > 0:
             raise ValueError(f"timeout: {seconds!r} is not above 0 seconds")
         self._timeout = seconds
+        self._patience(seconds)
+
+    def _patience(self, seconds: float | None) -> None:
+        """Set the socket's own timeout."""
+        if self._sock.fileno() < 0:
+            return
         if self._kernel_timeout:
             micro = 0 if seconds is None else max(1, round(seconds * 1e6))
             value = struct.pack("ll", micro // 1_000_000, micro % 1_000_000)
@@ -176,6 +184,12 @@ class WebSocket:
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
         else:
             self._sock.settimeout(seconds)
+
+    def begin(self) -> None:
+        """A wait begins: all reads until the next begin share one timeout, so
+        that pings, events and trickling bytes do not prolong it."""
+        self._deadline = None if self._timeout is None else time.monotonic() + self._timeout
+        self._waited = False
 
     def took(self, begin: bytes, size: int) -> bool:
         """Whether a frame of this beginning and size, its head included, lies whole
@@ -286,20 +300,18 @@ class WebSocket:
         if want > len(self.buf):
             at = self._room(at, size)
             want = at + size
-        deadline = None
         while self.tail < want:
-            if deadline is not None:
-                if time.monotonic() > deadline:
-                    raise WaitError
-            elif self._timeout is not None:
-                deadline = time.monotonic() + self._timeout
             self._read(self._view[self.tail :])
         return at
 
     def _read(self, into: memoryview) -> None:
         """What is there, into the view of all behind tail; waits while there is nothing."""
         try:
-            n = self._sock.recv_into(into)
+            if self._waited and self._deadline is not None:
+                n = self._read_before(self._deadline, into)
+            else:
+                self._waited = True
+                n = self._sock.recv_into(into)
         except (BlockingIOError, TimeoutError):
             raise WaitError from None
         except OSError as e:
@@ -309,6 +321,17 @@ class WebSocket:
             self.abort()
             raise ClosedByPeerError(1006, "the server went away")
         self.tail += n
+
+    def _read_before(self, deadline: float, into: memoryview) -> int:
+        """recv_into with what is left of the timeout."""
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise WaitError
+        self._patience(left)
+        try:
+            return self._sock.recv_into(into)
+        finally:
+            self._patience(self._timeout)
 
     def _room(self, at: int, size: int) -> int:
         """Make room for size bytes at at: by moving down what begins at head,
@@ -377,6 +400,7 @@ class WebSocket:
         try:
             while (left := deadline - time.monotonic()) > 0:
                 self.settimeout(left)
+                self.begin()
                 self.recv()
         except (WebSocketError, WaitError, OSError):
             pass

@@ -271,7 +271,10 @@ class UnauthorizedError(PlanegymError, PermissionError):
     """The server wants a token, or another one."""
 
     code = "unauthorized"
-    advice = "Pass token=, or set PLANEGYM_TOKEN, to what the server's token file holds."
+    advice = (
+        "Pass token=, or set PLANEGYM_TOKEN, to what the server's token file holds; a pickled "
+        "environment leaves its token behind, so set PLANEGYM_TOKEN where it is used."
+    )
 
 
 BY_CODE: dict[str, type[PlanegymError]] = {

@@ -34,9 +34,19 @@ class VecEnv(SB3VecEnv):  # type: ignore[misc]
         url: str | None = None,
         scenario: str | None = None,
         num_envs: int = 1,
+        *,
+        render_mode: str | None = None,
         **options: Unpack[Options],
     ) -> None:
-        self.vector = VectorEnv(url, scenario, num_envs, autoreset_mode="same_step", **options)
+        self.vector = VectorEnv(
+            url,
+            scenario,
+            num_envs,
+            autoreset_mode="same_step",
+            render_mode=render_mode,
+            **options,
+        )
+        self.metadata = self.vector.metadata
         super().__init__(
             num_envs, self.vector.single_observation_space, self.vector.single_action_space
         )
@@ -80,22 +90,37 @@ class VecEnv(SB3VecEnv):  # type: ignore[misc]
         self.vector.close()
 
     def get_images(self) -> Sequence[np.ndarray | None]:
-        """Nothing is drawn."""
-        return [None] * self.num_envs
+        """A frame of each row, under render_mode "rgb_array"."""
+        if self.render_mode != "rgb_array":
+            return [None] * self.num_envs
+        return list(self.vector.render() or ())
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """An attribute of the VectorEnv, once for each row."""
-        return [getattr(self.vector, attr_name)] * len(list(self._get_indices(indices)))
+        """An attribute of rows: what set_attr gave them, else the VectorEnv's."""
+        values = self.vector.get_attr(attr_name)
+        return [values[i] for i in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        """Refused: rows have no attributes of their own."""
-        raise NotImplementedError(f"set_attr({attr_name!r}): rows of a remote batch are alike")
+        """Give rows an attribute, for get_attr; what the server decides cannot be set."""
+        try:
+            values = list(self.vector.get_attr(attr_name))
+        except AttributeError:
+            values = [None] * self.num_envs
+        for i in self._get_indices(indices):
+            values[i] = value
+        self.vector.set_attr(attr_name, values)
 
     def env_method(
         self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any
     ) -> list[Any]:
-        """Refused: rows are no objects. get_state and set_state are vector's."""
-        raise NotImplementedError(f"env_method({method_name!r}): use .vector instead")
+        """A method of rows: get_state, render, or set_state with a state for each."""
+        rows = list(self._get_indices(indices))
+        if method_name == "set_state":
+            (states,) = method_args
+            self.vector.set_state(states, rows)
+            return [None] * len(rows)
+        values = self.vector.call(method_name, *method_args, **method_kwargs)
+        return [values[i] for i in rows]
 
     def env_is_wrapped(
         self, wrapper_class: type[gymnasium.Wrapper[Any, Any, Any, Any]], indices: Any = None

@@ -11,8 +11,10 @@ import numpy as np
 from gymnasium.vector import VectorEnv as GymnasiumVectorEnv
 from gymnasium.vector.utils import batch_space
 
-from ._config import Options, config
+from ._config import DEFAULT_SCENARIO, RENDER_MODES, Described, Options, config
+from ._config import render_mode as checked_mode
 from ._remote import Remote, action_space, observation_space, seed_u64
+from ._render import Painter
 from ._session import (
     RESET,
     RESET_RESULT,
@@ -26,7 +28,14 @@ from ._session import (
     Session,
 )
 from .env import actions_i32, fitting
-from .errors import InvalidRowsError, PendingError, PlanegymError, ReplyTimeoutError
+from .errors import (
+    InvalidRowsError,
+    PendingError,
+    PlanegymError,
+    ReplyTimeoutError,
+    ResetRequiredError,
+)
+from .ids import STEPS
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -64,7 +73,7 @@ class Received(NamedTuple):
     info: dict[str, Any]
 
 
-class VectorEnv(GymnasiumVectorEnv):
+class VectorEnv(Described, GymnasiumVectorEnv):
     """num_envs remote environments in one session.
 
     Connects like planegym.Env: lazily, anew after fork and pickle, resumed
@@ -77,6 +86,10 @@ class VectorEnv(GymnasiumVectorEnv):
             or name in the protocol ("next_step", "same_step", "disabled").
         copy: whether observations are the caller's. Without, they are views of
             a buffer that the next step overwrites, as in SyncVectorEnv.
+        render_mode: as for planegym.Env; render gives a frame, or a text, for
+            each row, and a window shows row 0.
+        max_episode_steps: steps after which the server truncates, in place of
+            the scenario's; gymnasium.make_vec passes it.
     """
 
     made: dict[str, Any]  # what the server told of it: limits, step_seconds, model_hash, …
@@ -89,15 +102,28 @@ class VectorEnv(GymnasiumVectorEnv):
         *,
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
         copy: bool = True,
+        render_mode: str | None = None,
+        max_episode_steps: int | None = None,
         **options: Unpack[Options],
     ) -> None:
         mode = _mode(autoreset_mode)
+        self.render_mode = checked_mode(render_mode, options.get("info", True))
+        options = _bounded(options, scenario, max_episode_steps)
         self._remote = Remote(config(url, scenario, num_envs, _MODES[mode], options))
+        self._describe(scenario, url=url, render_mode=render_mode, **options)
+        self._painters: list[Painter] = []
+        self._row_attributes: dict[str, tuple[Any, ...]] = {}
         self.num_envs = num_envs
         self.autoreset_mode = mode
         self.copy = copy
-        self.metadata = {"render_modes": [], "autoreset_mode": mode}
+        self.metadata = {
+            "render_modes": list(RENDER_MODES),
+            "render_fps": 15,
+            "autoreset_mode": mode,
+        }
         self._forget()
+
+    _acted: np.ndarray | None = None  # actions under way, where they are drawn
 
     def _forget(self) -> None:
         """What a new session does not know."""
@@ -127,8 +153,13 @@ class VectorEnv(GymnasiumVectorEnv):
                 self.single_action_space = action_space(s.made)
                 self.observation_space = batch_space(self.single_observation_space, self.num_envs)
                 self.action_space = batch_space(self.single_action_space, self.num_envs)
+                self._made(s.made)
             self._action_shape = (self.num_envs, *(self.single_action_space.shape or ()))
             self._obs = np.zeros((self.num_envs, s.dim), np.float32)
+            if self.render_mode is not None and not self._painters:
+                name = self._remote.config.scenario
+                self._painters = [Painter(s.made, name) for _ in range(self.num_envs)]
+                self._begins = np.zeros(self.num_envs, bool)
         return s
 
     # --- Gymnasium
@@ -139,15 +170,14 @@ class VectorEnv(GymnasiumVectorEnv):
         seed: int | Sequence[int | None] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Start episodes, in all rows or those of options["reset_mask"].
+        """Start episodes, in all rows or those of options["reset_mask"]; other
+        options are of these episodes, as for planegym.Env.
 
         Row i takes seed + i, or seed[i]. A row without a seed goes on with its
         generator; where it was never seeded it draws one from np_random.
         Replies that are still outstanding are dropped.
         """
         mask, options = _reset_mask(options, self.num_envs)
-        if options:
-            raise ValueError(f"options: only reset_mask is known, {sorted(options)} given")
         seeds: list[int | None]
         if seed is None:
             seeds = [None] * self.num_envs
@@ -170,6 +200,17 @@ class VectorEnv(GymnasiumVectorEnv):
         parts = [p for p in (rows[given], rows[~given]) if len(p)]
         self._sent.clear()
         for part in parts:
+            if options:
+                obs, infos = s.reset_with(
+                    options,
+                    None if seeds[part[0]] is None else [int(seeds[i] or 0) for i in part],
+                    None if len(part) == self.num_envs else part.tolist(),
+                )
+                self._obs[part] = obs
+                self._seeded[part] = True
+                for name, values in infos.items():
+                    self._column(info, name, part, values, self.num_envs)
+                continue
             columns = []
             flags = s.info_flag
             if seeds[part[0]] is not None:
@@ -184,6 +225,10 @@ class VectorEnv(GymnasiumVectorEnv):
             self._obs[part] = c.obs
             self._seeded[part] = True
             self._infos(info, s, c, part)
+        for i in rows.tolist() if self._painters else ():
+            self._painters[i].reset(self._obs[i], _row(info, i))
+            self._begins[i] = False
+        self._show()
         return self._observations(), info
 
     def step(self, actions: Any) -> StepResult:
@@ -196,16 +241,21 @@ class VectorEnv(GymnasiumVectorEnv):
         s = self._remote.current()
         if self._sent or s.pending:
             raise PendingError("a step is outstanding already")
+        if self._painters:
+            self._acted = np.array(actions)
         self._sent.append((s.send_step(fitting(actions, self._action_shape)), None))
 
     def step_wait(self, timeout: float | None = None) -> StepResult:
         """The result of step_async. timeout in seconds, default the
         environment's; after ReplyTimeoutError the call may be repeated."""
         s, _, c = self._next(timeout)
+        actions, self._acted = self._acted, None
         self._obs[...] = c.obs
         info: dict[str, Any] = {}
         if c.final_obs is not None or c.info is not None:
             self._infos(info, s, c, None)
+        if self._painters:
+            self._paint(actions, c, info)
         return (
             self._obs.copy() if self.copy else self._obs,
             c.reward.astype(_F8),
@@ -217,6 +267,53 @@ class VectorEnv(GymnasiumVectorEnv):
     def close_extras(self, **kwargs: Any) -> None:
         """End the session."""
         self._remote.close()
+        for painter in self._painters:
+            painter.close()
+
+    def render(self) -> tuple[Any, ...] | None:
+        """A frame u8 [H,W,3] of each row under "rgb_array", a text under "ansi",
+        nothing under "human", whose window shows row 0."""
+        if self.render_mode is None or self.render_mode == "human":
+            return None
+        if not self._painters or not all(p.begun for p in self._painters):
+            raise ResetRequiredError("there is nothing to draw before the first reset")
+        if self.render_mode == "ansi":
+            return tuple(p.text() for p in self._painters)
+        return tuple(p.frame() for p in self._painters)
+
+    def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """Gymnasium's call: an attribute of each row, or what a method of each
+        gives. Rows have what set_attr gave them; the methods get_state and
+        render; and the attributes of a planegym.Env, the same in all rows."""
+        if name in self._row_attributes:
+            return self._row_attributes[name]
+        if name in ("get_state", "render"):
+            return tuple(getattr(self, name)(*args, **kwargs))
+        of_rows = {"observation_space", "action_space"}
+        value = getattr(self, f"single_{name}" if name in of_rows else name)
+        if callable(value) or name.startswith("_"):
+            raise AttributeError(
+                f"{name!r} is no attribute of a row: rows are not objects on this side, "
+                "so call the VectorEnv's own"
+            )
+        return (value,) * self.num_envs
+
+    def get_attr(self, name: str) -> tuple[Any, ...]:
+        """An attribute of each row; see call."""
+        return self.call(name)
+
+    def set_attr(self, name: str, values: Any) -> None:
+        """Give each row an attribute, for get_attr: one value for all, or a list
+        or tuple of one for each. What the server decides cannot be set."""
+        if hasattr(type(self), name) or name in self.__dict__ or name in _CONNECTED:
+            raise AttributeError(
+                f"{name!r} cannot be set: make another environment, or give reset its options"
+            )
+        if not isinstance(values, (list, tuple)):
+            values = [values] * self.num_envs
+        if len(values) != self.num_envs:
+            raise ValueError(f"{name}: {len(values)} values for {self.num_envs} environments")
+        self._row_attributes[name] = tuple(values)
 
     # --- beyond Gymnasium
 
@@ -355,13 +452,39 @@ class VectorEnv(GymnasiumVectorEnv):
                 for i in np.flatnonzero(done).tolist():
                     final[i] = c.final_obs[i].copy()
                 info["final_obs"], info["_final_obs"] = final, done
-                info["final_info"], info["_final_info"] = {}, done.copy()
+                last: dict[str, Any] = {}
+                if c.final_info is not None:
+                    for i, name in enumerate(s.info_names):
+                        self._column(last, name, done, c.final_info[done, i], n)
+                info["final_info"], info["_final_info"] = last, done.copy()
         if c.info is not None:
             for i, name in enumerate(s.info_names):
-                if name not in info:
-                    info[name], info["_" + name] = np.zeros(n, np.float32), np.zeros(n, np.bool_)
-                info[name][at] = c.info[:, i]
-                info["_" + name][at] = True
+                self._column(info, name, at, c.info[:, i], n)
+
+    @staticmethod
+    def _column(info: dict[str, Any], name: str, at: Any, values: np.ndarray, n: int) -> None:
+        """Set what an info says of some of n rows, and its mask."""
+        if name not in info:
+            info[name], info["_" + name] = np.zeros(n, np.float32), np.zeros(n, np.bool_)
+        info[name][at] = values
+        info["_" + name][at] = True
+
+    def _paint(self, actions: np.ndarray | None, c: Columns, info: dict[str, Any]) -> None:
+        """Show a step to the painters. A row that was reset by it begins anew."""
+        done = (c.terminated | c.truncated) != 0
+        assert actions is not None
+        for i, painter in enumerate(self._painters):
+            row = _row(info, i)
+            if self._begins[i] or (done[i] and self.autoreset_mode == AutoresetMode.SAME_STEP):
+                painter.reset(self._obs[i], row)
+            else:
+                painter.step(actions[i], float(c.reward[i]), self._obs[i], row)
+        self._begins = done & (self.autoreset_mode == AutoresetMode.NEXT_STEP)
+        self._show()
+
+    def _show(self) -> None:
+        if self.render_mode == "human" and self._painters[0].begun:
+            self._painters[0].show(self.metadata["render_fps"])
 
 
 _F8, _BOOL = np.dtype(np.float64), np.dtype(np.bool_)  # a dtype is found faster than a type
@@ -369,6 +492,21 @@ _F8, _BOOL = np.dtype(np.float64), np.dtype(np.bool_)  # a dtype is found faster
 _CONNECTED = frozenset(
     ("observation_space", "action_space", "single_observation_space", "single_action_space", "made")
 )
+
+
+def _row(info: dict[str, Any], i: int) -> dict[str, Any]:
+    """The infos of row i."""
+    return {k: v[i] for k, v in info.items() if "_" + k in info and not k.startswith("final_")}
+
+
+def _bounded(options: Options, scenario: str | None, steps: int | None) -> Options:
+    """options under which the server truncates after some steps; Gymnasium's
+    make_vec passes the registered number, which the scenario has by itself."""
+    if steps is None or steps == STEPS.get(scenario or DEFAULT_SCENARIO):
+        return options
+    kwargs = dict(options.get("kwargs") or {})
+    kwargs["env"] = {"max_steps": steps, **kwargs.get("env", {})}
+    return {**options, "kwargs": kwargs}
 
 
 def _mode(mode: str | AutoresetMode) -> AutoresetMode:

@@ -107,11 +107,20 @@ def test_results_are_the_callers(env: planegym.Env) -> None:
     assert (second == 9).all()
 
 
-@pytest.mark.parametrize("action", [0.5, np.float32(1), None, "1", [1], np.array([0])])
+@pytest.mark.parametrize("action", [0.5, float("nan"), float("inf"), None, "1", [1, 0], []])
 def test_action_of_a_wrong_type(env: planegym.Env, action: object) -> None:
     env.reset(seed=1)
     with pytest.raises(planegym.InvalidActionError, match="no integer"):
         env.step(action)
+
+
+@pytest.mark.parametrize("action", [1, 1.0, np.float32(1), [1], np.array([1]), np.array([[1.0]])])
+def test_action_of_a_fitting_type(env: planegym.Env, action: object) -> None:
+    """An exact number, or one in an array, is the action that it is."""
+    own = gymnasium.make("CartPole-v1")
+    own.reset(seed=1)
+    env.reset(seed=1)
+    assert np.array_equal(env.step(action)[0], own.step(1)[0])
 
 
 @pytest.mark.parametrize("action", [-1, 2, 2**31, -(2**31), 2**64])

@@ -78,10 +78,16 @@ def test_the_rest_of_the_interface(vec: Any) -> None:
     assert vec.get_attr("num_envs", indices=[1, 2]) == [5, 5]
     assert vec.env_is_wrapped(gymnasium.Wrapper) == [False] * 5
     assert vec.get_images() == [None] * 5
-    with pytest.raises(NotImplementedError, match="rows"):
-        vec.set_attr("x", 1)
-    with pytest.raises(NotImplementedError, match="vector"):
-        vec.env_method("seed")
+    vec.set_attr("x", 1)
+    vec.set_attr("x", 2, indices=[4])
+    assert vec.get_attr("x") == [1, 1, 1, 1, 2]
+    with pytest.raises(AttributeError, match="cannot be set"):
+        vec.set_attr("num_envs", 1)
+    vec.reset()
+    state = vec.env_method("get_state", indices=[3])
+    vec.env_method("set_state", state, indices=[0])
+    with pytest.raises(AttributeError, match="no attribute of a row"):
+        vec.env_method("step_wait")
     with pytest.raises(AttributeError):
         vec.get_attr("no_such")
 

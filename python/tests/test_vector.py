@@ -139,9 +139,11 @@ def test_unseeded_rows_differ(url: str) -> None:
     "actions",
     [
         np.zeros(2, int),
-        np.zeros((3, 1), int),
-        np.zeros(3),
+        np.zeros((3, 2), int),
+        np.full(3, 0.5),
         np.full(3, np.nan),
+        [0.0, np.inf, 0.0],
+        [0.0, 2.0**31, 0.0],
         [0, 1, 2],
         [0, -1, 0],
         [0, 2**32 + 1, 0],
@@ -165,6 +167,18 @@ def test_bad_actions(url: str, actions: Any) -> None:
     if isinstance(actions, list) and isinstance(actions[1], int):
         assert e.value.row == (2 if actions[2] else 1)
     same(own.step(np.array([0, 1, 0])), ours.step(np.array([0, 1, 0])))
+    ours.close()
+
+
+def test_exact_actions(url: str) -> None:
+    """Floats without a fraction, and one-element arrays, are the integers they are."""
+    ours = vector(url, 3, AutoresetMode.NEXT_STEP)
+    want = None
+    for actions in ([0, 1, 0], [0.0, 1.0, 0.0], [[0], [1], [0]], np.array([[0], [1], [0]], "f4")):
+        ours.reset(seed=1)
+        got = ours.step(actions)[0]
+        want = got if want is None else want
+        assert np.array_equal(got, want)
     ours.close()
 
 

@@ -183,6 +183,7 @@ def test_timeout_of_a_dribble(fake: Fake) -> None:
     fake.handlers = [handler]
     ws = dial(fake, timeout=0.1)
     begin = time.monotonic()
+    ws.begin()
     with pytest.raises(_ws.WaitError):
         ws.recv()
     assert time.monotonic() - begin < 2

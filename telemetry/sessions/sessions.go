@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -18,8 +19,8 @@ import (
 )
 
 // ReadFile reads the sessions of a file, in its order, each a recording with a
-// limit for every second. Errors name the file, the row (from 1), the column
-// and what was expected.
+// limit for every second, or one for each switch where they differ. Errors name
+// the file, the row (from 1), the column and what was expected.
 func ReadFile(path string) ([]telemetry.Recording, error) {
 	f, err := telemetry.Open(path)
 	if err != nil {
@@ -92,8 +93,9 @@ type decoder struct {
 	limits  []int
 	columns []int // by field
 
-	of     int64 // the session being gathered
-	force  []int
+	of     int64   // the session being gathered
+	force  []int   // the first switch's limit, by second
+	each   []int32 // all switches' [T,S]
 	values []float32
 	valid  []bool
 	tally  *telemetry.Tally
@@ -155,10 +157,12 @@ func (d *decoder) add(row parquet.Row) error {
 		return fmt.Errorf("t: %d, expected second %d of session %d", t, len(d.force), session)
 	}
 	limit := row[d.limits[0]].Int64()
-	for _, c := range d.limits {
-		if l := row[c].Int64(); l < 1 || l != limit {
-			return fmt.Errorf("limits %d and %d: expected one of at least 1 for all switches", limit, l)
+	for n, c := range d.limits {
+		l := row[c].Int64()
+		if l < 1 || l > math.MaxInt32 {
+			return fmt.Errorf("limit%d: %d: expected at least 1 packet", n+1, l)
 		}
+		d.each = append(d.each, int32(l))
 	}
 	d.force = append(d.force, int(limit))
 	for i, c := range d.columns {
@@ -177,7 +181,14 @@ func (d *decoder) close() error {
 		return nil
 	}
 	r := telemetry.Recording{Limits: slices.Clone(d.force)}
-	if slices.Min(d.force) == slices.Max(d.force) {
+	s := len(d.limits)
+	for t := range slices.Chunk(d.each, s) {
+		if slices.Min(t) != slices.Max(t) {
+			r.Limits, r.PerSwitch = nil, slices.Clone(d.each)
+			break
+		}
+	}
+	if r.PerSwitch == nil && slices.Min(d.force) == slices.Max(d.force) {
 		r.Limit, r.Limits = d.force[0], nil
 	}
 	var err error
@@ -187,6 +198,6 @@ func (d *decoder) close() error {
 	r.Data = r.Data.WithReading(telemetry.Reading{Refused: d.tally.Refused()})
 	d.tally = telemetry.NewTally(d.fields)
 	d.all = append(d.all, r)
-	d.force, d.values, d.valid = d.force[:0], d.values[:0], d.valid[:0]
+	d.force, d.each, d.values, d.valid = d.force[:0], d.each[:0], d.values[:0], d.valid[:0]
 	return nil
 }

@@ -82,8 +82,7 @@ func TestDecodeErrorsNameTheRow(t *testing.T) {
 	}
 	for want, b := range map[string][]byte{
 		"row 3: t: 5, expected second 2 of session 0":      change(2, func(r *second) { r.T = 5 }),
-		"row 2: limits 32 and 16":                          change(1, func(r *second) { r.Limit2 = 16 }),
-		"row 4: limits 0 and 0":                            change(3, func(r *second) { r.Limit1, r.Limit2 = 0, 0 }),
+		"row 4: limit1: 0":                                 change(3, func(r *second) { r.Limit1, r.Limit2 = 0, 0 }),
 		"row 5: session: 0 follows 1":                      change(4, func(r *second) { r.Session = 0 }),
 		"no sessions are recorded":                         table(t, nil),
 		"no Parquet file":                                  []byte("session,t\n"),
@@ -96,6 +95,29 @@ func TestDecodeErrorsNameTheRow(t *testing.T) {
 	}
 	if _, err := sessions.ReadFile(filepath.Join(t.TempDir(), "none.parquet")); err == nil {
 		t.Error("a file that is not there was read")
+	}
+}
+
+// Where switches have limits of their own in a second, the session has them in all.
+func TestDecodePerSwitch(t *testing.T) {
+	rows := good()
+	rows[1].Limit2 = 16
+	all, err := sessions.Decode(table(t, rows))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := all[0]
+	if r.Switches() != 2 || r.Limits != nil || r.LimitAt(1) != int(rows[1].Limit1) {
+		t.Fatalf("%+v", r)
+	}
+	got := make([]int32, 2)
+	for i, want := range [][]int32{{rows[0].Limit1, rows[0].Limit2}, {rows[1].Limit1, 16}} {
+		if r.LimitsAt(i, got); !slices.Equal(got, want) {
+			t.Errorf("second %d: limits %v, want %v", i, got, want)
+		}
+	}
+	if all[1].Switches() != 1 || all[1].PerSwitch != nil {
+		t.Errorf("%+v", all[1])
 	}
 }
 

@@ -212,6 +212,9 @@ func (m *Model) describe(recordings []telemetry.Recording) error {
 		if !slices.Equal(r.Data.Fields(), fields) {
 			return fmt.Errorf("structured: recordings 1 and %d have different fields", i+1)
 		}
+		if r.Switches() > 1 {
+			return fmt.Errorf("structured: recording %d has a limit for each switch: this model knows one for all, closed_loop knows several", i+1)
+		}
 		for t := range r.Data.Len() {
 			limits[int32(r.LimitAt(t))] = true
 		}

@@ -70,7 +70,7 @@ const (
 	ServerPort
 	Client // popularity rank of its address
 	Server
-	Options
+	OptionProfile
 	TTLUp
 	TTLDown
 	MetaFields
@@ -84,14 +84,14 @@ func Schema(labels []string) traffic.Schema {
 	return traffic.Schema{
 		Labels: labels,
 		Meta: []traffic.Field{
-			Protocol:   symbol("protocol", Protocols),
-			Version:    symbol("version", []string{"ipv4", "ipv6"}),
-			ServerPort: {Name: "server_port", Kind: traffic.Port},
-			Client:     {Name: "client", Kind: traffic.Address},
-			Server:     {Name: "server", Kind: traffic.Address},
-			Options:    symbol("options", Profiles),
-			TTLUp:      symbol("ttl_up", TTLs),
-			TTLDown:    symbol("ttl_down", TTLs),
+			Protocol:      symbol("protocol", Protocols),
+			Version:       symbol("version", []string{"ipv4", "ipv6"}),
+			ServerPort:    {Name: "server_port", Kind: traffic.Port},
+			Client:        {Name: "client", Kind: traffic.Address},
+			Server:        {Name: "server", Kind: traffic.Address},
+			OptionProfile: symbol("options", Profiles),
+			TTLUp:         symbol("ttl_up", TTLs),
+			TTLDown:       symbol("ttl_down", TTLs),
 		},
 		Steps: []traffic.Field{
 			Direction: symbol("direction", []string{"up", "down"}),

@@ -1,4 +1,4 @@
-package cli
+package planegym
 
 import (
 	"context"

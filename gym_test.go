@@ -1,4 +1,4 @@
-package cli
+package planegym
 
 import (
 	"slices"
@@ -11,11 +11,11 @@ import (
 // TestOverridesAreOneClients: what one client overrides changes nothing for the
 // next, who sees what clients saw before.
 func TestOverridesAreOneClients(t *testing.T) {
-	served, err := bundled()
+	served, err := Bundled()
 	if err != nil {
 		t.Fatal(err)
 	}
-	open := new(opener).serveOpen(served)
+	open := new(Gym).Serve(served)
 	first := func(kwargs string) []float32 {
 		v, err := open(t.Context(), ws.MakeRequest{Scenario: "contended", NumEnvs: 1, Kwargs: []byte(kwargs)})
 		if err != nil {

@@ -1,4 +1,4 @@
-package cli
+package planegym
 
 import (
 	"context"
@@ -97,7 +97,7 @@ func TestScalersAreBounded(t *testing.T) {
 	}
 	refits := 0
 	for range 2 { // an error is not kept
-		_, _ = s.get(t.Context(), "bad", func(context.Context) (env.Scaler, error) { refits++; return nil, errConfig })
+		_, _ = s.get(t.Context(), "bad", func(context.Context) (env.Scaler, error) { refits++; return nil, ErrConfig })
 	}
 	if refits != 2 {
 		t.Errorf("a fit that failed was tried %d times, want 2", refits)
@@ -113,7 +113,7 @@ func TestOpenEndsWithContext(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := new(opener).open(ctx, s, 1, env.NextStep); !errors.Is(err, context.Canceled) {
+	if _, err := new(Gym).Open(ctx, s, 1, env.NextStep); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v, want context canceled", err)
 	}
 }

@@ -1,4 +1,4 @@
-package cli
+package planegym
 
 import (
 	"crypto/sha256"
@@ -21,11 +21,11 @@ type modelled struct {
 }
 
 // newModelled is v, which has what env.New gives every vector.
-func newModelled(v env.Vector, m model) (env.Vector, error) {
+func newModelled(v env.Vector, m Model) (env.Vector, error) {
 	h := sha256.New()
-	write, card := m.gan.Write, modelCard
-	if m.structured != nil {
-		write, card = m.structured.Write, structuredCard
+	write, card := m.TimeGAN.Write, modelCard
+	if m.Structured != nil {
+		write, card = m.Structured.Write, structuredCard
 	}
 	if err := write(h); err != nil {
 		return nil, err
@@ -44,8 +44,8 @@ func (v *modelled) ModelHash() string { return v.hash }
 // ModelCard is what the checkpoint says of itself.
 func (v *modelled) ModelCard() map[string]string { return v.card }
 
-func modelCard(model model) map[string]string {
-	m := model.gan
+func modelCard(model Model) map[string]string {
+	m := model.TimeGAN
 	c := m.Config
 	training := fmt.Sprintf("%d + %d + %d updates, batches of %d, learning rate %g", c.Embed, c.Super, c.Joint, c.Batch, c.LearningRate)
 	if !m.Done() {
@@ -66,8 +66,8 @@ func modelCard(model model) map[string]string {
 	return withRest(card, m.Fidelity, m.Credit)
 }
 
-func structuredCard(model model) map[string]string {
-	m := model.structured
+func structuredCard(model Model) map[string]string {
+	m := model.Structured
 	c, r := m.Config, m.Ranks.Config
 	card := map[string]string{
 		"network": fmt.Sprintf("structured: a load of %d regimes, rules of queues and player, networks of 2 layers of %d for downloads and quality, a TimeGAN of %d layers of %d for ranks",

@@ -1,0 +1,85 @@
+// Package closedloop is TimeGAN's closed-loop form: a recurrent generator that
+// reads its own last second and the queue limits in force, and draws the next
+// second from the distribution that it gives. DESIGN.md has what departs from
+// the paper, and what each departure is worth.
+package closedloop
+
+import (
+	"fmt"
+	"math"
+)
+
+// Config is everything a training depends on besides the recordings. Zero
+// values are the defaults named.
+type Config struct {
+	Hidden  int     `toml:"hidden" json:"hidden"`   // units of the generator; 64
+	Updates int     `toml:"updates" json:"updates"` // of the likelihood; 1200
+	Window  int     `toml:"window" json:"window"`   // seconds of a training window; 192
+	Batch   int     `toml:"batch" json:"batch"`     // windows of an update; 32
+	Rate    float64 `toml:"rate" json:"rate"`       // learning rate at its highest; 3e-3
+	Decay   float64 `toml:"decay" json:"decay"`     // weight decay; 1e-2; negative is none
+	Bins    int     `toml:"bins" json:"bins"`       // quantile bins of a column; 24
+	Weight  float64 `toml:"weight" json:"weight"`   // of the player's heads in the loss, the others having 1; 4
+	Noise   float64 `toml:"noise" json:"noise"`     // share of input cells of the last second that training hides; .05; negative is none
+	Clock   int     `toml:"clock" json:"clock"`     // > 0: the second of a recording, within so many, is an input; 0 is none
+	Regimes int     `toml:"regimes" json:"regimes"` // of the load that no limit moves; 0 is as many as held-out recordings ask for, 1 is none
+	Seed    uint64  `toml:"seed" json:"seed"`
+
+	// For measuring what each part is worth.
+	Open   bool `toml:"open" json:"open,omitempty"`     // the last second is no input: open loop
+	Points bool `toml:"points" json:"points,omitempty"` // squared error of a mean instead of the likelihood of bins
+}
+
+func (c Config) withDefaults() Config {
+	for _, d := range []struct {
+		field *int
+		value int
+	}{{&c.Hidden, 64}, {&c.Updates, 1200}, {&c.Window, 192}, {&c.Batch, 32}, {&c.Bins, 24}} {
+		if *d.field == 0 {
+			*d.field = d.value
+		}
+	}
+	for _, d := range []struct {
+		field *float64
+		value float64
+	}{{&c.Rate, 3e-3}, {&c.Decay, 1e-2}, {&c.Noise, .05}, {&c.Weight, 4}} {
+		if *d.field == 0 {
+			*d.field = d.value
+		}
+	}
+	return c
+}
+
+// Check reports the first thing wrong with c, naming the field.
+func (c Config) Check() error {
+	c = c.withDefaults()
+	for _, f := range []struct {
+		name   string
+		value  int
+		lo, hi int
+	}{
+		{"hidden", c.Hidden, 1, 4096}, {"updates", c.Updates, 1, math.MaxInt32}, {"window", c.Window, 2, 3600},
+		{"batch", c.Batch, 1, 4096}, {"bins", c.Bins, 2, 512}, {"clock", c.Clock, 0, 7 * 24 * 3600},
+		{"regimes", c.Regimes, 0, 16},
+	} {
+		if f.value < f.lo || f.value > f.hi {
+			return fmt.Errorf("closedloop: %s: %d is outside %d…%d", f.name, f.value, f.lo, f.hi)
+		}
+	}
+	for _, f := range []struct {
+		name  string
+		value float64
+		hi    float64
+	}{{"rate", c.Rate, 1}, {"decay", c.Decay, 1}, {"noise", c.Noise, .9}, {"weight", c.Weight, 1e6}} {
+		if math.IsNaN(f.value) || f.value > f.hi {
+			return fmt.Errorf("closedloop: %s: %v is above %v", f.name, f.value, f.hi)
+		}
+	}
+	if c.Weight <= 0 {
+		return fmt.Errorf("closedloop: weight: %v: expected above 0", c.Weight)
+	}
+	if c.Rate <= 0 {
+		return fmt.Errorf("closedloop: rate: %v: expected above 0", c.Rate)
+	}
+	return nil
+}

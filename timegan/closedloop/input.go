@@ -1,0 +1,360 @@
+package closedloop
+
+import (
+	"math"
+	"slices"
+
+	"github.com/planegym/planegym/internal/seq"
+	"github.com/planegym/planegym/telemetry"
+)
+
+// moment is what the generator knows of a row before it draws a second: the
+// last second, running means, and how long ago things changed.
+type moment struct {
+	Values  []float32 // [F] of the last second; the last good ones where not OK
+	OK      []bool    // [F]
+	Class   []int32   // [H], -1 where not measured
+	X       []float64 // [H] numbers, where Class is not -1
+	Mean    []float64 // [averaged,3]
+	Limits  []int32   // [S] in force in the last second
+	Since   []float64 // [S] seconds since each limit changed
+	Rose    float64   // seconds since the buffer rose
+	Rises   []float64 // [rises] seconds between rises before that, the latest first
+	Top     float64   // buffer after the last rise
+	Seconds uint32    // since the start
+	Regime  uint8     // of the next second
+	Left    uint32    // seconds of it that are left, the next one among them
+	Stays   uint32    // regimes drawn
+}
+
+// newMoment is one that knows nothing.
+func (k *codec) newMoment() *moment {
+	f, h := len(k.Columns), len(k.Heads)
+	m := &moment{
+		Values: make([]float32, f), OK: make([]bool, f), Class: make([]int32, h), X: make([]float64, h),
+		Mean: make([]float64, len(k.means)*len(averages)), Limits: make([]int32, k.Switches), Since: make([]float64, k.Switches), Rises: make([]float64, rises),
+	}
+	k.forget(m)
+	return m
+}
+
+func (k *codec) forget(m *moment) {
+	clear(m.Values)
+	for j, c := range k.Columns {
+		m.Values[j] = c.Lo
+	}
+	clear(m.OK)
+	for h := range m.Class {
+		m.Class[h], m.X[h] = -1, 0
+	}
+	clear(m.Mean)
+	clear(m.Limits)
+	for s := range m.Since {
+		m.Since[s] = longAgo
+	}
+	m.Rose, m.Top, m.Seconds = longAgo, float64(0), 0
+	for i := range m.Rises {
+		m.Rises[i] = longAgo
+	}
+	m.Regime, m.Left, m.Stays = 0, 0, 0
+}
+
+// averaged are the heads whose running means are inputs: what the queues hold
+// of their limits, and how the buffer changes.
+func (k *codec) averaged() []int {
+	var of []int
+	for h, hd := range k.Heads {
+		if c := k.Columns[hd.Column].Kind; hd.Bins != nil && (c == shareKind || c == changeKind) {
+			of = append(of, h)
+		}
+	}
+	return of
+}
+
+// scaled is x of a head on the scale of inputs.
+func (k *codec) scaled(h int, x float64) float64 {
+	c := &k.Columns[k.Heads[h].Column]
+	return min(max((x-c.Mean)/c.SD, -4), 4)
+}
+
+// observe moves m on by a second of values, under limits.
+func (k *codec) observe(m *moment, values []float32, ok []bool, limits []int32) {
+	first := m.Seconds == 0
+	for h := range k.Heads {
+		hd := &k.Heads[h]
+		m.Class[h] = -1
+		if hd.Bins == nil {
+			m.Class[h] = k.level(values, ok)
+			continue
+		}
+		if first && k.Columns[hd.Column].Kind == changeKind || !k.measured(hd.Column, ok, m.OK) {
+			continue
+		}
+		m.X[h] = k.number(hd.Column, values, m.Values, limits)
+		m.Class[h] = hd.Bins.Encode(m.X[h])
+	}
+	k.settle(m, values, ok, limits)
+}
+
+// settle is observe where classes and numbers are known: they were drawn.
+func (k *codec) settle(m *moment, values []float32, ok []bool, limits []int32) {
+	for i, h := range k.means {
+		if m.Class[h] < 0 {
+			continue
+		}
+		x := k.scaled(h, m.X[h])
+		for j, tau := range averages {
+			a := &m.Mean[i*len(averages)+j]
+			if m.Seconds < uint32(tau) { // a plain mean at first
+				tau = float64(m.Seconds + 1)
+			}
+			*a += (x - *a) / tau
+		}
+	}
+	m.Rose = min(m.Rose+1, longAgo)
+	if b := k.Buffer; b >= 0 && m.OK[b] && ok[b] && values[b] > m.Values[b] {
+		copy(m.Rises[1:], m.Rises)
+		m.Rises[0], m.Rose, m.Top = m.Rose, 0, float64(values[b])
+	}
+	for s, l := range limits {
+		m.Since[s] = min(m.Since[s]+1, longAgo)
+		if m.Seconds > 0 && l != m.Limits[s] {
+			m.Since[s] = 0
+		}
+		m.Limits[s] = l
+	}
+	for j := range values {
+		if ok[j] {
+			m.Values[j] = values[j]
+		}
+		m.OK[j] = ok[j]
+	}
+	m.Seconds++
+}
+
+// level is the class of a second's quality columns; -1 where one is missing.
+func (k *codec) level(values []float32, ok []bool) int32 {
+	for l := range k.Levels {
+		same := true
+		for j := range k.Columns {
+			c := &k.Columns[j]
+			if c.Kind != qualityKind {
+				continue
+			}
+			if !ok[j] {
+				return -1
+			}
+			if values[j] != c.Levels[l] {
+				same = false
+				break
+			}
+		}
+		if same {
+			return int32(l)
+		}
+	}
+	return -1
+}
+
+// numbersIn is how many numbers an input has.
+func (k *codec) numbersIn() int {
+	n := 0
+	for _, l := range k.Limits {
+		n += 2*len(l) + 1
+	}
+	if !k.Open {
+		n += len(k.Heads) + len(k.Knots) + len(k.means)*len(averages)
+		if k.Buffer >= 0 {
+			n += 2 + rises
+		}
+	}
+	return n + k.regimesIn() + k.clockIn()
+}
+
+// given is how many of the numbers are no measurements: limits, regime, clock.
+func (k *codec) given() int {
+	n := k.regimesIn() + k.clockIn()
+	for _, l := range k.Limits {
+		n += 2*len(l) + 1
+	}
+	return n
+}
+
+func (k *codec) regimesIn() int {
+	if k.Load.K > 1 {
+		return k.Load.K
+	}
+	return 0
+}
+
+func (k *codec) clockIn() int {
+	if k.Clock > 0 {
+		return 4
+	}
+	return 0
+}
+
+// tokensIn are the heads whose last class is an input as it is.
+func (k *codec) tokensIn() []int {
+	if k.Open {
+		return nil
+	}
+	var of []int
+	for h, hd := range k.Heads {
+		if hd.Bins == nil || k.Columns[hd.Column].Kind == changeKind {
+			of = append(of, h)
+		}
+	}
+	return of
+}
+
+// input writes what the generator reads before a second under limits: numbers
+// x and tokens. second is that of the clock. hide leaves out the last second.
+func (k *codec) input(m *moment, limits []int32, second int, hide bool, x []float32, tokens []int32) {
+	clear(x)
+	at := 0
+	for s, l := range limits {
+		known := k.Limits[s]
+		hats32(x[at:][:len(known)], known, l)
+		at += len(known)
+		before, since := m.Limits[s], m.Since[s]
+		if m.Seconds == 0 {
+			before = l
+		}
+		if before != l {
+			since = 0
+		} else {
+			since = min(since+1, longAgo)
+		}
+		hats32(x[at:][:len(known)], known, before)
+		at += len(known)
+		x[at] = float32(math.Log1p(since) / math.Log1p(longAgo))
+		at++
+	}
+	if n := k.regimesIn(); n > 0 {
+		x[at+int(m.Regime)] = 1
+		at += n
+	}
+	if k.Clock > 0 {
+		for i := range 2 {
+			sin, cos := math.Sincos(2 * math.Pi * float64(i+1) * float64(second) / float64(k.Clock))
+			x[at], x[at+1] = float32(sin), float32(cos)
+			at += 2
+		}
+	}
+	for i, h := range k.heads {
+		tokens[i] = -1
+		if !hide {
+			tokens[i] = m.Class[h]
+		}
+	}
+	if k.Open || hide {
+		return
+	}
+	for h := range k.Heads {
+		switch {
+		case m.Class[h] < 0:
+		case k.Heads[h].Bins == nil:
+			x[at+h] = float32(2*float64(m.Class[h])/float64(max(k.Levels-1, 1)) - 1)
+		default:
+			x[at+h] = float32(k.scaled(h, m.X[h]))
+		}
+	}
+	at += len(k.Heads)
+	if k.Buffer >= 0 {
+		if m.OK[k.Buffer] {
+			hats(x[at:][:len(k.Knots)], k.Knots, float64(m.Values[k.Buffer]))
+		}
+		at += len(k.Knots)
+	}
+	for _, a := range m.Mean {
+		x[at] = float32(a)
+		at++
+	}
+	if k.Buffer >= 0 {
+		x[at] = float32(math.Log1p(m.Rose) / math.Log1p(longAgo))
+		x[at+1] = float32(m.Top / max(k.Knots[len(k.Knots)-1], 1))
+		for i, n := range m.Rises {
+			x[at+2+i] = float32(math.Log1p(n) / math.Log1p(longAgo))
+		}
+	}
+}
+
+// hats writes how near x is to each knot: 1 at one, falling to 0 at the next.
+func hats(to []float32, knots []float64, x float64) {
+	n := len(knots)
+	i, _ := slices.BinarySearch(knots, x)
+	switch {
+	case i == 0:
+		to[0] = 1
+	case i == n:
+		to[n-1] = 1
+	default:
+		f := (x - knots[i-1]) / (knots[i] - knots[i-1])
+		to[i-1], to[i] = float32(1-f), float32(f)
+	}
+}
+
+// hats32 is hats of a limit among those recorded, on a logarithmic scale.
+func hats32(to []float32, known []int32, limit int32) {
+	i, ok := slices.BinarySearch(known, limit)
+	switch n := len(known); {
+	case ok:
+		to[i] = 1
+	case i == 0:
+		to[0] = 1
+	case i == n:
+		to[n-1] = 1
+	default:
+		lo, hi := math.Log(float64(known[i-1])), math.Log(float64(known[i]))
+		f := (math.Log(float64(limit)) - lo) / (hi - lo)
+		to[i-1], to[i] = float32(1-f), float32(f)
+	}
+}
+
+// network is the generator's sizes.
+func (k *codec) network(c Config) seq.Config {
+	n := seq.Config{Dense: k.numbersIn(), Hidden: c.Hidden}
+	for _, h := range k.heads {
+		n.Embeddings = append(n.Embeddings, seq.Embedding{Name: k.Heads[h].Name, Size: k.size(h), Dim: min(k.size(h), 4)})
+	}
+	for h, hd := range k.Heads {
+		n.Heads = append(n.Heads, seq.Head{Name: hd.Name, Size: k.size(h), Given: hd.Given})
+	}
+	return n
+}
+
+// size is how many classes a head has.
+func (k *codec) size(h int) int {
+	if b := k.Heads[h].Bins; b != nil {
+		return b.Len()
+	}
+	return k.Levels
+}
+
+// track is a recording as inputs and classes, second by second; the first
+// second is only looked back at.
+type track struct {
+	seconds int
+	x       []float32 // [T,D]
+	tokens  []int32   // [T,E]
+	classes []int32   // [T,H]
+}
+
+// encode makes the tracks of a recording and the regimes of its seconds.
+func (k *codec) encode(r telemetry.Recording, regimes []uint8) track {
+	d, e, h, f := k.numbersIn(), len(k.heads), len(k.Heads), len(k.Columns)
+	n := r.Data.Len()
+	t := track{seconds: n, x: make([]float32, n*d), tokens: make([]int32, n*e), classes: make([]int32, n*h)}
+	m := k.newMoment()
+	values, ok, limits := make([]float32, f), make([]bool, f), make([]int32, k.Switches)
+	for s := range n {
+		limitsAt(r, s, limits)
+		m.Regime = regimes[s]
+		k.input(m, limits, s, false, t.x[s*d:][:d], t.tokens[s*e:][:e])
+		r.Data.Copy(s, values, ok)
+		k.observe(m, values, ok, limits)
+		copy(t.classes[s*h:], m.Class)
+	}
+	return t
+}
