@@ -8,6 +8,7 @@ import (
 
 	"github.com/planegym/planegym"
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/cartpole"
 	"github.com/planegym/planegym/p4"
 )
 
@@ -89,7 +90,7 @@ func TestResetOptions(t *testing.T) {
 			t.Errorf("after a refused option: %v", err)
 		}
 	}
-	cart, err := env.NewCartPole(1, env.NextStep)
+	cart, err := cartpole.New(1, env.NextStep)
 	if err != nil {
 		t.Fatal(err)
 	}

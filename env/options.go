@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/planegym/planegym/p4"
-	"github.com/planegym/planegym/telemetry"
 )
 
 // ErrInvalidOption is the error of a reset option that an environment does not
@@ -18,13 +17,14 @@ var ErrInvalidOption = errors.New("invalid reset option")
 // environment's configuration says. The zero value changes nothing. Episodes that
 // begin later, by autoreset too, are the configuration's again.
 type Options struct {
-	Initial     []p4.Limit // [S], or one for all: in force until the first step; nil: Config.Initial
+	Initial     []p4.Limit // [S], or one for all: in force until the first step; nil: the configuration's
 	TrafficSeed []uint64   // [n], or one for all rows: of the plant's episode; nil: from the row's seed
 	Load        *float64   // share of each load's sessions that is on; nil: 1
 	Phase       string     // of the traffic, that the episode begins in; "": drawn
 }
 
-func (o *Options) empty() bool {
+// Empty reports whether o changes nothing.
+func (o *Options) Empty() bool {
 	return o.Initial == nil && o.TrafficSeed == nil && o.Load == nil && o.Phase == ""
 }
 
@@ -57,33 +57,15 @@ func ResetWith(ctx context.Context, v Vector, rows []int, seeds []uint64, o Opti
 	if t, ok := v.(Optioner); ok {
 		return t.ResetWith(ctx, rows, seeds, o, out)
 	}
-	if !o.empty() {
+	if !o.Empty() {
 		return fmt.Errorf("%w: this environment has none", ErrInvalidOption)
 	}
 	return v.Reset(ctx, rows, seeds, out)
 }
 
-// loader is a plant whose traffic can be thinned, and begun in a phase.
-type loader interface {
-	// Phases are the names of the phases that an episode can begin in.
-	Phases() []string
-	// ResetUnder is Plant.Reset with a share of each load's sessions, 0…1, and
-	// the phase to begin in, "" for one drawn.
-	ResetUnder(ctx context.Context, rows []int, seeds []uint64, limit []p4.Limit, load float64, phase string, out *telemetry.Window) error
-}
-
-// Options are those of the limits, and those of the plant.
-func (q *Queues) Options() OptionSpec {
-	s := OptionSpec{Initial: q.cfg.Limits, TrafficSeed: !q.spec.RealTime}
-	if l, ok := q.plant.(loader); ok {
-		s.Load, s.Phases = true, l.Phases()
-	}
-	return s
-}
-
-// check reports an option that s does not have or a value that it does not allow,
+// Check reports an option that s does not have or a value that it does not allow,
 // for a reset of n rows of width actions.
-func (s OptionSpec) check(o Options, n, width int) error {
+func (s OptionSpec) Check(o Options, n, width int) error {
 	bad := func(format string, args ...any) error {
 		return fmt.Errorf("%w: %s", ErrInvalidOption, fmt.Sprintf(format, args...))
 	}

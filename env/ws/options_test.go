@@ -13,6 +13,7 @@ import (
 
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/plant/testbed"
+	"github.com/planegym/planegym/env/queues"
 	"github.com/planegym/planegym/p4"
 )
 
@@ -27,7 +28,7 @@ func openQueues(_ context.Context, m MakeRequest) (env.Vector, error) {
 	if err != nil {
 		return nil, err
 	}
-	return env.New(env.Config{Autoreset: m.Autoreset, MaxSteps: 4, Limits: []p4.Limit{16, 32, 64}, Observation: env.Observation{Normalise: "none"}}, plant, m.NumEnvs, nil)
+	return queues.New(queues.Config{Autoreset: m.Autoreset, MaxSteps: 4, Limits: []p4.Limit{16, 32, 64}, Observation: queues.Observation{Normalise: "none"}}, plant, m.NumEnvs, nil)
 }
 
 // TestFinalInfo: with same_step the infos of an episode's last window come beside
