@@ -82,9 +82,9 @@ type FitOptions struct {
 	// Checkpoint is called with the model at each checkpoint, written or not, and
 	// at the end. timegan.ErrStop ends training there, without an error.
 	Checkpoint func(*Model) error
-	// Objective computes losses and gradients; nil is by hand on the backend.
-	Objective func(m *seq.Model, be *compute.Backend, steps, rows int) (seq.Objective, error)
-	EngineTag string
+	// Engine computes losses and gradients: "" or "fused" by hand on the backend,
+	// or what internal/seq knows by another name.
+	Engine string
 }
 
 // tracks are recordings encoded, and the windows of them.
@@ -161,7 +161,10 @@ func Fit(ctx context.Context, c Config, be *compute.Backend, recordings []teleme
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{Config: c, codec: k, Engine: be.Kernels.String() + o.EngineTag}
+	m := &Model{Config: c, codec: k, Engine: be.Kernels.String()}
+	if o.Engine != "" && o.Engine != seq.Fused {
+		m.Engine = o.Engine + "/" + m.Engine
+	}
 	for i, r := range recordings {
 		m.Data = append(m.Data, r.Data.Hash())
 		m.starts = append(m.starts, k.starts(r, regimes[i])...)
@@ -183,11 +186,9 @@ func Fit(ctx context.Context, c Config, be *compute.Backend, recordings []teleme
 		}
 	}
 	net, trainer := m.net, m.state
-	var objective seq.Objective = net.NewRun(be, c.Window, c.Batch)
-	if o.Objective != nil {
-		if objective, err = o.Objective(net, be, c.Window, c.Batch); err != nil {
-			return nil, err
-		}
+	objective, err := seq.Open(o.Engine, net, be, c.Window, c.Batch)
+	if err != nil {
+		return nil, fmt.Errorf("closedloop: %w", err)
 	}
 	store := func() error {
 		m.Updates = trainer.Update
