@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/plant/live"
 	"github.com/planegym/planegym/scenarios"
 )
 
@@ -28,7 +28,7 @@ func Listen(ctx context.Context, s scenarios.Scenario, d time.Duration) ([]Findi
 	var found []Finding
 	tell := func(who string, age, offset time.Duration, mend string) {
 		f := Finding{Switch: who, Check: "telemetry", Level: OK, Says: fmt.Sprintf("newest %v old, clock %+v from ours", age.Round(time.Millisecond), -offset.Round(time.Millisecond))}
-		if age == env.Never {
+		if age == live.Never {
 			f.Level, f.Says, f.Mend = Failed, fmt.Sprintf("nothing came within %v", d), []string{mend}
 		}
 		found = append(found, f)

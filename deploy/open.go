@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/plant/live"
 	"github.com/planegym/planegym/env/plant/testbed"
+	"github.com/planegym/planegym/env/queues"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/p4/p4rt"
 	"github.com/planegym/planegym/scenarios"
@@ -23,10 +25,10 @@ import (
 // liveOptions say what to open of a scenario's switches.
 type liveOptions struct {
 	shadow    bool // nobody acts
-	scaler    func(columns []telemetry.Field) (env.Scaler, error)
+	scaler    func(columns []telemetry.Field) (queues.Scaler, error)
 	endless   bool // episodes end for no number of steps
 	autoreset env.Autoreset
-	act       func(env.Act)
+	act       func(live.Act)
 	event     func(Event)
 	beat      func() // called at least once a window
 	tap       *collect.Tap
@@ -35,7 +37,7 @@ type liveOptions struct {
 // liveRun is a scenario's switches, opened, with their telemetry coming in.
 type liveRun struct {
 	vector    env.Vector
-	plant     *env.Live
+	plant     *live.Plant
 	collector *collect.Collector
 	window    time.Duration // ours
 	second    time.Duration // ours, of one of the switches'
@@ -70,7 +72,7 @@ func openLive(ctx context.Context, s scenarios.Scenario, o liveOptions) (*liveRu
 	if o.shadow {
 		control = NewShadow(group)
 	}
-	plant, err := env.NewLive(l.LiveConfig, control, l.Switches.Queues(), told, o.act)
+	plant, err := live.New(l.Config, control, l.Switches.Queues(), told, o.act)
 	if err != nil {
 		return nil, errors.Join(err, group.Close(), told.Close())
 	}
@@ -82,7 +84,7 @@ func openLive(ctx context.Context, s scenarios.Scenario, o liveOptions) (*liveRu
 	if o.endless {
 		s.Env.MaxSteps = 1 << 30
 	}
-	v, err := env.New(s.Env, plant, 1, scaler)
+	v, err := queues.New(s.Env, plant, 1, scaler)
 	if err != nil {
 		return nil, errors.Join(err, plant.Close())
 	}
@@ -102,7 +104,7 @@ func reach(ctx context.Context, group p4.Group) error {
 	return errors.Join(errs...)
 }
 
-// collected is a collector with its sources: an env.Telemetry.
+// collected is a collector with its sources: an live.Telemetry.
 type collected struct {
 	*collect.Collector
 	beat    func()
@@ -198,12 +200,12 @@ func (c *collected) source(f func() error) {
 }
 
 // Window is the collector's, with a heartbeat.
-func (c *collected) Window(ctx context.Context, start time.Time, values []float32, valid []bool) (env.Ages, error) {
+func (c *collected) Window(ctx context.Context, start time.Time, values []float32, valid []bool) (live.Ages, error) {
 	if c.beat != nil {
 		c.beat()
 	}
 	age, err := c.Collector.Window(ctx, start, values, valid)
-	return env.Ages{Switches: age.Switches, Player: age.Player}, err
+	return live.Ages{Switches: age.Switches, Player: age.Player}, err
 }
 
 // Close ends the sources and tells what went wrong with them.
@@ -215,7 +217,7 @@ func (c *collected) Close() error {
 
 // scalerOf is what normalises observations of live switches: given, or, where
 // it is not, fitted to the emulated testbed of the scenario.
-func scalerOf(ctx context.Context, s scenarios.Scenario, given func([]telemetry.Field) (env.Scaler, error), columns []telemetry.Field) (env.Scaler, error) {
+func scalerOf(ctx context.Context, s scenarios.Scenario, given func([]telemetry.Field) (queues.Scaler, error), columns []telemetry.Field) (queues.Scaler, error) {
 	switch n := s.Env.Observation.Normalise; {
 	case n == "none" || n == "l2":
 		return nil, nil
@@ -231,14 +233,14 @@ func scalerOf(ctx context.Context, s scenarios.Scenario, given func([]telemetry.
 
 // named is a scaler whose columns are found by their names.
 type named struct {
-	env.Scaler
+	queues.Scaler
 	at []int
 }
 
 func (n named) Scale(column int, x float32) float32 { return n.Scaler.Scale(n.at[column], x) }
 
 // ScalerByName is s, a scaler of the columns of, for other columns.
-func ScalerByName(s env.Scaler, of, columns []telemetry.Field) (env.Scaler, error) {
+func ScalerByName(s queues.Scaler, of, columns []telemetry.Field) (queues.Scaler, error) {
 	n := named{Scaler: s}
 	for _, f := range columns {
 		at := slices.IndexFunc(of, func(g telemetry.Field) bool { return g.Name == f.Name })
@@ -253,7 +255,7 @@ func ScalerByName(s env.Scaler, of, columns []telemetry.Field) (env.Scaler, erro
 // ActionLimits are the limits that the actions of a scenario set.
 func ActionLimits(s scenarios.Scenario) []p4.Limit {
 	if s.Env.Limits == nil {
-		return env.DefaultLimits()
+		return queues.DefaultLimits()
 	}
 	return s.Env.Limits
 }

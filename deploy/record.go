@@ -12,7 +12,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/plant/live"
 	"github.com/planegym/planegym/internal/atomicfile"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/scenarios"
@@ -122,7 +122,7 @@ func (r *recorder) close() error {
 }
 
 // acted follows which limits are in force.
-func (r *recorder) acted(a env.Act) {
+func (r *recorder) acted(a live.Act) {
 	if r.limit == 0 {
 		return
 	}

@@ -17,8 +17,9 @@ import (
 
 	"github.com/BurntSushi/toml"
 
-	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/plant/replay"
 	"github.com/planegym/planegym/env/plant/testbed"
+	"github.com/planegym/planegym/env/queues"
 	"github.com/planegym/planegym/internal/nearest"
 	"github.com/planegym/planegym/internal/nesting"
 )
@@ -29,8 +30,8 @@ type Scenario struct {
 	Description string           `toml:"description"` // one line
 	Plant       string           `toml:"plant"`       // "cartpole", "replay", "synthetic", "testbed" or "live"
 	Model       string           `toml:"model"`       // where Plant is "synthetic": a bundled model, or a .safetensors file; where it is "testbed": the model on whose scale observations are, "" is the testbed's own
-	Env         env.Config       `toml:"env"`         // how the environment is stepped, observed and rewarded
-	Replay      env.ReplayConfig `toml:"replay"`      // where Plant is "replay"
+	Env         queues.Config       `toml:"env"`         // how the environment is stepped, observed and rewarded
+	Replay      replay.Config `toml:"replay"`      // where Plant is "replay"
 	Testbed     testbed.Config   `toml:"testbed"`     // where Plant is "testbed"
 	Live        Live             `toml:"live"`        // where Plant is "live"
 }
