@@ -20,7 +20,7 @@ type modelled struct {
 	card map[string]string
 }
 
-// newModelled is v, which has what env.New gives every vector.
+// newModelled is v, which has what queues.New gives every vector.
 func newModelled(v env.Vector, m Model) (env.Vector, error) {
 	h := sha256.New()
 	write, card := m.TimeGAN.Write, modelCard

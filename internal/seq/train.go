@@ -70,6 +70,30 @@ func (r *Run) Losses(b *Batch) ([]float64, error) {
 	return r.Backward(1), nil
 }
 
+// Fused is the name of the engine that computes by hand on the backend.
+const Fused = "fused"
+
+// engines are the others, by name.
+var engines = map[string]func(m *Model, be *compute.Backend, steps, rows int) (Objective, error){}
+
+// Register makes an engine known by a name, before anything is opened.
+func Register(name string, open func(m *Model, be *compute.Backend, steps, rows int) (Objective, error)) {
+	engines[name] = open
+}
+
+// Open makes the objective of an engine, "" being Fused, for batches of
+// steps×rows.
+func Open(name string, m *Model, be *compute.Backend, steps, rows int) (Objective, error) {
+	if name == "" || name == Fused {
+		return m.NewRun(be, steps, rows), nil
+	}
+	open, ok := engines[name]
+	if !ok {
+		return nil, fmt.Errorf("seq: engine %q is not known here", name)
+	}
+	return open(m, be, steps, rows)
+}
+
 // DivergedError says that training met a gradient that is not finite. Nothing
 // was updated by it.
 type DivergedError struct {

@@ -76,6 +76,7 @@ var averages = [...]float64{4, 16, 64}
 const (
 	bufferKnots = 16
 	longAgo     = 240 // seconds: older changes look alike
+	rises       = 4   // of the buffer, whose distances in time are inputs
 )
 
 // newCodec fits a codec to recordings, and gives the regimes of their seconds.

@@ -19,6 +19,7 @@ type Config struct {
 	Rate    float64 `toml:"rate" json:"rate"`       // learning rate at its highest; 3e-3
 	Decay   float64 `toml:"decay" json:"decay"`     // weight decay; 1e-2; negative is none
 	Bins    int     `toml:"bins" json:"bins"`       // quantile bins of a column; 24
+	Weight  float64 `toml:"weight" json:"weight"`   // of the player's heads in the loss, the others having 1; 4
 	Noise   float64 `toml:"noise" json:"noise"`     // share of input cells of the last second that training hides; .05; negative is none
 	Clock   int     `toml:"clock" json:"clock"`     // > 0: the second of a recording, within so many, is an input; 0 is none
 	Regimes int     `toml:"regimes" json:"regimes"` // of the load that no limit moves; 0 is as many as held-out recordings ask for, 1 is none
@@ -41,7 +42,7 @@ func (c Config) withDefaults() Config {
 	for _, d := range []struct {
 		field *float64
 		value float64
-	}{{&c.Rate, 3e-3}, {&c.Decay, 1e-2}, {&c.Noise, .05}} {
+	}{{&c.Rate, 3e-3}, {&c.Decay, 1e-2}, {&c.Noise, .05}, {&c.Weight, 4}} {
 		if *d.field == 0 {
 			*d.field = d.value
 		}
@@ -69,10 +70,13 @@ func (c Config) Check() error {
 		name  string
 		value float64
 		hi    float64
-	}{{"rate", c.Rate, 1}, {"decay", c.Decay, 1}, {"noise", c.Noise, .9}} {
+	}{{"rate", c.Rate, 1}, {"decay", c.Decay, 1}, {"noise", c.Noise, .9}, {"weight", c.Weight, 1e6}} {
 		if math.IsNaN(f.value) || f.value > f.hi {
 			return fmt.Errorf("closedloop: %s: %v is above %v", f.name, f.value, f.hi)
 		}
+	}
+	if c.Weight <= 0 {
+		return fmt.Errorf("closedloop: weight: %v: expected above 0", c.Weight)
 	}
 	if c.Rate <= 0 {
 		return fmt.Errorf("closedloop: rate: %v: expected above 0", c.Rate)

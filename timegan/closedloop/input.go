@@ -19,6 +19,8 @@ type moment struct {
 	Limits  []int32   // [S] in force in the last second
 	Since   []float64 // [S] seconds since each limit changed
 	Rose    float64   // seconds since the buffer rose
+	Rises   []float64 // [rises] seconds between rises before that, the latest first
+	Top     float64   // buffer after the last rise
 	Seconds uint32    // since the start
 	Regime  uint8     // of the next second
 	Left    uint32    // seconds of it that are left, the next one among them
@@ -30,7 +32,7 @@ func (k *codec) newMoment() *moment {
 	f, h := len(k.Columns), len(k.Heads)
 	m := &moment{
 		Values: make([]float32, f), OK: make([]bool, f), Class: make([]int32, h), X: make([]float64, h),
-		Mean: make([]float64, len(k.means)*len(averages)), Limits: make([]int32, k.Switches), Since: make([]float64, k.Switches),
+		Mean: make([]float64, len(k.means)*len(averages)), Limits: make([]int32, k.Switches), Since: make([]float64, k.Switches), Rises: make([]float64, rises),
 	}
 	k.forget(m)
 	return m
@@ -50,7 +52,10 @@ func (k *codec) forget(m *moment) {
 	for s := range m.Since {
 		m.Since[s] = longAgo
 	}
-	m.Rose, m.Seconds = longAgo, 0
+	m.Rose, m.Top, m.Seconds = longAgo, float64(0), 0
+	for i := range m.Rises {
+		m.Rises[i] = longAgo
+	}
 	m.Regime, m.Left, m.Stays = 0, 0, 0
 }
 
@@ -108,7 +113,8 @@ func (k *codec) settle(m *moment, values []float32, ok []bool, limits []int32) {
 	}
 	m.Rose = min(m.Rose+1, longAgo)
 	if b := k.Buffer; b >= 0 && m.OK[b] && ok[b] && values[b] > m.Values[b] {
-		m.Rose = 0
+		copy(m.Rises[1:], m.Rises)
+		m.Rises[0], m.Rose, m.Top = m.Rose, 0, float64(values[b])
 	}
 	for s, l := range limits {
 		m.Since[s] = min(m.Since[s]+1, longAgo)
@@ -157,7 +163,10 @@ func (k *codec) numbersIn() int {
 		n += 2*len(l) + 1
 	}
 	if !k.Open {
-		n += len(k.Heads) + len(k.Knots) + len(k.means)*len(averages) + 1
+		n += len(k.Heads) + len(k.Knots) + len(k.means)*len(averages)
+		if k.Buffer >= 0 {
+			n += 2 + rises
+		}
 	}
 	return n + k.regimesIn() + k.clockIn()
 }
@@ -262,7 +271,13 @@ func (k *codec) input(m *moment, limits []int32, second int, hide bool, x []floa
 		x[at] = float32(a)
 		at++
 	}
-	x[at] = float32(math.Log1p(m.Rose) / math.Log1p(longAgo))
+	if k.Buffer >= 0 {
+		x[at] = float32(math.Log1p(m.Rose) / math.Log1p(longAgo))
+		x[at+1] = float32(m.Top / max(k.Knots[len(k.Knots)-1], 1))
+		for i, n := range m.Rises {
+			x[at+2+i] = float32(math.Log1p(n) / math.Log1p(longAgo))
+		}
+	}
 }
 
 // hats writes how near x is to each knot: 1 at one, falling to 0 at the next.

@@ -82,9 +82,9 @@ type FitOptions struct {
 	// Checkpoint is called with the model at each checkpoint, written or not, and
 	// at the end. timegan.ErrStop ends training there, without an error.
 	Checkpoint func(*Model) error
-	// Objective computes losses and gradients; nil is by hand on the backend.
-	Objective func(m *seq.Model, be *compute.Backend, steps, rows int) (seq.Objective, error)
-	EngineTag string
+	// Engine computes losses and gradients: "" or "fused" by hand on the backend,
+	// or what internal/seq knows by another name.
+	Engine string
 }
 
 // tracks are recordings encoded, and the windows of them.
@@ -133,9 +133,19 @@ func (t *tracks) fill(c Config, update int, b *seq.Batch) {
 	}
 }
 
-func newBatch(k *codec, steps, rows int) *seq.Batch {
+func newBatch(c Config, k *codec, steps, rows int) *seq.Batch {
 	n := steps * rows
-	return &seq.Batch{Steps: steps, Rows: rows, Tokens: make([]int32, n*len(k.heads)), Dense: make([]float32, n*k.numbersIn()), Values: make([]int32, n*len(k.Heads))}
+	weight := make([]float32, 0, n*len(k.Heads))
+	for range n {
+		for _, h := range k.Heads {
+			w := 1.
+			if kind := k.Columns[h.Column].Kind; kind == qualityKind || kind == changeKind {
+				w = c.Weight
+			}
+			weight = append(weight, float32(w))
+		}
+	}
+	return &seq.Batch{Weight: weight, Steps: steps, Rows: rows, Tokens: make([]int32, n*len(k.heads)), Dense: make([]float32, n*k.numbersIn()), Values: make([]int32, n*len(k.Heads))}
 }
 
 // Fit trains on be, whose owner the caller stays. Equal config, recordings and
@@ -151,7 +161,10 @@ func Fit(ctx context.Context, c Config, be *compute.Backend, recordings []teleme
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{Config: c, codec: k, Engine: be.Kernels.String() + o.EngineTag}
+	m := &Model{Config: c, codec: k, Engine: be.Kernels.String()}
+	if o.Engine != "" && o.Engine != seq.Fused {
+		m.Engine = o.Engine + "/" + m.Engine
+	}
 	for i, r := range recordings {
 		m.Data = append(m.Data, r.Data.Hash())
 		m.starts = append(m.starts, k.starts(r, regimes[i])...)
@@ -173,11 +186,9 @@ func Fit(ctx context.Context, c Config, be *compute.Backend, recordings []teleme
 		}
 	}
 	net, trainer := m.net, m.state
-	var objective seq.Objective = net.NewRun(be, c.Window, c.Batch)
-	if o.Objective != nil {
-		if objective, err = o.Objective(net, be, c.Window, c.Batch); err != nil {
-			return nil, err
-		}
+	objective, err := seq.Open(o.Engine, net, be, c.Window, c.Batch)
+	if err != nil {
+		return nil, fmt.Errorf("closedloop: %w", err)
 	}
 	store := func() error {
 		m.Updates = trainer.Update
@@ -197,7 +208,7 @@ func Fit(ctx context.Context, c Config, be *compute.Backend, recordings []teleme
 		}
 		return seq.ErrStop
 	}
-	err = trainer.Fit(ctx, objective, newBatch(k, c.Window, c.Batch), func(u int, b *seq.Batch) error {
+	err = trainer.Fit(ctx, objective, newBatch(c, k, c.Window, c.Batch), func(u int, b *seq.Batch) error {
 		t.fill(c, u, b)
 		return nil
 	}, seq.FitOptions{Every: o.Every, Checkpoint: store, Report: func(u int, losses []float64) {
@@ -244,9 +255,9 @@ func (m *Model) Likelihood(be *compute.Backend, recordings []telemetry.Recording
 		return nil, nil, err
 	}
 	c := m.Config
-	c.Noise = 0
+	c.Noise, c.Weight = 0, 1
 	run := m.net.NewRun(be, c.Window, 1)
-	b := newBatch(m.codec, c.Window, 1)
+	b := newBatch(c, m.codec, c.Window, 1)
 	nats = make([]float64, len(m.codec.Heads))
 	n := 0.
 	for i := range t.all {

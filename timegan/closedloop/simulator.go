@@ -290,7 +290,9 @@ func (k *codec) snapshot(m *moment, dst []byte) []byte {
 		dst = le.AppendUint32(dst, uint32(m.Limits[s]))
 		dst = le.AppendUint64(dst, math.Float64bits(m.Since[s]))
 	}
-	dst = le.AppendUint64(dst, math.Float64bits(m.Rose))
+	for _, v := range append([]float64{m.Rose, m.Top}, m.Rises...) {
+		dst = le.AppendUint64(dst, math.Float64bits(v))
+	}
 	for _, n := range [...]uint32{m.Seconds, uint32(m.Regime), m.Left, m.Stays} {
 		dst = le.AppendUint32(dst, n)
 	}
@@ -299,7 +301,7 @@ func (k *codec) snapshot(m *moment, dst []byte) []byte {
 
 // snapshotSize is the length of what snapshot appends.
 func (k *codec) snapshotSize() int {
-	return 5*len(k.Columns) + 12*len(k.Heads) + 8*len(k.means)*len(averages) + 12*k.Switches + 24
+	return 5*len(k.Columns) + 12*len(k.Heads) + 8*len(k.means)*len(averages) + 12*k.Switches + 8*(2+rises) + 16
 }
 
 // restore reads what snapshot wrote. On an error m is as it was.
@@ -337,7 +339,11 @@ func (k *codec) restore(to *moment, src []byte) error {
 	for s := range m.Limits {
 		m.Limits[s], m.Since[s] = int32(u32()), f64()
 	}
-	m.Rose, m.Seconds = f64(), u32()
+	m.Rose, m.Top = f64(), f64()
+	for i := range m.Rises {
+		m.Rises[i] = f64()
+	}
+	m.Seconds = u32()
 	regime := u32()
 	m.Regime, m.Left, m.Stays = uint8(regime), u32(), u32()
 	if int(regime) >= k.Load.K {

@@ -1,6 +1,10 @@
-package env
+package cartpole
 
-import "golang.org/x/sys/cpu"
+import (
+	"golang.org/x/sys/cpu"
+
+	"github.com/planegym/planegym/env"
+)
 
 // pushesAll says whether this machine has pushAll.
 func pushesAll() bool { return cpu.X86.HasAVX2 && cpu.X86.HasFMA }
@@ -8,7 +12,7 @@ func pushesAll() bool { return cpu.X86.HasAVX2 && cpu.X86.HasFMA }
 // pushAll is push, observe and Terminated for carts whose number is a multiple of four and whose
 // poles are within sinCosRange: operation for operation what those do, four carts at a time. What
 // it makes of other poles, NaN included, is of no use and does no harm.
-func pushAll(carts []pose, actions []int32, out *Batch) {
+func pushAll(carts []pose, actions []int32, out *env.Batch) {
 	if len(carts) > 0 {
 		pushAVX2(&pushConstants, &carts[0], &actions[0], &out.Obs[0], &out.Terminated[0], len(carts)/4)
 	}

@@ -1,4 +1,4 @@
-package env
+package queues
 
 import (
 	"encoding/json"

@@ -1,4 +1,6 @@
-package env
+// Package live is the plant of real switches: one row, in real time. It puts limits
+// in force, waits a window and joins what switches and player told of it.
+package live
 
 import (
 	"context"
@@ -8,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/internal/wait"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/telemetry"
@@ -36,9 +39,9 @@ type Ages struct {
 // Never is the age of what was never heard of.
 const Never = time.Duration(math.MaxInt64)
 
-// LiveConfig describes the plant of real switches. Zero values are the
+// Config describes the plant of real switches. Zero values are the
 // defaults in the comments. Seconds are the switches' (see TimeScale).
-type LiveConfig struct {
+type Config struct {
 	// Safe is the limit put in force whenever something is wrong, and at the
 	// end. It has no default.
 	Safe p4.Limit `toml:"safe"`
@@ -55,7 +58,7 @@ type LiveConfig struct {
 	TimeScale float64 `toml:"time_scale"`
 }
 
-func (c LiveConfig) withDefaults() (LiveConfig, error) {
+func (c Config) withDefaults() (Config, error) {
 	fill := func(x *float64, d float64) {
 		if *x == 0 {
 			*x = d
@@ -86,7 +89,7 @@ func (c LiveConfig) withDefaults() (LiveConfig, error) {
 }
 
 // Check reports the first thing wrong with c, naming the TOML key.
-func (c LiveConfig) Check() error {
+func (c Config) Check() error {
 	_, err := c.withDefaults()
 	return err
 }
@@ -103,13 +106,13 @@ type Act struct {
 	Took  time.Duration
 }
 
-// Live is the plant of real switches: one row, in real time. A reset or
+// Plant is the plant of real switches: one row, in real time. A reset or
 // advance puts limits in force, waits a window and joins what switches and
 // player told of it. What they did not tell is marked invalid. Where one tells
 // nothing for too long, a switch is out of hand or playback stalls, the safe
 // limit is put in force and the episode is truncated with the reason.
-type Live struct {
-	cfg      LiveConfig
+type Plant struct {
+	cfg      Config
 	control  p4.QueueController
 	queues   []p4.Queue
 	switches int
@@ -135,15 +138,15 @@ type Live struct {
 	closed  bool
 }
 
-// NewLive makes the plant of switches: limit s of an action goes to every
+// New makes the plant of switches: limit s of an action goes to every
 // queue of switch s. It owns control and told from then on. notify is told of
 // every change of limits; it may be nil.
-func NewLive(cfg LiveConfig, control p4.QueueController, queues []p4.Queue, told Telemetry, notify func(Act)) (*Live, error) {
+func New(cfg Config, control p4.QueueController, queues []p4.Queue, told Telemetry, notify func(Act)) (*Plant, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	l := &Live{
+	l := &Plant{
 		cfg: cfg, control: control, queues: queues, told: told, notify: notify,
 		stall: -1, second: time.Duration(float64(time.Second) / cfg.TimeScale),
 	}
@@ -165,7 +168,7 @@ func NewLive(cfg LiveConfig, control p4.QueueController, queues []p4.Queue, told
 }
 
 // bind lays out the columns: those that every plant has.
-func (l *Live) bind() error {
+func (l *Plant) bind() error {
 	var names []string
 	for s := 1; s <= l.switches; s++ {
 		names = append(names, fmt.Sprint("enq_qdepth", s), fmt.Sprint("deq_timedelta", s), fmt.Sprint("deq_qdepth", s))
@@ -191,16 +194,16 @@ func (l *Live) bind() error {
 
 // Columns are the recordings' columns: what probes met at each switch, then
 // the player.
-func (l *Live) Columns() []telemetry.Field { return l.columns }
+func (l *Plant) Columns() []telemetry.Field { return l.columns }
 
 // Switches counts the switches whose limit an action sets.
-func (l *Live) Switches() int { return l.switches }
+func (l *Plant) Switches() int { return l.switches }
 
 // RealTime is true: one row, no seeds, windows as long as they are.
-func (l *Live) RealTime() bool { return true }
+func (l *Plant) RealTime() bool { return true }
 
 // stale says who has told nothing for too long, or "".
-func (l *Live) stale(ages Ages) string {
+func (l *Plant) stale(ages Ages) string {
 	who := []string{"the player"}
 	for s := range l.switches {
 		who = append(who, fmt.Sprint("switch ", s+1))
@@ -217,7 +220,7 @@ func (l *Live) stale(ages Ages) string {
 }
 
 // set puts limits [S] in force and reads them back.
-func (l *Live) set(ctx context.Context, why string, limits []p4.Limit) error {
+func (l *Plant) set(ctx context.Context, why string, limits []p4.Limit) error {
 	each := make([]p4.Limit, len(l.queues))
 	for i, q := range l.queues {
 		each[i] = limits[q.Switch]
@@ -236,7 +239,7 @@ func (l *Live) set(ctx context.Context, why string, limits []p4.Limit) error {
 }
 
 // trip puts the safe limit in force. It does so also where ctx has ended.
-func (l *Live) trip(ctx context.Context, why string) error {
+func (l *Plant) trip(ctx context.Context, why string) error {
 	if l.safe {
 		return nil
 	}
@@ -250,7 +253,7 @@ func (l *Live) trip(ctx context.Context, why string) error {
 // Reset waits until telemetry comes in, puts limit in force and measures the
 // first window. Whatever is wrong it tries again until PatienceS is over; the
 // safe limit holds meanwhile.
-func (l *Live) Reset(ctx context.Context, rows []int, _ []uint64, limit []p4.Limit, out *telemetry.Window) error {
+func (l *Plant) Reset(ctx context.Context, rows []int, _ []uint64, limit []p4.Limit, out *telemetry.Window) error {
 	if err := l.check(rows, out); err != nil || len(rows) == 0 {
 		return err
 	}
@@ -300,19 +303,19 @@ func (e *liveError) Error() string { return "env: live: " + e.why }
 func (e *liveError) Unwrap() error { return e.err }
 
 // Advance puts limit in force and measures a window under it.
-func (l *Live) Advance(ctx context.Context, rows []int, limit []p4.Limit, out *telemetry.Window) error {
+func (l *Plant) Advance(ctx context.Context, rows []int, limit []p4.Limit, out *telemetry.Window) error {
 	if err := l.check(rows, out); err != nil || len(rows) == 0 {
 		return err
 	}
 	return l.step(ctx, "policy", limit, out)
 }
 
-func (l *Live) check(rows []int, out *telemetry.Window) error {
+func (l *Plant) check(rows []int, out *telemetry.Window) error {
 	switch {
 	case l.closed:
-		return ErrClosed
+		return env.ErrClosed
 	case len(rows) > 1 || len(rows) == 1 && rows[0] != 0:
-		return fmt.Errorf("%w: live switches are one row, not %v", ErrInvalidRows, rows)
+		return fmt.Errorf("%w: live switches are one row, not %v", env.ErrInvalidRows, rows)
 	case out.Fields != len(l.columns):
 		return fmt.Errorf("env: live: a window of %d fields for %d columns", out.Fields, len(l.columns))
 	}
@@ -322,7 +325,7 @@ func (l *Live) check(rows []int, out *telemetry.Window) error {
 
 // step is one window. Everything that goes wrong in it and is not ctx's
 // truncates.
-func (l *Live) step(ctx context.Context, why string, limit []p4.Limit, out *telemetry.Window) error {
+func (l *Plant) step(ctx context.Context, why string, limit []p4.Limit, out *telemetry.Window) error {
 	truncate := func(why string) {
 		if err := l.trip(ctx, why); err != nil {
 			why += "; the safe limit: " + err.Error()
@@ -358,7 +361,7 @@ func (l *Live) step(ctx context.Context, why string, limit []p4.Limit, out *tele
 
 // compare says where the switches hold other limits than what was put in
 // force: somebody else's, or the safe one of a client that had lost them.
-func (l *Live) compare(ctx context.Context, limit []p4.Limit) string {
+func (l *Plant) compare(ctx context.Context, limit []p4.Limit) string {
 	got, err := l.control.Read(ctx, l.queues)
 	if err != nil {
 		return "switches: " + err.Error()
@@ -373,7 +376,7 @@ func (l *Live) compare(ctx context.Context, limit []p4.Limit) string {
 }
 
 // measure waits for the seconds from start on.
-func (l *Live) measure(ctx context.Context, start time.Time, seconds int) (Ages, error) {
+func (l *Plant) measure(ctx context.Context, start time.Time, seconds int) (Ages, error) {
 	n := seconds * len(l.told.Columns())
 	l.values, l.valid = telemetry.Grow(l.values, n), telemetry.Grow(l.valid, n)
 	ages, err := l.told.Window(ctx, start, l.values, l.valid)
@@ -385,7 +388,7 @@ func (l *Live) measure(ctx context.Context, start time.Time, seconds int) (Ages,
 
 // fill fills out's row with what measure got, or, where measured is false,
 // with nothing but the last good values.
-func (l *Live) fill(out *telemetry.Window, measured bool) {
+func (l *Plant) fill(out *telemetry.Window, measured bool) {
 	values, valid := out.Row(0)
 	clear(valid)
 	all := len(l.told.Columns())
@@ -402,7 +405,7 @@ func (l *Live) fill(out *telemetry.Window, measured bool) {
 }
 
 // count keeps how long playback has stalled, as Queues does.
-func (l *Live) count(ok []bool) {
+func (l *Plant) count(ok []bool) {
 	var stall float32
 	switch {
 	case l.stall >= 0 && ok[l.stall]:
@@ -423,7 +426,7 @@ func (l *Live) count(ok []bool) {
 const closing = 5 * time.Second
 
 // Close puts the safe limit in force and lets go of switches and telemetry.
-func (l *Live) Close() error {
+func (l *Plant) Close() error {
 	if l.closed {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package env_test
+package live_test
 
 import (
 	"context"
@@ -15,6 +15,8 @@ import (
 
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/envtest"
+	"github.com/planegym/planegym/env/plant/live"
+	"github.com/planegym/planegym/env/queues"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/p4/inventory"
 	"github.com/planegym/planegym/p4/p4rt"
@@ -52,13 +54,13 @@ func (k *ticker) Columns() []telemetry.Field {
 	return out
 }
 
-func (k *ticker) Window(ctx context.Context, start time.Time, values []float32, valid []bool) (env.Ages, error) {
+func (k *ticker) Window(ctx context.Context, start time.Time, values []float32, valid []bool) (live.Ages, error) {
 	f := 3*k.switches + 7
 	end := start.Add(time.Duration(len(values)/f) * k.second)
 	select {
 	case <-time.After(time.Until(end.Add(k.settle))):
 	case <-ctx.Done():
-		return env.Ages{}, ctx.Err()
+		return live.Ages{}, ctx.Err()
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -81,12 +83,12 @@ func (k *ticker) Window(ctx context.Context, start time.Time, values []float32, 
 		case h.IsZero():
 			return 0
 		case h.Equal(k.begin):
-			return env.Never
+			return live.Never
 		default:
 			return max(end.Sub(h), 0)
 		}
 	}
-	ages := env.Ages{Player: age(1)}
+	ages := live.Ages{Player: age(1)}
 	for range k.switches {
 		ages.Switches = append(ages.Switches, age(0))
 	}
@@ -104,20 +106,20 @@ func (k *ticker) hush(who int, since time.Time) {
 // liveBench is a Live over three P4Runtime switches in memory.
 type liveBench struct {
 	*testing.T
-	*env.Live
+	*live.Plant
 	s      []*sim.Server
 	told   *ticker
-	acts   []env.Act
+	acts   []live.Act
 	window telemetry.Window
 }
 
 const safe, usual = p4.Limit(32), p4.Limit(64)
 
-func live(t *testing.T, cfg env.LiveConfig, do func(b *liveBench)) {
+func onBench(t *testing.T, cfg live.Config, do func(b *liveBench)) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &liveBench{T: t, told: &ticker{switches: 3, second: time.Second, settle: 100 * time.Millisecond, begin: time.Now()}}
 		var g p4.Group
-		var queues []p4.Queue
+		var ports []p4.Queue
 		for i := range 3 {
 			pipe := sim.NewPipe()
 			s, err := sim.Serve(sim.Config{Ports: []p4.Port{1}, Depths: []p4.Limit{safe, usual}}, pipe)
@@ -134,11 +136,11 @@ func live(t *testing.T, cfg env.LiveConfig, do func(b *liveBench)) {
 			if err := c.Ready(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			b.s, g, queues = append(b.s, s), append(g, c), append(queues, p4.Queue{Switch: i, Port: 1})
+			b.s, g, ports = append(b.s, s), append(g, c), append(ports, p4.Queue{Switch: i, Port: 1})
 		}
 		cfg.Safe = safe
 		var err error
-		if b.Live, err = env.NewLive(cfg, g, queues, b.told, func(a env.Act) { b.acts = append(b.acts, a) }); err != nil {
+		if b.Plant, err = live.New(cfg, g, ports, b.told, func(a live.Act) { b.acts = append(b.acts, a) }); err != nil {
 			t.Fatal(err)
 		}
 		b.window.Size(1, 4, len(b.Columns()))
@@ -193,7 +195,7 @@ func (b *liveBench) at(t int, name string) (float32, bool) {
 }
 
 func TestLiveTellsWhatWasMeasuredUnderALimit(t *testing.T) {
-	live(t, env.LiveConfig{}, func(b *liveBench) {
+	onBench(t, live.Config{}, func(b *liveBench) {
 		begin := time.Now()
 		b.reset(usual)
 		b.inForce(usual, usual, usual)
@@ -238,7 +240,7 @@ func TestLiveTellsWhatWasMeasuredUnderALimit(t *testing.T) {
 }
 
 func TestLiveMasksWhatIsMissing(t *testing.T) {
-	live(t, env.LiveConfig{}, func(b *liveBench) {
+	onBench(t, live.Config{}, func(b *liveBench) {
 		b.reset(usual)
 		silent := time.Now()
 		b.told.hush(0, silent)
@@ -271,7 +273,7 @@ func TestLiveMasksWhatIsMissing(t *testing.T) {
 }
 
 func TestLiveResetGivesUp(t *testing.T) {
-	live(t, env.LiveConfig{PatienceS: 10}, func(b *liveBench) {
+	onBench(t, live.Config{PatienceS: 10}, func(b *liveBench) {
 		b.told.hush(1, b.told.begin)
 		begin := time.Now()
 		err := b.Reset(b.Context(), []int{0}, nil, []p4.Limit{usual, usual, usual}, &b.window)
@@ -283,7 +285,7 @@ func TestLiveResetGivesUp(t *testing.T) {
 }
 
 func TestLiveSwitchOutOfHand(t *testing.T) {
-	live(t, env.LiveConfig{}, func(b *liveBench) {
+	onBench(t, live.Config{}, func(b *liveBench) {
 		b.reset(usual)
 		b.s[1].Cut()
 		synctest.Wait()
@@ -316,7 +318,7 @@ func TestLiveSwitchOutOfHand(t *testing.T) {
 }
 
 func TestLiveStall(t *testing.T) {
-	live(t, env.LiveConfig{MaxStallS: 3}, func(b *liveBench) {
+	onBench(t, live.Config{MaxStallS: 3}, func(b *liveBench) {
 		b.reset(usual)
 		b.told.stall = 1
 		b.advance(usual)
@@ -326,15 +328,15 @@ func TestLiveStall(t *testing.T) {
 }
 
 func TestLiveConfigErrorsNameTheKey(t *testing.T) {
-	ok := env.LiveConfig{Safe: 32}
+	ok := live.Config{Safe: 32}
 	for _, c := range []struct {
-		edit func(*env.LiveConfig)
+		edit func(*live.Config)
 		want string
 	}{
-		{func(*env.LiveConfig) {}, ""},
-		{func(c *env.LiveConfig) { c.Safe = 0 }, "env: live: safe: p4: limit 0 is outside 1…524287 packets"},
-		{func(c *env.LiveConfig) { c.StaleWindows = -1 }, "env: live: stale_windows: -1 is outside 1…100"},
-		{func(c *env.LiveConfig) { c.TimeScale = 1e9 }, "env: live: time_scale: 1e+09 is outside 0.001…10000"},
+		{func(*live.Config) {}, ""},
+		{func(c *live.Config) { c.Safe = 0 }, "env: live: safe: p4: limit 0 is outside 1…524287 packets"},
+		{func(c *live.Config) { c.StaleWindows = -1 }, "env: live: stale_windows: -1 is outside 1…100"},
+		{func(c *live.Config) { c.TimeScale = 1e9 }, "env: live: time_scale: 1e+09 is outside 0.001…10000"},
 	} {
 		cfg := ok
 		c.edit(&cfg)
@@ -342,11 +344,11 @@ func TestLiveConfigErrorsNameTheKey(t *testing.T) {
 			t.Errorf("%v, want %s", err, c.want)
 		}
 	}
-	_, err := env.NewLive(ok, p4.Group{}, []p4.Queue{{Switch: 2}, {Switch: 1}, {Switch: 0}}, &ticker{switches: 2}, nil)
+	_, err := live.New(ok, p4.Group{}, []p4.Queue{{Switch: 2}, {Switch: 1}, {Switch: 0}}, &ticker{switches: 2}, nil)
 	if err == nil || err.Error() != "env: live: telemetry tells no enq_qdepth3" {
 		t.Error(err)
 	}
-	_, err = env.NewLive(ok, p4.Group{}, []p4.Queue{{Switch: 1}}, &ticker{switches: 2}, nil)
+	_, err = live.New(ok, p4.Group{}, []p4.Queue{{Switch: 1}}, &ticker{switches: 2}, nil)
 	if err == nil || err.Error() != "env: live: switch 1 has no port whose limit is set" {
 		t.Error(err)
 	}
@@ -377,11 +379,11 @@ func (m remembers) Close() error { return nil }
 func TestLiveIsAVector(t *testing.T) {
 	envtest.Check(t, func(t *testing.T) env.Vector {
 		told := &ticker{switches: 2, second: time.Millisecond, begin: time.Now()}
-		l, err := env.NewLive(env.LiveConfig{Safe: safe, TimeScale: 1000}, remembers{}, []p4.Queue{{Switch: 0, Port: 1}, {Switch: 1, Port: 1}}, told, nil)
+		l, err := live.New(live.Config{Safe: safe, TimeScale: 1000}, remembers{}, []p4.Queue{{Switch: 0, Port: 1}, {Switch: 1, Port: 1}}, told, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		v, err := env.New(env.Config{MaxSteps: 5, Observation: env.Observation{Normalise: "none"}}, l, 1, nil)
+		v, err := queues.New(queues.Config{MaxSteps: 5, Observation: queues.Observation{Normalise: "none"}}, l, 1, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -393,7 +395,7 @@ func TestLiveIsAVector(t *testing.T) {
 }
 
 func TestLiveRefuses(t *testing.T) {
-	live(t, env.LiveConfig{}, func(b *liveBench) {
+	onBench(t, live.Config{}, func(b *liveBench) {
 		if err := b.Reset(b.Context(), []int{1}, nil, []p4.Limit{usual, usual, usual}, &b.window); !errors.Is(err, env.ErrInvalidRows) {
 			b.Error(err)
 		}

@@ -1,4 +1,4 @@
-package env_test
+package cartpole_test
 
 import (
 	"bufio"
@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/cartpole"
 )
 
 // Every observation and flag equals Gymnasium's, bit for bit, alone and among
@@ -31,7 +32,7 @@ func compareWithGymnasium(t *testing.T, n int) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	v, err := env.NewCartPole(n, env.Disabled)
+	v, err := cartpole.New(n, env.Disabled)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,11 +89,11 @@ func TestCartPoleResets(t *testing.T) {
 	const n = 11
 	for _, mode := range []env.Autoreset{env.NextStep, env.SameStep} {
 		t.Run(mode.String(), func(t *testing.T) {
-			own, err := env.NewCartPole(n, mode)
+			own, err := cartpole.New(n, mode)
 			if err != nil {
 				t.Fatal(err)
 			}
-			plain, err := env.NewCartPole(n, env.Disabled)
+			plain, err := cartpole.New(n, env.Disabled)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -139,7 +140,7 @@ func TestCartPoleResets(t *testing.T) {
 
 // Four carts at a time become what they become one by one.
 func TestCartPoleAll(t *testing.T) {
-	if !env.PushesAll() {
+	if !cartpole.PushesAll() {
 		t.Skip("this machine has no AVX2")
 	}
 	r := rand.New(rand.NewPCG(3, 4))
@@ -161,7 +162,7 @@ func TestCartPoleAll(t *testing.T) {
 				carts[i][r.Uint64()%4] *= 0x1p-1060
 			}
 		}
-		if err := env.ComparePushes(carts, actions); err != nil {
+		if err := cartpole.ComparePushes(carts, actions); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -169,7 +170,7 @@ func TestCartPoleAll(t *testing.T) {
 
 // A pole that only set_state brings beyond the sine's series goes on as alone.
 func TestCartPoleFarPole(t *testing.T) {
-	v, err := env.NewCartPole(4, env.Disabled)
+	v, err := cartpole.New(4, env.Disabled)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +187,7 @@ func TestCartPoleFarPole(t *testing.T) {
 	if err := s.Restore(1, state); err != nil {
 		t.Fatal(err)
 	}
-	alone, err := env.NewCartPole(1, env.Disabled)
+	alone, err := cartpole.New(1, env.Disabled)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +225,7 @@ func TestSinCosNearlyCorrectlyRounded(t *testing.T) {
 	const n = 4000
 	for i := range n {
 		x := (float64(i) - n/2) / n * .999
-		s, c := env.SinCos(x)
+		s, c := cartpole.SinCos(x)
 		bs, bc := bigSinCos(x)
 		if s != bs {
 			wrong++

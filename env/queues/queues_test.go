@@ -1,4 +1,4 @@
-package env_test
+package queues_test
 
 import (
 	"context"
@@ -13,7 +13,9 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/cartpole"
 	"github.com/planegym/planegym/env/envtest"
+	"github.com/planegym/planegym/env/queues"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/telemetry"
@@ -88,9 +90,9 @@ type sixtyFourth struct{}
 
 func (sixtyFourth) Scale(_ int, x float32) float32 { return x / 64 }
 
-func open(t *testing.T, cfg env.Config, plant env.Plant, n int) env.Vector {
+func open(t *testing.T, cfg queues.Config, plant env.Plant, n int) env.Vector {
 	t.Helper()
-	v, err := env.New(cfg, plant, n, sixtyFourth{})
+	v, err := queues.New(cfg, plant, n, sixtyFourth{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,9 +106,9 @@ func TestQueuesContract(t *testing.T) {
 				for _, perSwitch := range []bool{false, true} {
 					t.Run(fmt.Sprintf("%v/%s/%s/%v", mode, observation, normalise, perSwitch), func(t *testing.T) {
 						envtest.Check(t, func(t *testing.T) env.Vector {
-							return open(t, env.Config{
+							return open(t, queues.Config{
 								Autoreset: mode, PerSwitch: perSwitch, MaxSteps: 30,
-								Observation: env.Observation{Name: observation, Normalise: normalise},
+								Observation: queues.Observation{Name: observation, Normalise: normalise},
 							}, &bench{gaps: true}, 4)
 						})
 					})
@@ -119,7 +121,7 @@ func TestQueuesContract(t *testing.T) {
 // rewards is what n steps of an episode pay, the player saying say.
 func rewards(t *testing.T, name string, n int, say func(t int) (l, f, b int)) []float32 {
 	t.Helper()
-	v := open(t, env.Config{Reward: env.Reward{Name: name}}, &bench{say: say}, 1)
+	v := open(t, queues.Config{Reward: queues.Reward{Name: name}}, &bench{say: say}, 1)
 	var b env.Batch
 	if err := v.Reset(context.Background(), nil, nil, &b); err != nil {
 		t.Fatal(err)
@@ -188,7 +190,7 @@ func TestRewardQoELin(t *testing.T) {
 }
 
 func TestEndOnStall(t *testing.T) {
-	v := open(t, env.Config{EndOnStall: 6, Autoreset: env.Disabled}, &bench{say: func(s int) (l, f, b int) {
+	v := open(t, queues.Config{EndOnStall: 6, Autoreset: env.Disabled}, &bench{say: func(s int) (l, f, b int) {
 		if s >= 6 {
 			return 0, 18, 639
 		}
@@ -210,36 +212,36 @@ func TestEndOnStall(t *testing.T) {
 
 func TestConfigErrorsNameTheField(t *testing.T) {
 	for _, c := range []struct {
-		cfg   env.Config
+		cfg   queues.Config
 		field string
 	}{
-		{env.Config{Limits: []p4.Limit{}}, "env: limits: none are given"},
-		{env.Config{Limits: []p4.Limit{0}}, "env: limits: p4: limit 0 is outside 1…524287 packets"},
-		{env.Config{Limits: []p4.Limit{32, 32}}, "env: limits: 32 stands twice"},
-		{env.Config{Initial: 16}, "env: initial: 16 is none of the limits [32 64]"},
-		{env.Config{StepSeconds: -1}, "env: step_seconds: -1 is outside 1…3600"},
-		{env.Config{MaxSteps: -1}, "env: max_steps: -1 is outside 1…2147483647"},
-		{env.Config{EndOnStall: math.NaN()}, "env: end_on_stall_s: NaN is negative"},
-		{env.Config{Reward: env.Reward{Name: "x"}}, `env: reward: name: "x" is none of "lbo-fps", "tutorial", "qoe-lin"`},
-		{env.Config{Reward: env.Reward{Switch: 1}}, `env: reward: "lbo-fps" has no weights: rebuffer and switch belong to qoe-lin`},
-		{env.Config{Observation: env.Observation{Name: "x"}}, `env: observation: name: "x" is none of "state", "tutorial", "window"`},
-		{env.Config{Observation: env.Observation{Normalise: "x"}}, `env: observation: normalise: "x" is none of "fit", "l2", "none"`},
+		{queues.Config{Limits: []p4.Limit{}}, "env: limits: none are given"},
+		{queues.Config{Limits: []p4.Limit{0}}, "env: limits: p4: limit 0 is outside 1…524287 packets"},
+		{queues.Config{Limits: []p4.Limit{32, 32}}, "env: limits: 32 stands twice"},
+		{queues.Config{Initial: 16}, "env: initial: 16 is none of the limits [32 64]"},
+		{queues.Config{StepSeconds: -1}, "env: step_seconds: -1 is outside 1…3600"},
+		{queues.Config{MaxSteps: -1}, "env: max_steps: -1 is outside 1…2147483647"},
+		{queues.Config{EndOnStall: math.NaN()}, "env: end_on_stall_s: NaN is negative"},
+		{queues.Config{Reward: queues.Reward{Name: "x"}}, `env: reward: name: "x" is none of "lbo-fps", "tutorial", "qoe-lin"`},
+		{queues.Config{Reward: queues.Reward{Switch: 1}}, `env: reward: "lbo-fps" has no weights: rebuffer and switch belong to qoe-lin`},
+		{queues.Config{Observation: queues.Observation{Name: "x"}}, `env: observation: name: "x" is none of "state", "tutorial", "window"`},
+		{queues.Config{Observation: queues.Observation{Normalise: "x"}}, `env: observation: normalise: "x" is none of "fit", "l2", "none"`},
 	} {
-		if _, err := env.New(c.cfg, &bench{}, 1, sixtyFourth{}); err == nil || err.Error() != c.field {
+		if _, err := queues.New(c.cfg, &bench{}, 1, sixtyFourth{}); err == nil || err.Error() != c.field {
 			t.Errorf("%+v: %v, want %s", c.cfg, err, c.field)
 		}
 	}
 }
 
 func TestStepAllocatesNothing(t *testing.T) {
-	cart, err := env.NewCartPole(64, env.NextStep)
+	cart, err := cartpole.New(64, env.NextStep)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, v := range map[string]env.Vector{
 		"cartpole": cart,
-		"state":    open(t, env.Config{}, &bench{gaps: true}, 64),
-		"window":   open(t, env.Config{Autoreset: env.SameStep, MaxSteps: 5, Observation: env.Observation{Name: "window"}}, &bench{}, 64),
+		"state":    open(t, queues.Config{}, &bench{gaps: true}, 64),
+		"window":   open(t, queues.Config{Autoreset: env.SameStep, MaxSteps: 5, Observation: queues.Observation{Name: "window"}}, &bench{}, 64),
 	} {
 		var b env.Batch
 		ctx, actions := context.Background(), make([]int32, 64)
@@ -264,8 +266,8 @@ func TestStepAllocatesNothing(t *testing.T) {
 // a second environment of the same seed shows raw.
 func TestInfoHasQueueDepths(t *testing.T) {
 	ctx := context.Background()
-	raw := open(t, env.Config{Observation: env.Observation{Name: "window", Normalise: "none"}}, &bench{gaps: true}, 1)
-	v := open(t, env.Config{}, &bench{gaps: true}, 1)
+	raw := open(t, queues.Config{Observation: queues.Observation{Name: "window", Normalise: "none"}}, &bench{gaps: true}, 1)
+	v := open(t, queues.Config{}, &bench{gaps: true}, 1)
 	informer := v.(env.Informer)
 	var at []int
 	for i, f := range informer.InfoFields() {
@@ -313,14 +315,14 @@ func TestInfoHasQueueDepths(t *testing.T) {
 // default: the published objective without its switching term can be had.
 func TestRewardWeightOfZero(t *testing.T) {
 	pay := func(text string) float32 {
-		var c env.Config
+		var c queues.Config
 		if _, err := toml.Decode("[reward]\nname = 'qoe-lin'\n"+text, &c); err != nil {
 			t.Fatal(err)
 		}
 		if err := c.Check(); err != nil {
 			t.Fatal(err)
 		}
-		v := open(t, env.Config{Reward: c.Reward, Autoreset: env.Disabled}, &bench{say: func(s int) (l, f, b int) {
+		v := open(t, queues.Config{Reward: c.Reward, Autoreset: env.Disabled}, &bench{say: func(s int) (l, f, b int) {
 			switch {
 			case s < 4:
 				return 5, 18, 639
@@ -350,7 +352,7 @@ func TestRewardWeightOfZero(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{"switch = -1": "finite and not negative", "rebuffer = inf": "finite and not negative", "switch = 'x'": "expected a number"} {
-		var c env.Config
+		var c queues.Config
 		_, err := toml.Decode("[reward]\nname = 'qoe-lin'\n"+text, &c)
 		if err == nil {
 			err = c.Check()
@@ -359,7 +361,7 @@ func TestRewardWeightOfZero(t *testing.T) {
 			t.Errorf("%s: %v, want it to say %q", text, err, want)
 		}
 	}
-	if b, err := json.Marshal(env.Reward{Name: "qoe-lin", Rebuffer: 2, Switch: env.NoWeight}); err != nil || string(b) != `{"Name":"qoe-lin","Rebuffer":2,"Switch":0}` {
+	if b, err := json.Marshal(queues.Reward{Name: "qoe-lin", Rebuffer: 2, Switch: queues.NoWeight}); err != nil || string(b) != `{"Name":"qoe-lin","Rebuffer":2,"Switch":0}` {
 		t.Errorf("%s %v", b, err)
 	}
 }

@@ -1,4 +1,4 @@
-package env_test
+package replay_test
 
 import (
 	"context"
@@ -11,6 +11,8 @@ import (
 
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/envtest"
+	"github.com/planegym/planegym/env/plant/replay"
+	"github.com/planegym/planegym/env/queues"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/telemetry"
 )
@@ -42,9 +44,9 @@ func dataset(fields []telemetry.Field, limit int, values []float32, valid []bool
 	return d
 }
 
-func replay(t *testing.T, start string, r ...*telemetry.Dataset) *env.Replay {
+func plantOf(t *testing.T, start string, r ...*telemetry.Dataset) *replay.Plant {
 	t.Helper()
-	p, err := env.NewReplay(env.ReplayConfig{Start: start}, r)
+	p, err := replay.New(replay.Config{Start: start}, r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,14 +55,14 @@ func replay(t *testing.T, start string, r ...*telemetry.Dataset) *env.Replay {
 
 func TestReplayContract(t *testing.T) {
 	envtest.Check(t, func(t *testing.T) env.Vector {
-		return open(t, env.Config{}, replay(t, "random", recording(64, 400), recording(32, 410)), 4)
+		return open(t, queues.Config{}, plantOf(t, "random", recording(64, 400), recording(32, 410)), 4)
 	})
 }
 
 // The limit picks the recording; the clock goes on across a change. The
 // episode ends with the last whole window of the shortest recording.
 func TestReplayLimitPicksTheRecording(t *testing.T) {
-	v := open(t, env.Config{Initial: 32}, replay(t, "first", recording(64, 19), recording(32, 25)), 1)
+	v := open(t, queues.Config{Initial: 32}, plantOf(t, "first", recording(64, 19), recording(32, 25)), 1)
 	var b env.Batch
 	if err := v.Reset(context.Background(), nil, nil, &b); err != nil {
 		t.Fatal(err)
@@ -85,7 +87,7 @@ func TestReplayLimitPicksTheRecording(t *testing.T) {
 // A gap shows the last value before it; the recording's median where there is
 // none.
 func TestReplayFillsGaps(t *testing.T) {
-	p := replay(t, "first", recording(64, 19))
+	p := plantOf(t, "first", recording(64, 19))
 	var w telemetry.Window
 	w.Size(1, 4, len(p.Columns()))
 	if err := p.Reset(context.Background(), []int{0}, []uint64{0}, []p4.Limit{64}, &w); err != nil {
@@ -105,7 +107,7 @@ func TestReplayFillsGaps(t *testing.T) {
 }
 
 func TestReplayRandomStartsDiffer(t *testing.T) {
-	v := open(t, env.Config{}, replay(t, "random", recording(32, 400), recording(64, 400)), 32)
+	v := open(t, queues.Config{}, plantOf(t, "random", recording(32, 400), recording(64, 400)), 32)
 	var b env.Batch
 	if err := v.Reset(context.Background(), nil, nil, &b); err != nil {
 		t.Fatal(err)
@@ -133,17 +135,17 @@ func TestReplayRefuses(t *testing.T) {
 		{"different fields", "", []*telemetry.Dataset{recording(32, 30), dataset(other, 64, make([]float32, 60), make([]bool, 60))}},
 		{"limit", "", []*telemetry.Dataset{recording(0, 30)}},
 	} {
-		if _, err := env.NewReplay(env.ReplayConfig{Start: c.start}, c.recordings); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := replay.New(replay.Config{Start: c.start}, c.recordings); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("got %v, want it to say %q", err, c.want)
 		}
 	}
 
 	var b env.Batch
-	v := open(t, env.Config{}, replay(t, "", recording(64, 7)), 1)
+	v := open(t, queues.Config{}, plantOf(t, "", recording(64, 7)), 1)
 	if err := v.Reset(context.Background(), nil, nil, &b); err == nil || !strings.Contains(err.Error(), "shorter than two windows") {
 		t.Errorf("7 s of recording: %v", err)
 	}
-	v = open(t, env.Config{}, replay(t, "", recording(64, 30)), 1)
+	v = open(t, queues.Config{}, plantOf(t, "", recording(64, 30)), 1)
 	if err := v.Reset(context.Background(), nil, nil, &b); err != nil {
 		t.Fatal(err)
 	}
@@ -151,4 +153,18 @@ func TestReplayRefuses(t *testing.T) {
 	if err := v.Step(context.Background(), nil, []int32{0}, &b); !errors.As(err, &row) || !strings.Contains(fmt.Sprint(err), "no recording of limit 32") {
 		t.Errorf("limit 32 without a recording: %v", err)
 	}
+}
+
+// sixtyFourth scales every column by 1/64.
+type sixtyFourth struct{}
+
+func (sixtyFourth) Scale(_ int, x float32) float32 { return x / 64 }
+
+func open(t *testing.T, cfg queues.Config, plant env.Plant, n int) env.Vector {
+	t.Helper()
+	v, err := queues.New(cfg, plant, n, sixtyFourth{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
 }

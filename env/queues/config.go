@@ -1,25 +1,26 @@
-package env
+package queues
 
 import (
 	"fmt"
 	"math"
 	"slices"
 
+	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/p4"
 )
 
 // Config says how an environment over a plant is stepped, observed and paid.
 // Zero values are the defaults in the comments.
 type Config struct {
-	Limits      []p4.Limit  `toml:"limits"`         // packets, by action index; {32, 64}
-	Initial     p4.Limit    `toml:"initial"`        // in force at reset, one of Limits; the last
-	PerSwitch   bool        `toml:"per_switch"`     // an action for each switch; else one for all alike
-	StepSeconds int         `toml:"step_seconds"`   // seconds; 4
-	MaxSteps    int         `toml:"max_steps"`      // steps; 900, an hour of 4 s
-	EndOnStall  float64     `toml:"end_on_stall_s"` // a stall of so many seconds in a row terminates; 0: never
-	Reward      Reward      `toml:"reward"`         // what a step pays
-	Observation Observation `toml:"observation"`    // what the agent sees of a window
-	Autoreset   Autoreset   `toml:"autoreset"`      // what happens when an episode ends: "next_step" (default), "same_step", "disabled"
+	Limits      []p4.Limit    `toml:"limits"`         // packets, by action index; {32, 64}
+	Initial     p4.Limit      `toml:"initial"`        // in force at reset, one of Limits; the last
+	PerSwitch   bool          `toml:"per_switch"`     // an action for each switch; else one for all alike
+	StepSeconds int           `toml:"step_seconds"`   // seconds; 4
+	MaxSteps    int           `toml:"max_steps"`      // steps; 900, an hour of 4 s
+	EndOnStall  float64       `toml:"end_on_stall_s"` // a stall of so many seconds in a row terminates; 0: never
+	Reward      Reward        `toml:"reward"`         // what a step pays
+	Observation Observation   `toml:"observation"`    // what the agent sees of a window
+	Autoreset   env.Autoreset `toml:"autoreset"`      // what happens when an episode ends: "next_step" (default), "same_step", "disabled"
 }
 
 // DefaultLimits are the published ones.
@@ -81,7 +82,7 @@ type columns struct {
 	lbo, fps, kbps, stall int
 }
 
-func findColumns(p Plant) (columns, error) {
+func findColumns(p env.Plant) (columns, error) {
 	at := map[string]int{}
 	for i, f := range p.Columns() {
 		at[f.Name] = i

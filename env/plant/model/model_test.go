@@ -1,4 +1,4 @@
-package env_test
+package model_test
 
 import (
 	"context"
@@ -11,6 +11,8 @@ import (
 
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/envtest"
+	"github.com/planegym/planegym/env/plant/model"
+	"github.com/planegym/planegym/env/queues"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/telemetry"
@@ -76,14 +78,14 @@ func (w *walk) Restore(row int, src []byte) error {
 func TestSyntheticContract(t *testing.T) {
 	for _, mode := range []env.Autoreset{env.NextStep, env.SameStep, env.Disabled} {
 		envtest.Check(t, func(t *testing.T) env.Vector {
-			return open(t, env.Config{Autoreset: mode, MaxSteps: 40}, env.NewSynthetic(newWalk(4)), 4)
+			return open(t, queues.Config{Autoreset: mode, MaxSteps: 40}, model.New(newWalk(4)), 4)
 		})
 	}
 }
 
 // One simulation goes on through a change of limit, which steers it.
 func TestSyntheticGoesOn(t *testing.T) {
-	v := open(t, env.Config{}, env.NewSynthetic(newWalk(1)), 1)
+	v := open(t, queues.Config{}, model.New(newWalk(1)), 1)
 	var b env.Batch
 	if err := v.Reset(context.Background(), nil, nil, &b); err != nil {
 		t.Fatal(err)
@@ -110,7 +112,7 @@ func TestSyntheticGoesOn(t *testing.T) {
 func TestSyntheticRefuses(t *testing.T) {
 	var b env.Batch
 	var row *env.RowError
-	v := open(t, env.Config{Limits: []p4.Limit{65, 64}}, env.NewSynthetic(newWalk(2)), 2)
+	v := open(t, queues.Config{Limits: []p4.Limit{65, 64}}, model.New(newWalk(2)), 2)
 	if err := v.Reset(context.Background(), nil, nil, &b); err != nil {
 		t.Fatal(err)
 	}
@@ -118,15 +120,34 @@ func TestSyntheticRefuses(t *testing.T) {
 	if !errors.As(err, &row) || row.Row != 1 || !strings.Contains(err.Error(), "limit 65: the model was trained under 32…64") {
 		t.Errorf("limit 65: %v", err)
 	}
-	v = open(t, env.Config{}, env.NewSynthetic(newWalk(2)), 3)
+	v = open(t, queues.Config{}, model.New(newWalk(2)), 3)
 	if err := v.Reset(context.Background(), nil, nil, &b); !errors.As(err, &row) || row.Row != 2 {
 		t.Errorf("3 rows of a model of 2: %v", err)
 	}
-	p := env.NewSynthetic(newWalk(1))
+	p := model.New(newWalk(1))
 	if err := p.Restore(0, []byte("x")); !errors.Is(err, env.ErrBadSnapshot) {
 		t.Errorf("restore of 1 byte: %v", err)
 	}
 	if got := p.Switches(); got != 1 || !slices.Equal(p.Columns(), oneSwitch) {
 		t.Errorf("%d switches, columns %v", got, p.Columns())
 	}
+}
+
+// oneSwitch is what the model generates.
+var oneSwitch = []telemetry.Field{
+	{Name: "enq_qdepth1"}, {Name: "deq_timedelta1"}, {Name: "deq_qdepth1"}, {Name: "lbo_s"}, {Name: "fps"}, {Name: "rep_kbps"},
+}
+
+// sixtyFourth scales every column by 1/64.
+type sixtyFourth struct{}
+
+func (sixtyFourth) Scale(_ int, x float32) float32 { return x / 64 }
+
+func open(t *testing.T, cfg queues.Config, plant env.Plant, n int) env.Vector {
+	t.Helper()
+	v, err := queues.New(cfg, plant, n, sixtyFourth{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
 }

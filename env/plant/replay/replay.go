@@ -1,4 +1,7 @@
-package env
+// Package replay is the plant of recordings: the limit of an action decides which
+// recording the next window comes from, at the row's own clock, as the published
+// tutorial does it.
+package replay
 
 import (
 	"context"
@@ -9,20 +12,21 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/telemetry"
 )
 
-// ReplayConfig says how recordings are replayed.
-type ReplayConfig struct {
+// Config says how recordings are replayed.
+type Config struct {
 	// Start is where an episode begins: "random" (default: at any second that
 	// leaves a window to step into, drawn from the episode's seed) or "first".
 	Start string `toml:"start"`
 }
 
 // Check reports what is wrong with c, naming the field.
-func (c ReplayConfig) Check() error {
+func (c Config) Check() error {
 	switch c.Start {
 	case "", "random", "first":
 		return nil
@@ -30,7 +34,7 @@ func (c ReplayConfig) Check() error {
 	return fmt.Errorf(`env: replay: start: %q is none of "random", "first"`, c.Start)
 }
 
-// Replay is the plant of recordings, one per queue limit: the limit in force
+// Plant is the plant of recordings, one per queue limit: the limit in force
 // picks the recording that the next window is cut from, at the row's own
 // clock. This is how the tutorial of Tavares et al. (SBRC 2024) simulates.
 // What the player did in one recording knows nothing of the others, so its
@@ -40,7 +44,7 @@ func (c ReplayConfig) Check() error {
 // The episode is truncated at the window after which no recording has a
 // whole one left. A cell that was not measured shows what telemetry.Dataset
 // fills it with: the last value before it in its recording.
-type Replay struct {
+type Plant struct {
 	random     bool
 	recordings []*telemetry.Dataset // sorted by limit
 	fields     []telemetry.Field
@@ -49,16 +53,16 @@ type Replay struct {
 	clock      []int // by row: the second that the next window begins at
 }
 
-// NewReplay makes the plant of recordings, which share their fields and have
+// New makes the plant of recordings, which share their fields and have
 // distinct limits.
-func NewReplay(cfg ReplayConfig, recordings []*telemetry.Dataset) (*Replay, error) {
+func New(cfg Config, recordings []*telemetry.Dataset) (*Plant, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
 	if len(recordings) == 0 {
 		return nil, fmt.Errorf("env: replay: there is no recording")
 	}
-	p := &Replay{random: cfg.Start != "first", seconds: math.MaxInt, fields: recordings[0].Fields()}
+	p := &Plant{random: cfg.Start != "first", seconds: math.MaxInt, fields: recordings[0].Fields()}
 	for _, r := range recordings {
 		if err := p4.Limit(r.Limit()).Check(); err != nil {
 			return nil, fmt.Errorf("env: replay: %w", err)
@@ -73,7 +77,7 @@ func NewReplay(cfg ReplayConfig, recordings []*telemetry.Dataset) (*Replay, erro
 		p.seconds = min(p.seconds, r.Len())
 	}
 	slices.SortFunc(p.recordings, func(a, b *telemetry.Dataset) int { return a.Limit() - b.Limit() })
-	p.switches = countSwitches(p.fields)
+	p.switches = env.CountSwitches(p.fields)
 	if p.switches == 0 {
 		return nil, errors.New("env: replay: the recordings measure no switch: planegym import --int joins a player's log with the log of probes")
 	}
@@ -91,17 +95,8 @@ func NewReplay(cfg ReplayConfig, recordings []*telemetry.Dataset) (*Replay, erro
 // must hold a value: what observations and rewards are made of.
 var replayed = []string{"enq_qdepth", "deq_timedelta", "lbo_s", "fps", "rep_kbps"}
 
-// countSwitches counts the switches, from 1 on, whose queue depth is measured.
-func countSwitches(columns []telemetry.Field) int {
-	n := 0
-	for slices.ContainsFunc(columns, func(f telemetry.Field) bool { return f.Name == fmt.Sprintf("enq_qdepth%d", n+1) }) {
-		n++
-	}
-	return n
-}
-
 // recording is the recording of a limit, or nil.
-func (p *Replay) recording(l p4.Limit) *telemetry.Dataset {
+func (p *Plant) recording(l p4.Limit) *telemetry.Dataset {
 	for _, r := range p.recordings {
 		if r.Limit() == int(l) {
 			return r
@@ -111,13 +106,13 @@ func (p *Replay) recording(l p4.Limit) *telemetry.Dataset {
 }
 
 // Columns are the recordings' fields.
-func (p *Replay) Columns() []telemetry.Field { return p.fields }
+func (p *Plant) Columns() []telemetry.Field { return p.fields }
 
 // Switches counts the switches that the recordings measure.
-func (p *Replay) Switches() int { return p.switches }
+func (p *Plant) Switches() int { return p.switches }
 
 // Limits are the limits that recordings exist for, ascending.
-func (p *Replay) Limits() []p4.Limit {
+func (p *Plant) Limits() []p4.Limit {
 	var l []p4.Limit
 	for _, r := range p.recordings {
 		l = append(l, p4.Limit(r.Limit()))
@@ -126,7 +121,7 @@ func (p *Replay) Limits() []p4.Limit {
 }
 
 // Reset puts the rows' clocks to the start of an episode.
-func (p *Replay) Reset(ctx context.Context, rows []int, seeds []uint64, limit []p4.Limit, out *telemetry.Window) error {
+func (p *Plant) Reset(ctx context.Context, rows []int, seeds []uint64, limit []p4.Limit, out *telemetry.Window) error {
 	last := p.seconds - 2*out.Seconds // leaves one step
 	if last < 0 {
 		return fmt.Errorf("env: replay: recordings of %d s are shorter than two windows of %d s", p.seconds, out.Seconds)
@@ -144,19 +139,19 @@ func (p *Replay) Reset(ctx context.Context, rows []int, seeds []uint64, limit []
 }
 
 // Advance cuts each row's next window from the recording of its limit.
-func (p *Replay) Advance(_ context.Context, rows []int, limit []p4.Limit, out *telemetry.Window) error {
+func (p *Plant) Advance(_ context.Context, rows []int, limit []p4.Limit, out *telemetry.Window) error {
 	for i, r := range rows {
 		limits := limit[i*p.switches : (i+1)*p.switches]
 		for _, l := range limits[1:] {
 			if l != limits[0] {
-				return &RowError{r, fmt.Errorf("env: replay: limits %v: every recording has one for all switches", limits)}
+				return &env.RowError{Row: r, Err: fmt.Errorf("env: replay: limits %v: every recording has one for all switches", limits)}
 			}
 		}
 		if p.recording(limits[0]) == nil {
-			return &RowError{r, fmt.Errorf("env: replay: no recording of limit %d: there are %v", limits[0], p.Limits())}
+			return &env.RowError{Row: r, Err: fmt.Errorf("env: replay: no recording of limit %d: there are %v", limits[0], p.Limits())}
 		}
 		if p.clock[r]+out.Seconds > p.seconds {
-			return &RowError{r, fmt.Errorf("env: replay: no window of %d s is left at second %d of %d", out.Seconds, p.clock[r], p.seconds)}
+			return &env.RowError{Row: r, Err: fmt.Errorf("env: replay: no window of %d s is left at second %d of %d", out.Seconds, p.clock[r], p.seconds)}
 		}
 	}
 	for i, r := range rows {
@@ -172,7 +167,7 @@ func (p *Replay) Advance(_ context.Context, rows []int, limit []p4.Limit, out *t
 }
 
 // Snapshot appends the row's clock.
-func (p *Replay) Snapshot(row int, dst []byte) ([]byte, error) {
+func (p *Plant) Snapshot(row int, dst []byte) ([]byte, error) {
 	var clock uint32
 	if row < len(p.clock) {
 		clock = uint32(p.clock[row])
@@ -181,9 +176,9 @@ func (p *Replay) Snapshot(row int, dst []byte) ([]byte, error) {
 }
 
 // Restore puts back what Snapshot gave.
-func (p *Replay) Restore(row int, src []byte) error {
+func (p *Plant) Restore(row int, src []byte) error {
 	if len(src) != 4 || binary.LittleEndian.Uint32(src) > uint32(p.seconds) {
-		return &RowError{row, ErrBadSnapshot}
+		return &env.RowError{Row: row, Err: env.ErrBadSnapshot}
 	}
 	for row >= len(p.clock) {
 		p.clock = append(p.clock, 0)
@@ -193,4 +188,4 @@ func (p *Replay) Restore(row int, src []byte) error {
 }
 
 // Close does nothing.
-func (p *Replay) Close() error { return nil }
+func (p *Plant) Close() error { return nil }

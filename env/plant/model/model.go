@@ -1,17 +1,21 @@
-package env
+// Package model is the plant of a generative model: rollouts of it are what is
+// measured, and the queue limit is a condition on the next window of a simulation
+// that continues.
+package model
 
 import (
 	"context"
 	"fmt"
 
+	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/telemetry"
 )
 
-// Stepper is a generative model that is rolled out: n independent simulations,
+// Simulator is a generative model that is rolled out: n independent simulations,
 // a window at a time. What a row gives depends on its seed and the limits it
 // was stepped under alone, not on its index or its neighbours.
-type Stepper interface {
+type Simulator interface {
 	Num() int // n
 	Columns() []telemetry.Field
 	// Limits are the smallest and the largest queue limit, in packets, that
@@ -26,31 +30,31 @@ type Stepper interface {
 	Restore(row int, src []byte) error
 }
 
-// Synthetic is the plant of a generative model: what it measures never was,
+// Plant is the plant of a generative model: what it measures never was,
 // an episode has no end of its own, and the limit is a condition on the next
 // window of one continuing simulation.
-type Synthetic struct {
-	model    Stepper
+type Plant struct {
+	model    Simulator
 	switches int
 	lo, hi   int32
 	limits   []int32
 }
 
-// NewSynthetic makes the plant of a model's rows.
-func NewSynthetic(model Stepper) *Synthetic {
-	p := &Synthetic{model: model, switches: countSwitches(model.Columns())}
+// New makes the plant of a model's rows.
+func New(model Simulator) *Plant {
+	p := &Plant{model: model, switches: env.CountSwitches(model.Columns())}
 	p.lo, p.hi = model.Limits()
 	return p
 }
 
 // Columns are what the model generates.
-func (p *Synthetic) Columns() []telemetry.Field { return p.model.Columns() }
+func (p *Plant) Columns() []telemetry.Field { return p.model.Columns() }
 
 // Switches counts the switches that the model's columns measure.
-func (p *Synthetic) Switches() int { return p.switches }
+func (p *Plant) Switches() int { return p.switches }
 
 // Reset starts simulations and advances them by the first window.
-func (p *Synthetic) Reset(ctx context.Context, rows []int, seeds []uint64, limit []p4.Limit, out *telemetry.Window) error {
+func (p *Plant) Reset(ctx context.Context, rows []int, seeds []uint64, limit []p4.Limit, out *telemetry.Window) error {
 	if err := p.check(rows, limit); err != nil {
 		return err
 	}
@@ -61,7 +65,7 @@ func (p *Synthetic) Reset(ctx context.Context, rows []int, seeds []uint64, limit
 }
 
 // Advance generates each row's next window under its limit.
-func (p *Synthetic) Advance(ctx context.Context, rows []int, limit []p4.Limit, out *telemetry.Window) error {
+func (p *Plant) Advance(ctx context.Context, rows []int, limit []p4.Limit, out *telemetry.Window) error {
 	if err := p.check(rows, limit); err != nil {
 		return err
 	}
@@ -69,19 +73,19 @@ func (p *Synthetic) Advance(ctx context.Context, rows []int, limit []p4.Limit, o
 }
 
 // check keeps the limits of rows in p.limits.
-func (p *Synthetic) check(rows []int, limit []p4.Limit) error {
+func (p *Plant) check(rows []int, limit []p4.Limit) error {
 	p.limits = telemetry.Grow(p.limits, len(rows))
 	for i, r := range rows {
 		limits := limit[i*p.switches : (i+1)*p.switches]
 		for _, l := range limits[1:] {
 			if l != limits[0] {
-				return &RowError{r, fmt.Errorf("env: synthetic: limits %v: the model knows one for all switches", limits)}
+				return &env.RowError{Row: r, Err: fmt.Errorf("env: synthetic: limits %v: the model knows one for all switches", limits)}
 			}
 		}
 		if l := int32(limits[0]); r >= p.model.Num() {
-			return &RowError{r, fmt.Errorf("%w: the model has %d", ErrInvalidRows, p.model.Num())}
+			return &env.RowError{Row: r, Err: fmt.Errorf("%w: the model has %d", env.ErrInvalidRows, p.model.Num())}
 		} else if l < p.lo || l > p.hi {
-			return &RowError{r, fmt.Errorf("env: synthetic: limit %d: the model was trained under %d…%d", l, p.lo, p.hi)}
+			return &env.RowError{Row: r, Err: fmt.Errorf("env: synthetic: limit %d: the model was trained under %d…%d", l, p.lo, p.hi)}
 		} else {
 			p.limits[i] = l
 		}
@@ -89,7 +93,7 @@ func (p *Synthetic) check(rows []int, limit []p4.Limit) error {
 	return nil
 }
 
-func (p *Synthetic) advance(ctx context.Context, rows []int, out *telemetry.Window) error {
+func (p *Plant) advance(ctx context.Context, rows []int, out *telemetry.Window) error {
 	if err := p.model.Step(ctx, rows, p.limits, out); err != nil {
 		return fmt.Errorf("env: synthetic: %w", err)
 	}
@@ -100,15 +104,15 @@ func (p *Synthetic) advance(ctx context.Context, rows []int, out *telemetry.Wind
 }
 
 // Snapshot appends the state of the row's simulation.
-func (p *Synthetic) Snapshot(row int, dst []byte) ([]byte, error) { return p.model.Snapshot(row, dst) }
+func (p *Plant) Snapshot(row int, dst []byte) ([]byte, error) { return p.model.Snapshot(row, dst) }
 
 // Restore puts back what Snapshot gave.
-func (p *Synthetic) Restore(row int, src []byte) error {
+func (p *Plant) Restore(row int, src []byte) error {
 	if err := p.model.Restore(row, src); err != nil {
-		return &RowError{row, fmt.Errorf("%w: %w", ErrBadSnapshot, err)}
+		return &env.RowError{Row: row, Err: fmt.Errorf("%w: %w", env.ErrBadSnapshot, err)}
 	}
 	return nil
 }
 
 // Close does nothing: the model is the caller's.
-func (p *Synthetic) Close() error { return nil }
+func (p *Plant) Close() error { return nil }

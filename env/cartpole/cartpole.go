@@ -1,4 +1,6 @@
-package env
+// Package cartpole is Gymnasium's CartPole-v1 bit for bit: the reference environment
+// of agents, clients and transport.
+package cartpole
 
 import (
 	"context"
@@ -6,6 +8,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/telemetry"
 )
@@ -29,11 +32,11 @@ const (
 // carts, seeded as Gymnasium seeds its own. It resets by itself in every mode:
 // what WithAutoreset adds would cost more than the step.
 type CartPole struct {
-	mode   Autoreset
+	mode   env.Autoreset
 	state  []pose
 	pcg    []rng.PCG64
 	steps  []uint32
-	phase  []phase
+	phase  []env.Phase
 	seen   []bool
 	vector bool // steps of all rows go through pushAll
 	closed bool
@@ -42,22 +45,14 @@ type CartPole struct {
 // pose is cart position and velocity, pole angle and angular velocity.
 type pose struct{ x, xDot, theta, thetaDot float64 }
 
-type phase uint8
-
-const (
-	fresh phase = iota // never reset
-	running
-	over // with NextStep: the next step resets
-)
-
-// NewCartPole makes n carts. Error: n < 1.
-func NewCartPole(n int, mode Autoreset) (Vector, error) {
+// New makes n carts. Error: n < 1.
+func New(n int, mode env.Autoreset) (env.Vector, error) {
 	if n < 1 {
 		return nil, fmt.Errorf("env: num_envs: %d is less than 1", n)
 	}
 	c := &CartPole{
 		mode: mode, state: make([]pose, n), pcg: make([]rng.PCG64, n), steps: make([]uint32, n),
-		phase: make([]phase, n), seen: make([]bool, n), vector: pushesAll(),
+		phase: make([]env.Phase, n), seen: make([]bool, n), vector: pushesAll(),
 	}
 	for i := range c.pcg {
 		c.pcg[i] = rng.NewPCG64(uint64(i))
@@ -66,11 +61,11 @@ func NewCartPole(n int, mode Autoreset) (Vector, error) {
 }
 
 // Spec is Gymnasium's: four numbers, two actions, 500 steps.
-func (c *CartPole) Spec() Spec {
+func (c *CartPole) Spec() env.Spec {
 	inf := float32(math.Inf(1))
 	high := []float32{2 * xThreshold, inf, 2 * thetaThreshold, inf}
-	return Spec{
-		Observation: Box{
+	return env.Spec{
+		Observation: env.Box{
 			Low:  []float32{-high[0], -inf, -high[2], -inf},
 			High: high,
 			Elements: []telemetry.Field{
@@ -78,7 +73,7 @@ func (c *CartPole) Spec() Spec {
 				{Name: "pole_angle", Unit: "rad"}, {Name: "pole_angular_velocity", Unit: "rad/s"},
 			},
 		},
-		Action:      MultiDiscrete{2},
+		Action:      env.MultiDiscrete{2},
 		Reward:      [2]float64{0, 1},
 		StepSeconds: tau,
 		MaxSteps:    cartPoleSteps,
@@ -95,7 +90,7 @@ func (c *CartPole) Close() error { c.closed = true; return nil }
 // check validates what Reset and Step share and gives the number of rows.
 func (c *CartPole) check(ctx context.Context, rows []int) (int, error) {
 	if c.closed {
-		return 0, ErrClosed
+		return 0, env.ErrClosed
 	}
 	if err := ctx.Err(); err != nil {
 		return 0, err
@@ -103,21 +98,21 @@ func (c *CartPole) check(ctx context.Context, rows []int) (int, error) {
 	if rows == nil {
 		return len(c.state), nil
 	}
-	return len(rows), CheckRows(rows, c.seen)
+	return len(rows), env.CheckRows(rows, c.seen)
 }
 
 // Reset draws each cart's four numbers uniformly from ±0.05.
-func (c *CartPole) Reset(ctx context.Context, rows []int, seeds []uint64, out *Batch) error {
+func (c *CartPole) Reset(ctx context.Context, rows []int, seeds []uint64, out *env.Batch) error {
 	n, err := c.check(ctx, rows)
 	if err != nil {
 		return err
 	}
 	if seeds != nil && len(seeds) != n {
-		return fmt.Errorf("%w: %d seeds for %d rows", ErrInvalidRows, len(seeds), n)
+		return fmt.Errorf("%w: %d seeds for %d rows", env.ErrInvalidRows, len(seeds), n)
 	}
-	out.Size(n, 4, c.mode == SameStep)
+	out.Size(n, 4, c.mode == env.SameStep)
 	for i := range n {
-		r := RowAt(rows, i)
+		r := env.RowAt(rows, i)
 		if seeds != nil {
 			c.pcg[r] = rng.NewPCG64(seeds[i])
 		}
@@ -128,16 +123,16 @@ func (c *CartPole) Reset(ctx context.Context, rows []int, seeds []uint64, out *B
 }
 
 // begin starts an episode in row r, the i-th of out.
-func (c *CartPole) begin(r, i int, out *Batch) {
+func (c *CartPole) begin(r, i int, out *env.Batch) {
 	k, g := &c.state[r], &c.pcg[r]
 	k.x, k.xDot = g.Uniform(-.05, .05), g.Uniform(-.05, .05)
 	k.theta, k.thetaDot = g.Uniform(-.05, .05), g.Uniform(-.05, .05)
-	c.steps[r], c.phase[r] = 0, running
+	c.steps[r], c.phase[r] = 0, env.Running
 	k.observe(out, i)
 }
 
 // Step pushes each cart left (0) or right (1) for 0.02 s.
-func (c *CartPole) Step(ctx context.Context, rows []int, actions []int32, out *Batch) error {
+func (c *CartPole) Step(ctx context.Context, rows []int, actions []int32, out *env.Batch) error {
 	n, err := c.check(ctx, rows)
 	if err != nil {
 		return err
@@ -145,22 +140,22 @@ func (c *CartPole) Step(ctx context.Context, rows []int, actions []int32, out *B
 	if err := c.admit(rows, n, actions); err != nil {
 		return err
 	}
-	out.Size(n, 4, c.mode == SameStep)
+	out.Size(n, 4, c.mode == env.SameStep)
 	done := 0 // rows that pushAll did
 	if rows == nil && c.vector {
 		done = n &^ 3
 		pushAll(c.state[:done], actions, out)
 	}
 	for i := done; i < n; i++ {
-		k := &c.state[RowAt(rows, i)]
+		k := &c.state[env.RowAt(rows, i)]
 		k.push(actions[i])
 		k.observe(out, i)
 		out.Terminated[i] = k.fallen()
 	}
 	ended := false
 	for i := range n {
-		r := RowAt(rows, i)
-		if c.phase[r] == over { // its action and what it did are ignored
+		r := env.RowAt(rows, i)
+		if c.phase[r] == env.Over { // its action and what it did are ignored
 			c.begin(r, i, out)
 			out.Reward[i], out.Terminated[i], out.Truncated[i] = 0, false, false
 			continue
@@ -169,10 +164,10 @@ func (c *CartPole) Step(ctx context.Context, rows []int, actions []int32, out *B
 		out.Reward[i] = 1
 		out.Truncated[i] = c.steps[r] >= cartPoleSteps
 		if out.Terminated[i] || out.Truncated[i] {
-			c.phase[r], ended = over, true
+			c.phase[r], ended = env.Over, true
 		}
 	}
-	if c.mode != SameStep {
+	if c.mode != env.SameStep {
 		return nil
 	}
 	if !ended {
@@ -181,7 +176,7 @@ func (c *CartPole) Step(ctx context.Context, rows []int, actions []int32, out *B
 	}
 	copy(out.FinalObs, out.Obs)
 	for i := range n {
-		if r := RowAt(rows, i); c.phase[r] == over {
+		if r := env.RowAt(rows, i); c.phase[r] == env.Over {
 			c.begin(r, i, out)
 		}
 	}
@@ -191,11 +186,11 @@ func (c *CartPole) Step(ctx context.Context, rows []int, actions []int32, out *B
 // admit refuses actions outside the space and rows that cannot step.
 func (c *CartPole) admit(rows []int, n int, actions []int32) error {
 	if len(actions) != n {
-		return CheckActions(rows, n, actions, cartPoleActions)
+		return env.CheckActions(rows, n, actions, cartPoleActions)
 	}
 	for i, a := range actions {
-		p := c.phase[RowAt(rows, i)]
-		if steps := p == running && uint32(a) <= 1; !steps && (p != over || c.mode != NextStep) {
+		p := c.phase[env.RowAt(rows, i)]
+		if steps := p == env.Running && uint32(a) <= 1; !steps && (p != env.Over || c.mode != env.NextStep) {
 			return c.refuse(rows, actions)
 		}
 	}
@@ -205,28 +200,28 @@ func (c *CartPole) admit(rows []int, n int, actions []int32) error {
 // refuse says why: the first bad action, or else the first row that cannot step.
 func (c *CartPole) refuse(rows []int, actions []int32) error {
 	for i := range actions {
-		r := RowAt(rows, i)
-		if c.phase[r] == over && c.mode == NextStep {
+		r := env.RowAt(rows, i)
+		if c.phase[r] == env.Over && c.mode == env.NextStep {
 			continue
 		}
-		if err := CheckActions([]int{r}, 1, actions[i:i+1], cartPoleActions); err != nil {
+		if err := env.CheckActions([]int{r}, 1, actions[i:i+1], cartPoleActions); err != nil {
 			return err
 		}
 	}
 	for i := range actions {
-		switch r := RowAt(rows, i); {
-		case c.phase[r] == fresh:
-			return &RowError{r, ErrNeedReset}
-		case c.phase[r] == over && c.mode == Disabled:
-			return &RowError{r, ErrEpisodeOver}
+		switch r := env.RowAt(rows, i); {
+		case c.phase[r] == env.Fresh:
+			return &env.RowError{Row: r, Err: env.ErrNeedReset}
+		case c.phase[r] == env.Over && c.mode == env.Disabled:
+			return &env.RowError{Row: r, Err: env.ErrEpisodeOver}
 		}
 	}
 	return nil
 }
 
-var cartPoleActions = MultiDiscrete{2}
+var cartPoleActions = env.MultiDiscrete{2}
 
-func (k *pose) observe(out *Batch, i int) {
+func (k *pose) observe(out *env.Batch, i int) {
 	o := out.Obs[4*i : 4*i+4 : 4*i+4]
 	o[0], o[1], o[2], o[3] = float32(k.x), float32(k.xDot), float32(k.theta), float32(k.thetaDot)
 }
@@ -288,7 +283,7 @@ const cartBytes = 4*8 + 4*8 + 4 + 1
 // Snapshot appends 69 bytes: the four numbers, the generator, the clock.
 func (c *CartPole) Snapshot(row int, dst []byte) ([]byte, error) {
 	if row < 0 || row >= len(c.state) {
-		return dst, &RowError{row, ErrInvalidRows}
+		return dst, &env.RowError{Row: row, Err: env.ErrInvalidRows}
 	}
 	k, g := &c.state[row], &c.pcg[row]
 	for _, v := range []float64{k.x, k.xDot, k.theta, k.thetaDot} {
@@ -304,17 +299,17 @@ func (c *CartPole) Snapshot(row int, dst []byte) ([]byte, error) {
 // Restore puts back what Snapshot gave.
 func (c *CartPole) Restore(row int, src []byte) error {
 	if row < 0 || row >= len(c.state) {
-		return &RowError{row, ErrInvalidRows}
+		return &env.RowError{Row: row, Err: env.ErrInvalidRows}
 	}
-	if len(src) != cartBytes || phase(src[cartBytes-1]) > over || c.mode == SameStep && phase(src[cartBytes-1]) == over {
-		return &RowError{row, ErrBadSnapshot}
+	if len(src) != cartBytes || env.Phase(src[cartBytes-1]) > env.Over || c.mode == env.SameStep && env.Phase(src[cartBytes-1]) == env.Over {
+		return &env.RowError{Row: row, Err: env.ErrBadSnapshot}
 	}
 	u := func(i int) uint64 { return binary.LittleEndian.Uint64(src[8*i:]) }
 	f := func(i int) float64 { return math.Float64frombits(u(i)) }
 	c.state[row] = pose{f(0), f(1), f(2), f(3)}
 	c.pcg[row] = rng.PCG64{StateHi: u(4), StateLo: u(5), IncHi: u(6), IncLo: u(7)}
-	c.steps[row], c.phase[row] = binary.LittleEndian.Uint32(src[64:]), phase(src[68])
-	if c.phase[row] == running && !(math.Abs(f(2)) <= sinCosRange) {
+	c.steps[row], c.phase[row] = binary.LittleEndian.Uint32(src[64:]), env.Phase(src[68])
+	if c.phase[row] == env.Running && !(math.Abs(f(2)) <= sinCosRange) {
 		c.vector = false // no cart of ours gets there, and pushAll has no such sine
 	}
 	return nil

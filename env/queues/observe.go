@@ -1,9 +1,10 @@
-package env
+package queues
 
 import (
 	"fmt"
 	"math"
 
+	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/telemetry"
 )
 
@@ -130,9 +131,9 @@ func newObserver(o Observation, c columns, fields []telemetry.Field, seconds, ac
 }
 
 // box is the space of the observations.
-func (b *observer) box() Box {
+func (b *observer) box() env.Box {
 	d := len(b.elements)
-	box := Box{Low: make([]float32, d), High: make([]float32, d), Elements: make([]telemetry.Field, d)}
+	box := env.Box{Low: make([]float32, d), High: make([]float32, d), Elements: make([]telemetry.Field, d)}
 	for i, e := range b.elements {
 		box.Elements[i] = e.Field
 		switch {

@@ -1,4 +1,11 @@
-package env
+// Package queues is the task: an action picks the queue limits of the next window,
+// the window's measurements are observed and paid. Rewards, observations and the
+// ends of episodes are defined here and nowhere else; a plant (env.Plant) only
+// measures.
+//
+//	plant, err := testbed.New(testbed.Config{})
+//	v, err := queues.New(queues.Config{}, plant, 256, scaler)
+package queues
 
 import (
 	"context"
@@ -7,6 +14,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/telemetry"
@@ -19,8 +27,8 @@ import (
 // nowhere else; plants only measure.
 type Queues struct {
 	cfg      Config
-	plant    Plant
-	spec     Spec
+	plant    env.Plant
+	spec     env.Spec
 	columns  columns
 	observer *observer
 
@@ -41,7 +49,7 @@ type Queues struct {
 type queueRow struct {
 	seed           uint64
 	episode, steps uint32
-	phase          phase
+	phase          env.Phase
 	age            int32   // seconds since INT was last measured
 	stall          float32 // seconds of the stall that goes on
 	reward         rewardState
@@ -51,7 +59,7 @@ type queueRow struct {
 // New makes n environments over plant, which it owns from then on. scaler
 // normalises observations ("fit"); the others need none. An error names the
 // field of cfg.
-func New(cfg Config, plant Plant, n int, scaler Scaler) (Vector, error) {
+func New(cfg Config, plant env.Plant, n int, scaler Scaler) (env.Vector, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
@@ -83,13 +91,13 @@ func New(cfg Config, plant Plant, n int, scaler Scaler) (Vector, error) {
 	for i := range q.rows {
 		q.rows[i].seed, q.all[i] = uint64(i), i
 	}
-	q.spec = Spec{
+	q.spec = env.Spec{
 		Observation: o.box(),
 		Limits:      cfg.Limits,
 		Reward:      cfg.Reward.bounds(cfg.StepSeconds),
 		StepSeconds: float64(cfg.StepSeconds),
 		MaxSteps:    cfg.MaxSteps,
-		Autoreset:   Disabled,
+		Autoreset:   env.Disabled,
 	}
 	for range s {
 		q.spec.Action = append(q.spec.Action, len(cfg.Limits))
@@ -98,11 +106,11 @@ func New(cfg Config, plant Plant, n int, scaler Scaler) (Vector, error) {
 	if r, ok := plant.(interface{ RealTime() bool }); ok {
 		q.spec.RealTime = r.RealTime()
 	}
-	return WithAutoreset(q, cfg.Autoreset), nil
+	return env.WithAutoreset(q, cfg.Autoreset), nil
 }
 
 // Spec describes the spaces; see Config.
-func (q *Queues) Spec() Spec { return q.spec }
+func (q *Queues) Spec() env.Spec { return q.spec }
 
 // Num is the number of environments.
 func (q *Queues) Num() int { return len(q.rows) }
@@ -119,7 +127,7 @@ func (q *Queues) Close() error {
 // begin validates what Reset and Step share; the rows it gives are never nil.
 func (q *Queues) begin(ctx context.Context, rows []int) ([]int, error) {
 	if q.closed {
-		return nil, ErrClosed
+		return nil, env.ErrClosed
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -127,17 +135,17 @@ func (q *Queues) begin(ctx context.Context, rows []int) ([]int, error) {
 	if rows == nil {
 		return q.all, nil
 	}
-	return rows, CheckRows(rows, q.seen)
+	return rows, env.CheckRows(rows, q.seen)
 }
 
 // Reset puts the initial limit in force and shows the first window.
-func (q *Queues) Reset(ctx context.Context, rows []int, seeds []uint64, out *Batch) error {
+func (q *Queues) Reset(ctx context.Context, rows []int, seeds []uint64, out *env.Batch) error {
 	rows, err := q.begin(ctx, rows)
 	if err != nil {
 		return err
 	}
 	if seeds != nil && len(seeds) != len(rows) {
-		return fmt.Errorf("%w: %d seeds for %d rows", ErrInvalidRows, len(seeds), len(rows))
+		return fmt.Errorf("%w: %d seeds for %d rows", env.ErrInvalidRows, len(seeds), len(rows))
 	}
 	initial := int32(slices.Index(q.cfg.Limits, q.cfg.Initial))
 	n, s, switches := len(rows), len(q.spec.Action), q.plant.Switches()
@@ -146,7 +154,7 @@ func (q *Queues) Reset(ctx context.Context, rows []int, seeds []uint64, out *Bat
 		next := queueRow{seed: row.seed, episode: row.episode}
 		if seeds != nil {
 			next.seed, next.episode = seeds[i], 0
-		} else if row.phase != fresh {
+		} else if row.phase != env.Fresh {
 			next.episode++
 		}
 		q.seeds[i] = rng.Key{Seed: next.seed, A: next.episode, Purpose: rng.Episode}.Uint64(0)
@@ -165,7 +173,7 @@ func (q *Queues) Reset(ctx context.Context, rows []int, seeds []uint64, out *Bat
 	out.Size(n, len(q.observer.elements), false)
 	for i, r := range rows {
 		row := &q.rows[r]
-		row.phase = running
+		row.phase = env.Running
 		p := q.measure(row, i)
 		row.reward.reset(p)
 		q.emit(out, i, r)
@@ -175,21 +183,21 @@ func (q *Queues) Reset(ctx context.Context, rows []int, seeds []uint64, out *Bat
 }
 
 // Step puts the limits of actions in force for one window.
-func (q *Queues) Step(ctx context.Context, rows []int, actions []int32, out *Batch) error {
+func (q *Queues) Step(ctx context.Context, rows []int, actions []int32, out *env.Batch) error {
 	rows, err := q.begin(ctx, rows)
 	if err != nil {
 		return err
 	}
 	n, s, switches := len(rows), len(q.spec.Action), q.plant.Switches()
-	if err := CheckActions(rows, n, actions, q.spec.Action); err != nil {
+	if err := env.CheckActions(rows, n, actions, q.spec.Action); err != nil {
 		return err
 	}
 	for _, r := range rows {
 		switch q.rows[r].phase {
-		case fresh:
-			return &RowError{r, ErrNeedReset}
-		case over:
-			return &RowError{r, ErrEpisodeOver}
+		case env.Fresh:
+			return &env.RowError{Row: r, Err: env.ErrNeedReset}
+		case env.Over:
+			return &env.RowError{Row: r, Err: env.ErrEpisodeOver}
 		}
 	}
 	for i, r := range rows {
@@ -212,7 +220,7 @@ func (q *Queues) Step(ctx context.Context, rows []int, actions []int32, out *Bat
 			q.cfg.EndOnStall > 0 && float64(row.stall) >= q.cfg.EndOnStall
 		out.Truncated[i] = q.window.End[i] == telemetry.Truncated || int(row.steps) >= q.cfg.MaxSteps
 		if out.Terminated[i] || out.Truncated[i] {
-			row.phase = over
+			row.phase = env.Over
 		}
 		q.emit(out, i, r)
 	}
@@ -262,7 +270,7 @@ func (q *Queues) measure(row *queueRow, i int) player {
 	return p
 }
 
-func (q *Queues) emit(out *Batch, i, r int) {
+func (q *Queues) emit(out *env.Batch, i, r int) {
 	d, s := len(q.observer.elements), len(q.spec.Action)
 	values, valid := q.window.Row(i)
 	q.observer.observe(out.Obs[i*d:i*d:(i+1)*d], values, valid, q.actions[r*s:(r+1)*s], int(q.rows[r].age))
@@ -327,19 +335,19 @@ type rowState struct {
 	Info           player
 	Paid           float32
 	Odd            bool
-	Phase          phase
+	Phase          env.Phase
 }
 
 var rowStateBytes = binary.Size(rowState{})
 
 // Snapshot appends the row's state and its plant's.
 func (q *Queues) Snapshot(row int, dst []byte) ([]byte, error) {
-	plant, ok := q.plant.(Snapshotter)
+	plant, ok := q.plant.(env.Snapshotter)
 	if !ok {
-		return dst, fmt.Errorf("%w: this plant takes none", ErrBadSnapshot)
+		return dst, fmt.Errorf("%w: this plant takes none", env.ErrBadSnapshot)
 	}
 	if row < 0 || row >= len(q.rows) {
-		return dst, &RowError{row, ErrInvalidRows}
+		return dst, &env.RowError{Row: row, Err: env.ErrInvalidRows}
 	}
 	r := &q.rows[row]
 	dst, err := binary.Append(dst, binary.LittleEndian, rowState{
@@ -362,39 +370,39 @@ func (q *Queues) Snapshot(row int, dst []byte) ([]byte, error) {
 
 // Restore puts back what Snapshot gave.
 func (q *Queues) Restore(row int, src []byte) error {
-	plant, ok := q.plant.(Snapshotter)
+	plant, ok := q.plant.(env.Snapshotter)
 	s, switches := len(q.spec.Action), len(q.columns.depth)
 	switch {
 	case !ok:
-		return ErrBadSnapshot
+		return env.ErrBadSnapshot
 	case row < 0 || row >= len(q.rows):
-		return &RowError{row, ErrInvalidRows}
+		return &env.RowError{Row: row, Err: env.ErrInvalidRows}
 	case len(src) < rowStateBytes+4*(s+switches):
-		return &RowError{row, ErrBadSnapshot}
+		return &env.RowError{Row: row, Err: env.ErrBadSnapshot}
 	}
 	var st rowState
-	if _, err := binary.Decode(src, binary.LittleEndian, &st); err != nil || st.Phase > over {
-		return &RowError{row, ErrBadSnapshot}
+	if _, err := binary.Decode(src, binary.LittleEndian, &st); err != nil || st.Phase > env.Over {
+		return &env.RowError{Row: row, Err: env.ErrBadSnapshot}
 	}
 	rest := src[rowStateBytes:]
 	for j := range s {
 		if a := binary.LittleEndian.Uint32(rest[4*j:]); a >= uint32(q.spec.Action[j]) {
-			return &RowError{row, ErrBadSnapshot}
+			return &env.RowError{Row: row, Err: env.ErrBadSnapshot}
 		}
 	}
 	for _, x := range []float32{st.Stall, st.Paid, st.Last.LBO, st.Held.LBO} {
 		if math.IsNaN(float64(x)) {
-			return &RowError{row, ErrBadSnapshot}
+			return &env.RowError{Row: row, Err: env.ErrBadSnapshot}
 		}
 	}
 	depths := rest[4*s:]
 	for j := range switches {
 		if d := math.Float32frombits(binary.LittleEndian.Uint32(depths[4*j:])); !(math.Abs(float64(d)) <= math.MaxFloat32) {
-			return &RowError{row, ErrBadSnapshot}
+			return &env.RowError{Row: row, Err: env.ErrBadSnapshot}
 		}
 	}
 	if err := plant.Restore(row, depths[4*switches:]); err != nil {
-		return &RowError{row, fmt.Errorf("%w: %w", ErrBadSnapshot, err)}
+		return &env.RowError{Row: row, Err: fmt.Errorf("%w: %w", env.ErrBadSnapshot, err)}
 	}
 	for j := range s {
 		q.actions[row*s+j] = int32(binary.LittleEndian.Uint32(rest[4*j:]))

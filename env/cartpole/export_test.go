@@ -1,9 +1,11 @@
-package env
+package cartpole
 
 import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/planegym/planegym/env"
 )
 
 // SinCos and PushesAll let the external tests reach what they name.
@@ -19,7 +21,7 @@ func ComparePushes(carts [][4]float64, actions []int32) error {
 		all[i] = pose{c[0], c[1], c[2], c[3]}
 	}
 	one := slices.Clone(all)
-	var got, want Batch
+	var got, want env.Batch
 	got.Size(len(carts), 4, false)
 	want.Size(len(carts), 4, false)
 	pushAll(all, actions, &got)
