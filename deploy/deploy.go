@@ -162,7 +162,7 @@ func (d *Deployment) Close(err error) error {
 	d.stopMetrics()
 	if d.record != nil {
 		if err == nil {
-			err = d.record.finish()
+			err = d.record.finish(d.live.collector.Stats().Refused)
 		}
 		err = errors.Join(err, d.record.close())
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"slices"
@@ -113,6 +114,8 @@ type collected struct {
 	sources sync.WaitGroup
 	mu      sync.Mutex
 	errs    []error // of sources that ended before they should
+	names   []string
+	paced   []bool // by switch: its clock was found to go as ours
 }
 
 // settleTime is how long after a window what was measured in it may come in.
@@ -127,12 +130,12 @@ func openTelemetry(l scenarios.Live, group p4.Group, tap *collect.Tap) (*collect
 	for i := range l.Switches {
 		ids = append(ids, l.Probes.ID(i))
 	}
-	c := &collected{second: time.Duration(float64(time.Second) / scale)}
+	c := &collected{second: time.Duration(float64(time.Second) / scale), names: l.Switches.Names(), paced: make([]bool, len(l.Switches))}
 	var err error
 	c.Collector, err = collect.New(collect.Config{
 		Switches: ids, Stalls: !l.Player.NoStalls, Aggregate: l.Probes.Aggregation, Second: c.second, Tap: tap,
 		Settle: max(time.Duration(float64(settleTime)/scale), 5*time.Millisecond),
-		Decode: intreport.Config{Tick: time.Duration(l.Probes.TickNS)},
+		Decode: intreport.Config{Tick: time.Duration(l.Probes.TickNS), NoTimes: l.Probes.NoTimes},
 	})
 	if err != nil {
 		return nil, err
@@ -205,7 +208,26 @@ func (c *collected) Window(ctx context.Context, start time.Time, values []float3
 		c.beat()
 	}
 	age, err := c.Collector.Window(ctx, start, values, valid)
+	if err == nil {
+		err = c.clocks()
+	}
 	return live.Ages{Switches: age.Switches, Player: age.Player}, err
+}
+
+// clocks is an error if a switch's clock goes at another pace than ours in the
+// first seconds: its reports would be put where they do not belong.
+func (c *collected) clocks() error {
+	paces := c.Stats().Paces
+	for i, p := range paces {
+		if c.paced[i] || math.IsNaN(float64(p)) {
+			continue
+		}
+		if fault := c.ClockFault(i); fault != "" {
+			return fmt.Errorf("live.probes: %s: %s", c.names[i], fault)
+		}
+		c.paced[i] = true
+	}
+	return nil
 }
 
 // Close ends the sources and tells what went wrong with them.

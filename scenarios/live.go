@@ -26,6 +26,7 @@ type Probes struct {
 	UDP      string   `toml:"udp"`       // host:port that reports are sent to
 	PacketIn bool     `toml:"packet_in"` // the switches send probes up to their controller
 	TickNS   int      `toml:"tick_ns"`   // unit of the reports' times; 1, programs for BMv2 mostly write 1000
+	NoTimes  bool     `toml:"no_times"`  // the switches' clocks stand still: reports are put where they come in
 	Switch   []uint32 `toml:"switch"`    // the ids that switches report under, in the order of the inventory; 1, 2, …
 	// Aggregation makes one value of the reports of a second;
 	// "max-timedelta1", as published, for reports that tell of the whole path.
