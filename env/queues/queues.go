@@ -140,6 +140,11 @@ func (q *Queues) begin(ctx context.Context, rows []int) ([]int, error) {
 
 // Reset puts the initial limit in force and shows the first window.
 func (q *Queues) Reset(ctx context.Context, rows []int, seeds []uint64, out *env.Batch) error {
+	return q.ResetWith(ctx, rows, seeds, env.Options{}, out)
+}
+
+// ResetWith is Reset under options; see env.Optioner.
+func (q *Queues) ResetWith(ctx context.Context, rows []int, seeds []uint64, o env.Options, out *env.Batch) error {
 	rows, err := q.begin(ctx, rows)
 	if err != nil {
 		return err
@@ -147,8 +152,18 @@ func (q *Queues) Reset(ctx context.Context, rows []int, seeds []uint64, out *env
 	if seeds != nil && len(seeds) != len(rows) {
 		return fmt.Errorf("%w: %d seeds for %d rows", env.ErrInvalidRows, len(seeds), len(rows))
 	}
-	initial := int32(slices.Index(q.cfg.Limits, q.cfg.Initial))
 	n, s, switches := len(rows), len(q.spec.Action), q.plant.Switches()
+	if !o.Empty() {
+		if err := q.Options().Check(o, n, s); err != nil {
+			return err
+		}
+	}
+	initial := func(j int) p4.Limit {
+		if o.Initial == nil {
+			return q.cfg.Initial
+		}
+		return o.Initial[min(j, len(o.Initial)-1)]
+	}
 	for i, r := range rows {
 		row := &q.rows[r]
 		next := queueRow{seed: row.seed, episode: row.episode}
@@ -158,16 +173,28 @@ func (q *Queues) Reset(ctx context.Context, rows []int, seeds []uint64, out *env
 			next.episode++
 		}
 		q.seeds[i] = rng.Key{Seed: next.seed, A: next.episode, Purpose: rng.Episode}.Uint64(0)
+		if k := len(o.TrafficSeed); k > 0 {
+			q.seeds[i] = rng.Key{Seed: o.TrafficSeed[min(i, k-1)], Purpose: rng.Episode}.Uint64(0)
+		}
 		*row = next
 		for j := range s {
-			q.actions[r*s+j] = initial
+			q.actions[r*s+j] = int32(slices.Index(q.cfg.Limits, initial(j)))
 		}
 		for j := range switches {
-			q.limits[i*switches+j] = q.cfg.Initial
+			q.limits[i*switches+j] = initial(j)
 		}
 	}
 	q.window.Size(n, q.cfg.StepSeconds, q.observer.fields)
-	if err := q.plant.Reset(ctx, rows, q.seeds[:n], q.limits[:n*switches], &q.window); err != nil {
+	if o.Load != nil || o.Phase != "" {
+		load := 1.
+		if o.Load != nil {
+			load = *o.Load
+		}
+		err = q.plant.(loader).ResetUnder(ctx, rows, q.seeds[:n], q.limits[:n*switches], load, o.Phase, &q.window)
+	} else {
+		err = q.plant.Reset(ctx, rows, q.seeds[:n], q.limits[:n*switches], &q.window)
+	}
+	if err != nil {
 		return fmt.Errorf("env: reset: %w", err)
 	}
 	out.Size(n, len(q.observer.elements), false)
