@@ -367,7 +367,7 @@ func sameWithinNoise(results []result) bool {
 		}
 	}
 	for _, r := range results {
-		d := (&agent.Evaluation{Returns: best.Returns}).Over(&agent.Evaluation{Returns: r.Returns})
+		d := (&eval.Evaluation{Returns: best.Returns}).Over(&eval.Evaluation{Returns: r.Returns})
 		if d.Mean > d.CI { // NaN for a single episode: not known
 			return false
 		}
