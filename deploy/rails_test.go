@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/plant/live"
+	"github.com/planegym/planegym/env/queues"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/p4/p4rt"
 	"github.com/planegym/planegym/p4/sim"
@@ -40,19 +42,19 @@ func (q quiet) Columns() []telemetry.Field {
 	return f
 }
 
-func (q quiet) Window(ctx context.Context, start time.Time, values []float32, valid []bool) (env.Ages, error) {
+func (q quiet) Window(ctx context.Context, start time.Time, values []float32, valid []bool) (live.Ages, error) {
 	seconds := time.Duration(len(values)/len(q.Columns())) * time.Second
 	q.busy(seconds)
 	defer q.busy(0)
 	select {
 	case <-time.After(time.Until(start.Add(seconds))):
 	case <-ctx.Done():
-		return env.Ages{}, ctx.Err()
+		return live.Ages{}, ctx.Err()
 	}
 	for i := range values {
 		values[i], valid[i] = 31, true
 	}
-	return env.Ages{Switches: make([]time.Duration, q.n)}, nil
+	return live.Ages{Switches: make([]time.Duration, q.n)}, nil
 }
 
 func (quiet) Close() error { return nil }
@@ -101,11 +103,11 @@ func deployOn(r *rig) *deployed {
 		r.Fatal(err)
 	}
 	r.agent = group
-	plant, err := env.NewLive(env.LiveConfig{Safe: safe}, group, r.inv.Queues(), quiet{3, d.busy}, d.acted)
+	plant, err := live.New(live.Config{Safe: safe}, group, r.inv.Queues(), quiet{3, d.busy}, d.acted)
 	if err != nil {
 		r.Fatal(err)
 	}
-	v, err := env.New(env.Config{Limits: []p4.Limit{safe, usual}, Initial: usual, Observation: env.Observation{Normalise: "none"}, Autoreset: env.Disabled, MaxSteps: 1 << 30}, plant, 1, nil)
+	v, err := queues.New(queues.Config{Limits: []p4.Limit{safe, usual}, Initial: usual, Observation: queues.Observation{Normalise: "none"}, Autoreset: env.Disabled, MaxSteps: 1 << 30}, plant, 1, nil)
 	if err != nil {
 		r.Fatal(err)
 	}
