@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"slices"
@@ -30,7 +31,7 @@ type liveOptions struct {
 	autoreset env.Autoreset
 	act       func(live.Act)
 	event     func(Event)
-	beat      func() // called at least once a window
+	busy      func(time.Duration) // how long what comes next may take
 	tap       *collect.Tap
 }
 
@@ -67,7 +68,7 @@ func openLive(ctx context.Context, s scenarios.Scenario, o liveOptions) (*liveRu
 	if err != nil {
 		return nil, errors.Join(err, group.Close())
 	}
-	told.beat = o.beat
+	told.busy = o.busy
 	var control p4.QueueController = group
 	if o.shadow {
 		control = NewShadow(group)
@@ -107,12 +108,14 @@ func reach(ctx context.Context, group p4.Group) error {
 // collected is a collector with its sources: an live.Telemetry.
 type collected struct {
 	*collect.Collector
-	beat    func()
+	busy    func(time.Duration)
 	second  time.Duration
 	cancel  context.CancelFunc
 	sources sync.WaitGroup
 	mu      sync.Mutex
 	errs    []error // of sources that ended before they should
+	names   []string
+	paced   []bool // by switch: its clock was found to go as ours
 }
 
 // settleTime is how long after a window what was measured in it may come in.
@@ -127,12 +130,12 @@ func openTelemetry(l scenarios.Live, group p4.Group, tap *collect.Tap) (*collect
 	for i := range l.Switches {
 		ids = append(ids, l.Probes.ID(i))
 	}
-	c := &collected{second: time.Duration(float64(time.Second) / scale)}
+	c := &collected{second: time.Duration(float64(time.Second) / scale), names: l.Switches.Names(), paced: make([]bool, len(l.Switches))}
 	var err error
 	c.Collector, err = collect.New(collect.Config{
 		Switches: ids, Stalls: !l.Player.NoStalls, Aggregate: l.Probes.Aggregation, Second: c.second, Tap: tap,
 		Settle: max(time.Duration(float64(settleTime)/scale), 5*time.Millisecond),
-		Decode: intreport.Config{Tick: time.Duration(l.Probes.TickNS)},
+		Decode: intreport.Config{Tick: time.Duration(l.Probes.TickNS), NoTimes: l.Probes.NoTimes},
 	})
 	if err != nil {
 		return nil, err
@@ -199,13 +202,33 @@ func (c *collected) source(f func() error) {
 	})
 }
 
-// Window is the collector's, with a heartbeat.
+// Window is the collector's; it says how long it takes.
 func (c *collected) Window(ctx context.Context, start time.Time, values []float32, valid []bool) (live.Ages, error) {
-	if c.beat != nil {
-		c.beat()
+	if c.busy != nil {
+		c.busy(time.Until(start) + time.Duration(len(values)/len(c.Columns()))*c.second)
+		defer c.busy(0)
 	}
 	age, err := c.Collector.Window(ctx, start, values, valid)
+	if err == nil {
+		err = c.clocks()
+	}
 	return live.Ages{Switches: age.Switches, Player: age.Player}, err
+}
+
+// clocks is an error if a switch's clock goes at another pace than ours in the
+// first seconds: its reports would be put where they do not belong.
+func (c *collected) clocks() error {
+	paces := c.Stats().Paces
+	for i, p := range paces {
+		if c.paced[i] || math.IsNaN(float64(p)) {
+			continue
+		}
+		if fault := c.ClockFault(i); fault != "" {
+			return fmt.Errorf("live.probes: %s: %s", c.names[i], fault)
+		}
+		c.paced[i] = true
+	}
+	return nil
 }
 
 // Close ends the sources and tells what went wrong with them.

@@ -50,6 +50,12 @@ var ErrUnknown = errors.New("unknown scenario")
 //go:generate rm -r .sessions
 //go:generate go run ../cmd/planegym fit --mode structured --data bundled/sessions.parquet --kernels avx2 --force --credit "Recordings: planegym's emulated testbed, scenario contended" -o bundled/synthetic.safetensors
 
+// The bundled agent trained in scenario synthetic:
+//
+//go:generate go run ../cmd/planegym train --scenario synthetic --steps 30000 --seed 1 --kernels avx2 --out .agent
+//go:generate mv .agent/policy.safetensors bundled/agent.safetensors
+//go:generate rm -r .agent
+
 //go:embed bundled/*.toml bundled/*.safetensors bundled/sessions.parquet
 var bundled embed.FS
 
@@ -138,6 +144,16 @@ func OpenModel(name string) ([]byte, error) {
 // limits drawn for two minutes at a time: a table that telemetry/sessions reads.
 func Sessions() []byte {
 	b, err := bundled.ReadFile("bundled/sessions.parquet")
+	if err != nil {
+		panic(err) // it is embedded
+	}
+	return b
+}
+
+// Agent is the checkpoint of the bundled agent, a double DQN that was trained in
+// scenario synthetic; agent.LoadBytes reads it.
+func Agent() []byte {
+	b, err := bundled.ReadFile("bundled/agent.safetensors")
 	if err != nil {
 		panic(err) // it is embedded
 	}

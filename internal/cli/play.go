@@ -15,11 +15,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/agent/baseline"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/episodes"
+	"github.com/planegym/planegym/eval"
 	"github.com/planegym/planegym/internal/atomicfile"
 	"github.com/planegym/planegym/internal/picture"
+	"github.com/planegym/planegym/scenarios"
 )
 
 func newPlay() *cobra.Command {
@@ -38,7 +41,8 @@ was taken. No training uses the seeds of these episodes.
 --record keeps the episodes of the agents and of the policies that --policy
 names as Parquet, for train --offline. --picture draws the first policy's first
 episode as an animated SVG: queues against their limits, the player, the reward.`,
-		Example: `  planegym play run/policy.safetensors
+		Example: `  planegym play
+  planegym play run/policy.safetensors
   planegym play --scenario cartpole --policy random --episodes 200 --record episodes/random.parquet
   planegym play run/policy.safetensors --picture episode.svg
   planegym play run/policy.safetensors --url ws://127.0.0.1:7070/v1/ws --json`,
@@ -61,7 +65,7 @@ func policyHelp() string {
 	var b strings.Builder
 	b.WriteString("Baselines:\n")
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	for _, k := range agent.Baselines {
+	for _, k := range baseline.Names {
 		fmt.Fprintf(w, "  %s\t%s\n", k.Name, k.About)
 	}
 	_ = w.Flush() // b takes everything
@@ -105,8 +109,11 @@ func (p *player) run(cmd *cobra.Command, files []string) error {
 	var entries []entry
 	trained := ""
 	var agents []*agent.DDQN
+	if len(files) == 0 && len(p.policies) == 0 && p.where.scenario == "" && p.where.url == "" {
+		files = []string{bundledAgent}
+	}
 	for _, file := range files {
-		d, err := agent.Load(file, be)
+		d, err := loadAgent(file, be)
 		if err != nil {
 			return err
 		}
@@ -130,7 +137,7 @@ func (p *player) run(cmd *cobra.Command, files []string) error {
 		}
 	}
 	for _, name := range p.policies {
-		b, err := agent.Baseline(name, v.Spec())
+		b, err := baseline.New(name, v.Spec())
 		if err != nil {
 			return usageError{fmt.Errorf("play: --policy: %w", err)}
 		}
@@ -163,7 +170,7 @@ func (p *player) run(cmd *cobra.Command, files []string) error {
 		}
 	}
 	bar := newProgress(cmd, int64(len(entries)), "policies", "play")
-	results, err := evaluateAll(cmd.Context(), v, entries, agent.HeldOut(p.seed, p.episodes), to, bar)
+	results, err := evaluateAll(cmd.Context(), v, entries, eval.HeldOut(p.seed, p.episodes), to, bar)
 	if to != nil { // an interruption keeps what was played
 		if e := to.Close(); err == nil {
 			err = e
@@ -175,9 +182,20 @@ func (p *player) run(cmd *cobra.Command, files []string) error {
 	return err
 }
 
+// bundledAgent is the name of the agent that comes with planegym.
+const bundledAgent = "bundled"
+
+// loadAgent reads an agent's file, or the bundled agent.
+func loadAgent(file string, be *compute.Backend) (*agent.DDQN, error) {
+	if file == bundledAgent {
+		return agent.LoadBytes(file, scenarios.Agent(), be)
+	}
+	return agent.Load(file, be)
+}
+
 // draw plays e's first evaluation episode once more and draws it.
 func (p *player) draw(ctx context.Context, v env.Vector, e entry) error {
-	seed := agent.HeldOut(p.seed, 1)
+	seed := eval.HeldOut(p.seed, 1)
 	rows := []int{0}
 	e.policy.Begin(rows, seed)
 	act := func(obs []float32, actions []int32) { e.policy.Act(rows, obs, actions) }
@@ -210,7 +228,7 @@ func addBaselines(entries []entry, spec env.Spec) []entry {
 		if slices.ContainsFunc(entries, func(e entry) bool { return e.name == name }) {
 			continue
 		}
-		if b, err := agent.Baseline(name, spec); err == nil {
+		if b, err := baseline.New(name, spec); err == nil {
 			entries = append(entries, entry{name: name, policy: b})
 		}
 	}
@@ -235,13 +253,13 @@ type qoe struct {
 	Stalls estimate `json:"stall_s"`
 }
 
-// estimate is agent.Estimate as JSON, which has no NaN.
+// estimate is eval.Estimate as JSON, which has no NaN.
 type estimate struct {
 	Mean float64  `json:"mean"`
 	CI   *float64 `json:"ci95"` // null for a single episode
 }
 
-func estimateOf(e agent.Estimate) estimate {
+func estimateOf(e eval.Estimate) estimate {
 	if math.IsNaN(e.CI) {
 		return estimate{Mean: e.Mean}
 	}
@@ -259,13 +277,13 @@ func (e estimate) String() string {
 // results of those that were played.
 func evaluateAll(ctx context.Context, v env.Vector, entries []entry, seeds []uint64, to *episodes.Writer, bar *progressbar.ProgressBar) ([]result, error) {
 	var results []result
-	var first *agent.Evaluation
+	var first *eval.Evaluation
 	for _, e := range entries {
 		record := to
 		if !e.record {
 			record = nil
 		}
-		got, err := agent.Evaluate(ctx, v, e.policy, seeds, record)
+		got, err := eval.Evaluate(ctx, v, e.policy, seeds, record)
 		if err != nil {
 			return results, fmt.Errorf("%s: %w", e.name, err)
 		}
@@ -310,7 +328,51 @@ func printResults(cmd *cobra.Command, scenario string, spec env.Spec, results []
 		}
 		fmt.Fprintln(w, shares(spec, r.Shares))
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, n := range notes(results) {
+		fmt.Fprintln(out, n)
+	}
+	return nil
+}
+
+// notes says what a reader of the table may overlook: a rule that equals a
+// constant, and policies that all earn the same.
+func notes(results []result) []string {
+	var out []string
+	for _, r := range results {
+		if strings.HasPrefix(r.Policy, "fixed:") {
+			continue
+		}
+		for _, f := range results {
+			if strings.HasPrefix(f.Policy, "fixed:") && slices.Equal(r.Returns, f.Returns) {
+				out = append(out, fmt.Sprintf("%s earns what %s earns, episode by episode: here it always picks that limit.", r.Policy, f.Policy))
+			}
+		}
+	}
+	if len(results) > 1 && len(results[0].Returns) > 1 && sameWithinNoise(results) {
+		out = append(out, "All policies earn the same within noise: no action matters here, and an agent has nothing to learn.")
+	}
+	return out
+}
+
+// sameWithinNoise reports whether no policy's return differs from the best
+// one's, paired by episode, by more than the 95 % interval of the difference.
+func sameWithinNoise(results []result) bool {
+	best := results[0]
+	for _, r := range results {
+		if r.Return.Mean > best.Return.Mean {
+			best = r
+		}
+	}
+	for _, r := range results {
+		d := (&eval.Evaluation{Returns: best.Returns}).Over(&eval.Evaluation{Returns: r.Returns})
+		if d.Mean > d.CI { // NaN for a single episode: not known
+			return false
+		}
+	}
+	return true
 }
 
 // shares tells how often each action was taken, switch by switch.
