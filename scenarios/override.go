@@ -64,9 +64,6 @@ func (s Scenario) With(ctx context.Context, overrides []byte) (Scenario, error) 
 	if err := out.foreignSessions(&s); err != nil {
 		return s, err
 	}
-	if err := out.attach(ctx); err != nil {
-		return s, err
-	}
 	if err := out.Check(); err != nil {
 		return s, err
 	}
@@ -210,13 +207,14 @@ func show(x any) string {
 
 // What a client may ask for, where the scenario does not itself ask for more.
 const (
-	mostWarmup  = 600  // seconds of an emulated testbed before its first window
-	mostProbes  = 1000 // probes a second
-	mostStep    = 60   // seconds of a step
-	mostPackets = 50e6 // packets of an emulated testbed in one reset or step of a row
-	mostPool    = 8192 // sessions drawn for loads
-	mostLimit   = 1e5  // packets of a queue, which a row may have to hold
-	mostLists   = 256  // elements of any list
+	mostWarmup   = 600  // seconds of an emulated testbed before its first window
+	mostProbes   = 1000 // probes a second
+	mostStep     = 60   // seconds of a step
+	mostPackets  = 50e6 // packets of an emulated testbed in one reset or step of a row
+	mostPool     = 8192 // sessions drawn for loads
+	mostArrivals = 200  // sessions a second of loads
+	mostLimit    = 1e5  // packets of a queue, which a row may have to hold
+	mostLists    = 256  // elements of any list
 )
 
 // affordable reports the first value of s that would cost a server more than
@@ -243,6 +241,7 @@ func (s Scenario) affordable(served Scenario) error {
 	for _, err := range []error{
 		within("a list", float64(longest), 0, mostLists, " elements"),
 		within("testbed.load.pool", float64(pool), float64(ownPool), mostPool, " sessions"),
+		within("testbed.load.arrivals", arrivals(ask), arrivals(own), mostArrivals, " sessions/s"),
 		within("env.limits", largest(s), largest(served), mostLimit, " packets"),
 		within("env.step_seconds", float64(s.Env.StepSeconds), float64(served.Env.StepSeconds), mostStep, " s"),
 		within("testbed.warmup_s", ask.Warmup(), own.Warmup(), mostWarmup, " s"),

@@ -4,7 +4,6 @@ package scenarios
 
 import (
 	"bytes"
-	"context"
 	"embed"
 	"errors"
 	"fmt"
@@ -173,14 +172,6 @@ func Load(name string) (Scenario, error) {
 	}
 	if strings.HasSuffix(name, ".toml") {
 		resolve(&s, filepath.Dir(name))
-	}
-	if s.Plant == "testbed" {
-		if err := s.attach(context.Background()); err != nil {
-			return Scenario{}, fmt.Errorf("%s: %w", name, err)
-		}
-		if err := s.Testbed.Check(); err != nil { // with what the files hold
-			return Scenario{}, fmt.Errorf("%s: %w", name, err)
-		}
 	}
 	if s.Name == "" {
 		s.Name = strings.TrimSuffix(path.Base(name), ".toml")

@@ -125,6 +125,7 @@ type Load struct {
 	Model    string   `toml:"model"`            // sessions: what they are drawn of, a .safetensors file or "bundled"
 	File     string   `toml:"file" path:"file"` // sessions: or a Parquet file of them
 	Labels   []string `toml:"labels"`           // sessions: those with these labels alone; all
+	MaxSteps int      `toml:"max_steps"`        // sessions: packets of one, those after it are left out; all
 	Pool     int      `toml:"pool"`             // sessions: how many are drawn of a model before any run, for arrivals to draw from; 2048
 	Reactive *bool    `toml:"reactive"`         // sessions: TCP ones send messages over the testbed's TCP; false: every packet at its own time; true
 	Speed    float64  `toml:"speed"`            // sessions: their times are divided by it; 1

@@ -64,7 +64,7 @@ const maxGap = int64(3600e9)
 
 // newLibrary compiles a set of sessions. Fields it looks for: direction, size
 // and gap of a step, protocol of a session.
-func newLibrary(set *traffic.Set, reactive bool, speed float64, perSecond float64) (*library, error) {
+func newLibrary(set *traffic.Set, reactive bool, speed float64, perSecond float64, maxSteps int) (*library, error) {
 	c := &set.Of
 	direction, size, gap, protocol := c.StepIndex("direction"), c.StepIndex("size"), c.StepIndex("gap"), c.MetaIndex("protocol")
 	for name, i := range map[string]int{"direction": direction, "size": size, "gap": gap} {
@@ -123,7 +123,11 @@ func newLibrary(set *traffic.Set, reactive bool, speed float64, perSecond float6
 			}
 		}
 		duration := int64(0)
-		for t := range c.Len(s) {
+		n := c.Len(s)
+		if maxSteps > 0 {
+			n = min(n, maxSteps)
+		}
+		for t := range n {
 			step := c.Step(s, t)
 			g, n := nanoseconds(step[gap]), step[size]
 			duration += g
@@ -229,7 +233,10 @@ func (s *sim) playSessions(g *group) {
 	n := int32(p.sessions())
 	if l.perSecond > 0 {
 		// Poisson arrivals, thinned between the two ways of playing.
-		rate := l.perSecond * p.share
+		rate := l.perSecond * p.share * float64(1-s.stage.spared)
+		if !(rate > 0) {
+			return
+		}
 		for t := g.draw.exponential() / rate; t < 1; t += g.draw.exponential() / rate {
 			k := int32(g.draw.below(int64(n)))
 			s.play(g, p, k, p.first[k], int64(t*1e9))
@@ -377,6 +384,9 @@ func (l *Load) completeSessions(key string, p *plan) error {
 	if l.Model == "" && l.File == "" && l.Sessions == nil {
 		return fault(key+".model", "is missing: give a model, or a file of sessions")
 	}
+	if l.MaxSteps < 0 {
+		return fault(key+".max_steps", "%d is negative", l.MaxSteps)
+	}
 	if l.Pool < 0 || l.Pool > 1<<16 {
 		return fault(key+".pool", "%d is outside 0…65536", l.Pool)
 	}
@@ -414,7 +424,7 @@ func (l *Load) compileSessions(key string) (*library, error) {
 	if err := set.Valid(); err != nil {
 		return nil, fault(key+".sessions", "%v", err)
 	}
-	lib, err := newLibrary(set, l.Reactive == nil || *l.Reactive, l.Speed, perSecond)
+	lib, err := newLibrary(set, l.Reactive == nil || *l.Reactive, l.Speed, perSecond, l.MaxSteps)
 	if err != nil {
 		return nil, fault(key+".sessions", "%v", err)
 	}
@@ -430,7 +440,7 @@ func (l *Load) packetsPerSecond() float64 {
 	if err != nil {
 		return 0
 	}
-	lib, err := newLibrary(l.Sessions(), false, cmp.Or(l.Speed, 1), perSecond)
+	lib, err := newLibrary(l.Sessions(), false, cmp.Or(l.Speed, 1), perSecond, l.MaxSteps)
 	if err != nil {
 		return 0
 	}

@@ -68,7 +68,7 @@ func TestSessionsPlayed(t *testing.T) {
 	one := sessionsOf("start")
 	set := one.Sessions()
 	set.Sessions = set.Sessions[1:2]
-	lib, err := newLibrary(set, true, 2, 0)
+	lib, err := newLibrary(set, true, 2, 0, 0)
 	if err != nil || !slices.Equal(lib.open.gap, []int64{0, 5e6, 10e6, 15e6, 20e6, 25e6}) || lib.open.size[1] != 1000 || lib.open.down[0] {
 		t.Errorf("at twice the speed: gaps %v, sizes %v, %v", lib.open.gap, lib.open.size, err)
 	}
@@ -100,7 +100,7 @@ func TestSessionsCounterfactual(t *testing.T) {
 		}
 		var draws [2][]uint32
 		for k, limit := range []p4.Limit{2, 500} {
-			s := newSim(p, 3, limitsOf(p, limit))
+			s := newSim(p, 3, limitsOf(p, limit), 1, -1)
 			s.seconds(60)
 			for _, g := range s.groups {
 				draws[k] = append(draws[k], g.draw.n, uint32(g.cursor.next))
@@ -129,7 +129,7 @@ func TestSessionsSnapshot(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := newSim(tb.plan, 1, limitsOf(tb.plan, 64))
+		s := newSim(tb.plan, 1, limitsOf(tb.plan, 64), 1, -1)
 		s.seconds(7)
 		tb.rows = []*sim{s}
 		snap, err := tb.Snapshot(0, nil)
@@ -177,6 +177,7 @@ func TestSessionsConfig(t *testing.T) {
 		{func(l *Load) { l.Arrivals = "-1" }, `load[0].arrivals: "-1"`},
 		{func(l *Load) { l.Speed = math.NaN() }, "load[0].speed"},
 		{func(l *Load) { l.Pattern.Max = 1e6 }, "load[0].pattern.max"},
+		{func(l *Load) { l.MaxSteps = -1 }, "load[0].max_steps"},
 		{func(l *Load) { l.Pool = -1 }, "load[0].pool"},
 		{func(l *Load) { l.Sessions().Of.Steps[0].Name = "x" }, "load[0].sessions: steps have no field"},
 		{func(l *Load) { l.Sessions().Sessions = nil }, "load[0].sessions: there is no session"},
