@@ -15,7 +15,11 @@ import (
 
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/cartpole"
+	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/internal/safetensors"
+	"github.com/planegym/planegym/p4"
+	"github.com/planegym/planegym/telemetry"
 )
 
 // Both sides of every bound of a configuration.
@@ -323,7 +327,7 @@ func TestCheckpointsThatContradictThemselves(t *testing.T) {
 		t.Fatal(err)
 	}
 	resume := func(path string) error {
-		v, err := env.NewCartPole(2, env.NextStep)
+		v, err := cartpole.New(2, env.NextStep)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -423,7 +427,7 @@ func TestResumeWithMoreSteps(t *testing.T) {
 		t.Fatal(err)
 	}
 	for steps, want := range map[int64]int64{0: 40, 90: 90} {
-		v, err := env.NewCartPole(2, env.NextStep)
+		v, err := cartpole.New(2, env.NextStep)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -492,5 +496,89 @@ func TestSavePolicyTwice(t *testing.T) {
 	other.shift[1] = 1
 	if other.Hash() == d.Hash() {
 		t.Error("the normalisation is not in the hash")
+	}
+}
+
+// Exploring draws whether, and then at each switch which, from streams of their
+// own; equal keys draw equally, and other rows otherwise.
+func TestExploreByHand(t *testing.T) {
+	d := testAgent(t, testConfig(t, nil), testSpaces(2, 4, 4, 4), compute.Go)
+	k := rng.Key{Seed: 3, A: 5, Purpose: rng.Explore}
+	actions := slices.Repeat([]int32{-1}, 3*400)
+	d.explore(k, .25, actions)
+	explored := 0
+	var same, counts [4]int
+	for i := range 400 {
+		row := actions[3*i : 3*i+3]
+		if (row[0] < 0) != (row[1] < 0) || (row[0] < 0) != (row[2] < 0) {
+			t.Fatalf("row %d: %v", i, row)
+		}
+		b := k
+		b.B = uint32(i)
+		if (row[0] >= 0) != (b.Float64(0) < .25) {
+			t.Fatalf("row %d explores: %v", i, row[0] >= 0)
+		}
+		if row[0] < 0 {
+			continue
+		}
+		explored++
+		for s := range row {
+			if row[s] != int32(b.Intn(uint32(1+s), 4)) {
+				t.Fatalf("row %d: %v", i, row)
+			}
+			counts[row[s]]++
+			if row[s] == row[(s+1)%3] {
+				same[s]++
+			}
+		}
+	}
+	if explored < 70 || explored > 130 {
+		t.Errorf("%d of 400 rows explore at ε .25", explored)
+	}
+	for s := range 3 {
+		if same[s] > explored/2 || same[s] == 0 {
+			t.Errorf("switches %d and %d draw alike in %d of %d", s, (s+1)%3, same[s], explored)
+		}
+	}
+	for a, n := range counts {
+		if n == 0 {
+			t.Errorf("action %d is never drawn", a)
+		}
+	}
+	d.explore(k, 0, actions)
+	before := slices.Clone(actions)
+	if d.explore(k, 0, actions); !slices.Equal(actions, before) {
+		t.Error("at ε 0 it explores")
+	}
+}
+
+// The defaults of the policies that watch delay: CoDel's 5 ms where delay is in
+// microseconds without bound, else a tenth of the bound.
+func TestPolicyDefaults(t *testing.T) {
+	spec := env.Spec{Action: env.MultiDiscrete{2}, Limits: []p4.Limit{32, 64}, Observation: env.Box{
+		Low: []float32{0}, High: []float32{float32(math.Inf(1))}, Elements: []telemetry.Field{{Name: "deq_timedelta1_mean", Unit: "us"}}}}
+	for _, c := range []struct {
+		name   string
+		bound  float32
+		obs    float32
+		action int32
+	}{
+		{"threshold", float32(math.Inf(1)), 5000, 1}, {"threshold", float32(math.Inf(1)), 5000.5, 0}, {"threshold", 1, .1, 1}, {"threshold", 1, .1001, 0}, {"threshold:0", 1, 0, 1}, {"threshold:0", 1, 1e-6, 0},
+	} {
+		spec.Observation.High[0] = c.bound
+		p, err := Baseline(c.name, spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Begin([]int{0}, []uint64{1})
+		a := []int32{-1}
+		if p.Act([]int{0}, []float32{c.obs}, a); a[0] != c.action {
+			t.Errorf("%s, bound %v: %v gives action %d, want %d", c.name, c.bound, c.obs, a[0], c.action)
+		}
+	}
+	for _, b := range Baselines {
+		if b.About == "" {
+			t.Errorf("%s says nothing of itself", b.Name)
+		}
 	}
 }
