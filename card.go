@@ -1,6 +1,7 @@
 package planegym
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -113,4 +114,11 @@ func dataCard(hashes []string) string {
 		all = append(all, h[:min(len(h), 12)])
 	}
 	return fmt.Sprintf("%d recordings: %s", len(all), strings.Join(all, ", "))
+}
+
+// Options and ResetWith are env.Optioner's.
+func (v *modelled) Options() env.OptionSpec { return env.OptionsOf(v.Vector) }
+
+func (v *modelled) ResetWith(ctx context.Context, rows []int, seeds []uint64, o env.Options, out *env.Batch) error {
+	return env.ResetWith(ctx, v.Vector, rows, seeds, o, out)
 }

@@ -140,6 +140,11 @@ func (q *Queues) begin(ctx context.Context, rows []int) ([]int, error) {
 
 // Reset puts the initial limit in force and shows the first window.
 func (q *Queues) Reset(ctx context.Context, rows []int, seeds []uint64, out *env.Batch) error {
+	return q.ResetWith(ctx, rows, seeds, env.Options{}, out)
+}
+
+// ResetWith is Reset under options; see env.Optioner.
+func (q *Queues) ResetWith(ctx context.Context, rows []int, seeds []uint64, o env.Options, out *env.Batch) error {
 	rows, err := q.begin(ctx, rows)
 	if err != nil {
 		return err
@@ -147,8 +152,18 @@ func (q *Queues) Reset(ctx context.Context, rows []int, seeds []uint64, out *env
 	if seeds != nil && len(seeds) != len(rows) {
 		return fmt.Errorf("%w: %d seeds for %d rows", env.ErrInvalidRows, len(seeds), len(rows))
 	}
-	initial := int32(slices.Index(q.cfg.Limits, q.cfg.Initial))
 	n, s, switches := len(rows), len(q.spec.Action), q.plant.Switches()
+	if !o.Empty() {
+		if err := q.Options().Check(o, n, s); err != nil {
+			return err
+		}
+	}
+	initial := func(j int) p4.Limit {
+		if o.Initial == nil {
+			return q.cfg.Initial
+		}
+		return o.Initial[min(j, len(o.Initial)-1)]
+	}
 	for i, r := range rows {
 		row := &q.rows[r]
 		next := queueRow{seed: row.seed, episode: row.episode}
@@ -158,23 +173,35 @@ func (q *Queues) Reset(ctx context.Context, rows []int, seeds []uint64, out *env
 			next.episode++
 		}
 		q.seeds[i] = rng.Key{Seed: next.seed, A: next.episode, Purpose: rng.Episode}.Uint64(0)
+		if k := len(o.TrafficSeed); k > 0 {
+			q.seeds[i] = rng.Key{Seed: o.TrafficSeed[min(i, k-1)], Purpose: rng.Episode}.Uint64(0)
+		}
 		*row = next
 		for j := range s {
-			q.actions[r*s+j] = initial
+			q.actions[r*s+j] = int32(slices.Index(q.cfg.Limits, initial(j)))
 		}
 		for j := range switches {
-			q.limits[i*switches+j] = q.cfg.Initial
+			q.limits[i*switches+j] = initial(j)
 		}
 	}
 	q.window.Size(n, q.cfg.StepSeconds, q.observer.fields)
-	if err := q.plant.Reset(ctx, rows, q.seeds[:n], q.limits[:n*switches], &q.window); err != nil {
+	if o.Load != nil || o.Phase != "" {
+		load := 1.
+		if o.Load != nil {
+			load = *o.Load
+		}
+		err = q.plant.(loader).ResetUnder(ctx, rows, q.seeds[:n], q.limits[:n*switches], load, o.Phase, &q.window)
+	} else {
+		err = q.plant.Reset(ctx, rows, q.seeds[:n], q.limits[:n*switches], &q.window)
+	}
+	if err != nil {
 		return fmt.Errorf("env: reset: %w", err)
 	}
 	out.Size(n, len(q.observer.elements), false)
 	for i, r := range rows {
 		row := &q.rows[r]
 		row.phase = env.Running
-		p := q.measure(row, i)
+		p, _ := q.measure(row, i)
 		row.reward.reset(p)
 		q.emit(out, i, r)
 		out.Reward[i], out.Terminated[i], out.Truncated[i] = 0, false, false
@@ -214,10 +241,10 @@ func (q *Queues) Step(ctx context.Context, rows []int, actions []int32, out *env
 	for i, r := range rows {
 		row := &q.rows[r]
 		row.steps++
-		p := q.measure(row, i)
+		p, longest := q.measure(row, i)
 		out.Reward[i] = q.cfg.Reward.pay(&row.reward, p)
 		out.Terminated[i] = q.window.End[i] == telemetry.Terminated ||
-			q.cfg.EndOnStall > 0 && float64(row.stall) >= q.cfg.EndOnStall
+			q.cfg.EndOnStall > 0 && float64(longest) >= q.cfg.EndOnStall
 		out.Truncated[i] = q.window.End[i] == telemetry.Truncated || int(row.steps) >= q.cfg.MaxSteps
 		if out.Terminated[i] || out.Truncated[i] {
 			row.phase = env.Over
@@ -241,13 +268,14 @@ func (q *Queues) stall(values []float32, valid []bool) (seconds float32, measure
 
 // measure reads the player off row i of the window and keeps row's clocks. The
 // player's buffer, frame rate and bitrate are those last measured, in the window
-// or before it.
-func (q *Queues) measure(row *queueRow, i int) player {
+// or before it. longest is the longest stall by any second of the window, in
+// seconds, with what of it came before the window.
+func (q *Queues) measure(row *queueRow, i int) (p player, longest float32) {
 	values, valid := q.window.Row(i)
 	f := q.window.Fields
 	c := &q.columns
 	last := values[(q.cfg.StepSeconds-1)*f:]
-	p := player{LBO: last[c.lbo], FPS: last[c.fps], Kbps: last[c.kbps]}
+	p = player{LBO: last[c.lbo], FPS: last[c.fps], Kbps: last[c.kbps]}
 	for t := range q.cfg.StepSeconds {
 		at := t * f
 		switch stall, measured := q.stall(values[at:], valid[at:]); {
@@ -255,6 +283,7 @@ func (q *Queues) measure(row *queueRow, i int) player {
 		case stall > 0:
 			row.stall += stall
 			p.Stall += stall
+			longest = max(longest, row.stall)
 		default:
 			row.stall = 0
 		}
@@ -267,7 +296,7 @@ func (q *Queues) measure(row *queueRow, i int) player {
 	}
 	row.age = min(row.age, maxAge)
 	row.info = p
-	return p
+	return p, longest
 }
 
 func (q *Queues) emit(out *env.Batch, i, r int) {

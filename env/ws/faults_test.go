@@ -536,7 +536,7 @@ func TestPendingOutput(t *testing.T) {
 	for s.stats.errors[codeIndex("slow_consumer")].Load() == 0 { // else the test times out
 		time.Sleep(time.Millisecond)
 	}
-	bytes := float64(s.stats.requests[typeReset].Load()-before) * float64(resultBytes(false, n, 4, 0, false))
+	bytes := float64(s.stats.requests[typeReset].Load()-before) * float64(resultBytes(false, n, 4, 0, false, false))
 	if bytes < limit || bytes > limit+16<<20 {
 		t.Errorf("cut after %v bytes of replies; %v may be pending", bytes, limit)
 	}
