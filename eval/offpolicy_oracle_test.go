@@ -13,7 +13,7 @@ import (
 
 var freeze = flag.Bool("freeze", false, "write the inputs of testdata/offpolicy/offpolicy.py anew")
 
-// grid rounds to a number that is short in decimal, too.
+// grid rounds to multiples of 1/256, which text holds exactly.
 func grid(x float64) float32 { return float32(math.Round(x*256) / 256) }
 
 // Fitted Q and doubly robust values of small logs, compared with what
