@@ -1,6 +1,7 @@
 package planegym
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -20,7 +21,7 @@ type modelled struct {
 	card map[string]string
 }
 
-// newModelled is v, which has what env.New gives every vector.
+// newModelled is v, which has what queues.New gives every vector.
 func newModelled(v env.Vector, m Model) (env.Vector, error) {
 	h := sha256.New()
 	card := modelCard
@@ -140,4 +141,11 @@ func dataCard(hashes []string) string {
 		all = append(all, h[:min(len(h), 12)])
 	}
 	return fmt.Sprintf("%d recordings: %s", len(all), strings.Join(all, ", "))
+}
+
+// Options and ResetWith are env.Optioner's.
+func (v *modelled) Options() env.OptionSpec { return env.OptionsOf(v.Vector) }
+
+func (v *modelled) ResetWith(ctx context.Context, rows []int, seeds []uint64, o env.Options, out *env.Batch) error {
+	return env.ResetWith(ctx, v.Vector, rows, seeds, o, out)
 }

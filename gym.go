@@ -10,7 +10,11 @@ import (
 	"sync"
 
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/cartpole"
+	"github.com/planegym/planegym/env/plant/model"
+	"github.com/planegym/planegym/env/plant/replay"
 	"github.com/planegym/planegym/env/plant/testbed"
+	"github.com/planegym/planegym/env/queues"
 	"github.com/planegym/planegym/env/ws"
 	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/telemetry"
@@ -27,11 +31,11 @@ type Gym struct {
 	Live func(ctx context.Context, s scenarios.Scenario, mode env.Autoreset) (env.Vector, error)
 	// Wrap, where not nil, puts something around every plant, and picks the
 	// scaler of observations from nil or the plant's own.
-	Wrap func(env.Plant, env.Scaler) (env.Plant, env.Scaler, error)
+	Wrap func(env.Plant, queues.Scaler) (env.Plant, queues.Scaler, error)
 
 	mu         sync.Mutex // guards recordings and scaler
 	recordings []*telemetry.Dataset
-	scaler     env.Scaler
+	scaler     queues.Scaler
 	testbeds   scalers // by configuration
 }
 
@@ -56,7 +60,7 @@ var ErrConfig = errors.New("invalid configuration")
 func (g *Gym) Open(ctx context.Context, s scenarios.Scenario, n int, mode env.Autoreset) (env.Vector, error) {
 	switch s.Plant {
 	case "cartpole":
-		return env.NewCartPole(n, mode)
+		return cartpole.New(n, mode)
 	case "synthetic":
 		return g.openModel(ctx, s, n, mode)
 	case "testbed":
@@ -75,7 +79,7 @@ func (g *Gym) Open(ctx context.Context, s scenarios.Scenario, n int, mode env.Au
 	if err != nil {
 		return nil, err
 	}
-	plant, err := env.NewReplay(s.Replay, recordings)
+	plant, err := replay.New(s.Replay, recordings)
 	if err != nil {
 		return nil, err
 	}
@@ -92,13 +96,13 @@ func (g *Gym) Open(ctx context.Context, s scenarios.Scenario, n int, mode env.Au
 	return v, nil
 }
 
-func (g *Gym) make(cfg env.Config, plant env.Plant, n int, scaler env.Scaler) (v env.Vector, err error) {
+func (g *Gym) make(cfg queues.Config, plant env.Plant, n int, scaler queues.Scaler) (v env.Vector, err error) {
 	if g.Wrap != nil {
 		if plant, scaler, err = g.Wrap(plant, scaler); err != nil {
 			return nil, err
 		}
 	}
-	return env.New(cfg, plant, n, scaler)
+	return queues.New(cfg, plant, n, scaler)
 }
 
 // openTestbed makes n emulated testbeds.
@@ -129,13 +133,13 @@ func (g *Gym) OpenOn(ctx context.Context, s scenarios.Scenario, plant *testbed.T
 	}
 	limits := s.Env.Limits
 	if limits == nil {
-		limits = env.DefaultLimits()
+		limits = queues.DefaultLimits()
 	}
 	key, err := json.Marshal([]any{s.Testbed, limits})
 	if err != nil {
 		return nil, err
 	}
-	scaler, err := g.testbeds.get(ctx, string(key), func(ctx context.Context) (env.Scaler, error) {
+	scaler, err := g.testbeds.get(ctx, string(key), func(ctx context.Context) (queues.Scaler, error) {
 		return testbed.FitScaler(ctx, s.Testbed, limits)
 	})
 	if err != nil {
@@ -163,7 +167,7 @@ func (g *Gym) openModel(ctx context.Context, s scenarios.Scenario, n int, mode e
 		done()
 		return nil, fmt.Errorf("%w: env.per_switch: model %s has one limit for all switches", ErrConfig, s.Model)
 	}
-	plant := synthetic{env.NewSynthetic(sim), done}
+	plant := synthetic{model.New(sim), done}
 	s.Env.Autoreset = mode
 	v, err := g.make(s.Env, plant, n, m.Scaler())
 	if err != nil {
@@ -182,7 +186,7 @@ func (g *Gym) openModel(ctx context.Context, s scenarios.Scenario, n int, mode e
 
 // synthetic is the plant of a model and of the engine that computes it.
 type synthetic struct {
-	*env.Synthetic
+	*model.Plant
 	done func()
 }
 
@@ -194,7 +198,7 @@ func (p synthetic) Close() error {
 
 // Recordings reads the recordings in Data and fits the scaler of observations
 // to them.
-func (g *Gym) Recordings() ([]*telemetry.Dataset, env.Scaler, error) {
+func (g *Gym) Recordings() ([]*telemetry.Dataset, queues.Scaler, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.recordings != nil {

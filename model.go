@@ -11,7 +11,8 @@ import (
 	"slices"
 
 	"github.com/planegym/planegym/compute"
-	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/plant/model"
+	"github.com/planegym/planegym/env/queues"
 	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/timegan"
@@ -71,7 +72,7 @@ func (m Model) any() anyModel {
 func (m Model) WriteFile(path string) error { return m.any().WriteFile(path) }
 
 // Scaler is what observations of the model's simulations go through.
-func (m Model) Scaler() env.Scaler {
+func (m Model) Scaler() queues.Scaler {
 	switch {
 	case m.ClosedLoop != nil:
 		return m.ClosedLoop
@@ -83,7 +84,7 @@ func (m Model) Scaler() env.Scaler {
 
 // ScalerFor is Scaler for measurements with these columns. It is an error
 // where they are not the model's.
-func (m Model) ScalerFor(columns []telemetry.Field) (env.Scaler, error) {
+func (m Model) ScalerFor(columns []telemetry.Field) (queues.Scaler, error) {
 	var fields []telemetry.Field
 	switch {
 	case m.ClosedLoop != nil:
@@ -131,7 +132,7 @@ func LimitsOf(models []*timegan.Model) []int {
 // Simulation is n rollouts of a model: what a plant steps, and what sampling
 // rolls out.
 type Simulation interface {
-	env.Stepper
+	model.Simulator
 	timegan.Rollouts
 }
 

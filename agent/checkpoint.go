@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -143,22 +144,43 @@ func Load(path string, be *compute.Backend) (*DDQN, error) {
 	return h.policy(f, path, be)
 }
 
+// LoadBytes is Load for a checkpoint in memory; name is for errors.
+func LoadBytes(name string, checkpoint []byte, be *compute.Backend) (*DDQN, error) {
+	f, err := safetensors.New(bytes.NewReader(checkpoint), int64(len(checkpoint)))
+	if err != nil {
+		return nil, fmt.Errorf("agent: load: %s: %w", name, err)
+	}
+	h, err := readHeader(f, name)
+	if err != nil {
+		return nil, err
+	}
+	return h.policy(f, name, be)
+}
+
 func open(path string) (*safetensors.File, header, error) {
-	var h header
 	f, err := safetensors.Open(path)
 	if err != nil {
-		return nil, h, fmt.Errorf("agent: load: %w", err)
+		return nil, header{}, fmt.Errorf("agent: load: %w", err)
 	}
-	text, ok := f.Metadata[checkpointKey]
-	if !ok {
+	h, err := readHeader(f, path)
+	if err != nil {
 		f.Close()
-		return nil, h, fmt.Errorf("agent: load: %s: %w: its metadata has no %s", path, ErrCheckpoint, checkpointKey)
-	}
-	if err := json.Unmarshal([]byte(text), &h); err != nil {
-		f.Close()
-		return nil, h, fmt.Errorf("agent: load: %s: %w: metadata %s: %w", path, ErrCheckpoint, checkpointKey, err)
+		return nil, h, err
 	}
 	return f, h, nil
+}
+
+// readHeader reads what a checkpoint's metadata says.
+func readHeader(f *safetensors.File, path string) (header, error) {
+	var h header
+	text, ok := f.Metadata[checkpointKey]
+	if !ok {
+		return h, fmt.Errorf("agent: load: %s: %w: its metadata has no %s", path, ErrCheckpoint, checkpointKey)
+	}
+	if err := json.Unmarshal([]byte(text), &h); err != nil {
+		return h, fmt.Errorf("agent: load: %s: %w: metadata %s: %w", path, ErrCheckpoint, checkpointKey, err)
+	}
+	return h, nil
 }
 
 func (h *header) policy(f *safetensors.File, path string, be *compute.Backend) (*DDQN, error) {

@@ -10,13 +10,14 @@ import (
 
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/cartpole"
 	"github.com/planegym/planegym/env/episodes"
 	"github.com/planegym/planegym/telemetry"
 )
 
 func cartPole(t testing.TB, n int, mode env.Autoreset) env.Vector {
 	t.Helper()
-	v, err := env.NewCartPole(n, mode)
+	v, err := cartpole.New(n, mode)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,12 +8,13 @@ import (
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/cartpole"
 )
 
 // Train an agent and look how it does beside a baseline, in episodes that
 // training did not see.
 func Example() {
-	v, err := env.NewCartPole(8, env.NextStep)
+	v, err := cartpole.New(8, env.NextStep)
 	if err != nil {
 		log.Fatal(err)
 	}

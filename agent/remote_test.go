@@ -13,6 +13,7 @@ import (
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/cartpole"
 	"github.com/planegym/planegym/env/ws"
 )
 
@@ -23,7 +24,7 @@ func remoteCartPole(t *testing.T, n int) (v env.Vector, stop func()) {
 		if m.Scenario != "cartpole" {
 			return nil, fmt.Errorf("%w: %q", ws.ErrUnknownScenario, m.Scenario)
 		}
-		return env.NewCartPole(m.NumEnvs, m.Autoreset)
+		return cartpole.New(m.NumEnvs, m.Autoreset)
 	}})
 	h := httptest.NewServer(s)
 	stop = func() {

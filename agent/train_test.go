@@ -14,6 +14,7 @@ import (
 
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/cartpole"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/internal/safetensors"
 )
@@ -148,7 +149,7 @@ func train(t *testing.T, tr *Trainer, every int64, report func(Progress) error) 
 
 func cartTrainer(t *testing.T, c Config, n, threads int, mode env.Autoreset) *Trainer {
 	t.Helper()
-	v, err := env.NewCartPole(n, mode)
+	v, err := cartpole.New(n, mode)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +207,7 @@ func TestResumeIsExact(t *testing.T) {
 			if err := whole.Save(context.Background(), end); err != nil {
 				t.Fatal(err)
 			}
-			v, err := env.NewCartPole(3, mode)
+			v, err := cartpole.New(3, mode)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -318,7 +319,7 @@ func TestRefusedCheckpoints(t *testing.T) {
 		}
 	}
 	cart := func(n int, mode env.Autoreset) env.Vector {
-		v, err := env.NewCartPole(n, mode)
+		v, err := cartpole.New(n, mode)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -541,7 +542,7 @@ func (l *losing) Restore(row int, src []byte) error {
 // After a step whose result was lost the environments are ahead of what the
 // agent saw: they are not saved but begun anew.
 func TestSaveAfterALostStep(t *testing.T) {
-	inner, err := env.NewCartPole(2, env.NextStep)
+	inner, err := cartpole.New(2, env.NextStep)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -560,7 +561,7 @@ func TestSaveAfterALostStep(t *testing.T) {
 	if slices.Equal(before, tr.obs) {
 		t.Error("the episodes went on")
 	}
-	v, err := env.NewCartPole(2, env.NextStep)
+	v, err := cartpole.New(2, env.NextStep)
 	if err != nil {
 		t.Fatal(err)
 	}

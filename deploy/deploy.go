@@ -21,6 +21,8 @@ import (
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/episodes"
+	"github.com/planegym/planegym/env/plant/live"
+	"github.com/planegym/planegym/env/queues"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/telemetry"
@@ -42,7 +44,7 @@ type Config struct {
 	Record    *Record // what comes in, as logs; nil: not recorded
 	// Scaler normalises observations with these columns; nil: it is fitted to
 	// the emulated testbed of the scenario.
-	Scaler func(columns []telemetry.Field) (env.Scaler, error)
+	Scaler func(columns []telemetry.Field) (queues.Scaler, error)
 	// Guard is the command that runs a guard (see Guard.Run) of the scenario's
 	// switches, which appends to Journal; --window DURATION is added to it.
 	// nil: nothing acts should this process be killed.
@@ -160,7 +162,7 @@ func (d *Deployment) Close(err error) error {
 	d.stopMetrics()
 	if d.record != nil {
 		if err == nil {
-			err = d.record.finish()
+			err = d.record.finish(d.live.collector.Stats().Refused)
 		}
 		err = errors.Join(err, d.record.close())
 	}
@@ -300,7 +302,7 @@ func (d *Deployment) Decide(policy agent.Policy) ([]p4.Limit, error) {
 }
 
 // acted journals what the plant does.
-func (d *Deployment) acted(a env.Act) {
+func (d *Deployment) acted(a live.Act) {
 	e := Entry{Time: a.Time, Event: "ask", Why: a.Why, Asked: a.Asked, Step: d.steps + 1}
 	if d.cfg.Shadow {
 		e.Event = "decide"

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/plant/live"
+	"github.com/planegym/planegym/env/queues"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/p4/inventory"
 	"github.com/planegym/planegym/telemetry"
@@ -66,16 +68,16 @@ func (calm) Columns() []telemetry.Field {
 	return f
 }
 
-func (calm) Window(ctx context.Context, start time.Time, values []float32, valid []bool) (env.Ages, error) {
+func (calm) Window(ctx context.Context, start time.Time, values []float32, valid []bool) (live.Ages, error) {
 	select {
 	case <-time.After(time.Until(start.Add(time.Duration(len(values)/7) * time.Second))):
 	case <-ctx.Done():
-		return env.Ages{}, ctx.Err()
+		return live.Ages{}, ctx.Err()
 	}
 	for i := range values {
 		values[i], valid[i] = 31, true
 	}
-	return env.Ages{Switches: []time.Duration{0}}, nil
+	return live.Ages{Switches: []time.Duration{0}}, nil
 }
 
 func (calm) Close() error { return nil }
@@ -96,11 +98,11 @@ func TestDeployOfAWildPolicy(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		plant, err := env.NewLive(env.LiveConfig{Safe: 32}, k, []p4.Queue{{Port: 1}}, calm{}, d.acted)
+		plant, err := live.New(live.Config{Safe: 32}, k, []p4.Queue{{Port: 1}}, calm{}, d.acted)
 		if err != nil {
 			t.Fatal(err)
 		}
-		v, err := env.New(env.Config{Observation: env.Observation{Normalise: "none"}, Autoreset: env.Disabled}, plant, 1, nil)
+		v, err := queues.New(queues.Config{Observation: queues.Observation{Normalise: "none"}, Autoreset: env.Disabled}, plant, 1, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"slices"
@@ -11,7 +12,9 @@ import (
 	"time"
 
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/plant/live"
 	"github.com/planegym/planegym/env/plant/testbed"
+	"github.com/planegym/planegym/env/queues"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/p4/p4rt"
 	"github.com/planegym/planegym/scenarios"
@@ -23,10 +26,10 @@ import (
 // liveOptions say what to open of a scenario's switches.
 type liveOptions struct {
 	shadow    bool // nobody acts
-	scaler    func(columns []telemetry.Field) (env.Scaler, error)
+	scaler    func(columns []telemetry.Field) (queues.Scaler, error)
 	endless   bool // episodes end for no number of steps
 	autoreset env.Autoreset
-	act       func(env.Act)
+	act       func(live.Act)
 	event     func(Event)
 	beat      func() // called at least once a window
 	tap       *collect.Tap
@@ -35,7 +38,7 @@ type liveOptions struct {
 // liveRun is a scenario's switches, opened, with their telemetry coming in.
 type liveRun struct {
 	vector    env.Vector
-	plant     *env.Live
+	plant     *live.Plant
 	collector *collect.Collector
 	window    time.Duration // ours
 	second    time.Duration // ours, of one of the switches'
@@ -70,7 +73,7 @@ func openLive(ctx context.Context, s scenarios.Scenario, o liveOptions) (*liveRu
 	if o.shadow {
 		control = NewShadow(group)
 	}
-	plant, err := env.NewLive(l.LiveConfig, control, l.Switches.Queues(), told, o.act)
+	plant, err := live.New(l.Config, control, l.Switches.Queues(), told, o.act)
 	if err != nil {
 		return nil, errors.Join(err, group.Close(), told.Close())
 	}
@@ -82,7 +85,7 @@ func openLive(ctx context.Context, s scenarios.Scenario, o liveOptions) (*liveRu
 	if o.endless {
 		s.Env.MaxSteps = 1 << 30
 	}
-	v, err := env.New(s.Env, plant, 1, scaler)
+	v, err := queues.New(s.Env, plant, 1, scaler)
 	if err != nil {
 		return nil, errors.Join(err, plant.Close())
 	}
@@ -102,7 +105,7 @@ func reach(ctx context.Context, group p4.Group) error {
 	return errors.Join(errs...)
 }
 
-// collected is a collector with its sources: an env.Telemetry.
+// collected is a collector with its sources: an live.Telemetry.
 type collected struct {
 	*collect.Collector
 	beat    func()
@@ -111,6 +114,8 @@ type collected struct {
 	sources sync.WaitGroup
 	mu      sync.Mutex
 	errs    []error // of sources that ended before they should
+	names   []string
+	paced   []bool // by switch: its clock was found to go as ours
 }
 
 // settleTime is how long after a window what was measured in it may come in.
@@ -125,12 +130,12 @@ func openTelemetry(l scenarios.Live, group p4.Group, tap *collect.Tap) (*collect
 	for i := range l.Switches {
 		ids = append(ids, l.Probes.ID(i))
 	}
-	c := &collected{second: time.Duration(float64(time.Second) / scale)}
+	c := &collected{second: time.Duration(float64(time.Second) / scale), names: l.Switches.Names(), paced: make([]bool, len(l.Switches))}
 	var err error
 	c.Collector, err = collect.New(collect.Config{
 		Switches: ids, Stalls: !l.Player.NoStalls, Aggregate: l.Probes.Aggregation, Second: c.second, Tap: tap,
 		Settle: max(time.Duration(float64(settleTime)/scale), 5*time.Millisecond),
-		Decode: intreport.Config{Tick: time.Duration(l.Probes.TickNS)},
+		Decode: intreport.Config{Tick: time.Duration(l.Probes.TickNS), NoTimes: l.Probes.NoTimes},
 	})
 	if err != nil {
 		return nil, err
@@ -198,12 +203,31 @@ func (c *collected) source(f func() error) {
 }
 
 // Window is the collector's, with a heartbeat.
-func (c *collected) Window(ctx context.Context, start time.Time, values []float32, valid []bool) (env.Ages, error) {
+func (c *collected) Window(ctx context.Context, start time.Time, values []float32, valid []bool) (live.Ages, error) {
 	if c.beat != nil {
 		c.beat()
 	}
 	age, err := c.Collector.Window(ctx, start, values, valid)
-	return env.Ages{Switches: age.Switches, Player: age.Player}, err
+	if err == nil {
+		err = c.clocks()
+	}
+	return live.Ages{Switches: age.Switches, Player: age.Player}, err
+}
+
+// clocks is an error if a switch's clock goes at another pace than ours in the
+// first seconds: its reports would be put where they do not belong.
+func (c *collected) clocks() error {
+	paces := c.Stats().Paces
+	for i, p := range paces {
+		if c.paced[i] || math.IsNaN(float64(p)) {
+			continue
+		}
+		if fault := c.ClockFault(i); fault != "" {
+			return fmt.Errorf("live.probes: %s: %s", c.names[i], fault)
+		}
+		c.paced[i] = true
+	}
+	return nil
 }
 
 // Close ends the sources and tells what went wrong with them.
@@ -215,7 +239,7 @@ func (c *collected) Close() error {
 
 // scalerOf is what normalises observations of live switches: given, or, where
 // it is not, fitted to the emulated testbed of the scenario.
-func scalerOf(ctx context.Context, s scenarios.Scenario, given func([]telemetry.Field) (env.Scaler, error), columns []telemetry.Field) (env.Scaler, error) {
+func scalerOf(ctx context.Context, s scenarios.Scenario, given func([]telemetry.Field) (queues.Scaler, error), columns []telemetry.Field) (queues.Scaler, error) {
 	switch n := s.Env.Observation.Normalise; {
 	case n == "none" || n == "l2":
 		return nil, nil
@@ -231,14 +255,14 @@ func scalerOf(ctx context.Context, s scenarios.Scenario, given func([]telemetry.
 
 // named is a scaler whose columns are found by their names.
 type named struct {
-	env.Scaler
+	queues.Scaler
 	at []int
 }
 
 func (n named) Scale(column int, x float32) float32 { return n.Scaler.Scale(n.at[column], x) }
 
 // ScalerByName is s, a scaler of the columns of, for other columns.
-func ScalerByName(s env.Scaler, of, columns []telemetry.Field) (env.Scaler, error) {
+func ScalerByName(s queues.Scaler, of, columns []telemetry.Field) (queues.Scaler, error) {
 	n := named{Scaler: s}
 	for _, f := range columns {
 		at := slices.IndexFunc(of, func(g telemetry.Field) bool { return g.Name == f.Name })
@@ -253,7 +277,7 @@ func ScalerByName(s env.Scaler, of, columns []telemetry.Field) (env.Scaler, erro
 // ActionLimits are the limits that the actions of a scenario set.
 func ActionLimits(s scenarios.Scenario) []p4.Limit {
 	if s.Env.Limits == nil {
-		return env.DefaultLimits()
+		return queues.DefaultLimits()
 	}
 	return s.Env.Limits
 }

@@ -12,7 +12,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/plant/live"
 	"github.com/planegym/planegym/internal/atomicfile"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/scenarios"
@@ -122,7 +122,7 @@ func (r *recorder) close() error {
 }
 
 // acted follows which limits are in force.
-func (r *recorder) acted(a env.Act) {
+func (r *recorder) acted(a live.Act) {
 	if r.limit == 0 {
 		return
 	}
@@ -194,8 +194,9 @@ func cell(b []byte, v float64, ok bool) []byte {
 	return strconv.AppendFloat(b, v, 'f', -1, 64)
 }
 
-// finish keeps the logs and joins them.
-func (r *recorder) finish() error {
+// finish keeps the logs and joins them. refused are the values that could not be
+// measurements, and were not recorded.
+func (r *recorder) finish(refused []telemetry.Refused) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.on = false
@@ -207,6 +208,10 @@ func (r *recorder) finish() error {
 			return err
 		}
 		r.files = append(r.files, l.name)
+	}
+	reading := telemetry.Reading{Refused: refused}
+	if err := reading.Check(telemetry.MaxRefused); err != nil {
+		return fmt.Errorf("collect: %w; the logs without them are %s", err, strings.Join(r.files, ", "))
 	}
 	if r.limit == 0 {
 		return nil
@@ -225,12 +230,14 @@ func (r *recorder) finish() error {
 	if err != nil {
 		return err
 	}
-	f := len(joined.Fields())
-	values, valid := make([]float32, joined.Len()*f), make([]bool, joined.Len()*f)
-	joined.Copy(0, values, valid)
-	grid, err := telemetry.NewDataset(joined.Fields(), int(r.limit), joined.Start(), values, valid)
+	grid, err := joined.WithLimit(int(r.limit))
 	if err != nil {
 		return err
+	}
+	for _, name := range grid.Empty() {
+		if stem := strings.TrimRight(name, "0123456789"); stem == "enq_qdepth" || stem == "deq_timedelta" || name == "lbo_s" {
+			return fmt.Errorf("collect: %s was never measured: there is no recording; the logs are %s", name, strings.Join(r.files, ", "))
+		}
 	}
 	name := filepath.Join(r.dir, fmt.Sprintf("grid_%d.csv", r.limit))
 	if err := grid.WriteCSV(name); err != nil {

@@ -112,6 +112,12 @@ func (a *autoreset) Reset(ctx context.Context, rows []int, seeds []uint64, out *
 	if err := a.Vector.Reset(ctx, rows, seeds, out); err != nil {
 		return err
 	}
+	a.began(rows, out)
+	return nil
+}
+
+// began notes that a reset has begun episodes in rows.
+func (a *autoreset) began(rows []int, out *Batch) {
 	n := len(out.Reward)
 	for i := range n {
 		a.pending[RowAt(rows, i)] = none
@@ -120,7 +126,6 @@ func (a *autoreset) Reset(ctx context.Context, rows []int, seeds []uint64, out *
 		}
 	}
 	out.Size(n, a.dim, a.mode == SameStep)
-	return nil
 }
 
 func (a *autoreset) Step(ctx context.Context, rows []int, actions []int32, out *Batch) error {

@@ -7,6 +7,8 @@ package env
 
 import (
 	"context"
+	"fmt"
+	"slices"
 
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/telemetry"
@@ -157,3 +159,23 @@ type Plant interface {
 	Advance(ctx context.Context, rows []int, limit []p4.Limit, out *telemetry.Window) error
 	Close() error
 }
+
+// CountSwitches counts the switches, from 1 on, whose queue depth columns hold:
+// enq_qdepth1, enq_qdepth2, …
+func CountSwitches(columns []telemetry.Field) int {
+	n := 0
+	for slices.ContainsFunc(columns, func(f telemetry.Field) bool { return f.Name == fmt.Sprintf("enq_qdepth%d", n+1) }) {
+		n++
+	}
+	return n
+}
+
+// Phase is where a row is between two calls, for those who write a Vector.
+type Phase uint8
+
+// The phases of a row.
+const (
+	Fresh   Phase = iota // never reset
+	Running              // in an episode
+	Over                 // its episode is over
+)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/queues"
 	"github.com/planegym/planegym/eval"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/p4"
@@ -69,14 +70,14 @@ func (t *toy) Advance(_ context.Context, rows []int, limit []p4.Limit, out *tele
 	return nil
 }
 
-func side(t *testing.T, name string, seed uint64, plant func() *toy, cfg env.Config) eval.Side {
+func side(t *testing.T, name string, seed uint64, plant func() *toy, cfg queues.Config) eval.Side {
 	return eval.Side{Name: name, Seed: seed, Open: func(_ context.Context, _ *agent.DDQN, tap func(env.Plant) env.Plant) (env.Vector, error) {
-		cfg.Observation = env.Observation{Normalise: "none"}
-		return env.New(cfg, tap(plant()), 3, nil)
+		cfg.Observation = queues.Observation{Normalise: "none"}
+		return queues.New(cfg, tap(plant()), 3, nil)
 	}}
 }
 
-var cfg = env.Config{Limits: []p4.Limit{16, 32, 64}, MaxSteps: 40}
+var cfg = queues.Config{Limits: []p4.Limit{16, 32, 64}, MaxSteps: 40}
 
 func policies(names ...string) (p []eval.Policy) {
 	for _, n := range names {
@@ -207,7 +208,7 @@ func TestSpearman(t *testing.T) {
 }
 
 func TestDefaults(t *testing.T) {
-	v, err := env.New(env.Config{Observation: env.Observation{Normalise: "none"}}, &toy{}, 1, nil)
+	v, err := queues.New(queues.Config{Observation: queues.Observation{Normalise: "none"}}, &toy{}, 1, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/plant/testbed/table"
+	"github.com/planegym/planegym/env/queues"
 	"github.com/planegym/planegym/eval"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/p4"
@@ -19,8 +20,8 @@ func record(t *testing.T, plant *toy, sessions, steps, block int) *eval.Log {
 	t.Helper()
 	l := &eval.Log{Path: "toy", Gamma: .99, Fields: plant.Columns(), Switches: 1, Open: func(_ *agent.DDQN, p env.Plant, n int) (env.Vector, error) {
 		c := cfg
-		c.Observation, c.MaxSteps = env.Observation{Normalise: "none"}, 10_000
-		return env.New(c, p, n, nil)
+		c.Observation, c.MaxSteps = queues.Observation{Normalise: "none"}, 10_000
+		return queues.New(c, p, n, nil)
 	}}
 	var w telemetry.Window
 	for i := range sessions {

@@ -6,7 +6,8 @@ import (
 	"net"
 	"slices"
 
-	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/plant/live"
+	"github.com/planegym/planegym/env/queues"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/p4/inventory"
 	"github.com/planegym/planegym/telemetry"
@@ -14,7 +15,7 @@ import (
 
 // Live is real switches: which, and where their telemetry comes in.
 type Live struct {
-	env.LiveConfig
+	live.Config
 	Probes   Probes              `toml:"probes"` // where INT comes in
 	Player   Player              `toml:"player"` // where the player's samples come in: http or log
 	Switches inventory.Inventory `toml:"switch"` // along the path, the first first
@@ -25,6 +26,7 @@ type Probes struct {
 	UDP      string   `toml:"udp"`       // host:port that reports are sent to
 	PacketIn bool     `toml:"packet_in"` // the switches send probes up to their controller
 	TickNS   int      `toml:"tick_ns"`   // unit of the reports' times; 1, programs for BMv2 mostly write 1000
+	NoTimes  bool     `toml:"no_times"`  // the switches' clocks stand still: reports are put where they come in
 	Switch   []uint32 `toml:"switch"`    // the ids that switches report under, in the order of the inventory; 1, 2, …
 	// Aggregation makes one value of the reports of a second;
 	// "max-timedelta1", as published, for reports that tell of the whole path.
@@ -47,13 +49,13 @@ func (p Probes) ID(i int) uint32 {
 	return uint32(i + 1)
 }
 
-func (l Live) check(c env.Config) error {
-	if err := l.LiveConfig.Check(); err != nil {
+func (l Live) check(c queues.Config) error {
+	if err := l.Config.Check(); err != nil {
 		return err
 	}
 	limits := c.Limits
 	if limits == nil {
-		limits = env.DefaultLimits()
+		limits = queues.DefaultLimits()
 	}
 	if !slices.Contains(limits, l.Safe) {
 		return fmt.Errorf("scenarios: live.safe: %d is none of env.limits %v", l.Safe, limits)

@@ -17,8 +17,9 @@ import (
 
 	"github.com/BurntSushi/toml"
 
-	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/plant/replay"
 	"github.com/planegym/planegym/env/plant/testbed"
+	"github.com/planegym/planegym/env/queues"
 	"github.com/planegym/planegym/internal/nearest"
 	"github.com/planegym/planegym/internal/nesting"
 )
@@ -29,8 +30,8 @@ type Scenario struct {
 	Description string           `toml:"description"` // one line
 	Plant       string           `toml:"plant"`       // "cartpole", "replay", "synthetic", "testbed" or "live"
 	Model       string           `toml:"model"`       // where Plant is "synthetic": a bundled model, or a .safetensors file; where it is "testbed": the model on whose scale observations are, "" is the testbed's own
-	Env         env.Config       `toml:"env"`         // how the environment is stepped, observed and rewarded
-	Replay      env.ReplayConfig `toml:"replay"`      // where Plant is "replay"
+	Env         queues.Config       `toml:"env"`         // how the environment is stepped, observed and rewarded
+	Replay      replay.Config `toml:"replay"`      // where Plant is "replay"
 	Testbed     testbed.Config   `toml:"testbed"`     // where Plant is "testbed"
 	Live        Live             `toml:"live"`        // where Plant is "live"
 }
@@ -47,6 +48,12 @@ var ErrUnknown = errors.New("unknown scenario")
 //go:generate mv .sessions/recording.parquet bundled/sessions.parquet
 //go:generate rm -r .sessions
 //go:generate go run ../cmd/planegym fit --mode structured --data bundled/sessions.parquet --kernels avx2 --force --credit "Recordings: planegym's emulated testbed, scenario contended" -o bundled/synthetic.safetensors
+
+// The bundled agent trained in scenario synthetic:
+//
+//go:generate go run ../cmd/planegym train --scenario synthetic --steps 30000 --seed 1 --kernels avx2 --out .agent
+//go:generate mv .agent/policy.safetensors bundled/agent.safetensors
+//go:generate rm -r .agent
 
 //go:embed bundled/*.toml bundled/*.safetensors bundled/sessions.parquet
 var bundled embed.FS
@@ -136,6 +143,16 @@ func OpenModel(name string) ([]byte, error) {
 // limits drawn for two minutes at a time: a table that telemetry/sessions reads.
 func Sessions() []byte {
 	b, err := bundled.ReadFile("bundled/sessions.parquet")
+	if err != nil {
+		panic(err) // it is embedded
+	}
+	return b
+}
+
+// Agent is the checkpoint of the bundled agent, a double DQN that was trained in
+// scenario synthetic; agent.LoadBytes reads it.
+func Agent() []byte {
+	b, err := bundled.ReadFile("bundled/agent.safetensors")
 	if err != nil {
 		panic(err) // it is embedded
 	}

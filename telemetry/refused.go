@@ -1,8 +1,10 @@
 package telemetry
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"slices"
@@ -213,4 +215,33 @@ func kind(m fs.FileMode) string {
 		return "a socket"
 	}
 	return "no file"
+}
+
+// LimitLines is r, and an error once a line of it is longer than a readable
+// one, a mebibyte: what reads lines of it takes bounded memory.
+func LimitLines(r io.Reader) io.Reader { return &lineLimit{r: r} }
+
+type lineLimit struct {
+	r io.Reader
+	n int // bytes of the line so far
+}
+
+func (l *lineLimit) Read(p []byte) (int, error) {
+	n, err := l.r.Read(p)
+	b := p[:n]
+	for len(b) > 0 {
+		i := bytes.IndexByte(b, '\n')
+		if i < 0 {
+			l.n += len(b)
+			break
+		}
+		if l.n += i; l.n > maxLine {
+			break
+		}
+		l.n, b = 0, b[i+1:]
+	}
+	if l.n > maxLine {
+		return 0, fmt.Errorf("a line is longer than %d bytes", maxLine)
+	}
+	return n, err
 }

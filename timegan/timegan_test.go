@@ -16,6 +16,8 @@ import (
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/envtest"
+	"github.com/planegym/planegym/env/plant/model"
+	"github.com/planegym/planegym/env/queues"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/telemetry"
@@ -260,7 +262,7 @@ func (same) Scale(_ int, x float32) float32 { return x / 64 }
 func TestSyntheticPlantContract(t *testing.T) {
 	m := fit(t, tiny(), timegan.FitOptions{})
 	envtest.Check(t, func(t *testing.T) env.Vector {
-		v, err := env.New(env.Config{Limits: []p4.Limit{32, 48, 64}, MaxSteps: 50}, env.NewSynthetic(simulator(t, m, 5)), 5, same{})
+		v, err := queues.New(queues.Config{Limits: []p4.Limit{32, 48, 64}, MaxSteps: 50}, model.New(simulator(t, m, 5)), 5, same{})
 		if err != nil {
 			t.Fatal(err)
 		}

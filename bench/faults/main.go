@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/cartpole"
 	"github.com/planegym/planegym/env/ws"
 	"github.com/planegym/planegym/internal/cutter"
 	"github.com/planegym/planegym/internal/rng"
@@ -258,7 +259,7 @@ func trace(v env.Vector, seed uint64, steps int, each func(step int) error) ([]f
 
 // expected is the rollout without a server.
 func expected(n int, seed uint64, steps int) ([]float32, error) {
-	v, err := env.NewCartPole(n, env.NextStep)
+	v, err := cartpole.New(n, env.NextStep)
 	if err != nil {
 		return nil, err
 	}

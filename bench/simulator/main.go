@@ -23,6 +23,8 @@ import (
 
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/plant/model"
+	"github.com/planegym/planegym/env/queues"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/telemetry"
@@ -224,7 +226,7 @@ func rewards(sim *timegan.Simulator, m *timegan.Model) (map[string]float64, erro
 	if err != nil {
 		return nil, err
 	}
-	v, err := env.New(s.Env, env.NewSynthetic(sim), rollouts, m.Codec)
+	v, err := queues.New(s.Env, model.New(sim), rollouts, m.Codec)
 	if err != nil {
 		return nil, err
 	}

@@ -26,7 +26,9 @@ import (
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/plant/model"
 	"github.com/planegym/planegym/env/plant/testbed"
+	"github.com/planegym/planegym/env/queues"
 	"github.com/planegym/planegym/eval"
 	"github.com/planegym/planegym/internal/atomicfile"
 	"github.com/planegym/planegym/scenarios"
@@ -103,7 +105,7 @@ func value(ctx context.Context, v Values, out string) error {
 	if err != nil {
 		return err
 	}
-	s.Env.Observation = env.Observation{Normalise: "none"}
+	s.Env.Observation = queues.Observation{Normalise: "none"}
 	s.Env.MaxSteps, s.Env.Autoreset = v.Steps, env.NextStep
 	for _, p := range families {
 		if slices.ContainsFunc(v.Policies, func(o Valued) bool { return o.Policy == p }) {
@@ -141,7 +143,7 @@ func (v *Values) play(ctx context.Context, s scenarios.Scenario, name string) (V
 		return row, err
 	}
 	defer done()
-	vec, err := env.New(s.Env, plant, v.Episodes, nil)
+	vec, err := queues.New(s.Env, plant, v.Episodes, nil)
 	if err != nil {
 		return row, err
 	}
@@ -163,8 +165,8 @@ func (v *Values) play(ctx context.Context, s scenarios.Scenario, name string) (V
 }
 
 // open makes a plant of n rows.
-func open(model string, s scenarios.Scenario, n int) (env.Plant, func(), error) {
-	if model == "" {
+func open(path string, s scenarios.Scenario, n int) (env.Plant, func(), error) {
+	if path == "" {
 		plant, err := testbed.New(s.Testbed)
 		return plant, func() {}, err
 	}
@@ -173,12 +175,12 @@ func open(model string, s scenarios.Scenario, n int) (env.Plant, func(), error) 
 		return nil, nil, err
 	}
 	be := compute.NewBackend(kernels, 1)
-	b, err := scenarios.OpenModel(model)
+	b, err := scenarios.OpenModel(path)
 	if err != nil {
 		return nil, nil, err
 	}
 	r, size := bytes.NewReader(b), int64(len(b))
-	var sim env.Stepper
+	var sim model.Simulator
 	switch {
 	case closedloop.IsCheckpoint(r, size):
 		var m *closedloop.Model
@@ -197,9 +199,9 @@ func open(model string, s scenarios.Scenario, n int) (env.Plant, func(), error) 
 		}
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", model, err)
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return env.NewSynthetic(sim), be.Close, nil
+	return model.New(sim), be.Close, nil
 }
 
 // compareModels values models and prints each beside the truth.
@@ -212,7 +214,7 @@ func compareModels(ctx context.Context, file string, episodes int, seed uint64, 
 	if err != nil {
 		return err
 	}
-	s.Env.Observation = env.Observation{Normalise: "none"}
+	s.Env.Observation = queues.Observation{Normalise: "none"}
 	s.Env.MaxSteps = truth.Steps
 	for _, m := range models {
 		v := Values{Scenario: truth.Scenario, Model: m, Seed: seed, Episodes: episodes, Steps: truth.Steps}

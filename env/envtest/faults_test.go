@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/cartpole"
 )
 
 // faulty is a correct vector with one fault: hooks replace what it names.
@@ -55,7 +56,7 @@ func (f *faulty) Close() error {
 }
 
 func cartPoles(mode env.Autoreset) env.Vector {
-	v, err := env.NewCartPole(4, mode)
+	v, err := cartpole.New(4, mode)
 	if err != nil {
 		panic(err)
 	}

@@ -71,7 +71,15 @@ func (r *recorder) begin(row int, obs []float32) {
 
 // Reset is env.Vector's.
 func (r *recorder) Reset(ctx context.Context, rows []int, seeds []uint64, out *env.Batch) error {
-	if err := r.Vector.Reset(ctx, rows, seeds, out); err != nil {
+	return r.ResetWith(ctx, rows, seeds, env.Options{}, out)
+}
+
+// Options are env.Optioner's.
+func (r *recorder) Options() env.OptionSpec { return env.OptionsOf(r.Vector) }
+
+// ResetWith is env.Optioner's.
+func (r *recorder) ResetWith(ctx context.Context, rows []int, seeds []uint64, o env.Options, out *env.Batch) error {
+	if err := env.ResetWith(ctx, r.Vector, rows, seeds, o, out); err != nil {
 		return err
 	}
 	for i := range out.Reward {

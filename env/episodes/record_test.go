@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/cartpole"
 	"github.com/planegym/planegym/env/envtest"
 	"github.com/planegym/planegym/env/episodes"
 )
@@ -19,7 +20,7 @@ var modes = []env.Autoreset{env.NextStep, env.SameStep, env.Disabled}
 // recorded is a cartpole whose episodes go to dir.
 func recorded(t *testing.T, dir string, n int, mode env.Autoreset) env.Vector {
 	t.Helper()
-	v, err := env.NewCartPole(n, mode)
+	v, err := cartpole.New(n, mode)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +88,7 @@ func TestRecordedEpisodes(t *testing.T) {
 		}
 		// The first episode of each row, from its seed.
 		for _, e := range all[:2] {
-			one, _ := env.NewCartPole(1, env.Disabled)
+			one, _ := cartpole.New(1, env.Disabled)
 			var b env.Batch
 			if err := one.Reset(ctx, nil, []uint64{e.Seed}, &b); err != nil {
 				t.Fatal(err)
@@ -123,7 +124,7 @@ func TestRecordWithoutSteps(t *testing.T) {
 // A recording that cannot go on is told once, and the steps go on.
 func TestRecordFails(t *testing.T) {
 	ctx := context.Background()
-	v, _ := env.NewCartPole(1, env.NextStep)
+	v, _ := cartpole.New(1, env.NextStep)
 	dir := filepath.Join(t.TempDir(), "d")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)

@@ -65,7 +65,7 @@ func BenchmarkStep(b *testing.B) {
 func BenchmarkTCP(b *testing.B) {
 	for _, n := range []int{1, 256, 1024} {
 		b.Run(fmt.Sprintf("n=%d", n), func(b *testing.B) {
-			up, down := headerBytes+8+4*n+8, int(resultBytes(false, n, 4, 0, false))+4
+			up, down := headerBytes+8+4*n+8, int(resultBytes(false, n, 4, 0, false, false))+4
 			client, server := tcpPair(b)
 			go func() {
 				in, out := make([]byte, up), make([]byte, down)

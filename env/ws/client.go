@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"reflect"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -68,6 +69,8 @@ type Client struct {
 	buf     []byte
 	res     result
 	info    []float32 // [Num,F], of each row's last step
+	final   []float32 // [Num,F], likewise, of the episode that the step ended where it did
+	finals  bool      // the server sends final infos
 	waiting waiter
 
 	active    atomic.Bool // a frame was sent since the keeper looked
@@ -79,7 +82,8 @@ var _ interface {
 	env.Vector
 	env.Pipeline
 	env.Snapshotter
-	env.Informer
+	env.FinalInformer
+	env.Optioner
 } = (*Client)(nil)
 
 // sentRequest is kept until its reply has come, to be sent again after a cut.
@@ -164,7 +168,7 @@ func (c *Client) dial(ctx context.Context, kwargs []byte) (err error) {
 		}
 	}()
 	var w welcome
-	err = c.ask(ctx, "welcome", 0, map[string]any{"type": "hello", "id": 0, "client": clientName, "version": 1, "capabilities": []string{"resume"}}, &w)
+	err = c.ask(ctx, "welcome", 0, map[string]any{"type": "hello", "id": 0, "client": clientName, "version": 1, "capabilities": []string{"final_info", "reset_options", "resume"}}, &w)
 	if err != nil {
 		return err
 	}
@@ -187,7 +191,8 @@ func (c *Client) dial(ctx context.Context, kwargs []byte) (err error) {
 	c.shape = shape{c.made.NumEnvs, c.spec.Observation.Dim(), len(c.made.InfoFields), c.spec.Autoreset == env.SameStep}
 	c.seen = make([]bool, c.shape.num)
 	if c.opts.Info {
-		c.info = make([]float32, c.shape.num*c.shape.f)
+		c.info, c.final = make([]float32, c.shape.num*c.shape.f), make([]float32, c.shape.num*c.shape.f)
+		c.finals = slices.Contains(w.Capabilities, "final_info")
 	}
 	return nil
 }
@@ -391,7 +396,7 @@ func (c *Client) reattach(ctx context.Context) (up *conn, accepted uint64, err e
 
 func (c *Client) sayResume(up *conn) (accepted uint64, err error) {
 	b, err := encode(map[string]any{
-		"type": "resume", "id": 0, "client": clientName, "version": 1, "capabilities": []string{"resume"}, "token": c.token, "last_seq": c.got,
+		"type": "resume", "id": 0, "client": clientName, "version": 1, "capabilities": []string{"final_info", "reset_options", "resume"}, "token": c.token, "last_seq": c.got,
 	})
 	if err != nil {
 		return 0, err
@@ -538,6 +543,110 @@ func (c *Client) Info(row int, dst []float32) []float32 {
 	return append(dst, c.info[row*c.shape.f:(row+1)*c.shape.f]...)
 }
 
+// FinalInfo is env.FinalInformer's. It does not know them of a server that does
+// not send them.
+func (c *Client) FinalInfo(row int, dst []float32) ([]float32, bool) {
+	if len(c.final) == 0 || !c.finals && c.spec.Autoreset == env.SameStep {
+		return dst, false
+	}
+	return append(dst, c.final[row*c.shape.f:(row+1)*c.shape.f]...), true
+}
+
+// Options are env.Optioner's.
+func (c *Client) Options() env.OptionSpec {
+	var s env.OptionSpec
+	for name, into := range map[string]any{"initial_limit": &s.Initial, "phase": &s.Phases} {
+		if v, ok := c.made.ResetOptions[name]; ok {
+			b, err := json.Marshal(v)
+			if err == nil {
+				_ = json.Unmarshal(b, into) // a list of another kind is no option of ours
+			}
+		}
+	}
+	_, s.TrafficSeed = c.made.ResetOptions["traffic_seed"]
+	_, s.Load = c.made.ResetOptions["load"]
+	return s
+}
+
+// ResetWith is env.Optioner's.
+func (c *Client) ResetWith(ctx context.Context, rows []int, seeds []uint64, o env.Options, out *env.Batch) error {
+	n, err := c.begin(ctx, rows)
+	if err == nil {
+		err = c.alone()
+	}
+	if err != nil {
+		return err
+	}
+	if seeds != nil && len(seeds) != n {
+		return fmt.Errorf("%w: %d seeds for %d rows", env.ErrInvalidRows, len(seeds), n)
+	}
+	options := map[string]any{}
+	if o.Initial != nil {
+		options["initial_limit"] = o.Initial
+	}
+	if o.TrafficSeed != nil {
+		options["traffic_seed"] = wireSeeds(o.TrafficSeed)
+	}
+	if o.Load != nil {
+		options["load"] = *o.Load
+	}
+	if o.Phase != "" {
+		options["phase"] = o.Phase
+	}
+	for name := range options {
+		if _, has := c.made.ResetOptions[name]; !has {
+			return fmt.Errorf("%w: %s: the server's environment does not have it", env.ErrInvalidOption, name)
+		}
+	}
+	c.sent++
+	m := map[string]any{"type": "reset", "id": c.sent, "ack": c.got, "env": c.made.Env, "options": options, "info": c.opts.Info}
+	if rows != nil {
+		m["rows"] = rows
+	}
+	if seeds != nil {
+		m["seeds"] = wireSeeds(seeds)
+	}
+	var r resetResult
+	if err := c.ask(ctx, "reset_result", c.sent, m, &r); err != nil {
+		if c.got < c.sent && c.broken == nil {
+			c.dropped = c.sent
+		}
+		return err
+	}
+	out.Size(n, c.shape.d, c.shape.final)
+	clear(out.Reward)
+	clear(out.Terminated)
+	clear(out.Truncated)
+	clear(out.FinalObs)
+	if len(r.Obs) != n {
+		return c.fail(fmt.Errorf("%w: %d observations of %d rows", ErrBadFrame, len(r.Obs), n))
+	}
+	for i, obs := range r.Obs {
+		if len(obs) != c.shape.d {
+			return c.fail(fmt.Errorf("%w: an observation of %d numbers, want %d", ErrBadFrame, len(obs), c.shape.d))
+		}
+		copy(out.Obs[i*c.shape.d:], obs)
+	}
+	for j, f := range c.made.InfoFields {
+		column := r.Info[f.Name]
+		for i := range min(n, len(column)) {
+			at := env.RowAt(rows, i)*c.shape.f + j
+			if at < len(c.info) {
+				c.info[at], c.final[at] = column[i], column[i]
+			}
+		}
+	}
+	return nil
+}
+
+func wireSeeds(seeds []uint64) []seed {
+	out := make([]seed, len(seeds))
+	for i, s := range seeds {
+		out[i] = seed(s)
+	}
+	return out
+}
+
 // begin checks what all calls share.
 func (c *Client) begin(ctx context.Context, rows []int) (n int, err error) {
 	switch {
@@ -630,8 +739,13 @@ func (c *Client) await(ctx context.Context, seq uint64, want uint8, rows []int, 
 			return c.fail(fmt.Errorf("%w: reply %d is of type %d and %d rows", ErrBadFrame, got, c.res.Type, c.res.N))
 		}
 		if f := c.shape.f; len(c.res.Info) > 0 && len(c.info) > 0 && want != typeStepManyResult {
+			final := c.res.Info
+			if len(c.res.Final) > 0 {
+				final = c.res.Final
+			}
 			for i := range int(c.res.N) {
 				copy(c.info[env.RowAt(rows, i)*f:][:f], c.res.Info[i*f:])
+				copy(c.final[env.RowAt(rows, i)*f:][:f], final[i*f:])
 			}
 		}
 		return nil

@@ -60,6 +60,7 @@ var codes = []struct {
 	{"unauthorized", ErrUnauthorized},
 	{"timeout", context.DeadlineExceeded},
 	{"draining", context.Canceled}, // only the end of its session cancels a step
+	{"invalid_config", env.ErrInvalidOption},
 	{"env_error", ErrEnv},
 }
 
@@ -92,6 +93,11 @@ func (e *Error) Unwrap() error {
 		}
 	}
 	return nil
+}
+
+// Is says that a refused configuration may be a refused option of a reset.
+func (e *Error) Is(target error) bool {
+	return target == env.ErrInvalidOption && e.Code == "invalid_config"
 }
 
 // remote is the error that m carries; one of a row is an *env.RowError.

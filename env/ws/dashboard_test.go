@@ -409,7 +409,9 @@ func TestDashboard(t *testing.T) {
 		v, err := open(ctx, m)
 		return carded{v}, err
 	}, Scenarios: []Scenario{{Name: "cartpole", Description: "A pole", Best: []Known{{"random", 22}},
-		Page: func(context.Context) (string, error) { return "<h1>The page</h1><table><tr><td>x</td></tr></table>", nil }}}})
+		Page: func(context.Context) (string, error) {
+			return "<h1>The page</h1><table><tr><td>x</td></tr></table>", nil
+		}}}})
 	c := dial(t, url, DialOptions{NumEnvs: 4, Token: token})
 	ctx, stop := context.WithCancel(background)
 	var stepping sync.WaitGroup

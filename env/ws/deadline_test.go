@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/cartpole"
 )
 
 // gate is a proxy that a test closes and opens: while it is closed, connections
@@ -95,7 +96,7 @@ func TestStepEndsWithItsContext(t *testing.T) {
 	_, url := serve(t, Options{})
 	g := newGate(t, url)
 	c := dial(t, "ws://"+g.Addr().String(), DialOptions{Resume: time.Minute})
-	local, _ := env.NewCartPole(1, env.NextStep)
+	local, _ := cartpole.New(1, env.NextStep)
 	var got, want env.Batch
 	for _, v := range []env.Vector{c, local} {
 		if err := v.Reset(background, nil, []uint64{7}, &got); err != nil {

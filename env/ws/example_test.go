@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/cartpole"
 	"github.com/planegym/planegym/env/ws"
 )
 
@@ -18,7 +19,7 @@ func ExampleNewServer() {
 			if m.Scenario != "mine" {
 				return nil, fmt.Errorf("%w: %q", ws.ErrUnknownScenario, m.Scenario)
 			}
-			return env.NewCartPole(m.NumEnvs, m.Autoreset) // your vector here
+			return cartpole.New(m.NumEnvs, m.Autoreset) // your vector here
 		},
 	}))
 	defer server.Close()

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/cartpole"
 	"github.com/planegym/planegym/internal/cutter"
 	"github.com/planegym/planegym/internal/rng"
 )
@@ -271,7 +272,7 @@ func TestStoredReplies(t *testing.T) {
 		}
 		p.want("step_result")
 		p.say(`{"type":"step","id":4,"ack":3,"env":1,"actions":[1]}`)
-		local, _ := env.NewCartPole(1, env.NextStep)
+		local, _ := cartpole.New(1, env.NextStep)
 		var b env.Batch
 		_ = local.Reset(background, nil, []uint64{7}, &b)
 		for range 2 {
@@ -308,7 +309,7 @@ func TestHungEnvironment(t *testing.T) {
 	for _, end := range []string{"late", "orphaned"} {
 		h := &hanging{}
 		o := Options{StepTimeout: 5 * time.Second, Open: func(ctx context.Context, m MakeRequest) (env.Vector, error) {
-			v, err := env.NewCartPole(m.NumEnvs, m.Autoreset)
+			v, err := cartpole.New(m.NumEnvs, m.Autoreset)
 			if m.Model == "hang" {
 				h.Vector = v
 				return h, err
@@ -368,7 +369,7 @@ func TestHungMake(t *testing.T) {
 	var closed atomic.Int32
 	var contexts atomic.Int32 // that ended
 	o := Options{MakeTimeout: 5 * time.Second, MaxEnvs: 3, Open: func(ctx context.Context, m MakeRequest) (env.Vector, error) {
-		v, err := env.NewCartPole(m.NumEnvs, m.Autoreset)
+		v, err := cartpole.New(m.NumEnvs, m.Autoreset)
 		if m.Model == "" {
 			return v, err
 		}
@@ -437,7 +438,7 @@ func (v *panicking) Step(ctx context.Context, rows []int, actions []int32, out *
 
 func TestPanicEndsItsSession(t *testing.T) {
 	o := Options{Open: func(ctx context.Context, m MakeRequest) (env.Vector, error) {
-		v, err := env.NewCartPole(m.NumEnvs, m.Autoreset)
+		v, err := cartpole.New(m.NumEnvs, m.Autoreset)
 		return &panicking{Vector: v}, err
 	}}
 	faked(t, o, func(t *testing.T, s *Server) {
@@ -535,7 +536,7 @@ func TestPendingOutput(t *testing.T) {
 	for s.stats.errors[codeIndex("slow_consumer")].Load() == 0 { // else the test times out
 		time.Sleep(time.Millisecond)
 	}
-	bytes := float64(s.stats.requests[typeReset].Load()-before) * float64(resultBytes(false, n, 4, 0, false))
+	bytes := float64(s.stats.requests[typeReset].Load()-before) * float64(resultBytes(false, n, 4, 0, false, false))
 	if bytes < limit || bytes > limit+16<<20 {
 		t.Errorf("cut after %v bytes of replies; %v may be pending", bytes, limit)
 	}
@@ -932,7 +933,7 @@ func TestRandomCuts(t *testing.T) {
 				break
 			}
 		}
-		local, _ := env.NewCartPole(3, env.NextStep)
+		local, _ := cartpole.New(3, env.NextStep)
 		steps := 60 * cuts
 		if !slices.Equal(rollout(t, c, steps, depth), rollout(t, local, steps, depth)) {
 			t.Errorf("depth %d: with %d cuts it went on differently", depth, proxy.Cuts())
@@ -951,7 +952,7 @@ func TestRandomCuts(t *testing.T) {
 // goes on. Killing is copying the journal and leaving the first one alone.
 func TestJournal(t *testing.T) {
 	const rows, kills = 3, 4
-	local, _ := env.NewCartPole(rows, env.SameStep)
+	local, _ := cartpole.New(rows, env.SameStep)
 	dir := t.TempDir()
 	s, url := serve(t, Options{Journal: dir})
 	c := dial(t, url, DialOptions{NumEnvs: rows, Autoreset: env.SameStep})
@@ -1009,7 +1010,7 @@ func TestJournalDrain(t *testing.T) {
 	dir := t.TempDir()
 	s, url := serve(t, Options{Journal: dir})
 	c := dial(t, url, DialOptions{NumEnvs: 2})
-	local, _ := env.NewCartPole(2, env.NextStep)
+	local, _ := cartpole.New(2, env.NextStep)
 	var got, want env.Batch
 	for _, v := range []env.Vector{c, local} {
 		if err := v.Reset(background, nil, []uint64{1, 2}, &got); err != nil {

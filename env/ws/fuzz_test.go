@@ -139,7 +139,7 @@ func FuzzResult(f *testing.F) {
 		if r.Flags&flagFinalObs == 0 {
 			out.FinalObs = nil
 		}
-		if got := appendResult(nil, r.header, r.Steps, &out, r.Info); len(got) != len(b) {
+		if got := appendResult(nil, r.header, r.Steps, &out, r.Info, r.Final); len(got) != len(b) {
 			// Flags that say nothing may be left out.
 			var again result
 			var b2 env.Batch

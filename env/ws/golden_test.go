@@ -114,7 +114,7 @@ func TestGoldenBinary(t *testing.T) {
 	}
 	for _, g := range goldenResults {
 		in := env.Batch{Obs: g.Obs, Reward: g.Reward, Terminated: g.Terminated, Truncated: g.Truncated, FinalObs: g.FinalObs}
-		b := appendResult(nil, header{Type: g.Type, Flags: g.Flags & flagSubset, Env: g.Env, N: g.N, Seq: g.Seq}, g.Steps, &in, g.Info)
+		b := appendResult(nil, header{Type: g.Type, Flags: g.Flags & flagSubset, Env: g.Env, N: g.N, Seq: g.Seq}, g.Steps, &in, g.Info, nil)
 		golden(t, g.Name, b)
 		var back result
 		var out env.Batch

@@ -49,11 +49,15 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // journalHead is a session after its request Next-1.
 type journalHead struct {
-	Version int            `json:"version"`
-	Session string         `json:"session"`
-	Next    uint64         `json:"next"`
-	Acked   uint64         `json:"acked"`
-	LastEnv uint32         `json:"last_env"`
+	Version int    `json:"version"`
+	Session string `json:"session"`
+	Next    uint64 `json:"next"`
+	Acked   uint64 `json:"acked"`
+	LastEnv uint32 `json:"last_env"`
+
+	FinalInfo    bool `json:"final_info,omitempty"`    // what the client announced
+	ResetOptions bool `json:"reset_options,omitempty"` // likewise
+
 	Envs    []journalEnv   `json:"envs"`
 	Replies []journalReply `json:"replies"`
 }
@@ -269,7 +273,7 @@ func (j *journal) rewrite(s *session) error {
 
 // head is the session as it is.
 func (s *session) head() (*journalHead, error) {
-	h := &journalHead{Version: 1, Session: s.id, Next: s.next, Acked: s.acked, LastEnv: s.lastEnv}
+	h := &journalHead{Version: 1, Session: s.id, Next: s.next, Acked: s.acked, LastEnv: s.lastEnv, FinalInfo: s.finalInfo, ResetOptions: s.resetOptions}
 	for _, e := range s.envs {
 		out := journalEnv{ID: e.id, Make: e.made, Made: specSum(e.spec), Skip: e.skip, LastSeq: e.lastSeq, Episodes: e.episodes}
 		snap, ok := e.Vector.(env.Snapshotter)
@@ -398,6 +402,7 @@ func (s *session) behead(h *journalHead) error {
 	if h.Version != 1 {
 		return fmt.Errorf("version %d, want 1", h.Version)
 	}
+	s.finalInfo, s.resetOptions = h.FinalInfo, h.ResetOptions
 	for _, je := range h.Envs {
 		c, err := parseControl(je.Make)
 		if err != nil {

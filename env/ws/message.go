@@ -230,7 +230,7 @@ func (s *stateList) decode() ([][]byte, error) {
 }
 
 // capabilities are those that a client may announce and we know.
-type capabilities struct{ episodeEnd bool }
+type capabilities struct{ episodeEnd, finalInfo, resetOptions bool }
 
 func (c *capabilities) UnmarshalJSON(b []byte) error {
 	*c = capabilities{}
@@ -238,7 +238,14 @@ func (c *capabilities) UnmarshalJSON(b []byte) error {
 		if e[0] != '"' {
 			return fmt.Errorf("%w: capabilities: %.40q is no string", ErrBadFrame, e)
 		}
-		c.episodeEnd = c.episodeEnd || string(e) == `"episode_end"`
+		switch string(e) {
+		case `"episode_end"`:
+			c.episodeEnd = true
+		case `"final_info"`:
+			c.finalInfo = true
+		case `"reset_options"`:
+			c.resetOptions = true
+		}
 		return nil
 	})
 }
@@ -484,6 +491,8 @@ type made struct {
 	InFlight         int           `json:"in_flight"`
 	PendingBytes     int           `json:"pending_bytes"`
 	ModelHash        string        `json:"model_hash"`
+
+	ResetOptions map[string]any `json:"reset_options,omitempty"` // to a client that announced the capability
 }
 
 // describe fills m from a vector's spec.
@@ -541,6 +550,8 @@ type stepResult struct {
 	Terminated []bool      `json:"terminated"`
 	Truncated  []bool      `json:"truncated"`
 	FinalObs   [][]float32 `json:"final_obs,omitempty"`
+
+	FinalInfo map[string][]float32 `json:"final_info,omitempty"` // to a client that announced the capability
 }
 
 type stateResult struct {

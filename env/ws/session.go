@@ -72,7 +72,10 @@ type session struct {
 	draining atomic.Bool   // reading ends at its next deadline
 	replied  atomic.Uint64 // highest number whose reply was handed to conn
 
-	events  bool // the client wants episode_end
+	events bool // the client wants episode_end
+
+	finalInfo, resetOptions bool // capabilities of the client's hello
+
 	envs    map[uint32]*vector
 	lastEnv uint32
 	making  atomic.Int32 // calls of Options.Open that have not returned
@@ -139,6 +142,8 @@ type vector struct {
 	out      env.Batch
 	many     env.Batch // [T,n,…] of STEP_MANY
 	info     []float32 // [n,F], or [T,n,F]
+	final    []float32 // likewise, of before the resets of same_step; empty where the client does not know it
+	finals   bool      // the client knows final infos
 	episodes []episode // [num]
 	shown    *shown
 }
@@ -605,9 +610,9 @@ func (s *session) limits() limits {
 
 func (s *session) capabilities() []string {
 	if s.srv.opts.ResumeFor < 0 {
-		return []string{"episode_end", "info", "state", "step_many"}
+		return []string{"episode_end", "final_info", "info", "reset_options", "state", "step_many"}
 	}
-	return []string{"episode_end", "info", "resume", "state", "step_many"}
+	return []string{"episode_end", "final_info", "info", "reset_options", "resume", "state", "step_many"}
 }
 
 // listen readies the session to read from its connection.
@@ -628,6 +633,7 @@ func (s *session) listen(hello control) error {
 
 // welcome answers the first hello.
 func (s *session) welcome(hello control) error {
+	s.finalInfo, s.resetOptions = hello.Capabilities.finalInfo, hello.Capabilities.resetOptions
 	w := &welcome{
 		Type: "welcome", ID: *hello.ID, Server: s.srv.opts.Name, Versions: []int{1},
 		Capabilities: s.capabilities(), Limits: s.limits(), Session: s.id,
@@ -949,7 +955,7 @@ func (s *session) hot(e *vector, h header, m message) error {
 	if h.Type == typeStepManyResult {
 		out = &e.many
 	}
-	s.reply(h.Seq, opBinary, appendResult(s.buffer(h.Seq), h, steps, out, e.info))
+	s.reply(h.Seq, opBinary, appendResult(s.buffer(h.Seq), h, steps, out, e.info, e.final))
 	return nil
 }
 
@@ -1004,10 +1010,14 @@ func (s *session) call(ctx context.Context, e *vector, r *request, mine *uint64)
 			err = fmt.Errorf("%w: %v", ErrInternal, p)
 		}
 	}()
-	e.info = e.info[:0]
+	e.info, e.final = e.info[:0], e.final[:0]
 	switch r.Type {
 	case typeReset:
-		err = e.Reset(ctx, r.Rows, r.Seeds, &e.out)
+		if r.Options != nil {
+			err = env.ResetWith(ctx, e.Vector, r.Rows, r.Seeds, *r.Options, &e.out)
+		} else {
+			err = e.Reset(ctx, r.Rows, r.Seeds, &e.out)
+		}
 	case typeStep:
 		err = e.Step(ctx, r.Rows, r.Actions, &e.out)
 	default:
@@ -1067,6 +1077,14 @@ func (e *vector) tell(rows []int, n int) {
 		for i := range n {
 			e.info = e.informer.Info(env.RowAt(rows, i), e.info)
 		}
+		for i := 0; e.finals && i < n; i++ {
+			at := len(e.final)
+			final, ok := env.FinalInfo(e.Vector, env.RowAt(rows, i), e.final)
+			if !ok { // the vector does not know: what it has is the best there is
+				final = e.informer.Info(env.RowAt(rows, i), e.final[:at])
+			}
+			e.final = final
+		}
 	}
 }
 
@@ -1076,8 +1094,8 @@ func (s *session) stepMany(ctx context.Context, e *vector, r *request, mine *uin
 	if r.Flags&flagInfo != 0 {
 		f = e.f
 	}
-	if size := resultBytes(true, n*r.Steps, e.d, f, final); size > maxReply {
-		most := sort.Search(r.Steps, func(t int) bool { return resultBytes(true, n*(t+1), e.d, f, final) > maxReply })
+	if size := resultBytes(true, n*r.Steps, e.d, f, final, e.finals); size > maxReply {
+		most := sort.Search(r.Steps, func(t int) bool { return resultBytes(true, n*(t+1), e.d, f, final, e.finals) > maxReply })
 		return 0, fmt.Errorf("%w: %d steps make a reply of %d bytes; %d fit", ErrCapacity, r.Steps, size, most)
 	}
 	wide := n * e.s
@@ -1250,6 +1268,7 @@ func (s *session) make(c *control, id uint64, request []byte) (any, error) {
 	e.d, e.s = e.spec.Observation.Dim(), len(e.spec.Action)
 	if i, ok := v.(env.Informer); ok {
 		e.informer, e.f = i, len(i.InfoFields())
+		e.finals = s.finalInfo && e.spec.Autoreset == env.SameStep
 	}
 	err = fits(e.replyBytes, maxReply, "a reply")
 	if err == nil {
@@ -1283,6 +1302,9 @@ func (s *session) make(c *control, id uint64, request []byte) (any, error) {
 	}
 	if !out.Snapshots || e.spec.RealTime {
 		s.journal.drop(s, errors.New("its environment takes no snapshots"))
+	}
+	if s.resetOptions {
+		out.ResetOptions = resetOptions(env.OptionsOf(v))
 	}
 	e.shown = newShown(e, out)
 	s.srv.mu.Lock()
@@ -1348,7 +1370,7 @@ func (s *session) openGuarded(ctx context.Context, m MakeRequest, e *vector) (er
 }
 
 func (e *vector) replyBytes(n int) int {
-	return int(resultBytes(false, n, e.d, e.f, e.spec.Autoreset == env.SameStep))
+	return int(resultBytes(false, n, e.d, e.f, e.spec.Autoreset == env.SameStep, e.finals))
 }
 
 // pending is how many bytes of replies may wait for a client.
@@ -1360,7 +1382,7 @@ func (e *vector) readable(rows []int) error {
 	if rows != nil {
 		n = len(rows)
 	}
-	if size := 32 * n * (2*e.d + e.f + 3); size > maxReply {
+	if size := 32 * n * (2*e.d + 2*e.f + 3); size > maxReply {
 		return fmt.Errorf("%w: %d rows make a JSON reply longer than %d bytes: use the binary form", ErrCapacity, n, maxReply)
 	}
 	return nil
@@ -1375,21 +1397,22 @@ func split(x []float32, n int) [][]float32 {
 	return out
 }
 
-func (e *vector) infos(n int) map[string][]float32 {
-	if len(e.info) == 0 {
+// infos are the infos of n rows, info [n,F], by name; nil where there are none.
+func (e *vector) infos(n int, info []float32) map[string][]float32 {
+	if len(info) == 0 {
 		return nil
 	}
 	out := make(map[string][]float32, e.f)
 	for j, f := range e.informer.InfoFields() {
 		for i := range n {
-			out[f.Name] = append(out[f.Name], e.info[i*e.f+j])
+			out[f.Name] = append(out[f.Name], info[i*e.f+j])
 		}
 	}
 	return out
 }
 
 // executeText executes a text form as its binary one would be; n is the rows.
-func (s *session) executeText(e *vector, c *control, id uint64, kind uint8, seeds []uint64, actions []int32) (n int, err error) {
+func (s *session) executeText(e *vector, c *control, id uint64, kind uint8, seeds []uint64, actions []int32, options *env.Options) (n int, err error) {
 	if c.Rows != nil && len(c.Rows) == 0 {
 		return 0, fmt.Errorf("%w: rows is empty", env.ErrInvalidRows)
 	}
@@ -1400,7 +1423,7 @@ func (s *session) executeText(e *vector, c *control, id uint64, kind uint8, seed
 	if err != nil {
 		return 0, err
 	}
-	r := &request{header: header{Type: kind, Seq: id}, Seeds: seeds, Rows: rows, Actions: actions}
+	r := &request{header: header{Type: kind, Seq: id}, Seeds: seeds, Rows: rows, Actions: actions, Options: options}
 	if c.Info {
 		r.Flags = flagInfo
 	}
@@ -1411,8 +1434,9 @@ func (s *session) executeText(e *vector, c *control, id uint64, kind uint8, seed
 }
 
 func (s *session) resetText(e *vector, c *control, id uint64) (any, error) {
-	if !emptyObject(c.Options) {
-		return nil, fmt.Errorf("%w: reset: options: this environment takes none", ErrBadFrame)
+	options, err := e.options(c.Options)
+	if err != nil {
+		return nil, err
 	}
 	if c.Seed != nil && c.Seeds != nil {
 		return nil, fmt.Errorf("%w: reset: both seed and seeds", ErrBadFrame)
@@ -1433,11 +1457,11 @@ func (s *session) resetText(e *vector, c *control, id uint64) (any, error) {
 			seeds = append(seeds, uint64(*c.Seed)+uint64(i))
 		}
 	}
-	n, err := s.executeText(e, c, id, typeReset, seeds, nil)
+	n, err := s.executeText(e, c, id, typeReset, seeds, nil, options)
 	if err != nil {
 		return nil, err
 	}
-	return &resetResult{"reset_result", id, e.id, split(e.out.Obs, n), e.infos(n)}, nil
+	return &resetResult{Type: "reset_result", ID: id, Env: e.id, Obs: split(e.out.Obs, n), Info: e.infos(n, e.info)}, nil
 }
 
 // emptyObject says that b is absent, null or {}.
@@ -1460,16 +1484,16 @@ func (s *session) stepText(e *vector, c *control, id uint64) (any, error) {
 		}
 		return nil, &env.RowError{Row: i, Err: fmt.Errorf("%w: %d numbers, want %d", env.ErrInvalidAction, has, e.s)}
 	}
-	n, err := s.executeText(e, c, id, typeStep, nil, c.Actions.flat)
+	n, err := s.executeText(e, c, id, typeStep, nil, c.Actions.flat, nil)
 	if err != nil {
 		return nil, err
 	}
 	out := &stepResult{
-		resetResult: resetResult{"step_result", id, e.id, split(e.out.Obs, n), e.infos(n)},
+		resetResult: resetResult{Type: "step_result", ID: id, Env: e.id, Obs: split(e.out.Obs, n), Info: e.infos(n, e.info)},
 		Reward:      e.out.Reward, Terminated: e.out.Terminated, Truncated: e.out.Truncated,
 	}
 	if len(e.out.FinalObs) > 0 && (anySet(e.out.Terminated) || anySet(e.out.Truncated)) {
-		out.FinalObs = split(e.out.FinalObs, n)
+		out.FinalObs, out.FinalInfo = split(e.out.FinalObs, n), e.infos(n, e.final)
 		for i := range out.FinalObs {
 			if !e.out.Terminated[i] && !e.out.Truncated[i] {
 				out.FinalObs[i] = nil

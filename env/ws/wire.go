@@ -26,6 +26,7 @@ const (
 	flagResync
 	flagFinalObs
 	flagSeeds
+	flagFinalInfo
 	allFlags = 1<<iota - 1
 )
 
@@ -86,6 +87,8 @@ type request struct {
 	Seeds   []uint64 // [n] or nil
 	Rows    []int    // [n] or nil: all
 	Actions []int32  // [T,n,S]
+
+	Options *env.Options // of a reset in text form; nil: none
 
 	seeds []uint64 // memory of the above
 	rows  []int
@@ -179,11 +182,14 @@ func (r *request) decode(b []byte, num, s int) error {
 func pad(n int) int { return (n + 3) &^ 3 }
 
 // resultBytes is the length of a result of rows rows, info and final
-// observations included where asked.
-func resultBytes(many bool, rows, d, f int, final bool) uint64 {
+// observations included where asked, final infos where the client knows them.
+func resultBytes(many bool, rows, d, f int, final, finalInfo bool) uint64 {
 	n := uint64(headerBytes) + uint64(rows)*4*uint64(d+1+f) + 2*uint64(pad(rows))
 	if final {
 		n += 4 * uint64(rows) * uint64(d)
+	}
+	if final && finalInfo {
+		n += 4 * uint64(rows) * uint64(f)
 	}
 	if many {
 		n += 8
@@ -191,9 +197,10 @@ func resultBytes(many bool, rows, d, f int, final bool) uint64 {
 	return n
 }
 
-// appendResult encodes b as a reply. h's Aux and its FINAL_OBS and INFO are
-// set here; steps is T of STEP_MANY_RESULT, whose b has T·n rows.
-func appendResult(dst []byte, h header, steps int, b *env.Batch, info []float32) []byte {
+// appendResult encodes b as a reply. h's Aux and its FINAL_OBS, INFO and
+// FINAL_INFO are set here; steps is T of STEP_MANY_RESULT, whose b has T·n rows.
+// finalInfo is empty where the client does not know it.
+func appendResult(dst []byte, h header, steps int, b *env.Batch, info, finalInfo []float32) []byte {
 	final := b.FinalObs
 	h.Flags &= flagSubset
 	if h.Type == typeResetResult || !anySet(b.Terminated) && !anySet(b.Truncated) {
@@ -205,7 +212,13 @@ func appendResult(dst []byte, h header, steps int, b *env.Batch, info []float32)
 	if len(info) > 0 {
 		h.Flags |= flagInfo
 	}
-	h.Aux = uint32(4 * (len(final) + len(info)))
+	if len(final) == 0 || len(info) == 0 {
+		finalInfo = nil
+	}
+	if len(finalInfo) > 0 {
+		h.Flags |= flagFinalInfo
+	}
+	h.Aux = uint32(4 * (len(final) + len(info) + len(finalInfo)))
 	dst = h.append(dst)
 	if h.Type == typeStepManyResult {
 		dst = le.AppendUint32(dst, uint32(steps))
@@ -216,7 +229,8 @@ func appendResult(dst []byte, h header, steps int, b *env.Batch, info []float32)
 	dst = appendBools(dst, b.Terminated)
 	dst = appendBools(dst, b.Truncated)
 	dst = appendWords(dst, final)
-	return appendWords(dst, info)
+	dst = appendWords(dst, info)
+	return appendWords(dst, finalInfo)
 }
 
 func anySet(flags []bool) bool { return bytes.IndexByte(flagBytes(flags), 1) >= 0 }
@@ -288,6 +302,7 @@ type result struct {
 	header
 	Steps int // T of STEP_MANY_RESULT, else 1
 	Info  []float32
+	Final []float32 // infos before the reset, where FINAL_INFO is set
 }
 
 // decode reads b, a result for an environment of shape s, into out.
@@ -307,7 +322,7 @@ func (r *result) decode(b []byte, s shape, out *env.Batch) error {
 		return bad("type %d is no result", h.Type)
 	case h.N == 0 || uint64(h.N) > uint64(s.num):
 		return bad("n is %d, there are %d", h.N, s.num)
-	case h.Flags&flagFinalObs != 0 && !s.final, h.Flags&(flagResync|flagSeeds) != 0:
+	case h.Flags&flagFinalObs != 0 && !s.final, h.Flags&(flagResync|flagSeeds) != 0, h.Flags&flagFinalInfo != 0 && h.Flags&(flagFinalObs|flagInfo) != flagFinalObs|flagInfo:
 		return bad("flags %#x in a result", h.Flags)
 	}
 	if h.Type == typeStepManyResult {
@@ -326,13 +341,16 @@ func (r *result) decode(b []byte, s shape, out *env.Batch) error {
 	if h.Flags&flagInfo != 0 {
 		f = s.f
 	}
-	final := h.Flags&flagFinalObs != 0
-	if want := resultBytes(h.Type == typeStepManyResult, n, s.d, f, final); uint64(whole) != want {
+	final, finalInfo := h.Flags&flagFinalObs != 0, h.Flags&flagFinalInfo != 0
+	if want := resultBytes(h.Type == typeStepManyResult, n, s.d, f, final, finalInfo); uint64(whole) != want {
 		return bad("result of %d bytes, want %d for %d rows", whole, want, n)
 	}
 	aux := 4 * n * f
 	if final {
 		aux += 4 * n * s.d
+	}
+	if finalInfo {
+		aux += 4 * n * f
 	}
 	if uint64(h.Aux) != uint64(aux) {
 		return bad("aux_len is %d, want %d", h.Aux, aux)
@@ -352,7 +370,12 @@ func (r *result) decode(b []byte, s shape, out *env.Batch) error {
 		clear(out.FinalObs)
 	}
 	r.Info = telemetry.Grow(r.Info, n*f)
-	takeWords(r.Info, b)
+	b = takeWords(r.Info, b)
+	r.Final = r.Final[:0]
+	if finalInfo {
+		r.Final = telemetry.Grow(r.Final, n*f)
+		takeWords(r.Final, b)
+	}
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/cartpole"
 	"github.com/planegym/planegym/env/envtest"
 )
 
@@ -22,7 +23,7 @@ func open(_ context.Context, m MakeRequest) (env.Vector, error) {
 	if m.Scenario != "cartpole" {
 		return nil, fmt.Errorf("%w: %q; there is cartpole", ErrUnknownScenario, m.Scenario)
 	}
-	return env.NewCartPole(m.NumEnvs, m.Autoreset)
+	return cartpole.New(m.NumEnvs, m.Autoreset)
 }
 
 // serve starts a server on loopback and gives its ws URL.
@@ -121,7 +122,7 @@ func TestLocalAndRemoteAreEqual(t *testing.T) {
 	_, url := serve(t, Options{})
 	for _, n := range []int{1, 5, 256} {
 		for _, mode := range modes[:2] {
-			local, err := env.NewCartPole(n, mode)
+			local, err := cartpole.New(n, mode)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -162,7 +163,7 @@ func TestAllocations(t *testing.T) {
 func TestPipeline(t *testing.T) {
 	_, url := serve(t, Options{})
 	c := dial(t, url, DialOptions{NumEnvs: 3})
-	local, err := env.NewCartPole(3, env.NextStep)
+	local, err := cartpole.New(3, env.NextStep)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,7 +242,7 @@ func TestReplyBeforeControlFrame(t *testing.T) {
 func TestPipelineError(t *testing.T) {
 	_, url := serve(t, Options{})
 	c := dial(t, url, DialOptions{})
-	local, _ := env.NewCartPole(1, env.NextStep)
+	local, _ := cartpole.New(1, env.NextStep)
 	var got, want env.Batch
 	for _, v := range []env.Vector{c, local} {
 		if err := v.Reset(background, nil, []uint64{1}, &got); err != nil {

@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -58,7 +57,7 @@ func (t Table) column(k int) []float64 {
 
 // ReadFile reads the table of a CSV file; see Read.
 func ReadFile(path string) (Table, error) {
-	f, err := os.Open(path)
+	f, err := telemetry.Open(path)
 	if err != nil {
 		return Table{}, err
 	}
@@ -74,7 +73,7 @@ func ReadFile(path string) (Table, error) {
 // is free, further columns are ignored, lbo_s, fps, rep_kbps and calc_cum are
 // accepted. An empty cell is NaN: not measured.
 func Read(r io.Reader) (Table, error) {
-	in := csv.NewReader(r)
+	in := csv.NewReader(telemetry.LimitLines(r))
 	in.ReuseRecord = true
 	head, err := in.Read()
 	if errors.Is(err, io.EOF) {

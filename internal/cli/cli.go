@@ -103,6 +103,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage. Ctrl-C ends every command cleanly.`
 		newBenchPeer(),
 		newDoctor(),
 		newGuard(),
+		newTraffic(),
 	)
 	refuseUnknown(root)
 	return root

@@ -21,6 +21,7 @@ import (
 	"github.com/planegym/planegym/deploy"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/plant/testbed/table"
+	"github.com/planegym/planegym/env/queues"
 	"github.com/planegym/planegym/env/ws"
 	"github.com/planegym/planegym/eval"
 	"github.com/planegym/planegym/internal/atomicfile"
@@ -242,7 +243,7 @@ func (c *comparer) side(name string, seed uint64) (eval.Side, error) {
 		if err != nil {
 			return nil, err
 		}
-		o.Wrap = func(p env.Plant, own env.Scaler) (env.Plant, env.Scaler, error) {
+		o.Wrap = func(p env.Plant, own queues.Scaler) (env.Plant, queues.Scaler, error) {
 			scaler, err := scaled(p.Columns(), own)
 			return tap(p), scaler, err
 		}
@@ -277,25 +278,25 @@ func (c *comparer) log(name string) (*eval.Log, error) {
 		if err != nil {
 			return nil, err
 		}
-		return env.New(as.Env, plant, n, scaler)
+		return queues.New(as.Env, plant, n, scaler)
 	}
 	return l, nil
 }
 
 // observed is s with the observations that d was trained with, and what scales
 // them; baselines, d nil, observe what is measured.
-func (c *comparer) observed(s scenarios.Scenario, d *agent.DDQN) (as scenarios.Scenario, scaled func([]telemetry.Field, env.Scaler) (env.Scaler, error), err error) {
+func (c *comparer) observed(s scenarios.Scenario, d *agent.DDQN) (as scenarios.Scenario, scaled func([]telemetry.Field, queues.Scaler) (queues.Scaler, error), err error) {
 	if d != nil {
 		s.Env.Observation, scaled, err = c.trained(d)
 		return s, scaled, err
 	}
-	s.Env.Observation = env.Observation{Normalise: "none"}
-	return s, func(_ []telemetry.Field, own env.Scaler) (env.Scaler, error) { return own, nil }, nil
+	s.Env.Observation = queues.Observation{Normalise: "none"}
+	return s, func(_ []telemetry.Field, own queues.Scaler) (queues.Scaler, error) { return own, nil }, nil
 }
 
 // trained is how the plant that an agent was trained in is observed: what is
 // shown, and its scaler for the columns of another.
-func (c *comparer) trained(d *agent.DDQN) (shown env.Observation, scaled func([]telemetry.Field, env.Scaler) (env.Scaler, error), err error) {
+func (c *comparer) trained(d *agent.DDQN) (shown queues.Observation, scaled func([]telemetry.Field, queues.Scaler) (queues.Scaler, error), err error) {
 	name := c.observe
 	if name == "" {
 		name = d.Scenario
@@ -305,8 +306,8 @@ func (c *comparer) trained(d *agent.DDQN) (shown env.Observation, scaled func([]
 		return shown, nil, fmt.Errorf("compare: the agent was trained in %q: name the scenario whose observations it is to get by --observe: %w", d.Scenario, err)
 	}
 	var columns []telemetry.Field
-	var scaler env.Scaler
-	o := planegym.Gym{Data: c.data, Computing: c.Computing, Wrap: func(p env.Plant, own env.Scaler) (env.Plant, env.Scaler, error) {
+	var scaler queues.Scaler
+	o := planegym.Gym{Data: c.data, Computing: c.Computing, Wrap: func(p env.Plant, own queues.Scaler) (env.Plant, queues.Scaler, error) {
 		columns, scaler = p.Columns(), own
 		return p, own, nil
 	}}
@@ -315,7 +316,7 @@ func (c *comparer) trained(d *agent.DDQN) (shown env.Observation, scaled func([]
 		return shown, nil, fmt.Errorf("scenario %s, which the agent was trained in: %w", name, err)
 	}
 	_ = v.Close() // nothing was written
-	return s.Env.Observation, func(of []telemetry.Field, _ env.Scaler) (env.Scaler, error) {
+	return s.Env.Observation, func(of []telemetry.Field, _ queues.Scaler) (queues.Scaler, error) {
 		if scaler == nil {
 			return nil, nil
 		}

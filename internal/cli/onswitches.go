@@ -15,6 +15,7 @@ import (
 	"github.com/planegym/planegym/deploy"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/episodes"
+	"github.com/planegym/planegym/env/queues"
 	"github.com/planegym/planegym/telemetry"
 )
 
@@ -44,7 +45,7 @@ func (d *deployment) config(cmd *cobra.Command, mode env.Autoreset) (deploy.Conf
 		Endless: d.endless, Autoreset: mode, Episodes: d.episodes, Record: d.record,
 	}
 	if d.data != "" {
-		c.Scaler = func(columns []telemetry.Field) (env.Scaler, error) {
+		c.Scaler = func(columns []telemetry.Field) (queues.Scaler, error) {
 			o := planegym.Gym{Data: d.data}
 			_, scaler, err := o.Recordings()
 			if err != nil {

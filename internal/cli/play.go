@@ -20,6 +20,7 @@ import (
 	"github.com/planegym/planegym/env/episodes"
 	"github.com/planegym/planegym/internal/atomicfile"
 	"github.com/planegym/planegym/internal/picture"
+	"github.com/planegym/planegym/scenarios"
 )
 
 func newPlay() *cobra.Command {
@@ -38,7 +39,8 @@ was taken. No training uses the seeds of these episodes.
 --record keeps the episodes of the agents and of the policies that --policy
 names as Parquet, for train --offline. --picture draws the first policy's first
 episode as an animated SVG: queues against their limits, the player, the reward.`,
-		Example: `  planegym play run/policy.safetensors
+		Example: `  planegym play
+  planegym play run/policy.safetensors
   planegym play --scenario cartpole --policy random --episodes 200 --record episodes/random.parquet
   planegym play run/policy.safetensors --picture episode.svg
   planegym play run/policy.safetensors --url ws://127.0.0.1:7070/v1/ws --json`,
@@ -105,8 +107,11 @@ func (p *player) run(cmd *cobra.Command, files []string) error {
 	var entries []entry
 	trained := ""
 	var agents []*agent.DDQN
+	if len(files) == 0 && len(p.policies) == 0 && p.where.scenario == "" && p.where.url == "" {
+		files = []string{bundledAgent}
+	}
 	for _, file := range files {
-		d, err := agent.Load(file, be)
+		d, err := loadAgent(file, be)
 		if err != nil {
 			return err
 		}
@@ -173,6 +178,17 @@ func (p *player) run(cmd *cobra.Command, files []string) error {
 		err = errors.Join(printResults(cmd, p.where.scenario, v.Spec(), results), err)
 	}
 	return err
+}
+
+// bundledAgent is the name of the agent that comes with planegym.
+const bundledAgent = "bundled"
+
+// loadAgent reads an agent's file, or the bundled agent.
+func loadAgent(file string, be *compute.Backend) (*agent.DDQN, error) {
+	if file == bundledAgent {
+		return agent.LoadBytes(file, scenarios.Agent(), be)
+	}
+	return agent.Load(file, be)
 }
 
 // draw plays e's first evaluation episode once more and draws it.
@@ -310,7 +326,51 @@ func printResults(cmd *cobra.Command, scenario string, spec env.Spec, results []
 		}
 		fmt.Fprintln(w, shares(spec, r.Shares))
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, n := range notes(results) {
+		fmt.Fprintln(out, n)
+	}
+	return nil
+}
+
+// notes says what a reader of the table may overlook: a rule that equals a
+// constant, and policies that all earn the same.
+func notes(results []result) []string {
+	var out []string
+	for _, r := range results {
+		if strings.HasPrefix(r.Policy, "fixed:") {
+			continue
+		}
+		for _, f := range results {
+			if strings.HasPrefix(f.Policy, "fixed:") && slices.Equal(r.Returns, f.Returns) {
+				out = append(out, fmt.Sprintf("%s earns what %s earns, episode by episode: here it always picks that limit.", r.Policy, f.Policy))
+			}
+		}
+	}
+	if len(results) > 1 && len(results[0].Returns) > 1 && sameWithinNoise(results) {
+		out = append(out, "All policies earn the same within noise: no action matters here, and an agent has nothing to learn.")
+	}
+	return out
+}
+
+// sameWithinNoise reports whether no policy's return differs from the best
+// one's, paired by episode, by more than the 95 % interval of the difference.
+func sameWithinNoise(results []result) bool {
+	best := results[0]
+	for _, r := range results {
+		if r.Return.Mean > best.Return.Mean {
+			best = r
+		}
+	}
+	for _, r := range results {
+		d := (&agent.Evaluation{Returns: best.Returns}).Over(&agent.Evaluation{Returns: r.Returns})
+		if d.Mean > d.CI { // NaN for a single episode: not known
+			return false
+		}
+	}
+	return true
 }
 
 // shares tells how often each action was taken, switch by switch.

@@ -23,6 +23,7 @@ import (
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/plant/testbed"
 	"github.com/planegym/planegym/env/plant/testbed/table"
+	"github.com/planegym/planegym/env/queues"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/telemetry"
@@ -123,7 +124,7 @@ func (r *sessionRecorder) check(cmd *cobra.Command) (err error) {
 		r.s.Env.StepSeconds = 4
 	}
 	if r.s.Env.Limits == nil {
-		r.s.Env.Limits = env.DefaultLimits()
+		r.s.Env.Limits = queues.DefaultLimits()
 	}
 	step := r.s.Env.StepSeconds
 	if r.began, err = time.Parse(time.RFC3339, r.start); err != nil {
@@ -261,7 +262,7 @@ func (r *sessionRecorder) session(ctx context.Context, k int) (d session) {
 		v, d.err = r.open.OpenOn(ctx, s, d.plant, 1, env.NextStep)
 	} else {
 		s.Env.Observation.Normalise = "none" // nobody looks
-		v, d.err = env.New(s.Env, d.plant, 1, nil)
+		v, d.err = queues.New(s.Env, d.plant, 1, nil)
 	}
 	if d.err != nil {
 		return d

@@ -19,6 +19,7 @@ import (
 
 	"github.com/planegym/planegym"
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/cartpole"
 	"github.com/planegym/planegym/env/ws"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/telemetry"
@@ -241,7 +242,7 @@ func TestHourOfRecordings(t *testing.T) {
 func TestGreetingWorks(t *testing.T) {
 	var out bytes.Buffer
 	url := serve(t)
-	v, err := env.NewCartPole(1, env.NextStep)
+	v, err := cartpole.New(1, env.NextStep)
 	if err != nil {
 		t.Fatal(err)
 	}

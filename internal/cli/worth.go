@@ -16,6 +16,7 @@ import (
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/plant/testbed"
+	"github.com/planegym/planegym/env/queues"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/telemetry"
@@ -137,12 +138,12 @@ func (w *worth) run(cmd *cobra.Command) error {
 		return err
 	}
 	if s.Env.Limits == nil {
-		s.Env.Limits = env.DefaultLimits()
+		s.Env.Limits = queues.DefaultLimits()
 	}
 	if w.steps > 0 {
 		s.Env.MaxSteps = w.steps
 	}
-	s.Env.Observation = env.Observation{Normalise: "none"}
+	s.Env.Observation = queues.Observation{Normalise: "none"}
 	all, err := w.contestants(s)
 	if err != nil {
 		return err

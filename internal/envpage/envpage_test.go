@@ -6,14 +6,15 @@ import (
 	"testing"
 
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/queues"
 	"github.com/planegym/planegym/internal/envpage"
 	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/telemetry"
 )
 
-func queues(elements ...string) env.Spec {
+func specOf(elements ...string) env.Spec {
 	s := env.Spec{
-		Action: env.MultiDiscrete{2}, Limits: env.DefaultLimits(), Initial: env.DefaultLimits()[:1],
+		Action: env.MultiDiscrete{2}, Limits: queues.DefaultLimits(), Initial: queues.DefaultLimits()[:1],
 		Reward: [2]float64{-2, 2}, StepSeconds: 4, MaxSteps: 900,
 	}
 	for _, e := range elements {
@@ -37,7 +38,7 @@ func lines(t *testing.T, page envpage.Page, want ...string) {
 func TestPage(t *testing.T) {
 	lines(t, envpage.Page{
 		Scenario: scenarios.Scenario{Name: "mine", Description: "Mine", Plant: "testbed"},
-		Spec:     queues("enq_qdepth12_p95", "lbo_s", "enq_qdepth2_valid[3]"),
+		Spec:     specOf("enq_qdepth12_p95", "lbo_s", "enq_qdepth2_valid[3]"),
 	},
 		"# mine\n\nMine.\n",
 		"| 0 | `enq_qdepth12_p95` | 95th percentile of the step: queue depth when a packet was queued, packets, switch 12 | −∞ … 1 |",
@@ -51,7 +52,7 @@ func TestPage(t *testing.T) {
 
 func TestPageSaysWhereNoActionMatters(t *testing.T) {
 	const says = "No action matters here"
-	page := envpage.Page{Spec: queues(), Returns: scenarios.Returns{Policies: []scenarios.Return{
+	page := envpage.Page{Spec: specOf(), Returns: scenarios.Returns{Policies: []scenarios.Return{
 		{Policy: "a", Mean: 100, CI: 10}, {Policy: "b", Mean: 85, CI: 6}}}}
 	lines(t, page, says)
 	for name, other := range map[string]scenarios.Return{

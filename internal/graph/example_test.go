@@ -12,6 +12,7 @@ import (
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/cartpole"
 	"github.com/planegym/planegym/eval/selection"
 	"github.com/planegym/planegym/internal/graph"
 	"github.com/planegym/planegym/telemetry"
@@ -205,7 +206,7 @@ func ExampleNewDDQN() {
 		panic(err)
 	}
 	c.Hidden, c.Steps, c.Minimum = []int{16}, 640, 64
-	poles, err := env.NewCartPole(8, env.NextStep)
+	poles, err := cartpole.New(8, env.NextStep)
 	if err != nil {
 		panic(err)
 	}

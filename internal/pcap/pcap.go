@@ -46,6 +46,18 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s: byte %d: %s: %#x: want %s", e.File, e.Offset, e.Field, e.Value, e.Want)
 }
 
+// CutError says that a file ends within a packet, or a block of pcapng, as one
+// does whose writer was killed. All packets before it were read.
+type CutError struct {
+	File    string `json:"file"`
+	Offset  int64  `json:"offset"`  // in bytes, of what was cut
+	Packets int    `json:"packets"` // whole ones
+}
+
+func (e *CutError) Error() string {
+	return fmt.Sprintf("%s: cut at byte %d, within packet %d: the %d before it were read", e.File, e.Offset, e.Packets+1, e.Packets)
+}
+
 const maxPacket = 1 << 20 // bytes of a packet, or of a block of pcapng
 
 // Reader reads a file packet by packet, in memory that does not grow with it.
@@ -53,6 +65,7 @@ type Reader struct {
 	in     *bufio.Reader
 	file   string
 	offset int64
+	count  int // packets read
 	order  binary.ByteOrder
 	buf    []byte
 
@@ -125,7 +138,10 @@ func (d *Reader) take(n int, what string) ([]byte, error) {
 	got, err := io.ReadFull(d.in, b)
 	switch {
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return nil, d.bad(what, uint64(got), fmt.Sprintf("%d bytes: the file was cut", n))
+		if d.offset == 0 {
+			return nil, d.bad(what, uint64(got), fmt.Sprintf("%d bytes: the file was cut", n))
+		}
+		return nil, &CutError{d.file, d.offset, d.count}
 	case errors.Is(err, io.EOF):
 		return nil, io.EOF
 	case err != nil:
@@ -139,13 +155,22 @@ func (d *Reader) take(n int, what string) ([]byte, error) {
 func (d *Reader) rest(n int, what string) ([]byte, error) {
 	b, err := d.take(n, what)
 	if errors.Is(err, io.EOF) {
-		return nil, d.bad(what, 0, fmt.Sprintf("%d bytes: the file was cut", n))
+		return nil, &CutError{d.file, d.offset, d.count}
 	}
 	return b, err
 }
 
-// Next reads the next packet. It returns io.EOF after the last.
+// Next reads the next packet. It returns io.EOF after the last, a *CutError
+// where the file ends within one.
 func (d *Reader) Next(p *Packet) error {
+	err := d.next(p)
+	if err == nil {
+		d.count++
+	}
+	return err
+}
+
+func (d *Reader) next(p *Packet) error {
 	if d.ng {
 		return d.block(p)
 	}

@@ -150,9 +150,6 @@ func TestErrors(t *testing.T) {
 		{"empty", nil, "f: byte 0: magic: 0x0: want a pcap or pcapng file"},
 		{"text", []byte(strings.Repeat("timestamp", 9)), "f: byte 0: magic: 0x656d6974: want the magic number"},
 		{"header", classic().b[:20], "f: byte 0: file header: 0x14: want 24 bytes: the file was cut"},
-		{"packet header", classic().u32(1).b, "f: byte 43: packet header: 0x4: want 16 bytes"},
-		{"packet", classic().b[:41], "f: byte 40: packet: 0x1: want 3 bytes: the file was cut"},
-		{"no packet", classic().b[:40], "f: byte 40: packet: 0x0: want 3 bytes: the file was cut"},
 		{"length", classic().u32(1, 2, 1<<31, 1<<31).b, "captured length: 0x80000000: want at most 1048576 bytes"},
 		{"order", (&file{order: binary.LittleEndian}).u32(0x0a0d0d0a, 28, 7).b, "byte-order magic: 0x7000000: want 0x1a2b3c4d"},
 		{"block", le().u32(6, 13).b, "block length: 0xd: want a multiple of 4 from 12 to 1048576"},
@@ -174,6 +171,28 @@ func TestErrors(t *testing.T) {
 	}
 	if _, err := text(io.MultiReader(bytes.NewReader(classic().b), failing{})); err == nil || !strings.Contains(err.Error(), "read f at byte 43: broken") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestCut: of a capture that ends within a packet all whole ones are read, and
+// the end is an error of its own.
+func TestCut(t *testing.T) {
+	for _, name := range []string{"scapy.pcap", "scapy.pcapng"} {
+		b, err := os.ReadFile(filepath.Join("testdata", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n := len(b) - 1; n > 24; n-- {
+			got, err := text(bytes.NewReader(b[:n]))
+			whole := strings.Count(got, "\n")
+			var cut *pcap.CutError
+			if errors.As(err, &cut) && (cut.Packets != whole || cut.File != "f" || cut.Offset > int64(n)) || err != nil && cut == nil {
+				t.Fatalf("%s, cut at %d: %v after %d packets", name, n, err, whole)
+			}
+			if err == nil && n == len(b)-1 {
+				t.Errorf("%s, cut at %d: no error", name, n)
+			}
+		}
 	}
 }
 

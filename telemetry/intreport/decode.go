@@ -20,6 +20,12 @@ type Decoder struct {
 	each func(*Report)
 	// guess is set while INT is looked for where nothing says that it is.
 	guess bool
+	// strict is set where nothing says that a datagram is a report: it must be
+	// one in every bit.
+	strict bool
+	// more says of the packet that a report holds that its own length goes on
+	// after what is there.
+	more bool
 }
 
 // NewDecoder makes a decoder. An error names the field of cfg.
@@ -27,7 +33,7 @@ func NewDecoder(cfg Config) (*Decoder, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
-	return &Decoder{cfg: cfg}, nil
+	return &Decoder{cfg: cfg, r: Report{Hops: []Hop{}}}, nil
 }
 
 // Report decodes a telemetry report, the payload of a UDP datagram, and calls
@@ -35,14 +41,14 @@ func NewDecoder(cfg Config) (*Decoder, error) {
 // next. A v2.0 report may tell of several packets: one that is wrong does not
 // stop the others. What is wrong is an *Error, the first one if several.
 func (d *Decoder) Report(b []byte, each func(*Report)) error {
-	d.b, d.each, d.guess = b, each, false
+	d.b, d.each, d.guess, d.strict = b, each, false, false
 	return d.report(0, len(b))
 }
 
 // Frame decodes an Ethernet frame that holds a probe or a telemetry report,
 // as Report does. Error: ErrForeign.
 func (d *Decoder) Frame(b []byte, each func(*Report)) error {
-	d.b, d.each, d.guess = b, each, false
+	d.b, d.each, d.guess, d.strict = b, each, false, false
 	etype, at, ok := ethernet(b, 0, len(b))
 	if !ok {
 		return ErrForeign
@@ -52,7 +58,7 @@ func (d *Decoder) Frame(b []byte, each func(*Report)) error {
 
 // Packet is Frame of an IP packet, v4 or v6.
 func (d *Decoder) Packet(b []byte, each func(*Report)) error {
-	d.b, d.each, d.guess = b, each, false
+	d.b, d.each, d.guess, d.strict = b, each, false, false
 	if len(b) == 0 {
 		return ErrForeign
 	}
@@ -77,10 +83,34 @@ func (d *Decoder) packet(etype uint16, at, end int) error {
 			if size >= 8 {
 				ip.end = min(ip.end, ip.at+size)
 			}
+			if d.cfg.Port == 0 && !d.certain(ip.at+8, ip.end) {
+				return ErrForeign
+			}
 			return d.report(ip.at+8, ip.end)
 		}
 	}
 	return ErrForeign
+}
+
+// tell hands a report out.
+func (d *Decoder) tell(r *Report) {
+	if d.cfg.NoTimes {
+		for i := range r.Hops {
+			h := &r.Hops[i]
+			h.Has &^= HasIngressTime | HasEgressTime | HasLatency
+			h.IngressTime, h.EgressTime, h.Latency, h.Wrap = 0, 0, 0, 0
+		}
+	}
+	d.each(r)
+}
+
+// certain reports whether a datagram to any port is a report to its last byte.
+func (d *Decoder) certain(at, end int) bool {
+	each := d.each
+	d.each, d.strict = func(*Report) {}, true
+	err := d.report(at, end)
+	d.each, d.strict = each, false
+	return err == nil
 }
 
 const (
@@ -95,6 +125,9 @@ func (d *Decoder) probe(at, end int) error {
 		return d.short(at, end, "count", probeHead)
 	}
 	n := int(be16(d.b, at))
+	if n == 0 && end-at > probeHead {
+		return ErrForeign // a packet of another experiment: protocol 253 is everyone's
+	}
 	if need := probeHead + n*probeHop; end-at < need {
 		return d.bad(at, "count", uint32(n), "at most %d, the hops that are there", (end-at-probeHead)/probeHop, 0)
 	}
@@ -102,7 +135,7 @@ func (d *Decoder) probe(at, end int) error {
 	for i := range n {
 		readProbeHop(d.b[at+probeHead+i*probeHop:][:probeHop], &r.Hops[n-1-i])
 	}
-	d.each(r)
+	d.tell(r)
 	return nil
 }
 
@@ -147,7 +180,7 @@ var errGuess = errors.New("no INT")
 // bad is the error of a value; want may print a and b. It costs nothing while
 // d guesses.
 func (d *Decoder) bad(at int, field string, value uint32, want string, a, b int) error {
-	if d.guess {
+	if d.guess || d.strict {
 		return errGuess
 	}
 	switch strings.Count(want, "%") {
@@ -230,13 +263,16 @@ func (d *Decoder) v05(at, end int) error {
 	default:
 		return d.bad(at, "NProto", proto, "0, 1 or 2", 0, 0)
 	}
+	if d.strict && (w&0x1fffc0 != 0 || h.Has&HasDrop != 0 && be16(d.b, head-2) != 0 || !d.packetAt(inEthernet, head, end)) {
+		return errGuess
+	}
 	if err := d.inner(inEthernet, head, end); err != nil {
 		return err
 	}
 	if proto != 0 || len(r.Hops) == 0 {
 		r.Hops = append(r.Hops, h)
 	}
-	d.each(r)
+	d.tell(r)
 	return nil
 }
 
@@ -267,6 +303,9 @@ func (d *Decoder) v10(at, end int) error {
 	if nprot > inIPv6 {
 		return d.bad(at, "NProt", nprot, "0, 1 or 2", 0, 0)
 	}
+	if d.strict && (w&0x7e00 != 0 || !d.packetAt(int(nprot), at+length, end)) {
+		return errGuess
+	}
 	tick := d.cfg.tick()
 	h := Hop{Has: HasSwitch | HasIngressTime, Switch: r.Node, IngressTime: uint64(be32(d.b, at+12)) * tick, Wrap: 1 << 32 * tick}
 	m := at + 16
@@ -282,7 +321,7 @@ func (d *Decoder) v10(at, end int) error {
 	if mask != 0 || len(r.Hops) == 0 {
 		r.Hops = append(r.Hops, h)
 	}
-	d.each(r)
+	d.tell(r)
 	return nil
 }
 
@@ -317,12 +356,16 @@ func (d *Decoder) v20(at, end int, quirk Quirk) error {
 		}
 		r.Node, r.Hardware, r.Seq, r.SeqBits = node, uint8(group>>22&63), group&0x3fffff, 22
 		r.Dropped, r.Congested, r.Tracked, r.Intermediate = w&0x80 != 0, w&0x40 != 0, w&0x20 != 0, w&0x10 != 0
-		if err := d.individual(w, at, next); err != nil {
+		err := d.individual(w, at, next)
+		if err == nil && d.strict && (w&15 != 0 || len(r.Hops) == 0 && !r.Cut && r.Quirks&NoLength != 0) {
+			err = errGuess
+		}
+		if err != nil {
 			first = firstOf(first, err)
 		} else {
 			r.Part = part
 			part++
-			d.each(r)
+			d.tell(r)
 		}
 		at = next
 	}
@@ -347,6 +390,10 @@ func (d *Decoder) individual(w uint32, at, end int) error {
 	body := at + 4
 	local := Hop{Has: HasSwitch, Switch: r.Node}
 	var mask Field
+	in := w >> 24 & 15
+	if d.strict && w>>28 == 0 && in == 0 {
+		return errGuess // it says nothing
+	}
 	switch w >> 28 {
 	case 0:
 	case 1:
@@ -361,6 +408,9 @@ func (d *Decoder) individual(w uint32, at, end int) error {
 			return d.bad(at, "MD Length", uint32(length/4), "at least %d, as RepMdBits say", need/4, 0)
 		case end-body < length:
 			return d.short(body, end, "MD Length", length)
+		case d.strict && (mask&^(hasINT|HasDrop) != 0 || mask&HasSwitch != 0 ||
+			be16(d.b, body-6) == 0 && length != need || in == 0 && (length == 0 || body+length != end)):
+			return errGuess
 		}
 		d.read(&local, mask, HasSwitch, body, v2)
 		body += length
@@ -368,11 +418,14 @@ func (d *Decoder) individual(w uint32, at, end int) error {
 		return d.bad(at, "RepType", w>>28, "0 or 1: IOAM is not decoded", 0, 0)
 	}
 	var err error
-	switch in := w >> 24 & 15; in {
+	switch in {
 	case 0, 2:
 	case 1:
 		err = d.tlvs(body, end)
 	case 3, 4, 5:
+		if d.strict && !d.packetAt(int(in-3), body, end) {
+			return errGuess
+		}
 		err = d.inner(int(in-3), body, end)
 	default:
 		err = d.bad(at, "InType", in, "0 to 5", 0, 0)
@@ -453,6 +506,9 @@ func (d *Decoder) read(h *Hop, mask, skip Field, m int, l layout) {
 		case HasPorts:
 			h.Ingress, h.Egress = uint32(v>>16), uint32(v&0xffff)
 		case HasLatency:
+			if v >= 1<<31 { // negative: the switch took the ingress time of another clock
+				continue
+			}
 			h.Latency = v * tick
 		case HasQueue:
 			h.Queue, h.Depth = uint8(v>>24), uint32(v&0xffffff)

@@ -201,7 +201,7 @@ func TestErrors(t *testing.T) {
 		{"v2.0 inner", mark, patch("v20_baseline", 8, 0x16), "byte 8: InType: 6: want 0 to 5"},
 		{"TLV", mark, patch("v20_tlv", 41, 40), "byte 40: TLVLength: 44: want 164 bytes"},
 		{"INT type", mark, patch("v20_md_over_tcp", 64, 0x40), "byte 64: Type: 4: want 1 (MD) or 3 (MX)"},
-		{"INT length", mark, patch("v20_md_over_tcp", 65, 8), "byte 68: Length: 28: want 32 bytes"},
+		{"INT length", mark, patch("v20_md_over_tcp", 65, 8), "byte 68: Length: 32: want hops of 8 bytes after the header's"},
 		{"INT version", mark, patch("v20_md_over_tcp", 68, 0x10), "byte 68: Ver: 1: want 1 after a shim of v1.0, 2 after one of v2.1"},
 		{"hop length", mark, patch("v20_md_over_tcp", 70, 3), "byte 68: Hop ML: 3: want 2, as the Instruction Bitmap says"},
 		{"half a hop", mark, patch("v20_md_over_tcp", 65, 6), "byte 68: Length: 24: want hops of 8 bytes after the 12 of the header"},

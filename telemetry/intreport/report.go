@@ -127,7 +127,8 @@ type Hop struct {
 // Queueing is what a hop tells of its queue in the columns of recordings:
 // enq_qdepth, deq_timedelta in µs, deq_qdepth, and which of them are known.
 // Where the time in the queue is not, it is the latency from ingress to egress,
-// told or the difference of the two times.
+// told or the difference of the two times. A difference below 0, as the clocks
+// of two pipes give, is not known: it would be nearly a whole turn of the clock.
 func (h *Hop) Queueing() (values [3]float64, valid [3]bool) {
 	wait, waited := h.Wait, h.Has&HasWait != 0
 	switch times := HasIngressTime | HasEgressTime; {
@@ -136,8 +137,11 @@ func (h *Hop) Queueing() (values [3]float64, valid [3]bool) {
 		wait, waited = h.Latency, true
 	case h.Has&times == times:
 		wait, waited = h.EgressTime-h.IngressTime, true
-		if h.EgressTime < h.IngressTime {
-			wait += h.Wrap
+		if h.Wrap != 0 {
+			wait = (h.EgressTime + h.Wrap - h.IngressTime) % h.Wrap
+			waited = wait <= h.Wrap/2
+		} else if h.EgressTime < h.IngressTime {
+			waited = false
 		}
 	}
 	if h.Has&HasQueue != 0 {
@@ -195,8 +199,9 @@ type Report struct {
 	Intermediate bool `json:"intermediate,omitempty"`
 	HopsExceeded bool `json:"hops_exceeded,omitempty"` // some hop could not add itself
 	MTUExceeded  bool `json:"mtu_exceeded,omitempty"`  // the same
+	Cut          bool `json:"cut,omitempty"`           // the reported packet ends within the stack: Hops are those before
 
-	Hops   []Hop `json:"hops"` // in order of the path
+	Hops   []Hop `json:"hops"` // in order of the path; empty, never nil
 	Quirks Quirk `json:"quirks,omitempty"`
 }
 
@@ -206,8 +211,12 @@ type Config struct {
 	// as specified; programs for BMv2 mostly write its 1 µs. Probes are in µs
 	// whatever it says.
 	Tick time.Duration
+	// NoTimes says that the switches' clocks are of no use, as of programs that
+	// write 0: hops are read without times and latencies.
+	NoTimes bool
 	// Port is the UDP port that reports are sent to, where they are to be
-	// found among other frames; 0: every port.
+	// found among other frames. 0: every port, and a datagram is then taken
+	// for a report only if it is one to its last byte, and says something.
 	Port uint16
 	// What says that INT follows a TCP or UDP header in a reported packet: the
 	// value of IP's DSCP, the UDP destination port or the 64 bits after the

@@ -5,6 +5,8 @@ import "encoding/binary"
 // Numbers of the packets that reports hold a part of.
 const (
 	etherIPv4 = 0x0800
+	etherARP  = 0x0806
+	etherMPLS = 0x8847
 	etherVLAN = 0x8100
 	etherQinQ = 0x88a8
 	etherIPv6 = 0x86dd
@@ -43,6 +45,7 @@ type ipHead struct {
 	proto   uint8
 	dscp    uint8
 	at, end int // payload; end is no later than the packet's
+	total   int // where it ends by its own length
 }
 
 // network reads IP headers; false where there are none, or only a fragment's.
@@ -53,12 +56,15 @@ func network(b []byte, etype uint16, at, end int) (ipHead, bool) {
 		if end-at < head || be16(b, at+6)&0x1fff != 0 {
 			return ipHead{}, false
 		}
+		total := end
 		if size := int(be16(b, at+2)); size >= head {
-			end = min(end, at+size)
+			total = at + size
+			end = min(end, total)
 		}
-		return ipHead{b[at+9], b[at+1] >> 2, at + head, end}, true
+		return ipHead{b[at+9], b[at+1] >> 2, at + head, end, total}, true
 	case etype == etherIPv6 && end-at >= 40 && b[at]>>4 == 6:
-		ip := ipHead{b[at+6], uint8(be16(b, at) >> 6 & 63), at + 40, min(end, at+40+int(be16(b, at+4)))}
+		total := at + 40 + int(be16(b, at+4))
+		ip := ipHead{b[at+6], uint8(be16(b, at) >> 6 & 63), at + 40, min(end, total), total}
 		for range 4 { // extensions: hop-by-hop, routing, destination options
 			if ip.proto != 0 && ip.proto != 43 && ip.proto != 60 {
 				return ip, true
@@ -99,8 +105,54 @@ func (d *Decoder) inner(kind, at, end int) error {
 	if !ok {
 		return nil
 	}
+	d.more = ip.total > end
 	ip.end = end
 	return d.transport(ip)
+}
+
+// packetAt reports whether the truncated packet of a report can be one: a frame
+// of a known type or an IP packet, whose header, as far as it is there, says
+// nothing impossible. Nothing tells a report from other datagrams as well.
+func (d *Decoder) packetAt(kind, at, end int) bool {
+	etype := uint16(etherIPv4)
+	switch kind {
+	case inIPv6:
+		etype = etherIPv6
+	case inEthernet:
+		t, next, ok := ethernet(d.b, at, end)
+		if !ok {
+			return false
+		}
+		etype, at = t, next
+	}
+	if d.ipAt(etype, at, end) {
+		return true
+	}
+	if kind == inEthernet {
+		return etype == etherARP || etype == etherMPLS
+	}
+	t, next, framed := ethernet(d.b, at, end) // announced as IP, and a frame
+	return framed && d.ipAt(t, next, end) && end > next
+}
+
+// ipAt reports whether what is there of an IP packet can be one.
+func (d *Decoder) ipAt(etype uint16, at, end int) bool {
+	n := end - at
+	switch etype {
+	case etherIPv4:
+		switch {
+		case n <= 0:
+			return n == 0 // cut after the frame's header
+		case d.b[at]>>4 != 4 || d.b[at]&15 < 5:
+			return false
+		case n >= 20:
+			return be16(d.b, at+2) >= 20 && d.b[at+6]&0x80 == 0 && d.b[at+8] > 0
+		}
+		return true
+	case etherIPv6:
+		return n == 0 || n > 0 && d.b[at]>>4 == 6
+	}
+	return false
 }
 
 // transport looks for INT behind a TCP or UDP header.
@@ -221,7 +273,8 @@ func (d *Decoder) shim(at, end int) error {
 	if kind != typeMD && kind != typeMX {
 		return d.bad(at, "Type", kind, "1 (MD) or 3 (MX)", 0, 0)
 	}
-	if end-at-4 < size {
+	cut := end-at-4 < size
+	if cut && (!d.more || kind != typeMD) {
 		return d.short(at+4, end, "Length", size)
 	}
 	if version := d.b[at+4] >> 4; (w>>24 == typeMD) != (version == 1) {
@@ -230,7 +283,34 @@ func (d *Decoder) shim(at, end int) error {
 	if d.guess && kind == typeMX && be32(d.b, at+4)&0x07ffffff != 0 {
 		return d.bad(at+4, "Reserved", be32(d.b, at+4)&0x07ffffff, "0", 0, 0)
 	}
+	if cut { // the packet that is reported was truncated within the stack
+		return d.cutHeader(at+4, at+4+size, end)
+	}
 	return d.header(uint8(kind), at+4, at+4+size)
+}
+
+// cutHeader is header of INT-MD of which there is a beginning only, up to cut:
+// the newest hops. They are kept where the whole would be right.
+func (d *Decoder) cutHeader(at, end, cut int) error {
+	if cut-at < 12 {
+		if d.guess {
+			return errGuess
+		}
+		d.r.Cut = true
+		return nil
+	}
+	length, body := int(be32(d.b, at)>>8&31)*4, at+8
+	if d.b[at]>>4 == 2 {
+		body += 4
+	}
+	if length == 0 || end < body || (end-body)%length != 0 {
+		return d.bad(at, "Length", uint32(end-at), "hops of %d bytes after the header's", length, 0)
+	}
+	if err := d.header(typeMD, at, body+max(cut-body, 0)/length*length); err != nil {
+		return err
+	}
+	d.r.Cut = true
+	return nil
 }
 
 // header decodes the INT header at and its metadata, up to end.

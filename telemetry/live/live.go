@@ -166,6 +166,7 @@ type Collector struct {
 	riseTally   *telemetry.Tally // of the counter's rise
 
 	clocks      []clock // by switch
+	paces       []Pacer // likewise
 	playerClock clock
 	nodes       map[nodeID]*sequence
 	stats       Stats
@@ -198,7 +199,7 @@ func New(cfg Config) (*Collector, error) {
 		cfg: cfg, columns: second.Fields(), second: second, decoder: d, base: time.Now(),
 		times: make([]int64, cfg.Reports), values: make([]float64, cfg.Reports*len(probe)), valid: make([]bool, cfg.Reports*len(probe)),
 		samples: make([]sample, 0, maxSamples), read: never, player: never, anchor: never,
-		clocks: make([]clock, len(cfg.Switches)), nodes: map[nodeID]*sequence{},
+		clocks: make([]clock, len(cfg.Switches)), paces: make([]Pacer, len(cfg.Switches)), nodes: map[nodeID]*sequence{},
 	}
 	c.hops = len(c.columns)
 	rise, _ := telemetry.Canonical("calc_rate")
@@ -290,6 +291,7 @@ func (c *Collector) report(r *intreport.Report) {
 		}
 		known++
 		if h.Has&intreport.HasEgressTime != 0 {
+			c.paces[n].Add(c.at, h.EgressTime, h.Wrap)
 			at = c.clocks[n].align(c.at, h.EgressTime, h.Wrap)
 		}
 	}

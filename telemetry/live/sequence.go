@@ -104,6 +104,7 @@ type Stats struct {
 	Unfollowed uint64     `json:"unfollowed"` // reports of more nodes than are followed
 
 	Clocks      []time.Duration `json:"clocks"`       // our time since 1970 less each switch's
+	Paces       []Pace          `json:"paces"`        // of each switch's clock, beside ours
 	PlayerClock time.Duration   `json:"player_clock"` // our time less the player's
 	ClockResets uint64          `json:"clock_resets"` // jumps of a clock
 }
@@ -122,6 +123,7 @@ func (c *Collector) Stats() Stats {
 	for i := range c.clocks {
 		s.ClockResets += c.clocks[i].resets
 		s.Clocks = append(s.Clocks, c.clocks[i].told(c.base))
+		s.Paces = append(s.Paces, c.paces[i].Pace())
 	}
 	s.Refused = append(append(c.reportTally.Refused(), c.sampleTally.Refused()...), c.riseTally.Refused()...)
 	s.ClockResets += c.playerClock.resets

@@ -65,7 +65,7 @@ func (f *follower) close() {
 // poll takes what came since the last call.
 func (f *follower) poll() error {
 	if f.file == nil {
-		file, err := os.Open(f.path)
+		file, err := telemetry.Open(f.path)
 		if err != nil {
 			f.skip = false
 			if errors.Is(err, fs.ErrNotExist) {

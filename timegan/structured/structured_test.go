@@ -14,6 +14,8 @@ import (
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/envtest"
+	"github.com/planegym/planegym/env/plant/model"
+	"github.com/planegym/planegym/env/queues"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/telemetry"
@@ -325,7 +327,7 @@ func TestLoadIsExogenous(t *testing.T) {
 func TestContract(t *testing.T) {
 	m, _ := known8()
 	envtest.Check(t, func(t *testing.T) env.Vector {
-		v, err := env.New(env.Config{Limits: []p4.Limit{32, 48, 128}, MaxSteps: 50}, env.NewSynthetic(simulator(t, m, 5)), 5, m)
+		v, err := queues.New(queues.Config{Limits: []p4.Limit{32, 48, 128}, MaxSteps: 50}, model.New(simulator(t, m, 5)), 5, m)
 		if err != nil {
 			t.Fatal(err)
 		}

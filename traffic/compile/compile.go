@@ -257,6 +257,7 @@ type planned struct {
 	size     uint32
 	stream   uint32 // TCP: of the payload's first byte in its direction's stream; UDP, ICMP: which of its direction
 	flags    uint8
+	window   uint16
 	down     bool
 	again    bool // bytes that were sent already
 }
@@ -371,7 +372,7 @@ func (m *compiler) ephemeral(x *session, port uint16, draw uint32) uint16 {
 	} else if p++; p > high {
 		p = low
 	}
-	if p == port {
+	for p == port || avoided(p) {
 		if p++; p > high {
 			p = low
 		}
@@ -399,7 +400,7 @@ func (x *session) render(m *compiler, dst []byte) ([]byte, error) {
 		if p.flags&packet.ACK != 0 {
 			q.Ack = x.isn[to] + p.ack
 		}
-		q.Window = 64240
+		q.Window = p.window
 		q.TCPOptions = x.options(options[:0], p, from, to, m.MTU)
 	case packet.UDP:
 	default:
@@ -465,7 +466,7 @@ func (x *session) options(b []byte, p *planned, from, to, mtu int) []byte {
 		x.echo[to] = now
 	}
 	if syn && has("ws") {
-		b = append(b, 1, 3, 3, 7)
+		b = append(b, 1, 3, 3, windowScale)
 	}
 	return b
 }

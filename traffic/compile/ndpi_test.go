@@ -6,10 +6,12 @@ import (
 	"compress/gzip"
 	"errors"
 	"io"
+	"iter"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
-	"sort"
+	"slices"
 	"strings"
 	"testing"
 
@@ -49,6 +51,17 @@ func ndpi(t testing.TB) map[string][]byte {
 	}
 }
 
+// sorted is a map's entries by name.
+func sorted(files map[string][]byte) iter.Seq2[string, []byte] {
+	return func(yield func(string, []byte) bool) {
+		for _, name := range slices.Sorted(maps.Keys(files)) {
+			if !yield(name, files[name]) {
+				return
+			}
+		}
+	}
+}
+
 // A capture that is read, compiled and read again has the same actions, where
 // the compiler changed none. Those that it changed are named with the reason.
 func TestNDPIRoundTrip(t *testing.T) {
@@ -56,19 +69,14 @@ func TestNDPIRoundTrip(t *testing.T) {
 	same, changed, refused, apart := 0, 0, 0, 0
 	var total Report
 	total.Why = map[string]int{}
-	names := make([]string, 0, len(files))
-	for name := range files {
-		names = append(names, name)
-	}
-	sort.Strings(names)
 	var counts flows.Counts
-	for _, name := range names {
+	for name, capture := range sorted(files) {
 		// Many are several captures, of different years, in one file. By default
 		// they are refused; their actions are as good as others'.
-		if _, _, err := flows.Read(bytes.NewReader(files[name]), name, flows.Options{}); errors.Is(err, flows.ErrSpan) {
+		if _, _, err := flows.Read(bytes.NewReader(capture), name, flows.Options{}); errors.Is(err, flows.ErrSpan) {
 			apart++
 		}
-		s, c, err := flows.Read(bytes.NewReader(files[name]), name, flows.Options{Span: math.MaxInt64})
+		s, c, err := flows.Read(bytes.NewReader(capture), name, flows.Options{Span: math.MaxInt64})
 		if err != nil {
 			refused++
 			t.Logf("refused: %v", err)

@@ -11,6 +11,7 @@ import (
 // Reasons of changes.
 const (
 	whyMTU        = "larger than the MTU: cut into several packets"
+	whySoon       = "retransmission of other than the last bytes before an answer: with FIN again, or one byte more"
 	whyAgain      = "retransmission of more bytes than were sent: sent as new ones"
 	whyKeepAlive  = "keep-alive of more than a byte, or before anything was sent: sent as data or acknowledgement"
 	whyFin        = "FIN before the last data of its side: sent without FIN"
@@ -25,6 +26,9 @@ const (
 	whyTimestamps = "options: no room for timestamps beside full-sized segments"
 )
 
+// windowScale is the exponent in the option of profiles with "ws".
+const windowScale = 7
+
 // maxTime is the latest time of a packet, ns: 60 years after the base.
 const maxTime = int64(60 * 365 * 86400 * 1e9)
 
@@ -37,6 +41,7 @@ type state struct {
 	stream  uint32 // bytes sent
 	free    bool   // no SYN: bytes before the first one may be sent again
 	lastNew int    // index of the last action that sends new bytes
+	latest  int    // index of its latest packet, plus 1
 }
 
 // plan turns a session's actions into packets. nil: it has none.
@@ -178,7 +183,20 @@ func (c *connection) segment(d int, flags uint8, seq uint32, size int, stream ui
 	if flags&packet.RST != 0 && !other.begun && c.side[d].begun {
 		flags &^= packet.ACK // nothing to acknowledge
 	}
-	c.x.packets = append(c.x.packets, planned{at: c.at, seq: seq, ack: other.next, size: uint32(size), stream: stream, flags: flags, down: d == 1, again: again})
+	if k := other.latest; k > 0 && size > 0 {
+		// A window that is filled to the byte says that the receiver is at its
+		// limit, which no action means.
+		p := &c.x.packets[k-1]
+		window := uint32(p.window)
+		if profileHas[c.x.profile]["ws"] && p.flags&packet.SYN == 0 {
+			window <<= windowScale
+		}
+		if seq+uint32(size) == p.ack+window {
+			p.window--
+		}
+	}
+	c.x.packets = append(c.x.packets, planned{at: c.at, seq: seq, ack: other.next, size: uint32(size), stream: stream, flags: flags, window: 65535, down: d == 1, again: again})
+	c.side[d].latest = len(c.x.packets)
 	c.side[d].begun = true
 	c.unsaid[d] = 0
 }
@@ -206,6 +224,12 @@ func (c *connection) action(a flows.Action, i int) {
 	case a.Flags == flows.Fin && t.fin && uint32(a.Size) > t.stream:
 		c.m.changed(whyFinAgain)
 		a.Size = 0
+	case a.Flags == flows.Retransmission && c.soon(d) && t.fin && a.Size > 0 && c.canRepeat(t, a.Size):
+		c.m.changed(whySoon)
+		a.Flags = flows.Fin
+	case a.Flags == flows.Retransmission && c.soon(d) && a.Size == 1 && c.canRepeat(t, 2):
+		c.m.changed(whySoon)
+		a.Size = 2
 	case a.Flags == flows.Retransmission && (a.Size == 0 || !c.canRepeat(t, a.Size)):
 		c.m.changed(whyAgain)
 		a.Flags = plain(a.Size)
@@ -244,8 +268,11 @@ func (c *connection) action(a flows.Action, i int) {
 		}
 	case flows.Fin:
 		if t.fin {
-			seq := t.next - 1 - uint32(a.Size)
-			c.segment(d, packet.FIN, seq, min(a.Size, c.most), t.stream-uint32(a.Size), true)
+			if a.Size > c.most {
+				c.m.changed(whyMTU)
+				a.Size = c.most
+			}
+			c.segment(d, packet.FIN, t.next-1-uint32(a.Size), a.Size, t.stream-uint32(a.Size), true)
 			return
 		}
 		if !c.cut(a, d, packet.FIN) {
@@ -261,16 +288,21 @@ func (c *connection) action(a flows.Action, i int) {
 		}
 		c.segment(d, packet.RST, t.next, size, t.stream, true)
 	case flows.KeepAlive:
+		if a.Size > 0 {
+			// A dissector that puts messages together would take the byte for a
+			// second one in the same place.
+			c.x.fill.kind = neutral
+		}
 		c.segment(d, 0, t.next-1, a.Size, max(t.stream, 1)-1, true)
 	case flows.Retransmission:
-		back := uint32(a.Size)
-		if a.Size == 1 {
-			back = 2 // the last byte alone would be a keep-alive
-		}
 		size := a.Size
 		if size > c.most {
 			c.m.changed(whyMTU)
 			size = c.most
+		}
+		back := uint32(size)
+		if size == 1 {
+			back = 2 // the last byte alone would be a keep-alive
 		}
 		seq := t.next - back
 		if t.fin {
@@ -286,6 +318,13 @@ func plain(size int) flows.Flag {
 		return flows.Push
 	}
 	return flows.Ack
+}
+
+// soon tells whether the other side has not sent anything since side d did: a
+// receiver that then finds bytes again which are not the last ones must think
+// that packets were reordered.
+func (c *connection) soon(d int) bool {
+	return c.side[d].latest > c.side[1-d].latest && c.at-c.x.packets[c.side[d].latest-1].at < 1e9
 }
 
 // canRepeat tells whether size bytes lie behind what side t will send next.

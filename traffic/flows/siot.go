@@ -121,14 +121,14 @@ func (b *Builder) addSIoT(f *siotFlow) error {
 	if src.Is4() != dst.Is4() {
 		return errors.New("sa and da are of two IP versions")
 	}
+	start := time.Unix(0, int64(*f.Start*1e9))
+	if b.first.IsZero() {
+		b.first = start
+	}
 	if f.Protocol != packet.TCP && f.Protocol != packet.UDP && f.Protocol != packet.ICMPv4 && f.Protocol != packet.ICMPv6 {
 		b.counts.Packets += len(f.Packets)
 		b.counts.Left[fmt.Sprintf("IP protocol %d", f.Protocol)] += len(f.Packets)
 		return nil
-	}
-	start := time.Unix(0, int64(*f.Start*1e9))
-	if b.counts.Packets == 0 {
-		b.first = start
 	}
 	draft := func(dir string) (*packet.Packet, error) {
 		q := &packet.Packet{Src: src, Dst: dst, Proto: f.Protocol, TTL: cmp.Or(f.IP.Out.TTL, 64)}

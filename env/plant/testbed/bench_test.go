@@ -28,7 +28,7 @@ func BenchmarkHour(b *testing.B) {
 	var hops, packets uint64
 	from := user(b)
 	for i := range b.N {
-		s := newSim(p, uint64(i), limitsOf(p, 64))
+		s := newSim(p, uint64(i), limitsOf(p, 64), 1, -1)
 		s.seconds(3600)
 		hops, packets = hops+s.hops, packets+s.ended
 	}
@@ -44,7 +44,7 @@ func BenchmarkSnapshot(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	t.rows = []*sim{newSim(t.plan, 1, limitsOf(t.plan, 64))}
+	t.rows = []*sim{newSim(t.plan, 1, limitsOf(t.plan, 64), 1, -1)}
 	t.rows[0].seconds(30)
 	var state []byte
 	for b.Loop() {

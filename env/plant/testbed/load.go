@@ -129,7 +129,7 @@ func (s *sim) populate(k int) {
 		s.visit(g, c.Pattern)
 		return
 	}
-	want := uint32(min(max(s.level(g, c.Pattern, t), 0), float64(g.n)) + .5)
+	want := uint32(min(max(s.level(g, c.Pattern, t), 0), float64(g.n))*float64(1-s.stage.spared) + .5)
 	for j := uint32(0); j < g.n; j++ {
 		if j < want {
 			s.join(g, j, never)
@@ -147,7 +147,8 @@ func (s *sim) visit(g *group, p Pattern) {
 			s.leave(g, j)
 		}
 	}
-	for t := g.draw.exponential() / p.PerSecond; t < 1; t += g.draw.exponential() / p.PerSecond {
+	rate := p.PerSecond * float64(1-s.stage.spared)
+	for t := g.draw.exponential() / rate; t < 1; t += g.draw.exponential() / rate {
 		stay := int64(g.draw.exponential() * p.StayS * 1e9)
 		j := uint32(0)
 		for j < g.n && s.slot(g, j).at > 0 {
@@ -311,15 +312,19 @@ func (s *sim) emit(i int) {
 // stage is which phase is on: they take turns.
 type stage struct {
 	current uint32
-	_       uint32
+	spared  float32 // share of each load's sessions that stays away, 0…1
 	until   int64
 	draw    draw
 }
 
-func (g *stage) begin(s *sim) {
+// begin begins in a phase, or, where it is negative, in one that is drawn.
+func (g *stage) begin(s *sim, phase int) {
 	g.until = never
 	if n := len(s.cfg.Phases); n > 0 {
-		g.current = uint32(g.draw.below(int64(n)))
+		g.current = uint32(g.draw.below(int64(n))) // drawn in any case: what follows is the same
+		if phase >= 0 {
+			g.current = uint32(phase)
+		}
 		g.until = int64(g.draw.uniform() * float64(g.length(s)))
 	}
 }

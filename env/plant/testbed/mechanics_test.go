@@ -45,7 +45,7 @@ func simulate(t testing.TB, c Config, seed uint64, seconds int) *sim {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newSim(p, seed, limitsOf(p, 64))
+	s := newSim(p, seed, limitsOf(p, 64), 1, -1)
 	s.seconds(seconds)
 	return s
 }
@@ -305,7 +305,7 @@ func TestNothingIsAllocated(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newSim(p, 1, limitsOf(p, 64))
+	s := newSim(p, 1, limitsOf(p, 64), 1, -1)
 	s.seconds(120)
 	values, valid := make([]float32, len(p.columns())), make([]bool, len(p.columns()))
 	if n := testing.AllocsPerRun(60, func() { s.second(values, valid) }); n > .5 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/planegym/planegym/p4"
@@ -68,6 +69,29 @@ func (p *plan) columns() []telemetry.Field {
 
 // Reset starts runs, warms them up under limit and measures the first window.
 func (t *Testbed) Reset(ctx context.Context, rows []int, seeds []uint64, limit []p4.Limit, out *telemetry.Window) error {
+	return t.ResetUnder(ctx, rows, seeds, limit, 1, "", out)
+}
+
+// Phases are the names of the configuration's phases.
+func (t *Testbed) Phases() []string {
+	var names []string
+	for _, f := range t.plan.cfg.Phases {
+		names = append(names, f.Name)
+	}
+	return names
+}
+
+// ResetUnder is Reset with a share, 0…1, of the sessions of each load, rounded to
+// whole ones, and with the phase that the run begins in, warm-up included; ""
+// draws it. The share is of arrivals where sessions arrive one by one.
+func (t *Testbed) ResetUnder(ctx context.Context, rows []int, seeds []uint64, limit []p4.Limit, load float64, phase string, out *telemetry.Window) error {
+	if !(load >= 0 && load <= 1) {
+		return fmt.Errorf("testbed: load %v is outside 0…1", load)
+	}
+	first := slices.Index(t.Phases(), phase)
+	if phase != "" && first < 0 {
+		return fmt.Errorf("testbed: phase %q is none of %q", phase, t.Phases())
+	}
 	if err := t.check(rows, limit, out, true); err != nil {
 		return err
 	}
@@ -77,7 +101,7 @@ func (t *Testbed) Reset(ctx context.Context, rows []int, seeds []uint64, limit [
 		}
 	}
 	return t.each(ctx, rows, func(i int) error {
-		s := newSim(t.plan, seeds[i], limit[i*t.plan.switches:(i+1)*t.plan.switches])
+		s := newSim(t.plan, seeds[i], limit[i*t.plan.switches:(i+1)*t.plan.switches], load, first)
 		t.rows[rows[i]] = s
 		l := t.log(rows[i])
 		for range *t.plan.cfg.WarmupS {

@@ -14,6 +14,7 @@ import (
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/envtest"
 	"github.com/planegym/planegym/env/plant/testbed"
+	"github.com/planegym/planegym/env/queues"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/telemetry"
@@ -50,7 +51,7 @@ func TestContract(t *testing.T) {
 	for _, perSwitch := range []bool{false, true} {
 		t.Run(fmt.Sprint(perSwitch), func(t *testing.T) {
 			envtest.Check(t, func(t *testing.T) env.Vector {
-				v, err := env.New(env.Config{PerSwitch: perSwitch, Limits: []p4.Limit{8, 64}, StepSeconds: 1, MaxSteps: 40}, open(t, light()), 4, thousandth{})
+				v, err := queues.New(queues.Config{PerSwitch: perSwitch, Limits: []p4.Limit{8, 64}, StepSeconds: 1, MaxSteps: 40}, open(t, light()), 4, thousandth{})
 				if err != nil {
 					t.Fatal(err)
 				}

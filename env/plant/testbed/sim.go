@@ -52,7 +52,7 @@ func (s *sim) timerSource(i int) int { return s.firstFlow + 2*i }
 func (s *sim) wireSource(i int) int  { return s.firstFlow + 2*i + 1 }
 
 // newSim begins a run at time 0 under limits, one per switch.
-func newSim(p *plan, seed uint64, limits []p4.Limit) *sim {
+func newSim(p *plan, seed uint64, limits []p4.Limit, load float64, phase int) *sim {
 	s := &sim{plan: p, calendar: newCalendar(p.entries)}
 	who := uint32(0)
 	stream := func() draw {
@@ -74,7 +74,7 @@ func newSim(p *plan, seed uint64, limits []p4.Limit) *sim {
 		s.ports = append(s.ports, q)
 	}
 	s.setLimits(limits)
-	s.stage = stage{draw: stream()}
+	s.stage = stage{spared: float32(1 - load), draw: stream()}
 	s.addFlow(0, &p.cfg.Video.Flow, stream())
 	s.addPlayer(0, stream())
 	for g := range p.cfg.Loads {
@@ -85,7 +85,7 @@ func newSim(p *plan, seed uint64, limits []p4.Limit) *sim {
 	s.int.next = s.int.draw.below(1e9)
 	s.calendar.set(p.probeAt, s.int.next)
 	s.start(0, s.players[0].draw.below(ms(1000)))
-	s.stage.begin(s)
+	s.stage.begin(s, phase)
 	s.everySecond()
 	return s
 }

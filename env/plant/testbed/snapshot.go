@@ -169,7 +169,7 @@ func (t *Testbed) Restore(row int, src []byte) error {
 	}
 	s := t.rows[row]
 	if s == nil {
-		s = newSim(t.plan, 0, slices.Repeat([]p4.Limit{1}, t.plan.switches))
+		s = newSim(t.plan, 0, slices.Repeat([]p4.Limit{1}, t.plan.switches), 1, -1)
 	}
 	t.rows[row] = nil // until it is known to be one
 	tp := tape{b: src[16:n], reading: true}
@@ -212,7 +212,7 @@ func (s *sim) settings() (f settings) {
 // sound tells whether s could be a run of its configuration.
 func (s *sim) sound(f settings) bool {
 	ok := s.now >= 0 && s.now < never && (len(s.cfg.Phases) == 0 || int(s.stage.current) < len(s.cfg.Phases)) && s.int.next >= s.now &&
-		int(s.int.n) >= 0
+		int(s.int.n) >= 0 && s.stage.spared >= 0 && s.stage.spared <= 1
 	for i := range s.entries {
 		at := s.calendar.at(i)
 		ok = ok && at >= s.now && s.calendar.node[i+len(s.calendar.node)/2]&(1<<leafBits-1) == uint64(i)

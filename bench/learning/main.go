@@ -1,0 +1,169 @@
+// Command learning draws a learning curve: the return of greedy episodes as a
+// double DQN trains, over several seeds, beside baselines in the same episodes.
+// It made docs/learning.svg:
+//
+//	go run ./bench/learning -o docs/learning.svg
+package main
+
+import (
+	"context"
+	"encoding/csv"
+	"flag"
+	"fmt"
+	"math"
+	"os"
+	"os/signal"
+	"strings"
+
+	"gonum.org/v1/gonum/stat"
+	"gonum.org/v1/gonum/stat/distuv"
+
+	"github.com/planegym/planegym"
+	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/compute"
+	"github.com/planegym/planegym/internal/report"
+)
+
+type options struct {
+	scenario, judge, baselines, out, table string
+	seeds, episodes                        int
+	steps, every                           int64
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.scenario, "scenario", "synthetic", "what the agent trains in")
+	flag.StringVar(&o.judge, "judge", "", "what it is evaluated in; default: the same")
+	flag.StringVar(&o.baselines, "baselines", "fixed:32,fixed:64,fixed:128,random,threshold:0.22", "policies to compare with")
+	flag.IntVar(&o.seeds, "seeds", 3, "trainings")
+	flag.Int64Var(&o.steps, "steps", 30_000, "transitions of a training")
+	flag.Int64Var(&o.every, "every", 2_500, "transitions between evaluations")
+	flag.IntVar(&o.episodes, "episodes", 8, "episodes of an evaluation")
+	flag.StringVar(&o.out, "o", "learning.svg", "the drawing")
+	flag.StringVar(&o.table, "csv", "", "a table of all evaluations; none where empty")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "learning:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options) error {
+	if o.judge == "" {
+		o.judge = o.scenario
+	}
+	kernels, err := compute.ParseKernels("auto")
+	if err != nil {
+		return err
+	}
+	be := compute.NewBackend(kernels, 1)
+	defer be.Close()
+	judge, err := planegym.Make(ctx, o.judge, planegym.Options{NumEnvs: o.episodes})
+	if err != nil {
+		return err
+	}
+	defer judge.Close()
+	held := agent.HeldOut(7, o.episodes)
+	play := func(p agent.Policy) (float64, error) {
+		e, err := agent.Evaluate(ctx, judge, p, held, nil)
+		if err != nil {
+			return 0, err
+		}
+		return e.Return.Mean, nil
+	}
+	var at []float64    // transitions
+	var all [][]float64 // [evaluation][seed]
+	rows := [][]string{{"seed", "transitions", "return"}}
+	for seed := range o.seeds {
+		config, err := agent.Preset("default")
+		if err != nil {
+			return err
+		}
+		config.Steps = o.steps
+		v, err := planegym.Make(ctx, o.scenario, planegym.Options{NumEnvs: 8})
+		if err != nil {
+			return err
+		}
+		t, err := agent.NewTrainer(config, v, uint64(seed+1), be)
+		if err != nil {
+			return err
+		}
+		i := 0
+		evaluate := func(steps int64) error {
+			r, err := play(t.Agent)
+			if err != nil {
+				return err
+			}
+			if seed == 0 {
+				at, all = append(at, float64(steps)), append(all, nil)
+			}
+			all[i] = append(all[i], r)
+			i++
+			rows = append(rows, []string{fmt.Sprint(seed + 1), fmt.Sprint(steps), fmt.Sprintf("%.1f", r)})
+			fmt.Fprintf(os.Stderr, "seed %d: %d transitions: %.0f\n", seed+1, steps, r)
+			return nil
+		}
+		if err := evaluate(0); err != nil {
+			return err
+		}
+		if err := t.Train(ctx, o.every, func(p agent.Progress) error { return evaluate(p.Steps) }); err != nil {
+			return err
+		}
+		if err := v.Close(); err != nil {
+			return err
+		}
+	}
+	lines := []report.Line{band("DDQN", at, all)}
+	for _, name := range strings.Split(o.baselines, ",") {
+		p, err := agent.Baseline(name, judge.Spec())
+		if err != nil {
+			return err
+		}
+		r, err := play(p)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(os.Stderr, "%s: %.0f\n", name, r)
+		lines = append(lines, report.Line{Name: name, X: []float64{at[0], at[len(at)-1]}, Y: []float64{r, r}})
+	}
+	if o.table != "" {
+		f, err := os.Create(o.table)
+		if err != nil {
+			return err
+		}
+		if err := csv.NewWriter(f).WriteAll(rows); err != nil {
+			return err
+		}
+		if err := f.Close(); err != nil {
+			return err
+		}
+	}
+	figure, err := report.Lines("learning", "", "transitions", fmt.Sprintf("return of an episode in %s", o.judge), lines)
+	if err != nil {
+		return err
+	}
+	f, err := os.Create(o.out)
+	if err != nil {
+		return err
+	}
+	if err := figure.Write(f, o.out[strings.LastIndexByte(o.out, '.'):]); err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// band is the mean over seeds with its 95 % interval.
+func band(name string, x []float64, y [][]float64) report.Line {
+	l := report.Line{Name: name, X: x}
+	for _, v := range y {
+		mean, sd := stat.MeanStdDev(v, nil)
+		ci := 0.
+		if n := float64(len(v)); n > 1 {
+			ci = distuv.StudentsT{Sigma: 1, Nu: n - 1}.Quantile(.975) * sd / math.Sqrt(n)
+		}
+		l.Y, l.Low, l.High = append(l.Y, mean), append(l.Low, mean-ci), append(l.High, mean+ci)
+	}
+	return l
+}

@@ -1,0 +1,199 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/planegym/planegym/traffic"
+	"github.com/planegym/planegym/traffic/flows"
+	"github.com/planegym/planegym/traffic/store"
+)
+
+func newTrafficConvert() *cobra.Command {
+	var c converter
+	cmd := &cobra.Command{
+		Use:   "convert FILE...",
+		Short: "Make sessions of captures and flow records",
+		Long: `convert reads captures (pcap, pcapng), NEMEA-SIoT's JSON and Parquet of sessions
+or of MIRAGE, one FILE after another, and writes sessions. What cannot be said as
+actions is counted and named: packets left out, and details lost.
+
+The output's ending decides: .parquet for sessions, .csv for a row a step.
+Captures that cover more than 24 h are several in one file; they are left out and
+named, unless --span allows more.`,
+		Example: `  planegym traffic convert a.pcap b.pcapng --label file -o sessions.parquet
+  planegym traffic convert mirage_train.parquet -o train.parquet
+  planegym traffic convert flows.json -o flows.csv`,
+		Args: atLeast(1, "FILE"),
+		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd, args) },
+	}
+	f := cmd.Flags()
+	f.StringVarP(&c.out, "output", "o", "", "file to write: .parquet or .csv (required)")
+	f.StringVar(&c.label, "label", "", `label of captures: a name, or "file" for each one's own name`)
+	f.DurationVar(&c.options.Idle, "idle", 0, "silence after which a five-tuple is another session; 1h")
+	f.DurationVar(&c.options.Span, "span", 0, "time that a capture may cover; 24h")
+	f.Float64Var(&c.pause, "pause", 1, "seconds between the sessions of one FILE and the next")
+	return cmd
+}
+
+func atLeast(n int, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < n {
+			return usagef("%s needs %d %s at least", cmd.CommandPath(), n, what)
+		}
+		return nil
+	}
+}
+
+type converter struct {
+	out, label string
+	options    flows.Options
+	pause      float64
+}
+
+// converted is what convert prints.
+type converted struct {
+	Output   string            `json:"output"`
+	Sessions int               `json:"sessions"`
+	Steps    int               `json:"steps"`
+	Labels   map[string]int    `json:"labels,omitempty"`
+	Packets  int               `json:"packets,omitempty"`
+	Left     map[string]int    `json:"left_out,omitempty"`
+	Lost     map[string]int    `json:"details_lost,omitempty"`
+	Bad      int               `json:"bad_checksums,omitempty"`
+	Refused  map[string]string `json:"refused,omitempty"`
+}
+
+func (c *converter) run(cmd *cobra.Command, files []string) error {
+	ext := filepath.Ext(c.out)
+	switch {
+	case c.out == "":
+		return usagef("traffic convert: --output: where should the sessions go?")
+	case ext != ".parquet" && ext != ".csv":
+		return usagef("traffic convert: --output: %s ends in neither .parquet nor .csv", c.out)
+	case !(c.pause >= 0 && c.pause < 1e9):
+		return usagef("traffic convert: --pause: %v", c.pause)
+	}
+	r := converted{Output: c.out, Left: map[string]int{}, Lost: map[string]int{}, Refused: map[string]string{}}
+	bar := newProgress(cmd, int64(len(files)), "files", "convert")
+	var sets []*traffic.Set
+	var counts flows.Counts
+	for _, path := range files {
+		if err := cmd.Context().Err(); err != nil {
+			return err
+		}
+		set, k, err := c.read(path)
+		if errors.Is(err, flows.ErrSpan) && len(files) > 1 {
+			r.Refused[path] = err.Error()
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		counts.Add(k)
+		sets = append(sets, set)
+		if err := bar.Add(1); err != nil {
+			return err
+		}
+	}
+	if len(sets) == 0 {
+		return errors.New("traffic convert: every file was refused")
+	}
+	all, err := traffic.Merge(c.pause, sets...)
+	if err != nil {
+		return err
+	}
+	if r.Sessions, err = writeSessions(c.out, all); err != nil {
+		return err
+	}
+	if err := bar.Finish(); err != nil {
+		return err
+	}
+	r.Packets, r.Bad = counts.Packets, counts.Bad
+	maps.Copy(r.Left, counts.Left)
+	maps.Copy(r.Lost, counts.Lost)
+	if len(all.Of.Labels) > 0 {
+		r.Labels = map[string]int{}
+	}
+	for i := range all.Sessions {
+		r.Steps += all.Of.Len(&all.Sessions[i])
+		if l := all.Sessions[i].Label; l >= 0 {
+			r.Labels[all.Of.Labels[l]]++
+		}
+	}
+	if asJSON(cmd) {
+		return writeJSON(cmd.OutOrStdout(), r)
+	}
+	return r.print(cmd.OutOrStdout())
+}
+
+// writeSessions writes by the path's ending.
+func writeSessions(path string, s *traffic.Set) (int, error) {
+	if filepath.Ext(path) == ".csv" {
+		return store.WriteCSVFile(path, &s.Of, store.All(s))
+	}
+	return store.WriteFile(path, &s.Of, store.All(s))
+}
+
+// read reads a file of a kind that its first bytes tell.
+func (c *converter) read(path string) (*traffic.Set, flows.Counts, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, flows.Counts{}, err
+	}
+	if len(b) > 4 && string(b[:4]) == "PAR1" {
+		s, err := store.Read(b)
+		if err != nil {
+			err = fmt.Errorf("%s: %w", path, err)
+		}
+		return s, flows.Counts{}, err
+	}
+	if flows.IsSIoT(b[:min(len(b), 1<<16)]) {
+		return flows.ReadSIoT(bytes.NewReader(b), path)
+	}
+	o := c.options
+	if o.Label = c.label; o.Label == "file" {
+		o.Label = strings.TrimSuffix(strings.TrimSuffix(filepath.Base(path), ".pcapng"), ".pcap")
+	}
+	return flows.Read(bytes.NewReader(b), path, o)
+}
+
+func (r *converted) print(out io.Writer) error {
+	fmt.Fprintf(out, "%s: %d sessions, %d steps", r.Output, r.Sessions, r.Steps)
+	if r.Packets > 0 {
+		fmt.Fprintf(out, " of %d packets, %d bad checksums", r.Packets, r.Bad)
+	}
+	fmt.Fprintln(out)
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	counted := func(head string, m map[string]int) {
+		if len(m) == 0 {
+			return
+		}
+		fmt.Fprintln(w, head)
+		for _, k := range slices.SortedFunc(maps.Keys(m), func(a, b string) int {
+			if m[a] != m[b] {
+				return m[b] - m[a]
+			}
+			return strings.Compare(a, b)
+		}) {
+			fmt.Fprintf(w, "  %s\t%d\n", k, m[k])
+		}
+	}
+	counted("Labels:", r.Labels)
+	counted("Packets left out:", r.Left)
+	counted("Details that actions do not say:", r.Lost)
+	for _, k := range slices.Sorted(maps.Keys(r.Refused)) {
+		fmt.Fprintf(w, "Refused: %s\n", r.Refused[k])
+	}
+	return w.Flush()
+}

@@ -1,0 +1,261 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"iter"
+	"math"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/planegym/planegym/internal/atomicfile"
+	"github.com/planegym/planegym/internal/rng"
+	"github.com/planegym/planegym/traffic"
+	"github.com/planegym/planegym/traffic/compile"
+	"github.com/planegym/planegym/traffic/ngram"
+	"github.com/planegym/planegym/traffic/store"
+)
+
+func newTrafficFit() *cobra.Command {
+	var data, mode, out string
+	cfg := ngram.Config{}
+	cmd := &cobra.Command{
+		Use:   "fit --data FILE -o MODEL",
+		Short: "Fit a model of traffic to sessions",
+		Long: `fit learns a model of sessions. Modes:
+
+  bootstrap    a step depends on label and position alone
+  markov       on the step before as well
+  ngram        on the --order steps before (Witten-Bell); the floor that learned
+               models must beat, in seconds`,
+		Example: `  planegym traffic fit --data sessions.parquet -o model.safetensors
+  planegym traffic fit --data sessions.parquet --mode ngram --order 5 -o m5.safetensors`,
+		Args: exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			switch {
+			case data == "":
+				return usagef("traffic fit: --data: which sessions?")
+			case filepath.Ext(out) != ".safetensors":
+				return usagef("traffic fit: --output: %q does not end in .safetensors", out)
+			case !slices.Contains([]string{"ngram", ngram.Bootstrap, ngram.Markov, ngram.WittenBell}, mode):
+				return usagef("traffic fit: --mode: %q is none of bootstrap, markov, ngram", mode)
+			}
+			if cfg.Mode = mode; mode == "ngram" {
+				cfg.Mode = ngram.WittenBell
+			}
+			s, err := readSessions("--data", data)
+			if err != nil {
+				return err
+			}
+			start := time.Now()
+			m, err := ngram.Fit(cmd.Context(), s, cfg)
+			if err != nil {
+				return err
+			}
+			hash, err := traffic.Hash(s)
+			if err != nil {
+				return err
+			}
+			if err := m.Save(out, map[string]string{"data": filepath.Base(data), "data_sha256": hash}); err != nil {
+				return err
+			}
+			if asJSON(cmd) {
+				return writeJSON(cmd.OutOrStdout(), map[string]any{"model": out, "mode": mode, "sessions": s.Len(), "labels": s.Of.Labels, "data_sha256": hash})
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s: %s of %d sessions, %d labels, in %.1f s\n", out, mode, s.Len(), len(s.Of.Labels), time.Since(start).Seconds())
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&data, "data", "", "Parquet file of sessions (required)")
+	f.StringVar(&mode, "mode", "ngram", "what to fit: bootstrap, markov, ngram")
+	f.IntVar(&cfg.Order, "order", 3, "of ngram: steps that the next one depends on")
+	f.IntVar(&cfg.MaxSteps, "cut", 0, "steps that the recording kept of a session; 0: found, -1: all")
+	f.StringVarP(&out, "output", "o", "", "model to write, .safetensors (required)")
+	return cmd
+}
+
+func newTrafficSample() *cobra.Command {
+	var s trafficSampler
+	cmd := &cobra.Command{
+		Use:   "sample [MODEL]",
+		Short: "Sample sessions of a model, as a table or as packets",
+		Long: `sample draws sessions of MODEL, or of the bundled model where none is given: an
+n-gram of the flows of NEMEA-SIoT (CESNET, BSD-3) and of captures of netFound,
+NetSSM (MIT) and nPrint (Apache-2.0). Session i depends on model, seed, labels
+and i alone.
+
+The output's ending decides: .parquet and .csv for sessions, .pcap for packets.`,
+		Example: `  planegym traffic sample -n 1000 -o load.pcap
+  planegym traffic sample model.safetensors -n 10000 --label netflix --seed 7 -o s.parquet
+  planegym traffic sample -n 100 --rate 50 -o s.csv`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usagef("traffic sample takes one MODEL, not %d", len(args))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error { return s.run(cmd, args) },
+	}
+	f := cmd.Flags()
+	f.IntVarP(&s.request.N, "n", "n", 1000, "sessions")
+	f.StringSliceVar(&s.labels, "label", nil, "labels, taken in turn; default: as often as in training")
+	f.Uint64Var(&s.request.Seed, "seed", 0, "picks the sessions")
+	f.IntVar(&s.request.MaxSteps, "max-steps", 0, "steps of a session at most")
+	f.Float64Var(&s.rate, "rate", 0, "sessions a second, Poisson; default: as the model spaces them, 20 of the bundled one")
+	f.StringVarP(&s.out, "output", "o", "", "file to write: .parquet, .csv or .pcap (required)")
+	f.IntVar(&s.options.MTU, "mtu", 1500, "of .pcap: bytes of an IP packet")
+	return cmd
+}
+
+type trafficSampler struct {
+	request traffic.Request
+	labels  []string
+	rate    float64
+	out     string
+	options compile.Options
+}
+
+func (s *trafficSampler) run(cmd *cobra.Command, args []string) error {
+	ext := filepath.Ext(s.out)
+	switch {
+	case s.out == "":
+		return usagef("traffic sample: --output: where should the sessions go?")
+	case ext != ".parquet" && ext != ".csv" && ext != ".pcap":
+		return usagef("traffic sample: --output: %s ends in none of .parquet, .csv, .pcap", s.out)
+	case s.request.N < 1:
+		return usagef("traffic sample: --n: %d sessions", s.request.N)
+	case !(s.rate >= 0 && s.rate < 1e9):
+		return usagef("traffic sample: --rate: %v", s.rate)
+	}
+	path := ""
+	if len(args) == 1 {
+		path = args[0]
+	} else if !cmd.Flags().Changed("rate") {
+		s.rate = 20 // its captures lie days apart
+	}
+	m, err := openTraffic(path)
+	if err != nil {
+		return err
+	}
+	if s.request.Labels, err = labelIndices(m.Schema(), s.labels); err != nil {
+		return err
+	}
+	if err := s.request.Check(m.Schema()); err != nil {
+		return usageError{err}
+	}
+	bar := newProgress(cmd, int64(s.request.N), "sessions", "sample")
+	i, start := uint32(0), 0.
+	sessions := watched(m.Sample(cmd.Context(), s.request), func(x *traffic.Session) {
+		if s.rate > 0 {
+			start -= math.Log1p(-rng.Key{Seed: s.request.Seed, A: i, B: 1, Purpose: rng.SessionStart}.Float64(0)) / s.rate
+			x.Start = start
+		}
+		i++
+		_ = bar.Add(1)
+	})
+	if ext == ".pcap" {
+		return compileTo(cmd, s.out, m.Schema(), sessions, s.options, bar.Finish)
+	}
+	var n int
+	if ext == ".csv" {
+		n, err = store.WriteCSVFile(s.out, m.Schema(), sessions)
+	} else {
+		n, err = store.WriteFile(s.out, m.Schema(), sessions)
+	}
+	if err != nil {
+		return err
+	}
+	if err := bar.Finish(); err != nil {
+		return err
+	}
+	if asJSON(cmd) {
+		return writeJSON(cmd.OutOrStdout(), map[string]any{"output": s.out, "sessions": n, "seed": s.request.Seed})
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%s: %d sessions, seed %d\n", s.out, n, s.request.Seed)
+	return nil
+}
+
+// watched calls see with every session on its way.
+func watched(in iter.Seq2[traffic.Session, error], see func(*traffic.Session)) iter.Seq2[traffic.Session, error] {
+	return func(yield func(traffic.Session, error) bool) {
+		for s, err := range in {
+			if err == nil {
+				see(&s)
+			}
+			if !yield(s, err) {
+				return
+			}
+		}
+	}
+}
+
+func newTrafficCompile() *cobra.Command {
+	var out string
+	var o compile.Options
+	cmd := &cobra.Command{
+		Use:   "compile SESSIONS",
+		Short: "Make legal packets of sessions",
+		Long: `compile writes a capture (pcap, nanoseconds) of a Parquet file of sessions:
+addresses, ports, sequence numbers, acknowledgements, options, checksums and
+payload are computed. It prints the repair rate, the share of actions that could
+not be said as they are, and why: a model's bad actions do not disappear.`,
+		Example: `  planegym traffic compile s.parquet -o s.pcap
+  planegym traffic compile s.parquet --mtu 9000 --complete -o s.pcap --json`,
+		Args: exactly(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if filepath.Ext(out) != ".pcap" {
+				return usagef("traffic compile: --output: %q does not end in .pcap", out)
+			}
+			s, err := readSessions("SESSIONS", args[0])
+			if err != nil {
+				return err
+			}
+			bar := newProgress(cmd, int64(s.Len()), "sessions", "compile")
+			sessions := watched(store.All(s), func(*traffic.Session) { _ = bar.Add(1) })
+			return compileTo(cmd, out, &s.Of, sessions, o, bar.Finish)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&out, "output", "o", "", "capture to write, .pcap (required)")
+	f.IntVar(&o.MTU, "mtu", 1500, "bytes of an IP packet")
+	f.Uint64Var(&o.Seed, "seed", 0, "of ports and sequence numbers")
+	f.BoolVar(&o.Complete, "complete", false, "add handshake, acknowledgements and close to connections without")
+	f.BoolVar(&o.Raw, "raw", false, "IP packets without Ethernet headers")
+	return cmd
+}
+
+// compileTo writes a capture and prints what became of the actions.
+func compileTo(cmd *cobra.Command, path string, c *traffic.Schema, sessions iter.Seq2[traffic.Session, error], o compile.Options, done func() error) error {
+	if o.MTU < 576 || o.MTU > 65535 {
+		return usagef("traffic: --mtu: %d is outside 576…65535", o.MTU)
+	}
+	var r *compile.Report
+	err := atomicfile.Write(path, func(w io.Writer) (err error) {
+		r, err = compile.Write(cmd.Context(), w, c, sessions, o)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := done(); err != nil {
+		return err
+	}
+	if asJSON(cmd) {
+		return writeJSON(cmd.OutOrStdout(), struct {
+			Output string `json:"output"`
+			*compile.Report
+			RepairRate float64 `json:"repair_rate"`
+		}{path, r, r.RepairRate()})
+	}
+	out := cmd.OutOrStdout()
+	fmt.Fprintf(out, "%s: %d sessions, %d actions, %d packets, %d bytes; every checksum is right\n", path, r.Sessions, r.Actions, r.Packets, r.Bytes)
+	fmt.Fprintf(out, "Repair rate %.2f %%: %d actions changed, %d packets added\n", 100*r.RepairRate(), r.Changed, r.Added)
+	for _, why := range r.Reasons() {
+		fmt.Fprintf(out, "  %6d  %s\n", r.Why[why], why)
+	}
+	return nil
+}
