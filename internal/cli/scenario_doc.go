@@ -176,7 +176,7 @@ func (d *scenarioDoc) returns(ctx context.Context, v env.Vector) ([]scenarios.Re
 	defer be.Close()
 	var entries []entry
 	for _, name := range d.policies {
-		if !strings.HasSuffix(name, ".safetensors") {
+		if name != bundledAgent && !strings.HasSuffix(name, ".safetensors") {
 			p, err := agent.Baseline(name, v.Spec())
 			if err != nil {
 				return nil, usageError{fmt.Errorf("--policy: %w", err)}
@@ -184,7 +184,7 @@ func (d *scenarioDoc) returns(ctx context.Context, v env.Vector) ([]scenarios.Re
 			entries = append(entries, entry{name: name, policy: p})
 			continue
 		}
-		a, err := agent.Load(name, be)
+		a, err := loadAgent(name, be)
 		if err != nil {
 			return nil, err
 		}
