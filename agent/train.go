@@ -171,11 +171,11 @@ func (t *Trainer) reset(ctx context.Context, seed uint64) error {
 	if err := t.v.Reset(ctx, nil, seeds, &t.out); err != nil {
 		return err
 	}
-	if err := sized(&t.out, t.v.Num(), t.Agent.dim); err != nil {
+	if err := env.CheckBatch(&t.out, t.v.Num(), t.Agent.dim); err != nil {
 		return err
 	}
 	for i := range t.returns {
-		if err := finite(t.row(t.out.Obs, i), 0, i, t.spec); err != nil {
+		if err := env.CheckFinite(t.row(t.out.Obs, i), 0, i, t.spec); err != nil {
 			return err
 		}
 		t.fresh[i], t.returns[i] = 0, 0
@@ -203,16 +203,16 @@ func (t *Trainer) step(ctx context.Context) error {
 	if err := t.v.Step(ctx, nil, t.actions, &t.out); err != nil {
 		return err
 	}
-	if err := sized(&t.out, t.v.Num(), d.dim); err != nil {
+	if err := env.CheckBatch(&t.out, t.v.Num(), d.dim); err != nil {
 		return err
 	}
 	same := t.spec.Autoreset == env.SameStep
 	for i := range t.returns { // all of it before any of it is kept
-		if err := finite(t.row(t.out.Obs, i), t.out.Reward[i], i, t.spec); err != nil {
+		if err := env.CheckFinite(t.row(t.out.Obs, i), t.out.Reward[i], i, t.spec); err != nil {
 			return err
 		}
 		if same && (t.out.Terminated[i] || t.out.Truncated[i]) {
-			if err := finite(t.row(t.out.FinalObs, i), 0, i, t.spec); err != nil {
+			if err := env.CheckFinite(t.row(t.out.FinalObs, i), 0, i, t.spec); err != nil {
 				return err
 			}
 		}
@@ -247,7 +247,7 @@ func (t *Trainer) step(ctx context.Context) error {
 		if err := t.v.Reset(ctx, t.over, nil, &t.part); err != nil {
 			return err
 		}
-		if err := sized(&t.part, len(t.over), d.dim); err != nil {
+		if err := env.CheckBatch(&t.part, len(t.over), d.dim); err != nil {
 			return err
 		}
 		for j, i := range t.over {

@@ -22,7 +22,9 @@ import (
 
 	"github.com/planegym/planegym"
 	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/agent/baseline"
 	"github.com/planegym/planegym/compute"
+	"github.com/planegym/planegym/eval"
 	"github.com/planegym/planegym/internal/report"
 )
 
@@ -67,9 +69,9 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	defer judge.Close()
-	held := agent.HeldOut(7, o.episodes)
+	held := eval.HeldOut(7, o.episodes)
 	play := func(p agent.Policy) (float64, error) {
-		e, err := agent.Evaluate(ctx, judge, p, held, nil)
+		e, err := eval.Evaluate(ctx, judge, p, held, nil)
 		if err != nil {
 			return 0, err
 		}
@@ -119,7 +121,7 @@ func run(ctx context.Context, o options) error {
 	}
 	lines := []report.Line{band("DDQN", at, all)}
 	for _, name := range strings.Split(o.baselines, ",") {
-		p, err := agent.Baseline(name, judge.Spec())
+		p, err := baseline.New(name, judge.Spec())
 		if err != nil {
 			return err
 		}

@@ -19,6 +19,7 @@ import (
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/episodes"
+	"github.com/planegym/planegym/eval"
 	"github.com/planegym/planegym/internal/nearest"
 	"github.com/planegym/planegym/internal/nesting"
 	"github.com/planegym/planegym/internal/scalars"
@@ -434,6 +435,6 @@ func (t *training) evaluation(cmd *cobra.Command, d *agent.DDQN) (spec env.Spec,
 	}
 	entries := addBaselines([]entry{{name: t.path("policy"), policy: d, hash: d.Hash()}}, spec)
 	bar := newProgress(cmd, int64(len(entries)), "policies", "evaluate")
-	results, err = evaluateAll(cmd.Context(), v, entries, agent.HeldOut(t.seed, t.evaluate), nil, bar)
+	results, err = evaluateAll(cmd.Context(), v, entries, eval.HeldOut(t.seed, t.evaluate), nil, bar)
 	return spec, results, err
 }
