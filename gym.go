@@ -167,6 +167,10 @@ func (g *Gym) openModel(ctx context.Context, s scenarios.Scenario, n int, mode e
 	if err != nil {
 		return nil, err
 	}
+	if k, ok := sim.(interface{ Switches() int }); s.Env.PerSwitch && (!ok || k.Switches() < 2) {
+		done()
+		return nil, fmt.Errorf("%w: env.per_switch: model %s has one limit for all switches", ErrConfig, s.Model)
+	}
 	plant := synthetic{model.New(sim), done}
 	s.Env.Autoreset = mode
 	v, err := g.make(s.Env, plant, n, m.Scaler())

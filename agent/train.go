@@ -35,6 +35,7 @@ type Trainer struct {
 	fresh   []uint8   // [N], 1 with NextStep where the row's next step only resets it
 	returns []float64 // [N], of the episodes under way
 	recent  []float64 // of the last episodes, at most recentEpisodes, a ring
+	reward  mean
 	loss    mean
 	target  mean
 
@@ -92,13 +93,14 @@ type Progress struct {
 	Episodes     int64
 	Epsilon      float64
 	Return       float64 // mean of the last 100 episodes'
+	Reward       float64 // mean of a transition's since the last report
 	Loss, Target float64 // means since the last report: of the loss, of what Q-values should be
 }
 
 func (t *Trainer) progress() Progress {
 	p := Progress{
 		Steps: t.steps, Total: t.Agent.Config.Steps, Updates: t.Agent.updates, Episodes: t.episodes,
-		Epsilon: t.Agent.Config.epsilon(t.steps), Loss: t.loss.take(), Target: t.target.take(),
+		Epsilon: t.Agent.Config.epsilon(t.steps), Reward: t.reward.take(), Loss: t.loss.take(), Target: t.target.take(),
 	}
 	var m mean
 	for _, r := range t.recent {
@@ -234,6 +236,7 @@ func (t *Trainer) step(ctx context.Context) error {
 		t.steps++
 		t.due++
 		t.returns[i] += float64(t.out.Reward[i])
+		t.reward.add(float64(t.out.Reward[i]))
 		if over {
 			t.finished(i)
 			if t.spec.Autoreset == env.NextStep {

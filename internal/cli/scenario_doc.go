@@ -17,7 +17,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/planegym/planegym"
-	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/agent/baseline"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
@@ -178,7 +177,7 @@ func (d *scenarioDoc) returns(ctx context.Context, v env.Vector) ([]scenarios.Re
 	defer be.Close()
 	var entries []entry
 	for _, name := range d.policies {
-		if !strings.HasSuffix(name, ".safetensors") {
+		if name != bundledAgent && !strings.HasSuffix(name, ".safetensors") {
 			p, err := baseline.New(name, v.Spec())
 			if err != nil {
 				return nil, usageError{fmt.Errorf("--policy: %w", err)}
@@ -186,7 +185,7 @@ func (d *scenarioDoc) returns(ctx context.Context, v env.Vector) ([]scenarios.Re
 			entries = append(entries, entry{name: name, policy: p})
 			continue
 		}
-		a, err := agent.Load(name, be)
+		a, err := loadAgent(name, be)
 		if err != nil {
 			return nil, err
 		}
