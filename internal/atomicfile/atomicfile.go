@@ -2,7 +2,10 @@
 package atomicfile
 
 import (
+	"errors"
 	"io"
+	"io/fs"
+	"os"
 	"path/filepath"
 
 	"github.com/google/renameio/v2"
@@ -13,9 +16,29 @@ import (
 // that had it.
 type File = renameio.PendingFile
 
-// Create begins a file for path, beside it and hidden.
+// Create begins a file for path, beside it and hidden. Where path is a symbolic
+// link, the file that it leads to is replaced, and the link stays.
 func Create(path string) (*File, error) {
+	path, err := follow(path)
+	if err != nil {
+		return nil, err
+	}
 	return renameio.NewPendingFile(path, renameio.WithTempDir(filepath.Dir(path)), renameio.WithPermissions(0o644))
+}
+
+// follow is where the symbolic links at path lead, to a file that may not exist.
+func follow(path string) (string, error) {
+	for range 40 { // as many as Linux follows
+		to, err := os.Readlink(path)
+		if err != nil {
+			return path, nil // no link, or nothing that can be looked at: creating says so
+		}
+		if !filepath.IsAbs(to) {
+			to = filepath.Join(filepath.Dir(path), to)
+		}
+		path = to
+	}
+	return "", &fs.PathError{Op: "open", Path: path, Err: errors.New("too many levels of symbolic links")}
 }
 
 // Write makes path hold what write writes, or, on an error, what it held.
