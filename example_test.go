@@ -10,6 +10,7 @@ import (
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env/ws"
+	"github.com/planegym/planegym/eval"
 )
 
 // An agent is trained in eight environments of this process for a second, then
@@ -28,7 +29,7 @@ func Example() {
 	url := strings.Replace(server.URL, "http", "ws", 1) + ws.Path
 	remote := must(ws.Dial(ctx, url, ws.DialOptions{Scenario: "synthetic", NumEnvs: 4}))
 	defer remote.Close()
-	e := must(agent.Evaluate(ctx, remote, trainer.Agent, agent.HeldOut(1, 4), nil))
+	e := must(eval.Evaluate(ctx, remote, trainer.Agent, eval.HeldOut(1, 4), nil))
 	fmt.Printf("%d episodes of %.0f steps\n", e.Return.N, e.Length.Mean)
 	// Output: 4 episodes of 900 steps
 }

@@ -7,6 +7,8 @@ import (
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/cartpole"
+	"github.com/planegym/planegym/eval"
 )
 
 // The preset as it is balances the pole. bench/RESULTS.md has five seeds.
@@ -31,11 +33,21 @@ func TestDefaultSolvesCartPole(t *testing.T) {
 	if err := tr.Train(context.Background(), c.Steps, func(agent.Progress) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
-	e, err := agent.Evaluate(context.Background(), cartPole(t, 20, env.NextStep), tr.Agent, agent.HeldOut(0, 100), nil)
+	e, err := eval.Evaluate(context.Background(), cartPole(t, 20, env.NextStep), tr.Agent, eval.HeldOut(0, 100), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if e.Return.Mean < 475 {
 		t.Errorf("return %.1f ± %.1f", e.Return.Mean, e.Return.CI)
 	}
+}
+
+func cartPole(t testing.TB, n int, mode env.Autoreset) env.Vector {
+	t.Helper()
+	v, err := cartpole.New(n, mode)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { v.Close() })
+	return v
 }

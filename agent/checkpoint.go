@@ -61,6 +61,7 @@ type training struct {
 	Top    float64 `json:"replay_top"`
 	Loss   mean    `json:"loss"` // since the last report
 	Target mean    `json:"target"`
+	Reward mean    `json:"reward"`
 }
 
 // Hash names the policy: a digest of its weights and of what stands before
@@ -237,7 +238,7 @@ func (t *Trainer) Save(ctx context.Context, path string) error {
 	h.Training = &training{
 		Rows: n, Ticks: t.ticks, Due: t.due, Episodes: t.episodes, Saves: t.saves, Size: r.size, At: r.at,
 		Begun: t.begun, Snapshot: snapshots != nil, Mode: t.spec.Autoreset.String(),
-		Top: r.top, Loss: t.loss, Target: t.target,
+		Top: r.top, Loss: t.loss, Target: t.target, Reward: t.reward,
 	}
 	ts := append(d.policyTensors(), params("target.", d.target)...)
 	if a := d.opt.adam; a != nil {
@@ -350,7 +351,7 @@ func Resume(ctx context.Context, path string, v env.Vector, steps int64, be *com
 	}
 	t := newTrainer(d, v, h.Seed)
 	t.steps, t.ticks, t.due, t.episodes, t.saves, t.begun = h.Steps, k.Ticks, k.Due, k.Episodes, k.Saves, k.Begun
-	t.loss, t.target = k.Loss, k.Target
+	t.loss, t.target, t.reward = k.Loss, k.Target, k.Reward
 	t.recent = make([]float64, min(k.Episodes, recentEpisodes))
 	t.replay.size, t.replay.at, t.replay.top = k.Size, k.At, k.Top
 	if a := d.opt.adam; a != nil {

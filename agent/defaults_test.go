@@ -10,6 +10,7 @@ import (
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/episodes"
+	"github.com/planegym/planegym/eval"
 )
 
 func quick(t *testing.T) agent.Config {
@@ -59,7 +60,7 @@ func TestNilBackend(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := agent.Evaluate(ctx, v, tr.Agent, []uint64{1, 2}, w); err != nil {
+	if _, err := eval.Evaluate(ctx, v, tr.Agent, []uint64{1, 2}, w); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.Close(); err != nil {

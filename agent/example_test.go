@@ -6,9 +6,11 @@ import (
 	"log"
 
 	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/agent/baseline"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/cartpole"
+	"github.com/planegym/planegym/eval"
 )
 
 // Train an agent and look how it does beside a baseline, in episodes that
@@ -38,13 +40,13 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	random, err := agent.Baseline("random", v.Spec())
+	random, err := baseline.New("random", v.Spec())
 	if err != nil {
 		log.Fatal(err)
 	}
 	var returns []float64
 	for _, p := range []agent.Policy{t.Agent, random} {
-		e, err := agent.Evaluate(ctx, v, p, agent.HeldOut(0, 10), nil)
+		e, err := eval.Evaluate(ctx, v, p, eval.HeldOut(0, 10), nil)
 		if err != nil {
 			log.Fatal(err)
 		}

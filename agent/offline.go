@@ -129,7 +129,7 @@ func (o *Offline) Train(ctx context.Context, every int64, report func(Progress) 
 		target.add(y)
 		if report != nil && (every > 0 && d.updates%every == 0 || d.updates >= o.Total) {
 			p := Progress{Steps: d.updates, Total: o.Total, Updates: d.updates, Episodes: int64(o.Episodes), Loss: loss.take(), Target: target.take()}
-			p.Return = (&mean{}).take() // NaN: nothing was played
+			p.Return, p.Reward = (&mean{}).take(), (&mean{}).take() // NaN: nothing was played
 			if err := report(p); err != nil {
 				return err
 			}

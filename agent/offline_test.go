@@ -13,6 +13,7 @@ import (
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/episodes"
+	"github.com/planegym/planegym/eval"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/telemetry"
 )
@@ -44,7 +45,7 @@ func recordCartPole(t *testing.T, path string, seed uint64, n int) float64 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := agent.Evaluate(context.Background(), v, &mostly{}, agent.HeldOut(seed, n), w)
+	e, err := eval.Evaluate(context.Background(), v, &mostly{}, eval.HeldOut(seed, n), w)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +97,7 @@ func TestOfflineLearnsFromRecordings(t *testing.T) {
 		if o.Episodes != 200 || o.Agent.Updates() != 3000 {
 			t.Fatalf("%d episodes, %d updates", o.Episodes, o.Agent.Updates())
 		}
-		e, err := agent.Evaluate(context.Background(), cartPole(t, 10, env.NextStep), o.Agent, agent.HeldOut(9, 30), nil)
+		e, err := eval.Evaluate(context.Background(), cartPole(t, 10, env.NextStep), o.Agent, eval.HeldOut(9, 30), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

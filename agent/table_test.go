@@ -15,6 +15,7 @@ import (
 
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/cartpole"
 	"github.com/planegym/planegym/internal/safetensors"
 )
 
@@ -323,7 +324,7 @@ func TestCheckpointsThatContradictThemselves(t *testing.T) {
 		t.Fatal(err)
 	}
 	resume := func(path string) error {
-		v, err := env.NewCartPole(2, env.NextStep)
+		v, err := cartpole.New(2, env.NextStep)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -423,7 +424,7 @@ func TestResumeWithMoreSteps(t *testing.T) {
 		t.Fatal(err)
 	}
 	for steps, want := range map[int64]int64{0: 40, 90: 90} {
-		v, err := env.NewCartPole(2, env.NextStep)
+		v, err := cartpole.New(2, env.NextStep)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -35,6 +35,7 @@ type Trainer struct {
 	fresh   []uint8   // [N], 1 with NextStep where the row's next step only resets it
 	returns []float64 // [N], of the episodes under way
 	recent  []float64 // of the last episodes, at most recentEpisodes, a ring
+	reward  mean
 	loss    mean
 	target  mean
 
@@ -92,13 +93,14 @@ type Progress struct {
 	Episodes     int64
 	Epsilon      float64
 	Return       float64 // mean of the last 100 episodes'
+	Reward       float64 // mean of a transition's since the last report
 	Loss, Target float64 // means since the last report: of the loss, of what Q-values should be
 }
 
 func (t *Trainer) progress() Progress {
 	p := Progress{
 		Steps: t.steps, Total: t.Agent.Config.Steps, Updates: t.Agent.updates, Episodes: t.episodes,
-		Epsilon: t.Agent.Config.epsilon(t.steps), Loss: t.loss.take(), Target: t.target.take(),
+		Epsilon: t.Agent.Config.epsilon(t.steps), Reward: t.reward.take(), Loss: t.loss.take(), Target: t.target.take(),
 	}
 	var m mean
 	for _, r := range t.recent {
@@ -171,11 +173,11 @@ func (t *Trainer) reset(ctx context.Context, seed uint64) error {
 	if err := t.v.Reset(ctx, nil, seeds, &t.out); err != nil {
 		return err
 	}
-	if err := sized(&t.out, t.v.Num(), t.Agent.dim); err != nil {
+	if err := env.CheckBatch(&t.out, t.v.Num(), t.Agent.dim); err != nil {
 		return err
 	}
 	for i := range t.returns {
-		if err := finite(t.row(t.out.Obs, i), 0, i, t.spec); err != nil {
+		if err := env.CheckFinite(t.row(t.out.Obs, i), 0, i, t.spec); err != nil {
 			return err
 		}
 		t.fresh[i], t.returns[i] = 0, 0
@@ -203,16 +205,16 @@ func (t *Trainer) step(ctx context.Context) error {
 	if err := t.v.Step(ctx, nil, t.actions, &t.out); err != nil {
 		return err
 	}
-	if err := sized(&t.out, t.v.Num(), d.dim); err != nil {
+	if err := env.CheckBatch(&t.out, t.v.Num(), d.dim); err != nil {
 		return err
 	}
 	same := t.spec.Autoreset == env.SameStep
 	for i := range t.returns { // all of it before any of it is kept
-		if err := finite(t.row(t.out.Obs, i), t.out.Reward[i], i, t.spec); err != nil {
+		if err := env.CheckFinite(t.row(t.out.Obs, i), t.out.Reward[i], i, t.spec); err != nil {
 			return err
 		}
 		if same && (t.out.Terminated[i] || t.out.Truncated[i]) {
-			if err := finite(t.row(t.out.FinalObs, i), 0, i, t.spec); err != nil {
+			if err := env.CheckFinite(t.row(t.out.FinalObs, i), 0, i, t.spec); err != nil {
 				return err
 			}
 		}
@@ -234,6 +236,7 @@ func (t *Trainer) step(ctx context.Context) error {
 		t.steps++
 		t.due++
 		t.returns[i] += float64(t.out.Reward[i])
+		t.reward.add(float64(t.out.Reward[i]))
 		if over {
 			t.finished(i)
 			if t.spec.Autoreset == env.NextStep {
@@ -247,7 +250,7 @@ func (t *Trainer) step(ctx context.Context) error {
 		if err := t.v.Reset(ctx, t.over, nil, &t.part); err != nil {
 			return err
 		}
-		if err := sized(&t.part, len(t.over), d.dim); err != nil {
+		if err := env.CheckBatch(&t.part, len(t.over), d.dim); err != nil {
 			return err
 		}
 		for j, i := range t.over {

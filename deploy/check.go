@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc/codes"
 
@@ -34,14 +35,15 @@ type Finding struct {
 }
 
 // Examine looks at every switch and changes nothing on it: it takes part in no
-// election but BMv2's, which lets a lone reader be primary.
-func Examine(ctx context.Context, inv inventory.Inventory, limits []p4.Limit, safe p4.Limit) []Finding {
+// election but BMv2's, which lets a lone reader be primary. probes is how many
+// a second pass by a meter.
+func Examine(ctx context.Context, inv inventory.Inventory, limits []p4.Limit, safe p4.Limit, probes float64) []Finding {
 	inv = inv.WithDefaults(safe)
 	each := make([][]Finding, len(inv))
 	var wg sync.WaitGroup
 	for i, c := range inv {
 		wg.Go(func() {
-			e := examiner{Switch: c, limits: limits}
+			e := examiner{Switch: c, limits: limits, probes: probes}
 			e.run(ctx)
 			each[i] = e.found
 		})
@@ -57,7 +59,10 @@ func Examine(ctx context.Context, inv inventory.Inventory, limits []p4.Limit, sa
 type examiner struct {
 	inventory.Switch
 	limits []p4.Limit
+	probes float64
 	found  []Finding
+
+	primary bool // somebody is
 }
 
 func (e *examiner) say(check string, level Level, mend []string, format string, args ...any) {
@@ -85,19 +90,20 @@ func (e *examiner) run(ctx context.Context) {
 	if missing := e.Unprovisioned(e.limits); len(missing) > 0 {
 		e.say("limits", Failed, e.Provision(e.limits), "no queue has %s packets: queues are %s", inventory.List(missing), inventory.List(e.Queues))
 	} else if e.Mode == "meter" {
-		e.say("limits", OK, nil, "a meter of %d packets/s enforces them: it must not exceed what the port really serves", e.Rate)
+		e.meter()
 	} else {
-		e.say("limits", OK, nil, "queues %s, as the scenario says: P4Runtime cannot read depths", inventory.List(e.Queues))
+		e.queues(ctx)
 	}
-	cfg := p4rt.Config{Switch: e.Switch, Backup: true}
-	cfg.Election = p4rt.Election{}
-	c, err := p4rt.Open(cfg)
+	c, err := p4rt.Open(asBackup(p4rt.Config{Switch: e.Switch}))
 	if err != nil {
 		e.say("config", Failed, nil, "%v", err)
 		return
 	}
 	defer c.Close()
-	if err := c.Ready(ctx); err != nil {
+	if err := c.Ready(ctx); errors.Is(err, p4.ErrElection) {
+		e.say("reach", Failed, []string{"the switch answers; try again"}, "%v", err)
+		return
+	} else if err != nil {
 		e.say("reach", Failed, []string{
 			"is the switch's gRPC server up, and its address right? target = \"" + e.Target + "\"",
 			"TLS on one side only, a certificate of another name, and a wrong device_id look like this, too",
@@ -110,14 +116,65 @@ func (e *examiner) run(ctx context.Context) {
 	e.program(ctx, c)
 }
 
+// queues says whether the queues exist, and what is known of their depths.
+func (e *examiner) queues(ctx context.Context) {
+	said := fmt.Sprintf("queues %s", inventory.List(e.Queues))
+	if e.Thrift == "" {
+		e.say("limits", Warning, []string{"of a BMv2: thrift = \"HOST:9090\", its --thrift-port, lets planegym provision the queues and look for them"},
+			"%s, as the scenario says: P4Runtime cannot read depths, and nothing here can set them; after a restart of the switch they are unknown", said)
+		return
+	}
+	t, err := thriftOf(e.Switch)
+	if err != nil {
+		e.say("limits", Failed, nil, "thrift: %v", err)
+		return
+	}
+	defer t.Close()
+	for q := range e.Queues {
+		if err := t.HasQueue(ctx, q); errors.Is(err, p4.ErrNotProvisioned) {
+			e.say("limits", Failed, e.Provision(e.limits), "the switch has no queue %d: packets that a limit of %d sends there are dropped, all of them", q, e.Queues[q])
+			return
+		} else if err != nil {
+			e.say("limits", Failed, []string{"is thrift its --thrift-port, and reached from here?"}, "%v", err)
+			return
+		}
+	}
+	up, err := t.Uptime(ctx)
+	if err != nil {
+		e.say("limits", Failed, nil, "%v", err)
+		return
+	}
+	e.say("limits", OK, nil, "queues %s: the switch has them, and they are given their depths after every start; it is up for %v", inventory.List(e.Queues), up.Round(time.Second))
+	if e.ServicePPS == 0 {
+		e.say("rate", Warning, []string{"service_pps = PACKETS_PER_SECOND: planegym sets it by set_egress_queue_rate"},
+			"service_pps is not set: unless somebody sets a rate a BMv2 serves as fast as it can, its queues stay empty, and no limit matters")
+	}
+}
+
+// meter says whether the meter's rate holds the limits.
+func (e *examiner) meter() {
+	if e.ServicePPS == 0 {
+		e.say("limits", Warning, []string{"service_pps = PACKETS_PER_SECOND that the port serves"}, "a meter of %d packets/s enforces them; whether it holds depends on what the port serves, which service_pps does not say", e.Rate)
+		return
+	}
+	holds := inventory.MeterRate(e.ServicePPS, e.probes)
+	if e.Rate > holds {
+		e.say("limits", Failed, []string{fmt.Sprintf("in the scenario: rate = %d", holds)},
+			"a meter of %d packets/s does not hold them: the port serves %d, %g probes a second pass by the meter, and the queue creeps up to its depth", e.Rate, e.ServicePPS, e.probes)
+		return
+	}
+	e.say("limits", OK, nil, "a meter of %d packets/s enforces them; up to %d holds on a port that serves %d with %g probes a second", e.Rate, holds, e.ServicePPS, e.probes)
+}
+
 func (e *examiner) mastership(st p4rt.State) {
 	ours := e.Election
 	if ours == (p4rt.Election{}) {
-		ours.Low = 1
+		ours = inventory.DefaultElection
 	}
 	is := func(x p4rt.Election) string { return fmt.Sprintf("%d:%d", x.High, x.Low) }
+	e.primary = st.Status == codes.AlreadyExists
 	switch {
-	case st.Status != codes.AlreadyExists:
+	case !e.primary:
 		e.say("mastership", OK, nil, "nobody is primary")
 	case ours.Compare(st.Election) > 0:
 		e.say("mastership", Warning, nil, "a client with election id %s is primary; ours, %s, will take its place", is(st.Election), is(ours))
@@ -157,8 +214,13 @@ func (e *examiner) program(ctx context.Context, c *p4rt.Client) {
 
 func (e *examiner) inForce(port p4.Port, limit func() (p4.Limit, error)) {
 	switch l, err := limit(); {
+	case err == nil && l != e.Safe && !e.primary:
+		e.say("in force", Warning, []string{fmt.Sprintf("planegym deploy fixed:%d --scenario FILE --for 1s puts the safe limit back", e.Safe)},
+			"port %d: limit %d, and nobody is primary: neither an agent nor a guard watches over it; the safe limit is %d", port, l, e.Safe)
 	case err == nil:
 		e.say("in force", OK, nil, "port %d: limit %d", port, l)
+	case errors.Is(err, p4.ErrNoLimit) && e.Actuator == inventory.Thrift:
+		e.say("in force", Warning, nil, "port %d: not known: Thrift cannot read depths; a BMv2 starts with 64", port)
 	case errors.Is(err, p4.ErrNoLimit):
 		e.say("in force", OK, nil, "port %d: none was set, the default of %d holds", port, e.Safe)
 	default:

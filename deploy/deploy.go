@@ -85,15 +85,34 @@ type Deployment struct {
 
 	ctx         context.Context
 	stopMetrics func()
+	pulse       pulse
+	beating     sync.WaitGroup // pulse.beat
+	stopBeating func()
 
 	mu     sync.Mutex
 	failed error // of the journal: no action goes without a line
 	cancel context.CancelCauseFunc
 
+	idle    time.Duration // beside what the loop says
 	steps   int
+	asked   int // of the steps, in this episode
 	rewards float64
 	took    []float64
 	trips   int
+	last    string // why the safe limit was last put in force
+
+	short   int // episodes in a row that a rail soon ended
+	counted int // trips when the episode began
+
+	events sync.Mutex
+	away   map[string]*absence
+}
+
+// absence is a switch that is not in hand.
+type absence struct {
+	since  time.Time
+	error  string
+	events int // that were not journalled
 }
 
 // ErrPolicy is wrapped where a policy returns an action that the scenario does
@@ -109,7 +128,7 @@ func Open(ctx context.Context, cfg Config) (d *Deployment, err error) {
 	if cfg.For < 0 {
 		return nil, fmt.Errorf("deploy: for: %v is negative", cfg.For)
 	}
-	d = &Deployment{cfg: cfg}
+	d = &Deployment{cfg: cfg, away: map[string]*absence{}}
 	if d.journal, err = OpenJournal(cfg.Journal, "agent"); err != nil {
 		return nil, err
 	}
@@ -120,7 +139,7 @@ func Open(ctx context.Context, cfg Config) (d *Deployment, err error) {
 	}
 	o := liveOptions{
 		shadow: cfg.Shadow, scaler: cfg.Scaler, endless: cfg.Endless, autoreset: cfg.Autoreset,
-		act: d.acted, event: d.happened, beat: d.beat,
+		act: d.acted, event: d.happened, busy: d.busy,
 	}
 	if cfg.Record != nil {
 		d.record = &recorder{dir: cfg.Record.Dir, limit: cfg.Record.Limit}
@@ -134,6 +153,7 @@ func Open(ctx context.Context, cfg Config) (d *Deployment, err error) {
 	if err != nil {
 		return nil, d.Close(err)
 	}
+	d.idle = d.beat()
 	return d, nil
 }
 
@@ -144,15 +164,24 @@ func (d *Deployment) Spec() env.Spec { return d.live.vector.Spec() }
 // went wrong besides. The safe limit is put in force; then nothing is left to
 // guard. Where that fails the guard goes on trying.
 func (d *Deployment) Close(err error) error {
+	deposed := errors.Is(context.Cause(d.ctx), errDeposed)
 	if d.live != nil {
-		if e := d.live.vector.Close(); e != nil {
+		e := d.live.vector.Close()
+		if d.stopBeating != nil {
+			d.stopBeating()
+			d.beating.Wait()
+		}
+		switch {
+		case deposed: // the guard does what Close could not; the pipe's end lets it go
+			d.guard.in.Close()
+		case e != nil:
 			err = errors.Join(err, e)
-		} else if d.guard != nil {
+		case d.guard != nil:
 			err = errors.Join(err, d.guard.leave())
 		}
 	}
-	if errors.Is(err, p4.ErrNotPrimary) {
-		err = fmt.Errorf("another controller has taken over; if it was the guard, the journal says why: %w", err)
+	if errors.Is(err, p4.ErrNotPrimary) && !deposed {
+		err = fmt.Errorf("another controller has taken over: %w", err)
 	}
 	end := Entry{Event: "end", Step: d.steps}
 	if err != nil {
@@ -210,20 +239,48 @@ func (d *Deployment) begin(who string) (err error) {
 		d.write(Entry{Event: "begin", Why: fmt.Sprintf("%s acts in %s, unguarded", who, d.cfg.Name)})
 		return nil
 	}
-	if d.guard, err = startGuard(d.ctx, d.cfg.Guard, max(d.live.window, shortestBeat)); err != nil {
+	g, err := startGuard(d.ctx, d.cfg.Guard, d.beat())
+	if err != nil {
 		return err
 	}
-	go func() { // a deployment without a guard ends
-		err := <-d.guard.done
-		d.guard.done <- err
-		if err == nil {
-			err = errors.New("it has taken over, or was ended")
-		}
-		d.cancel(fmt.Errorf("the guard is gone: %w", err))
-	}()
-	d.write(Entry{Event: "begin", Why: fmt.Sprintf("%s acts in %s, guarded by process %d", who, d.cfg.Name, d.guard.pid)})
+	d.watch(g)
+	d.write(Entry{Event: "begin", Why: fmt.Sprintf("%s acts in %s, guarded by process %d", who, d.cfg.Name, g.pid)})
 	return nil
 }
+
+// errDeposed is why a deployment ends whose guard has taken over.
+var errDeposed = errors.New("the guard has taken over")
+
+// watch ends the deployment when its guard takes over or is gone, and keeps the
+// heartbeat going until then.
+func (d *Deployment) watch(g *guardProcess) {
+	d.guard = g
+	go func() { // ends with the guard's process
+		select {
+		case why := <-g.took:
+			d.cancel(fmt.Errorf("%w and put the safe limit in force: %s", errDeposed, why))
+		case err := <-g.done:
+			g.done <- err
+			if err == nil {
+				err = errors.New("it was ended")
+			}
+			d.cancel(fmt.Errorf("the guard is gone: %w", err))
+		}
+	}()
+	ctx, stop := context.WithCancel(context.WithoutCancel(d.ctx)) // Close takes its time, too
+	d.stopBeating = stop
+	d.busy(0)
+	d.beating.Go(func() {
+		d.pulse.beat(ctx, g.Beater, d.beat(), func(err error) { d.cancel(fmt.Errorf("the guard is gone: %w", err)) })
+	})
+}
+
+// beat is the time between heartbeats.
+func (d *Deployment) beat() time.Duration { return max(d.live.window, shortestBeat) }
+
+// busy says that the loop may be busy for so long, and, when that is over, for
+// another beat: with the policy, or with reading limits back.
+func (d *Deployment) busy(t time.Duration) { d.pulse.busy(t + d.idle) }
 
 // loop is the control loop: an episode after the other.
 func (d *Deployment) loop(ctx context.Context, policy agent.Policy) (err error) {
@@ -257,6 +314,7 @@ func (d *Deployment) loop(ctx context.Context, policy agent.Policy) (err error) 
 			episode++
 		}
 		policy.Act(nil, out.Obs, actions)
+		d.asked++
 		if err := v.Step(ctx, nil, actions, &out); err != nil {
 			if errors.Is(err, env.ErrInvalidAction) { // the plant's Close makes it safe
 				err = fmt.Errorf("%w: %w", ErrPolicy, err)
@@ -264,6 +322,9 @@ func (d *Deployment) loop(ctx context.Context, policy agent.Policy) (err error) 
 			return err
 		}
 		over = out.Terminated[0] || out.Truncated[0]
+		if err := d.tripped(over); err != nil {
+			return err
+		}
 		if to != nil {
 			if err := to.Step(0, actions, out.Reward[0], out.Terminated[0], out.Truncated[0], out.Obs); err != nil {
 				return err
@@ -307,6 +368,9 @@ func (d *Deployment) acted(a live.Act) {
 	if d.cfg.Shadow {
 		e.Event = "decide"
 	}
+	if d.busy(0); !a.Done {
+		d.busy(setting(d.cfg.Scenario.Live.Switches))
+	}
 	if a.Done {
 		e.Time = a.Time.Add(a.Took)
 		if e.Event == "ask" {
@@ -320,6 +384,7 @@ func (d *Deployment) acted(a live.Act) {
 		d.metrics.set(e)
 		if a.Why != "policy" && a.Why != "reset" && a.Why != "close" {
 			d.trips++
+			d.last = a.Why
 		}
 	} else if d.cfg.Shadow {
 		return // told with what is in force
@@ -330,20 +395,64 @@ func (d *Deployment) acted(a live.Act) {
 	d.write(e)
 }
 
-// happened journals what became of a switch.
+const (
+	shortEpisode = 10 // steps
+	shortInARow  = 5  // such episodes
+)
+
+// tripped counts episodes that a rail ended soon after they began: where that
+// goes on there is something wrong that a reset does not mend.
+func (d *Deployment) tripped(over bool) error {
+	if !over {
+		return nil
+	}
+	if d.trips > d.counted && d.asked <= shortEpisode {
+		d.short++
+	} else {
+		d.short = 0
+	}
+	d.asked, d.counted = 0, d.trips
+	if d.short >= shortInARow {
+		return fmt.Errorf("deploy: %d episodes in a row ended within %d steps because the safe limit had to be put in force, the last time because of %s; planegym switches check may say more", d.short, shortEpisode, d.last)
+	}
+	return nil
+}
+
+// happened journals what became of a switch: that it is away once, not for
+// every try to reach it, and for how long when it is back.
 func (d *Deployment) happened(e Event) {
 	why := fmt.Sprintf("%s %s", e.Switch, e.Kind)
+	d.events.Lock()
+	a, text := d.away[e.Switch], ""
+	if e.Err != nil {
+		text = e.Err.Error()
+	}
+	switch {
+	case e.Kind == "up" && a != nil:
+		why += fmt.Sprintf(", after %v and %d more tries", time.Since(a.since).Round(time.Millisecond), a.events)
+		delete(d.away, e.Switch)
+	case e.Kind == "up":
+	case a == nil:
+		d.away[e.Switch] = &absence{since: time.Now(), error: string(e.Kind)}
+	default:
+		a.events++
+		if a.error == string(e.Kind) {
+			d.events.Unlock()
+			return
+		}
+		a.error = string(e.Kind)
+	}
+	d.events.Unlock()
+	if e.Provisioned {
+		why += ", queues provisioned"
+	}
 	if e.Safe {
 		why += ", the safe limit put back"
 	}
 	if e.Pushed {
 		why += ", pipeline pushed"
 	}
-	j := Entry{Event: "switch", Why: why}
-	if e.Err != nil {
-		j.Error = e.Err.Error()
-	}
-	d.write(j)
+	d.write(Entry{Event: "switch", Why: why, Error: text})
 }
 
 // write appends to the journal. Where that fails nothing more is done.
@@ -353,15 +462,6 @@ func (d *Deployment) write(e Entry) {
 		d.failed = err
 		d.mu.Unlock()
 		d.cancel(err)
-	}
-}
-
-func (d *Deployment) beat() {
-	if d.guard == nil {
-		return
-	}
-	if err := d.guard.Beat(); err != nil {
-		d.cancel(fmt.Errorf("the guard is gone: %w", err))
 	}
 }
 

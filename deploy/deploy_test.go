@@ -88,7 +88,7 @@ func TestDeployOfAWildPolicy(t *testing.T) {
 	journal := filepath.Join(t.TempDir(), "journal.jsonl")
 	k := &kept{}
 	synctest.Test(t, func(t *testing.T) {
-		d := &Deployment{stopMetrics: func() {}, cancel: func(error) {}}
+		d := &Deployment{ctx: t.Context(), stopMetrics: func() {}, cancel: func(error) {}}
 		var err error
 		if d.journal, err = OpenJournal(journal, "agent"); err != nil {
 			t.Fatal(err)

@@ -55,6 +55,12 @@ type Guard struct {
 	Safe      p4.Limit
 	Window    time.Duration // of a heartbeat
 	Journal   func(Entry)   // told what the guard does; must not block
+	// Took is told why the guard takes over from an agent that still lives,
+	// before it does; nil: nobody.
+	Took func(why string)
+	// Patience is how long the guard tries to reach a switch when the agent is
+	// gone; 0: an hour.
+	Patience time.Duration
 }
 
 // missed is how many windows without a heartbeat are too many. Half a window
@@ -62,8 +68,9 @@ type Guard struct {
 const missed = 2.5
 
 // Run guards until the agent says bye (nil), ctx ends, or the agent is gone and
-// the safe limit is in force on every switch. It waits as long as a switch
-// cannot be reached. ready is called when every switch has answered.
+// the safe limit is in force on every switch. A switch that cannot be reached
+// is tried until Patience is over; Run's error then says which limits are not
+// known. ready is called when every switch has answered.
 //
 // An agent that hangs, with its pipe open, is kept out: the guard stays
 // primary until the pipe ends. The goroutine that reads the pipe ends with it.
@@ -116,6 +123,9 @@ func (g *Guard) Run(ctx context.Context, pipe io.Reader, ready func() error) err
 			why = "the agent's heartbeat has stopped"
 		}
 	}
+	if g.Took != nil && open {
+		g.Took(why)
+	}
 	if err := g.takeOver(ctx, group, why); err != nil {
 		return err
 	}
@@ -153,6 +163,10 @@ func (g *Guard) takeOver(ctx context.Context, group p4.Group, why string) error 
 // failure and of success.
 func (g *Guard) save(ctx context.Context, group p4.Group, n int, queues []p4.Queue, limits []p4.Limit, why string) error {
 	begin, told := time.Now(), false
+	patience := g.Patience
+	if patience == 0 {
+		patience = time.Hour
+	}
 	for {
 		err := claim(ctx, group[n])
 		var got []p4.InForce
@@ -171,6 +185,11 @@ func (g *Guard) save(ctx context.Context, group p4.Group, n int, queues []p4.Que
 		}
 		if err == nil {
 			return nil
+		}
+		if time.Since(begin) >= patience {
+			err = fmt.Errorf("deploy: guard: gave up after %v: whatever limit the switch had stays in force: %w", patience, err)
+			g.Journal(Entry{Event: "end", Why: why, Asked: limits, Error: err.Error()})
+			return err
 		}
 		t := time.NewTimer(retry)
 		select {

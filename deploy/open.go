@@ -31,7 +31,7 @@ type liveOptions struct {
 	autoreset env.Autoreset
 	act       func(live.Act)
 	event     func(Event)
-	beat      func() // called at least once a window
+	busy      func(time.Duration) // how long what comes next may take
 	tap       *collect.Tap
 }
 
@@ -68,7 +68,7 @@ func openLive(ctx context.Context, s scenarios.Scenario, o liveOptions) (*liveRu
 	if err != nil {
 		return nil, errors.Join(err, group.Close())
 	}
-	told.beat = o.beat
+	told.busy = o.busy
 	var control p4.QueueController = group
 	if o.shadow {
 		control = NewShadow(group)
@@ -108,7 +108,7 @@ func reach(ctx context.Context, group p4.Group) error {
 // collected is a collector with its sources: an live.Telemetry.
 type collected struct {
 	*collect.Collector
-	beat    func()
+	busy    func(time.Duration)
 	second  time.Duration
 	cancel  context.CancelFunc
 	sources sync.WaitGroup
@@ -202,10 +202,11 @@ func (c *collected) source(f func() error) {
 	})
 }
 
-// Window is the collector's, with a heartbeat.
+// Window is the collector's; it says how long it takes.
 func (c *collected) Window(ctx context.Context, start time.Time, values []float32, valid []bool) (live.Ages, error) {
-	if c.beat != nil {
-		c.beat()
+	if c.busy != nil {
+		c.busy(time.Until(start) + time.Duration(len(values)/len(c.Columns()))*c.second)
+		defer c.busy(0)
 	}
 	age, err := c.Collector.Window(ctx, start, values, valid)
 	if err == nil {

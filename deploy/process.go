@@ -15,12 +15,16 @@ import (
 // ReadyWord is what a guard says when it holds every switch.
 const ReadyWord = "ready"
 
+// TookWord begins a guard's line that says why it takes over.
+const TookWord = "took over: "
+
 // guardProcess is a running guard.
 type guardProcess struct {
 	*Beater
 	pid  int
 	in   io.WriteCloser
-	done chan error // its end, once
+	done chan error  // its end, once
+	took chan string // why it has taken over, once
 }
 
 // startGuard starts a guard in a process, and a session, of its own, so that
@@ -40,11 +44,17 @@ func startGuard(ctx context.Context, command []string, window time.Duration) (*g
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("guard: %w", err)
 	}
-	g := &guardProcess{Beater: NewBeater(in, window), pid: cmd.Process.Pid, in: in, done: make(chan error, 1)}
+	g := &guardProcess{Beater: NewBeater(in, window), pid: cmd.Process.Pid, in: in, done: make(chan error, 1), took: make(chan string, 1)}
 	ready := make(chan bool, 1)
 	go func() { // owns out, and waits for the process
-		line, _ := bufio.NewReader(out).ReadString('\n')
-		ready <- strings.TrimSpace(line) == ReadyWord
+		lines := bufio.NewScanner(out)
+		ready <- lines.Scan() && strings.TrimSpace(lines.Text()) == ReadyWord
+		for lines.Scan() {
+			if why, ok := strings.CutPrefix(lines.Text(), TookWord); ok {
+				g.took <- why
+				break
+			}
+		}
 		err := cmd.Wait()
 		if text := strings.TrimSpace(says.String()); err != nil && text != "" {
 			err = fmt.Errorf("%w: %s", err, text)

@@ -1,6 +1,8 @@
 package deploy
 
 import (
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -36,11 +38,13 @@ func open(inv inventory.Inventory, safe p4.Limit, backup bool, notify func(Event
 		var s p4.Switch
 		var err error
 		if c.Actuator == inventory.Thrift {
-			s, err = bmv2.New(bmv2.Config{Addr: c.Target, Timeout: c.Timeout, Dial: c.Dial})
+			var t *bmv2.Client
+			t, err = bmv2.New(bmv2.Config{Addr: c.Target, Timeout: c.Timeout, Dial: c.Dial})
+			s = rated{t, c.ServicePPS}
 		} else {
-			cfg := p4rt.Config{Switch: c, Backup: backup, Seed: uint64(i)}
+			cfg := p4rt.Config{Switch: c, Seed: uint64(i), Provision: provisioner(c)}
 			if backup {
-				cfg.Election, cfg.Seed = p4rt.Election{}, cfg.Seed+1<<32
+				cfg = asBackup(cfg)
 			}
 			if name := c.Name; notify != nil {
 				cfg.Notify = func(e p4rt.Event) { notify(Event{name, e}) }
@@ -53,6 +57,18 @@ func open(inv inventory.Inventory, safe p4.Limit, backup bool, notify func(Event
 		g = append(g, s)
 	}
 	return g, nil
+}
+
+// asBackup is cfg for a client that only looks, until it arbitrates. Its seed
+// differs from that of every other process: BMv2 lets no two clients have the
+// same id, and those that have none have the same.
+func asBackup(cfg p4rt.Config) p4rt.Config {
+	cfg.Backup, cfg.Below = true, cfg.WithDefaults().Election
+	cfg.Election = p4rt.Election{}
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	cfg.Seed = binary.LittleEndian.Uint64(b[:])
+	return cfg
 }
 
 // callTime is how long a check waits for one switch.

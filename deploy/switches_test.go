@@ -243,14 +243,14 @@ func TestExamine(t *testing.T) {
 		r := newRig(t, sim.Strict)
 		// Nothing runs yet but the agent of the rig, which will be primary.
 		r.mustSet(usual)
-		all := Examine(t.Context(), r.inv, []p4.Limit{32, 48, 64}, safe)
+		all := Examine(t.Context(), r.inv, []p4.Limit{32, 48, 64}, safe, 0)
 		for _, c := range []struct {
 			check string
 			level Level
 			says  string
 		}{
 			{"reach", OK, "pipe, device 1"},
-			{"mastership", Failed, "a client with election id 0:1 is primary, ours is 0:1"},
+			{"mastership", Failed, "a client with election id 0:65536 is primary, ours is 0:65536"},
 			{"pipeline", OK, "runs our program"},
 			{"p4info", OK, "is ours"},
 			{"limits", Failed, "no queue has [48] packets: queues are [32, 64]"},
@@ -271,7 +271,7 @@ func TestExamine(t *testing.T) {
 		}
 		r.s[1].ReplacePipeline(&configv1.P4Info{}, p.Cookie)
 		r.s[2].Cut()
-		all = Examine(t.Context(), r.inv, []p4.Limit{32, 64}, safe)
+		all = Examine(t.Context(), r.inv, []p4.Limit{32, 64}, safe, 0)
 		for _, c := range []struct {
 			name, check string
 			level       Level

@@ -365,6 +365,9 @@ func (a *autoreset) Restore(row int, src []byte) error {
 		return err
 	}
 	a.pending[row] = waits
+	if a.ended != nil {
+		a.ended[row] = false // what it ended with is not in the state
+	}
 	for i := range len(obs) / 4 {
 		a.early[row*a.dim+i] = math.Float32frombits(binary.LittleEndian.Uint32(obs[4*i:]))
 	}

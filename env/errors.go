@@ -3,6 +3,7 @@ package env
 import (
 	"errors"
 	"fmt"
+	"math"
 )
 
 // What callers branch on. Each has a stable code on the wire (package env/ws).
@@ -70,4 +71,30 @@ func RowAt(rows []int, i int) int {
 		return i
 	}
 	return rows[i]
+}
+
+// CheckBatch reports a batch that is not of n observations of dim elements.
+func CheckBatch(out *Batch, n, dim int) error {
+	if len(out.Obs) != n*dim {
+		return fmt.Errorf("the environment gave %d numbers for %d observations of %d elements: it does not keep to its own spec", len(out.Obs), n, dim)
+	}
+	return nil
+}
+
+// CheckFinite reports an observation [D] or a reward that is NaN or Inf, as an
+// error of row.
+func CheckFinite(obs []float32, reward float32, row int, spec Spec) error {
+	for i, x := range obs {
+		if math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) {
+			name := ""
+			if i < len(spec.Observation.Elements) {
+				name = " (" + spec.Observation.Elements[i].Name + ")"
+			}
+			return &RowError{Row: row, Err: fmt.Errorf("observation element %d%s is %v: the environment is at fault", i, name, x)}
+		}
+	}
+	if math.IsNaN(float64(reward)) || math.IsInf(float64(reward), 0) {
+		return &RowError{Row: row, Err: fmt.Errorf("reward is %v: the environment is at fault", reward)}
+	}
+	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/agent/baseline"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/episodes"
 )
@@ -50,7 +51,7 @@ func Defaults(spec env.Spec) []string {
 		names = append(names, "occupancy:"+x)
 	}
 	return slices.DeleteFunc(names, func(name string) bool {
-		_, err := agent.Baseline(name, spec)
+		_, err := baseline.New(name, spec)
 		return err != nil
 	})
 }
@@ -155,7 +156,7 @@ func (m Mean) String() string {
 	return fmt.Sprintf("%.2f ± %.2f", m.Mean, m.CI)
 }
 
-func meanOf(e agent.Estimate) Mean { return Mean{Number(e.Mean), Number(e.CI)} }
+func meanOf(e Estimate) Mean { return Mean{Number(e.Mean), Number(e.CI)} }
 
 // Options of a comparison.
 type Options struct {
@@ -202,7 +203,7 @@ func Run(ctx context.Context, a, b Side, policies []Policy, o Options) (*Result,
 		for k := range d {
 			d[k] = row.B.PerSeed[k] - row.A.PerSeed[k]
 		}
-		row.Difference = meanOf(agent.EstimateOf(d))
+		row.Difference = meanOf(EstimateOf(d))
 		row.Ratio = Number(ratio(float64(row.A.Reward.Mean), float64(row.B.Reward.Mean)))
 		row.Drift = spread.drift(on[0].watch, on[1].watch)
 		r.Policies = append(r.Policies, row)
@@ -312,7 +313,7 @@ type stage struct {
 }
 
 func newStage(s Side, n int) *stage {
-	return &stage{Side: s, seeds: agent.HeldOut(s.Seed, n), watch: &watch{}}
+	return &stage{Side: s, seeds: HeldOut(s.Seed, n), watch: &watch{}}
 }
 
 func (s *stage) close() {
@@ -336,7 +337,7 @@ func (s *stage) open(ctx context.Context) (err error) {
 func (s *stage) play(ctx context.Context, p Policy) (v Value, err error) {
 	vector, policy := s.raw, agent.Policy(p.Agent)
 	if p.Agent == nil {
-		policy, err = agent.Baseline(p.Name, s.spec)
+		policy, err = baseline.New(p.Name, s.spec)
 	} else if vector, err = s.Open(ctx, p.Agent, s.watch.plant); err == nil {
 		defer vector.Close()
 		err = p.Agent.Fits(episodes.SpacesOf(vector.Spec()))
@@ -345,7 +346,7 @@ func (s *stage) play(ctx context.Context, p Policy) (v Value, err error) {
 		return v, err
 	}
 	s.watch.begin(vector.Spec(), len(s.seeds))
-	e, err := agent.Evaluate(ctx, s.watch.vector(vector), policy, s.seeds, nil)
+	e, err := Evaluate(ctx, s.watch.vector(vector), policy, s.seeds, nil)
 	if err != nil {
 		return v, err
 	}
@@ -356,7 +357,7 @@ func (s *stage) play(ctx context.Context, p Policy) (v Value, err error) {
 	for _, r := range e.Returns {
 		v.PerSeed = append(v.PerSeed, r/steps)
 	}
-	v.Reward, v.Shares = meanOf(agent.EstimateOf(v.PerSeed)), e.Shares
+	v.Reward, v.Shares = meanOf(EstimateOf(v.PerSeed)), e.Shares
 	if q := e.QoE; q != nil {
 		lbo, level, stall := meanOf(q.LBO), meanOf(q.Level), meanOf(q.Stalls)
 		v.LBO, v.Level, v.Stall = &lbo, &level, &stall

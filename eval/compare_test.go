@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/agent/baseline"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/queues"
 	"github.com/planegym/planegym/eval"
@@ -217,7 +218,7 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("%d: %v", len(names), names)
 	}
 	for _, n := range names {
-		if _, err := agent.Baseline(n, v.Spec()); err != nil {
+		if _, err := baseline.New(n, v.Spec()); err != nil {
 			t.Error(err)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/agent/baseline"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/episodes"
 	"github.com/planegym/planegym/env/plant/testbed/table"
@@ -86,7 +87,7 @@ func (l *Log) estimate(ctx context.Context, r *Result, policies []Policy) error 
 			if on, err = l.play(ctx, p.Agent); err != nil {
 				return fmt.Errorf("%s: %w", p.Name, err)
 			}
-		} else if policy, err = agent.Baseline(p.Name, raw.spec); err != nil {
+		} else if policy, err = baseline.New(p.Name, raw.spec); err != nil {
 			return err
 		}
 		if byClock(p.Name) {
@@ -104,15 +105,15 @@ func (l *Log) estimate(ctx context.Context, r *Result, policies []Policy) error 
 		}
 		rewards = append(rewards, sum)
 	}
-	out.Reward = meanOf(agent.EstimateOf(rewards))
-	values := func(each func(i int, v, base agent.OffPolicyValue)) error {
-		o, err := agent.NewOffPolicy(raw.logs, raw.dim, k, gamma, 32)
+	out.Reward = meanOf(EstimateOf(rewards))
+	values := func(each func(i int, v, base OffPolicyValue)) error {
+		o, err := NewOffPolicy(raw.logs, raw.dim, k, gamma, 32)
 		if err != nil {
 			return err
 		}
 		base, err := o.Value(random)
 		for i := 0; err == nil && i < len(targets); i++ {
-			var v agent.OffPolicyValue
+			var v OffPolicyValue
 			if v, err = o.Value(targets[i]); err == nil {
 				each(i, v, base)
 			}
@@ -123,9 +124,9 @@ func (l *Log) estimate(ctx context.Context, r *Result, policies []Policy) error 
 		return err
 	}
 	var a, fqe, dr []float64
-	err = values(func(i int, v, base agent.OffPolicyValue) {
+	err = values(func(i int, v, base OffPolicyValue) {
 		e := Estimated{
-			Policy: policies[kept[i]].Name, FQE: meanOf(agent.EstimateOf(v.FQE)), DR: meanOf(agent.EstimateOf(v.DR)),
+			Policy: policies[kept[i]].Name, FQE: meanOf(EstimateOf(v.FQE)), DR: meanOf(EstimateOf(v.DR)),
 			AdvantageFQE: over(v.FQE, base.FQE), AdvantageDR: over(v.DR, base.DR), Followed: Number(v.Followed),
 		}
 		out.Policies = append(out.Policies, e)
@@ -142,7 +143,7 @@ func (l *Log) estimate(ctx context.Context, r *Result, policies []Policy) error 
 	var n, f, d float64
 	for s := range shuffles {
 		raw.shuffle(uint64(s))
-		err := values(func(i int, v, base agent.OffPolicyValue) {
+		err := values(func(i int, v, base OffPolicyValue) {
 			if policies[kept[i]].Name == "random" {
 				return // it is what the others are compared with
 			}
@@ -167,7 +168,7 @@ func over(x, base []float64) Mean {
 	for i := range d {
 		d[i] = x[i] - base[i]
 	}
-	return meanOf(agent.EstimateOf(d))
+	return meanOf(EstimateOf(d))
 }
 
 // contains is 1 where an interval contains 0.
@@ -184,7 +185,7 @@ type seen struct {
 	dim        int
 	steps      int // of a session
 	block      int
-	logs       []agent.Logged
+	logs       []Logged
 	perSession []uint64
 }
 
@@ -199,7 +200,7 @@ func (l *Log) play(ctx context.Context, d *agent.DDQN) (*seen, error) {
 		return nil, err
 	}
 	defer v.Close()
-	s := &seen{spec: v.Spec(), dim: v.Spec().Observation.Dim(), logs: make([]agent.Logged, n)}
+	s := &seen{spec: v.Spec(), dim: v.Spec().Observation.Dim(), logs: make([]Logged, n)}
 	switch {
 	case len(s.spec.Action) != 1:
 		return nil, fmt.Errorf("%s: estimates are of one limit for all switches, the scenario sets %d", l.Path, len(s.spec.Action))

@@ -26,6 +26,11 @@ var (
 	ErrReadBack       = errors.New("p4: the switch reads back another limit")
 	ErrNoLimit        = errors.New("p4: no limit is set on the port")
 	ErrClosed         = errors.New("p4: controller is closed")
+	// ErrElection: P4Runtime gives an election id to one client of a switch.
+	ErrElection = errors.New("p4: another client of the switch has this election id: is another deploy, collect or train --switches running?")
+	// ErrUnprovisioned: a switch restarted and nothing can set the depths of
+	// its queues, so that a limit read back says nothing about the queue.
+	ErrUnprovisioned = errors.New("p4: the limit in force is unknown: the switch was restarted, and nothing has set the depths of its queues since")
 )
 
 // Switch is one switch whose queue limits can be set: p4/p4rt speaks
@@ -52,6 +57,13 @@ type QueueController interface {
 	Close() error
 }
 
+// Holder is a Switch or QueueController that knows whether it may write.
+type Holder interface {
+	// InHand is nil where a write would be taken now: the client is primary
+	// and the switch is as it should be. It asks no switch.
+	InHand() error
+}
+
 // InForce is what is known of one queue after a Set or Read.
 type InForce struct {
 	Queue
@@ -68,15 +80,25 @@ type SetError struct {
 func (e *SetError) Error() string {
 	var b strings.Builder
 	failed := 0
+	told := map[string]bool{} // causes
 	for i, g := range e.Got {
 		if g.Err == nil {
 			continue
 		}
 		failed++
+		cause := g.Err.Error()
+		if inner := errors.Unwrap(g.Err); inner != nil { // without the switch's address
+			cause = inner.Error()
+		}
 		fmt.Fprintf(&b, "; switch %d port %d", g.Switch+1, g.Port)
 		if e.Asked != nil {
 			fmt.Fprintf(&b, ", limit %d", e.Asked[i])
 		}
+		if told[cause] {
+			b.WriteString(": likewise")
+			continue
+		}
+		told[cause] = true
 		fmt.Fprintf(&b, ": %v", g.Err)
 	}
 	return fmt.Sprintf("p4: %d of %d queues failed%s", failed, len(e.Got), b.String())
@@ -153,6 +175,17 @@ func (g Group) each(queues []Queue, asked []Limit, do func(s Switch, i int) (Lim
 		}
 	}
 	return got, nil
+}
+
+// InHand is nil where every switch that knows is in hand.
+func (g Group) InHand() error {
+	var errs []error
+	for _, s := range g {
+		if h, ok := s.(Holder); ok {
+			errs = append(errs, h.InHand())
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Close closes the switches.

@@ -16,18 +16,24 @@ import (
 // Live is real switches: which, and where their telemetry comes in.
 type Live struct {
 	live.Config
-	Probes   Probes              `toml:"probes"` // where INT comes in
-	Player   Player              `toml:"player"` // where the player's samples come in: http or log
-	Switches inventory.Inventory `toml:"switch"` // along the path, the first first
+	Probes Probes `toml:"probes"` // where INT comes in
+	Player Player `toml:"player"` // where the player's samples come in: http or log
+	// GuardPatienceS is how long the guard of a killed agent tries to reach a
+	// switch, in seconds of ours; 3600.
+	GuardPatienceS float64             `toml:"guard_patience_s"`
+	Switches       inventory.Inventory `toml:"switch"` // along the path, the first first
 }
 
 // Probes says where INT comes in. Zero values are the defaults in the comments.
 type Probes struct {
-	UDP      string   `toml:"udp"`       // host:port that reports are sent to
-	PacketIn bool     `toml:"packet_in"` // the switches send probes up to their controller
-	TickNS   int      `toml:"tick_ns"`   // unit of the reports' times; 1, programs for BMv2 mostly write 1000
-	NoTimes  bool     `toml:"no_times"`  // the switches' clocks stand still: reports are put where they come in
-	Switch   []uint32 `toml:"switch"`    // the ids that switches report under, in the order of the inventory; 1, 2, …
+	UDP      string `toml:"udp"`       // host:port that reports are sent to
+	PacketIn bool   `toml:"packet_in"` // the switches send probes up to their controller
+	// SendPerSecond is how many probes a second deploy and collect send
+	// themselves, out of the first switch by packet out; 0: something else does.
+	SendPerSecond float64  `toml:"send_per_second"`
+	TickNS        int      `toml:"tick_ns"`  // unit of the reports' times; 1, programs for BMv2 mostly write 1000
+	NoTimes       bool     `toml:"no_times"` // the switches' clocks stand still: reports are put where they come in
+	Switch        []uint32 `toml:"switch"`   // the ids that switches report under, in the order of the inventory; 1, 2, …
 	// Aggregation makes one value of the reports of a second;
 	// "max-timedelta1", as published, for reports that tell of the whole path.
 	Aggregation telemetry.Aggregation `toml:"aggregation"`
@@ -68,6 +74,10 @@ func (l Live) check(c queues.Config) error {
 	switch {
 	case p.UDP == "" && !p.PacketIn:
 		return fmt.Errorf("scenarios: live.probes: say where INT comes in: udp = \"host:port\" or packet_in = true")
+	case !(l.GuardPatienceS >= 0 && l.GuardPatienceS <= 30*24*3600):
+		return fmt.Errorf("scenarios: live.guard_patience_s: %v is outside 0…%d", l.GuardPatienceS, 30*24*3600)
+	case !(p.SendPerSecond >= 0 && p.SendPerSecond <= 10000):
+		return fmt.Errorf("scenarios: live.probes.send_per_second: %v is outside 0…10000", p.SendPerSecond)
 	case p.TickNS < 0:
 		return fmt.Errorf("scenarios: live.probes.tick_ns: %d is negative", p.TickNS)
 	case len(p.Switch) > 0 && len(p.Switch) != len(l.Switches):

@@ -26,14 +26,14 @@ import (
 
 // Scenario is one experiment as data.
 type Scenario struct {
-	Name        string           `toml:"name"`        // the file's, where it gives none
-	Description string           `toml:"description"` // one line
-	Plant       string           `toml:"plant"`       // "cartpole", "replay", "synthetic", "testbed" or "live"
-	Model       string           `toml:"model"`       // where Plant is "synthetic": a bundled model, or a .safetensors file; where it is "testbed": the model on whose scale observations are, "" is the testbed's own
-	Env         queues.Config       `toml:"env"`         // how the environment is stepped, observed and rewarded
-	Replay      replay.Config `toml:"replay"`      // where Plant is "replay"
-	Testbed     testbed.Config   `toml:"testbed"`     // where Plant is "testbed"
-	Live        Live             `toml:"live"`        // where Plant is "live"
+	Name        string         `toml:"name"`        // the file's, where it gives none
+	Description string         `toml:"description"` // one line
+	Plant       string         `toml:"plant"`       // "cartpole", "replay", "synthetic", "testbed" or "live"
+	Model       string         `toml:"model"`       // where Plant is "synthetic": a bundled model, or a .safetensors file; where it is "testbed": the model on whose scale observations are, "" is the testbed's own
+	Env         queues.Config  `toml:"env"`         // how the environment is stepped, observed and rewarded
+	Replay      replay.Config  `toml:"replay"`      // where Plant is "replay"
+	Testbed     testbed.Config `toml:"testbed"`     // where Plant is "testbed"
+	Live        Live           `toml:"live"`        // where Plant is "live"
 }
 
 // ErrUnknown is the error of a name that is neither bundled nor a file.

@@ -42,6 +42,18 @@ func (q Quality) Level() int {
 	return best
 }
 
+// Level is the level of the ladder nearest to a frame rate, 0…2: Quality.Level of
+// what tells nothing else.
+func Level(fps float32) int {
+	switch {
+	case fps >= 27: // between 24 and 30
+		return 2
+	case fps >= 21:
+		return 1
+	}
+	return 0
+}
+
 func (q Quality) values() [4]float32 { return [4]float32{q.FPS, q.Kbps, q.Width, q.Height} }
 
 // Levels are the quality level of each second and whether any of its columns

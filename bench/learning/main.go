@@ -6,6 +6,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/csv"
 	"flag"
@@ -13,6 +14,7 @@ import (
 	"math"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 
 	"gonum.org/v1/gonum/stat"
@@ -20,7 +22,9 @@ import (
 
 	"github.com/planegym/planegym"
 	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/agent/baseline"
 	"github.com/planegym/planegym/compute"
+	"github.com/planegym/planegym/eval"
 	"github.com/planegym/planegym/internal/report"
 )
 
@@ -34,7 +38,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.scenario, "scenario", "synthetic", "what the agent trains in")
 	flag.StringVar(&o.judge, "judge", "", "what it is evaluated in; default: the same")
-	flag.StringVar(&o.baselines, "baselines", "fixed:32,fixed:64,fixed:128,random,threshold:0.22", "policies to compare with")
+	flag.StringVar(&o.baselines, "baselines", "fixed:128,fixed:32,threshold:0.55", "policies to compare with")
 	flag.IntVar(&o.seeds, "seeds", 3, "trainings")
 	flag.Int64Var(&o.steps, "steps", 30_000, "transitions of a training")
 	flag.Int64Var(&o.every, "every", 2_500, "transitions between evaluations")
@@ -65,9 +69,9 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	defer judge.Close()
-	held := agent.HeldOut(7, o.episodes)
+	held := eval.HeldOut(7, o.episodes)
 	play := func(p agent.Policy) (float64, error) {
-		e, err := agent.Evaluate(ctx, judge, p, held, nil)
+		e, err := eval.Evaluate(ctx, judge, p, held, nil)
 		if err != nil {
 			return 0, err
 		}
@@ -117,7 +121,7 @@ func run(ctx context.Context, o options) error {
 	}
 	lines := []report.Line{band("DDQN", at, all)}
 	for _, name := range strings.Split(o.baselines, ",") {
-		p, err := agent.Baseline(name, judge.Spec())
+		p, err := baseline.New(name, judge.Spec())
 		if err != nil {
 			return err
 		}
@@ -144,14 +148,17 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.Create(o.out)
-	if err != nil {
+	var b bytes.Buffer
+	ext := o.out[strings.LastIndexByte(o.out, '.'):]
+	if err := figure.Write(&b, ext); err != nil {
 		return err
 	}
-	if err := figure.Write(f, o.out[strings.LastIndexByte(o.out, '.'):]); err != nil {
-		return err
+	drawing := b.Bytes()
+	if ext == ".svg" { // its text is dark, also where a page is
+		head := bytes.IndexByte(drawing[bytes.Index(drawing, []byte("<svg")):], '>') + bytes.Index(drawing, []byte("<svg")) + 1
+		drawing = slices.Insert(drawing, head, []byte(`<rect width="100%" height="100%" fill="white"/>`)...)
 	}
-	return f.Close()
+	return os.WriteFile(o.out, drawing, 0o666)
 }
 
 // band is the mean over seeds with its 95 % interval.

@@ -22,7 +22,7 @@ import (
 	"os/signal"
 	"slices"
 
-	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/agent/baseline"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/plant/model"
@@ -142,11 +142,11 @@ func (v *Values) play(ctx context.Context, s scenarios.Scenario, name string) (V
 	if err != nil {
 		return row, err
 	}
-	policy, err := agent.Baseline(name, vec.Spec())
+	policy, err := baseline.New(name, vec.Spec())
 	if err != nil {
 		return row, err
 	}
-	e, err := agent.Evaluate(ctx, vec, policy, agent.HeldOut(v.Seed, v.Episodes), nil)
+	e, err := eval.Evaluate(ctx, vec, policy, eval.HeldOut(v.Seed, v.Episodes), nil)
 	if err != nil {
 		return row, err
 	}

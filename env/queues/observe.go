@@ -169,7 +169,7 @@ func (b *observer) observe(dst, values []float32, valid []bool, actions []int32,
 				d = append(d, top, mean, p95)
 			}
 		}
-		d = append(d, last[b.lbo], level(last[b.fps]))
+		d = append(d, last[b.lbo], float32(telemetry.Level(last[b.fps])))
 		action()
 		d = append(d, float32(min(age, maxAge)))
 	case "tutorial":
@@ -237,15 +237,4 @@ func (b *observer) summary(values []float32, valid []bool, column int) (top, mea
 		p += float64((float64(s[i+1]) - p) * (at - float64(i)))
 	}
 	return s[len(s)-1], float32(sum / float64(len(s))), float32(p)
-}
-
-// level is the quality level, 0…2, of a frame rate: the nearest of 18, 24, 30.
-func level(fps float32) float32 {
-	switch {
-	case fps >= 27:
-		return 2
-	case fps >= 21:
-		return 1
-	}
-	return 0
 }

@@ -201,7 +201,7 @@ func (q *Queues) ResetWith(ctx context.Context, rows []int, seeds []uint64, o en
 	for i, r := range rows {
 		row := &q.rows[r]
 		row.phase = env.Running
-		p := q.measure(row, i)
+		p, _ := q.measure(row, i)
 		row.reward.reset(p)
 		q.emit(out, i, r)
 		out.Reward[i], out.Terminated[i], out.Truncated[i] = 0, false, false
@@ -241,10 +241,10 @@ func (q *Queues) Step(ctx context.Context, rows []int, actions []int32, out *env
 	for i, r := range rows {
 		row := &q.rows[r]
 		row.steps++
-		p := q.measure(row, i)
+		p, longest := q.measure(row, i)
 		out.Reward[i] = q.cfg.Reward.pay(&row.reward, p)
 		out.Terminated[i] = q.window.End[i] == telemetry.Terminated ||
-			q.cfg.EndOnStall > 0 && float64(row.stall) >= q.cfg.EndOnStall
+			q.cfg.EndOnStall > 0 && float64(longest) >= q.cfg.EndOnStall
 		out.Truncated[i] = q.window.End[i] == telemetry.Truncated || int(row.steps) >= q.cfg.MaxSteps
 		if out.Terminated[i] || out.Truncated[i] {
 			row.phase = env.Over
@@ -268,13 +268,14 @@ func (q *Queues) stall(values []float32, valid []bool) (seconds float32, measure
 
 // measure reads the player off row i of the window and keeps row's clocks. The
 // player's buffer, frame rate and bitrate are those last measured, in the window
-// or before it.
-func (q *Queues) measure(row *queueRow, i int) player {
+// or before it. longest is the longest stall by any second of the window, in
+// seconds, with what of it came before the window.
+func (q *Queues) measure(row *queueRow, i int) (p player, longest float32) {
 	values, valid := q.window.Row(i)
 	f := q.window.Fields
 	c := &q.columns
 	last := values[(q.cfg.StepSeconds-1)*f:]
-	p := player{LBO: last[c.lbo], FPS: last[c.fps], Kbps: last[c.kbps]}
+	p = player{LBO: last[c.lbo], FPS: last[c.fps], Kbps: last[c.kbps]}
 	for t := range q.cfg.StepSeconds {
 		at := t * f
 		switch stall, measured := q.stall(values[at:], valid[at:]); {
@@ -282,6 +283,7 @@ func (q *Queues) measure(row *queueRow, i int) player {
 		case stall > 0:
 			row.stall += stall
 			p.Stall += stall
+			longest = max(longest, row.stall)
 		default:
 			row.stall = 0
 		}
@@ -294,7 +296,7 @@ func (q *Queues) measure(row *queueRow, i int) player {
 	}
 	row.age = min(row.age, maxAge)
 	row.info = p
-	return p
+	return p, longest
 }
 
 func (q *Queues) emit(out *env.Batch, i, r int) {

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+
+	"github.com/planegym/planegym/telemetry"
 )
 
 // Reward says what a step pays. The names:
@@ -132,9 +134,9 @@ func (r Reward) pay(s *rewardState, p player) float32 {
 	switch {
 	case p.LBO >= lboTarget:
 		return 2
-	case p.FPS >= 27: // nearest of 30, 24, 18
+	case telemetry.Level(p.FPS) == 2:
 		return 1
-	case p.FPS >= 21:
+	case telemetry.Level(p.FPS) == 1:
 		return .5
 	case p.LBO < last.LBO || p.Stall > 0:
 		return -2

@@ -17,6 +17,7 @@ import (
 
 	"github.com/planegym/planegym"
 	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/agent/baseline"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/deploy"
 	"github.com/planegym/planegym/env"
@@ -196,7 +197,7 @@ func (c *comparer) choose(ctx context.Context, a eval.Side, be *compute.Backend)
 			if p.Agent, err = agent.Load(name, be); err != nil {
 				return nil, err
 			}
-		} else if _, err := agent.Baseline(name, v.Spec()); err != nil {
+		} else if _, err := baseline.New(name, v.Spec()); err != nil {
 			return nil, usageError{fmt.Errorf("compare: --policy: %w", err)}
 		}
 		all = append(all, p)

@@ -69,6 +69,7 @@ give equal bytes.`,
 	fl.BoolVar(&f.force, "force", false, "begin anew where the output is there already")
 	fl.BoolVar(&f.weights, "weights-only", false, "leave the optimiser's state out of the finished checkpoint")
 	addImpossible(cmd, &f.impossible)
+	addProgress(cmd)
 	fl.StringVar(&f.credit, "credit", "", "whose recordings these are: kept in the checkpoint")
 	return cmd
 }
@@ -84,6 +85,9 @@ type fitter struct {
 }
 
 func (f *fitter) run(cmd *cobra.Command) error {
+	if err := checkProgress(cmd); err != nil {
+		return err
+	}
 	if f.out == "" {
 		return usagef("fit: --output: where to?")
 	}
@@ -152,9 +156,11 @@ func (f *fitter) run(cmd *cobra.Command) error {
 		return err
 	}
 	bar := newProgress(cmd, int64(c.Embed+c.Super+c.Joint), "update", "fit")
+	events := newEvents(cmd)
 	o.Report = func(p timegan.Progress) {
 		bar.Describe(fmt.Sprintf("%s %s", p.Phase, describe(p.Phase, p.Losses)))
 		_ = bar.Set(p.Done)
+		events.emit(string(p.Phase), p.Done >= p.Total, fitted(p))
 	}
 	e, err := open()
 	if err != nil {
@@ -285,8 +291,13 @@ func (f *fitter) structured(cmd *cobra.Command, data []telemetry.Recording, open
 	defer e.Close()
 	be := compute.NewBackend(k, 1)
 	defer be.Close()
-	bar := newProgress(cmd, -1, "update", "fit")
+	bar, events := newProgress(cmd, -1, "update", "fit"), newEvents(cmd)
 	m, err := structured.Fit(cmd.Context(), c, e, be, data, func(p structured.Progress) {
+		if p.Ranks == nil {
+			events.emit(p.What, true, map[string]any{"phase": p.What})
+		} else {
+			events.emit("ranks", p.Ranks.Done >= p.Ranks.Total, fitted(*p.Ranks))
+		}
 		if bar.Describe(p.What); p.Ranks != nil {
 			bar.ChangeMax(p.Ranks.Total)
 			bar.Describe(fmt.Sprintf("ranks: %s %s", p.Ranks.Phase, describe(p.Ranks.Phase, p.Ranks.Losses)))
@@ -314,6 +325,18 @@ func (f *fitter) structured(cmd *cobra.Command, data []telemetry.Recording, open
 	fmt.Fprintf(cmd.OutOrStdout(), "%s: limits %v, %d downloads, on %s, %d KiB\nlog loss of a download %.3f, of a level %.3f; ranks: %s\n", f.out, m.Limits, m.Downloads, m.Engine,
 		(bytes+512)/1024, m.PaceLoss, m.LevelLoss, describe(timegan.Joint, m.Ranks.Losses))
 	return nil
+}
+
+// fitted is how far a fit is, for --progress json.
+func fitted(p timegan.Progress) map[string]any {
+	l := map[string]float32{"R": p.Losses.R}
+	switch p.Phase {
+	case timegan.Supervised:
+		l = map[string]float32{"S": p.Losses.S}
+	case timegan.Joint:
+		l = map[string]float32{"R": p.Losses.R, "S": p.Losses.S, "U": p.Losses.U, "V": p.Losses.V, "D": p.Losses.D}
+	}
+	return map[string]any{"phase": p.Phase, "done": p.Done, "total": p.Total, "losses": l}
 }
 
 // describe are the losses that a phase has.

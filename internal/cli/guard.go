@@ -3,6 +3,8 @@ package cli
 import (
 	"fmt"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -28,6 +30,7 @@ func newGuard() *cobra.Command {
 		Short:   "Watch over a deploy; deploy starts it",
 		Example: "  planegym deploy run/policy.safetensors --scenario lab.toml",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			signal.Ignore(syscall.SIGPIPE) // an agent that is killed reads no more, and is what a guard is for
 			s, err := loadLive(cmd, scenario)
 			if err != nil {
 				return err
@@ -37,7 +40,9 @@ func newGuard() *cobra.Command {
 				return err
 			}
 			defer j.Close()
-			g := deploy.Guard{Inventory: s.Live.Switches, Safe: s.Live.Safe, Window: window, Journal: func(e deploy.Entry) {
+			g := deploy.Guard{Patience: time.Duration(s.Live.GuardPatienceS * float64(time.Second)), Took: func(why string) {
+				fmt.Fprintln(cmd.OutOrStdout(), deploy.TookWord+why)
+			}, Inventory: s.Live.Switches, Safe: s.Live.Safe, Window: window, Journal: func(e deploy.Entry) {
 				_ = j.Append(e) // what is left to do is to guard
 			}}
 			return g.Run(cmd.Context(), cmd.InOrStdin(), func() error {

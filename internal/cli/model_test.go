@@ -10,10 +10,11 @@ import (
 	"testing"
 
 	"github.com/planegym/planegym"
-	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/agent/baseline"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/envtest"
+	"github.com/planegym/planegym/eval"
 	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/timegan"
@@ -89,11 +90,11 @@ func TestDefaultTransfers(t *testing.T) {
 		policy string
 		want   float64 // reward a step
 	}{{"fixed:32", 1.02}, {"fixed:64", .61}, {"fixed:128", 1.10}, {"codel:6000", 1.97}, {"occupancy:0.5", 1.92}} {
-		p, err := agent.Baseline(c.policy, v.Spec())
+		p, err := baseline.New(c.policy, v.Spec())
 		if err != nil {
 			t.Fatal(err)
 		}
-		e, err := agent.Evaluate(context.Background(), v, p, agent.HeldOut(1, 20), nil)
+		e, err := eval.Evaluate(context.Background(), v, p, eval.HeldOut(1, 20), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

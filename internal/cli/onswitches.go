@@ -11,6 +11,7 @@ import (
 
 	"github.com/planegym/planegym"
 	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/agent/baseline"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/deploy"
 	"github.com/planegym/planegym/env"
@@ -82,7 +83,7 @@ func (d *deployment) add(cmd *cobra.Command) {
 // load loads the policy; who is what the journal calls it.
 func (d *deployment) load(spec env.Spec, be *compute.Backend) (p agent.Policy, who string, err error) {
 	if _, e := os.Stat(d.policy); e != nil && !strings.HasSuffix(d.policy, ".safetensors") {
-		if p, err = agent.Baseline(d.policy, spec); err != nil {
+		if p, err = baseline.New(d.policy, spec); err != nil {
 			return nil, "", usageError{fmt.Errorf("%s: %w, nor a file that train wrote", d.name, err)}
 		}
 		return p, d.policy, nil

@@ -15,9 +15,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/agent/baseline"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/episodes"
+	"github.com/planegym/planegym/eval"
 	"github.com/planegym/planegym/internal/atomicfile"
 	"github.com/planegym/planegym/internal/picture"
 	"github.com/planegym/planegym/scenarios"
@@ -63,7 +65,7 @@ func policyHelp() string {
 	var b strings.Builder
 	b.WriteString("Baselines:\n")
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	for _, k := range agent.Baselines {
+	for _, k := range baseline.Names {
 		fmt.Fprintf(w, "  %s\t%s\n", k.Name, k.About)
 	}
 	_ = w.Flush() // b takes everything
@@ -135,7 +137,7 @@ func (p *player) run(cmd *cobra.Command, files []string) error {
 		}
 	}
 	for _, name := range p.policies {
-		b, err := agent.Baseline(name, v.Spec())
+		b, err := baseline.New(name, v.Spec())
 		if err != nil {
 			return usageError{fmt.Errorf("play: --policy: %w", err)}
 		}
@@ -168,7 +170,7 @@ func (p *player) run(cmd *cobra.Command, files []string) error {
 		}
 	}
 	bar := newProgress(cmd, int64(len(entries)), "policies", "play")
-	results, err := evaluateAll(cmd.Context(), v, entries, agent.HeldOut(p.seed, p.episodes), to, bar)
+	results, err := evaluateAll(cmd.Context(), v, entries, eval.HeldOut(p.seed, p.episodes), to, bar)
 	if to != nil { // an interruption keeps what was played
 		if e := to.Close(); err == nil {
 			err = e
@@ -193,7 +195,7 @@ func loadAgent(file string, be *compute.Backend) (*agent.DDQN, error) {
 
 // draw plays e's first evaluation episode once more and draws it.
 func (p *player) draw(ctx context.Context, v env.Vector, e entry) error {
-	seed := agent.HeldOut(p.seed, 1)
+	seed := eval.HeldOut(p.seed, 1)
 	rows := []int{0}
 	e.policy.Begin(rows, seed)
 	act := func(obs []float32, actions []int32) { e.policy.Act(rows, obs, actions) }
@@ -226,7 +228,7 @@ func addBaselines(entries []entry, spec env.Spec) []entry {
 		if slices.ContainsFunc(entries, func(e entry) bool { return e.name == name }) {
 			continue
 		}
-		if b, err := agent.Baseline(name, spec); err == nil {
+		if b, err := baseline.New(name, spec); err == nil {
 			entries = append(entries, entry{name: name, policy: b})
 		}
 	}
@@ -251,13 +253,13 @@ type qoe struct {
 	Stalls estimate `json:"stall_s"`
 }
 
-// estimate is agent.Estimate as JSON, which has no NaN.
+// estimate is eval.Estimate as JSON, which has no NaN.
 type estimate struct {
 	Mean float64  `json:"mean"`
 	CI   *float64 `json:"ci95"` // null for a single episode
 }
 
-func estimateOf(e agent.Estimate) estimate {
+func estimateOf(e eval.Estimate) estimate {
 	if math.IsNaN(e.CI) {
 		return estimate{Mean: e.Mean}
 	}
@@ -275,13 +277,13 @@ func (e estimate) String() string {
 // results of those that were played.
 func evaluateAll(ctx context.Context, v env.Vector, entries []entry, seeds []uint64, to *episodes.Writer, bar *progressbar.ProgressBar) ([]result, error) {
 	var results []result
-	var first *agent.Evaluation
+	var first *eval.Evaluation
 	for _, e := range entries {
 		record := to
 		if !e.record {
 			record = nil
 		}
-		got, err := agent.Evaluate(ctx, v, e.policy, seeds, record)
+		got, err := eval.Evaluate(ctx, v, e.policy, seeds, record)
 		if err != nil {
 			return results, fmt.Errorf("%s: %w", e.name, err)
 		}
@@ -365,7 +367,7 @@ func sameWithinNoise(results []result) bool {
 		}
 	}
 	for _, r := range results {
-		d := (&agent.Evaluation{Returns: best.Returns}).Over(&agent.Evaluation{Returns: r.Returns})
+		d := (&eval.Evaluation{Returns: best.Returns}).Over(&eval.Evaluation{Returns: r.Returns})
 		if d.Mean > d.CI { // NaN for a single episode: not known
 			return false
 		}

@@ -1,7 +1,12 @@
 package cli
 
 import (
+	"encoding/json"
+	"io"
+	"maps"
+	"math"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -9,14 +14,79 @@ import (
 	"golang.org/x/term"
 )
 
+// addProgress gives a command --progress.
+func addProgress(cmd *cobra.Command) {
+	cmd.Flags().String("progress", "auto", "on stderr: auto (a bar on a terminal), json (an object a line, for programs) or none")
+}
+
+// progressMode is --progress; "auto" where a command has no such flag.
+func progressMode(cmd *cobra.Command) string {
+	if f := cmd.Flags().Lookup("progress"); f != nil {
+		return f.Value.String()
+	}
+	return "auto"
+}
+
+// checkProgress refuses a --progress that there is not.
+func checkProgress(cmd *cobra.Command) error {
+	modes := []string{"auto", "json", "none"}
+	if m := progressMode(cmd); !slices.Contains(modes, m) {
+		return usagef("%s: --progress: %q is none of auto, json, none", cmd.Name(), m)
+	}
+	return nil
+}
+
+// events writes progress as JSON Lines under --progress json; otherwise it
+// writes nothing. Every line has the keys event ("progress"), command and
+// seconds (since the command began); what is not known yet is left out.
+type events struct {
+	out   io.Writer // nil: nothing is written
+	what  string
+	began time.Time
+	last  map[string]time.Time // when an object of a key was written last
+}
+
+// eventsEvery is the least time between two objects of one key, so that a fast
+// command does not fill a disk with its progress.
+const eventsEvery = 200 * time.Millisecond
+
+func newEvents(cmd *cobra.Command) *events {
+	e := &events{what: cmd.CommandPath()[len("planegym "):], began: time.Now(), last: map[string]time.Time{}}
+	if progressMode(cmd) == "json" {
+		e.out = cmd.ErrOrStderr()
+	}
+	return e
+}
+
+// emit writes the fields, unless an object of the same key was written just now
+// and this one need not be seen. Floats that are NaN or infinite are left out.
+func (e *events) emit(key string, must bool, fields map[string]any) {
+	if e.out == nil || !must && time.Since(e.last[key]) < eventsEvery {
+		return
+	}
+	e.last[key] = time.Now()
+	all := map[string]any{"event": "progress", "command": e.what, "seconds": time.Since(e.began).Seconds()}
+	maps.Copy(all, fields)
+	maps.DeleteFunc(all, func(_ string, v any) bool {
+		f, ok := v.(float64)
+		return ok && (math.IsNaN(f) || math.IsInf(f, 0))
+	})
+	b, err := json.Marshal(all)
+	if err != nil {
+		return // progress is not worth a failure
+	}
+	_, _ = e.out.Write(append(b, '\n'))
+}
+
 // newProgress is a bar with an ETA on stderr, total steps of unit long (-1:
-// unknown). Where stderr is no terminal, or results are JSON, nothing shows.
+// unknown). Where stderr is no terminal, results are JSON, or --progress says
+// so, nothing shows.
 // Callers Add to it and Finish it.
 func newProgress(cmd *cobra.Command, total int64, unit, what string) *progressbar.ProgressBar {
 	f, ok := cmd.ErrOrStderr().(*os.File)
 	return progressbar.NewOptions64(total,
 		progressbar.OptionSetWriter(cmd.ErrOrStderr()),
-		progressbar.OptionSetVisibility(ok && term.IsTerminal(int(f.Fd())) && !asJSON(cmd)),
+		progressbar.OptionSetVisibility(ok && term.IsTerminal(int(f.Fd())) && !asJSON(cmd) && progressMode(cmd) == "auto"),
 		progressbar.OptionSetDescription(what),
 		progressbar.OptionShowCount(),
 		progressbar.OptionShowIts(),

@@ -20,10 +20,12 @@ import (
 
 	"github.com/planegym/planegym"
 	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/agent/baseline"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/plant/testbed"
 	"github.com/planegym/planegym/env/plant/testbed/table"
 	"github.com/planegym/planegym/env/queues"
+	"github.com/planegym/planegym/eval"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/telemetry"
@@ -184,7 +186,7 @@ func (r *sessionRecorder) run(cmd *cobra.Command) (err error) {
 	if err := os.Rename(dir, r.out); err != nil {
 		return fmt.Errorf("record: %w", err)
 	}
-	mean := agent.EstimateOf(r.card.reward).Mean
+	mean := eval.EstimateOf(r.card.reward).Mean
 	if asJSON(cmd) {
 		return writeJSON(cmd.OutOrStdout(), map[string]any{
 			"output": r.out, "scenario": r.s.Name, "schedule": r.schedule, "sessions": r.sessions, "seconds": r.seconds,
@@ -271,7 +273,7 @@ func (r *sessionRecorder) session(ctx context.Context, k int) (d session) {
 	var p agent.Policy
 	switch r.schedule {
 	case "policy":
-		if p, d.err = agent.Baseline(r.policy, v.Spec()); d.err != nil {
+		if p, d.err = baseline.New(r.policy, v.Spec()); d.err != nil {
 			d.err = usageError{fmt.Errorf("--policy: %w", d.err)}
 			return d
 		}
@@ -284,7 +286,7 @@ func (r *sessionRecorder) session(ctx context.Context, k int) (d session) {
 	default:
 		p = &switchback{steps: r.steps, spec: v.Spec()}
 	}
-	e, err := agent.Evaluate(ctx, v, p, []uint64{r.seed + uint64(k)}, nil)
+	e, err := eval.Evaluate(ctx, v, p, []uint64{r.seed + uint64(k)}, nil)
 	if err != nil {
 		d.err = err
 		return d

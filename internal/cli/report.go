@@ -145,7 +145,7 @@ func (r *reporter) data(bar *progressbar.ProgressBar, results *[]compared) ([]re
 	if err != nil {
 		return nil, err
 	}
-	sets := []report.Set{dataset("real", real)}
+	tables, names := []selection.Table{real}, []string{"real"}
 	*results = []compared{{Name: "real", File: r.real}}
 	for _, s := range r.sets {
 		name, file, err := nameAndFile("--set", "FILE", s)
@@ -160,15 +160,27 @@ func (r *reporter) data(bar *progressbar.ProgressBar, results *[]compared) ([]re
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
-		sets = append(sets, dataset(name, table))
+		tables, names = append(tables, table), append(names, name)
 		*results = append(*results, compared{Name: name, File: file, Score: &score})
 		(*results)[0].Floor = &score.Floor
 		if err := bar.Add(1); err != nil {
 			return nil, err
 		}
 	}
+	tables, left, err := selection.Common(tables...)
+	if err != nil {
+		return nil, err
+	}
+	var sets []report.Set
+	for i, t := range tables {
+		sets = append(sets, dataset(names[i], t))
+	}
 	sections, err := report.Data(sets)
-	return append(metricSections(*results), sections...), err
+	metrics := metricSections(*results)
+	if len(left) > 0 && len(metrics) > 0 {
+		metrics[0].Text = "Left out, because not all sets hold measured numbers of them: " + strings.Join(left, ", ") + "."
+	}
+	return append(metrics, sections...), err
 }
 
 // nameAndFile is the two halves of a flag's NAME=FILE.
@@ -265,7 +277,8 @@ func dataset(name string, t selection.Table) report.Set {
 		case strings.HasPrefix(c, "deq_timedelta"):
 			unit = "us"
 		default:
-			unit = "packets"
+			f, _ := telemetry.Canonical(c) // of another CSV: no unit is known
+			unit = f.Unit
 		}
 		s.Fields = append(s.Fields, telemetry.Field{Name: c, Unit: unit})
 	}

@@ -17,9 +17,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/planegym/planegym"
-	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/agent/baseline"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/eval"
 	"github.com/planegym/planegym/internal/atomicfile"
 	"github.com/planegym/planegym/internal/envpage"
 	"github.com/planegym/planegym/scenarios"
@@ -176,15 +177,15 @@ func (d *scenarioDoc) returns(ctx context.Context, v env.Vector) ([]scenarios.Re
 	defer be.Close()
 	var entries []entry
 	for _, name := range d.policies {
-		if !strings.HasSuffix(name, ".safetensors") {
-			p, err := agent.Baseline(name, v.Spec())
+		if name != bundledAgent && !strings.HasSuffix(name, ".safetensors") {
+			p, err := baseline.New(name, v.Spec())
 			if err != nil {
 				return nil, usageError{fmt.Errorf("--policy: %w", err)}
 			}
 			entries = append(entries, entry{name: name, policy: p})
 			continue
 		}
-		a, err := agent.Load(name, be)
+		a, err := loadAgent(name, be)
 		if err != nil {
 			return nil, err
 		}
@@ -192,7 +193,7 @@ func (d *scenarioDoc) returns(ctx context.Context, v env.Vector) ([]scenarios.Re
 	}
 	var out []scenarios.Return
 	for _, e := range addBaselines(entries, v.Spec()) {
-		got, err := agent.Evaluate(ctx, v, e.policy, agent.HeldOut(0, d.episodes), nil)
+		got, err := eval.Evaluate(ctx, v, e.policy, eval.HeldOut(0, d.episodes), nil)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", e.name, err)
 		}

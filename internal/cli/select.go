@@ -7,9 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -33,7 +31,9 @@ distances of distributions, correlations, autocorrelation, steps, copies and
 the noise floor (real windows against the real rows) stand beside it.
 
 Of files, --real and each --set name one file per limit, in the same order; the
-limit is the number that ends a file's name. Of a sweep, or of models, rollouts
+limit is the number that ends a file's name. What is in both is scored: any number
+of switches, a player or none, or the columns of numbers of any other CSV; what is
+left out is named. Of a sweep, or of models, rollouts
 are scored on the grid with the recordings' own gaps, and figures are medians;
 where the limit changes within recordings (see fit), rollouts are under the same
 limits, session by session.
@@ -192,10 +192,32 @@ func (s *selector) writeScores(b *bytes.Buffer, limits []int, sets []scored) {
 			row(name, sets[0].Score[k].Floor[i])
 		}
 		t.Flush()
+		writeColumns(b, sets, k)
 	}
 }
 
-var lastNumber = regexp.MustCompile(`(\d+)\D*$`)
+// writeColumns prints which columns the sets were scored on under limit k, if
+// they are not the published 13, and which were left out.
+func writeColumns(b *bytes.Buffer, sets []scored, k int) {
+	said := ""
+	for _, s := range sets {
+		score := s.Score[k]
+		text := ""
+		if !slices.Equal(score.Columns, selection.Columns) {
+			text = fmt.Sprintf("scored: %s\n", strings.Join(score.Columns, " "))
+		}
+		if len(score.Left) > 0 {
+			text += fmt.Sprintf("left out: %s\n", strings.Join(score.Left, " "))
+		}
+		if text != said {
+			if len(sets) > 1 {
+				fmt.Fprintf(b, "%s: ", s.Name)
+			}
+			b.WriteString(text)
+			said = text
+		}
+	}
+}
 
 // files scores sets of CSV files.
 func (s *selector) files(cmd *cobra.Command) ([]int, []scored, error) {
@@ -205,13 +227,12 @@ func (s *selector) files(cmd *cobra.Command) ([]int, []scored, error) {
 	var limits []int
 	var real []selection.Table
 	for _, path := range s.real {
-		m := lastNumber.FindStringSubmatch(strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)))
-		if m == nil {
-			return nil, nil, usagef("select: --real: no limit ends the name of %s", path)
+		l, ok := telemetry.LimitInName(path)
+		if !ok && len(s.real) > 1 {
+			return nil, nil, usagef("select: --real: no queue limit ends the name of %s: of several files the names tell them apart, as grid_32.csv", path)
 		}
-		l, err := strconv.Atoi(m[1])
-		if err != nil {
-			return nil, nil, usagef("select: --real: %s: %w", path, err)
+		if !ok {
+			s.what, l = "file", 1
 		}
 		t, err := selection.ReadFile(path)
 		if err != nil {

@@ -27,12 +27,16 @@ model per core, and scores each by the metric M on the train blocks as it goes:
 with --patience a model whose M no longer falls is stopped. FOLDER holds the
 checkpoints and result.json, which select reads.
 
-A sweep that was killed goes on when it is called again. --preset 3, 9 and 27
+A sweep that was killed goes on when it is called again. With --shard several
+processes or machines share one sweep and one folder, or folders that are copied
+together: each writes a result of its own, result.I-of-N.json, and select reads
+them all. --preset 3, 9 and 27
 are the studies of the published tutorial: windows of 50, 100 and 150 s, hidden
 sizes of 20, 40 and 60, batches of 100, 128 and 156, one model per limit.`,
 		Example: `  planegym sweep --data recordings --preset 9 -o study
   planegym sweep --data recordings --config grid.toml --workers 4 --patience 5 -o grid
   planegym sweep --data recordings --set hidden=[16,24] --set seeds=[1,2,3] -o seeds
+  planegym sweep --data recordings --preset 27 --shard 2/4 -o study   on the second of four machines
   planegym select --data recordings --sweep study`,
 		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd) },
@@ -47,6 +51,9 @@ sizes of 20, 40 and 60, batches of 100, 128 and 156, one model per limit.`,
 	f.StringVar(&s.config, "config", "", "TOML file of the grid: windows, hidden, batches, modes, seeds, [base]")
 	f.StringArrayVar(&s.sets, "set", nil, "one key of the grid, as KEY=VALUE; repeat for more")
 	f.IntVar(&s.workers, "workers", runtime.GOMAXPROCS(0), "models that train at once, a core each; on a GPU 32 unless said")
+	f.StringVar(&s.shard, "shard", "", "I/N: train every N-th model, from the I-th; 1/N to N/N together are the sweep, in one folder")
+	f.BoolVar(&s.list, "list", false, "print the models of the grid and train none")
+	addProgress(cmd)
 	f.IntVar(&s.patience, "patience", 0, "scores in a row without a better M after which a model is stopped; 0: never")
 	return cmd
 }
@@ -56,10 +63,15 @@ type sweeper struct {
 	data, out, preset, config string
 	sets                      []string
 	workers, patience         int
+	shard                     string
+	list                      bool
 }
 
 func (s *sweeper) run(cmd *cobra.Command) error {
-	if s.out == "" {
+	if err := checkProgress(cmd); err != nil {
+		return err
+	}
+	if s.out == "" && !s.list {
 		return usagef("sweep: --output: which folder?")
 	}
 	s.Threads = 1
@@ -95,8 +107,17 @@ func (s *sweeper) run(cmd *cobra.Command) error {
 	if s.patience > 0 {
 		c.Patience = s.patience
 	}
-	if _, err := c.Members(limitsOf(data)); err != nil {
+	if s.shard != "" {
+		if c.Shard, c.Shards, err = shard(s.shard); err != nil {
+			return err
+		}
+	}
+	members, err := c.Members(limitsOf(data))
+	if err != nil {
 		return usagef("sweep: %w", err)
+	}
+	if s.list {
+		return listMembers(cmd, members)
 	}
 	if err := os.MkdirAll(s.out, 0o755); err != nil {
 		return err
@@ -127,25 +148,56 @@ func (s *sweeper) run(cmd *cobra.Command) error {
 	return err
 }
 
+// shard reads I/N.
+func shard(s string) (i, n int, err error) {
+	var rest string
+	if k, _ := fmt.Sscanf(s+" ", "%d/%d%s", &i, &n, &rest); k != 2 || i < 1 || i > n {
+		return 0, 0, usagef("sweep: --shard: %q is not I/N with I from 1 to N", s)
+	}
+	return i, n, nil
+}
+
+// listMembers prints a grid.
+func listMembers(cmd *cobra.Command, members []sweep.Member) error {
+	if asJSON(cmd) {
+		return writeJSON(cmd.OutOrStdout(), map[string]any{"models": members})
+	}
+	for _, m := range members {
+		fmt.Fprintln(cmd.OutOrStdout(), m.Name)
+	}
+	return nil
+}
+
 // sweepTable shows a sweep as it goes, on a terminal only.
 type sweepTable struct {
-	out   io.Writer // nil: nothing shows
-	all   []sweep.Status
-	since []time.Time // when a member began to train here
-	from  []int       // and what it had done
-	drawn time.Time
-	lines int
+	out    io.Writer // nil: nothing shows
+	events *events
+	all    []sweep.Status
+	since  []time.Time // when a member began to train here
+	from   []int       // and what it had done
+	drawn  time.Time
+	lines  int
 }
 
 func newSweepTable(cmd *cobra.Command) *sweepTable {
-	l := &sweepTable{}
-	if f, ok := cmd.ErrOrStderr().(*os.File); ok && term.IsTerminal(int(f.Fd())) && !asJSON(cmd) {
+	l := &sweepTable{events: newEvents(cmd)}
+	if f, ok := cmd.ErrOrStderr().(*os.File); ok && term.IsTerminal(int(f.Fd())) && !asJSON(cmd) && progressMode(cmd) == "auto" {
 		l.out = f
 	}
 	return l
 }
 
 func (l *sweepTable) report(i int, s sweep.Status) {
+	fields := fitted(s.Progress)
+	fields["model"], fields["state"] = s.Name, s.State
+	if s.Error != "" {
+		fields["error"] = s.Error
+	}
+	if len(s.M) > 0 {
+		fields["M"], fields["best_M"] = s.M, s.Best
+	}
+	ended := s.State != sweep.Running && s.State != sweep.Waiting
+	l.events.emit(s.Name+string(s.State)+fmt.Sprint(s.M), ended, fields)
 	if l.out == nil {
 		return
 	}

@@ -66,7 +66,7 @@ func checkSwitches(cmd *cobra.Command, name string, listen time.Duration) error 
 	if err != nil {
 		return err
 	}
-	found := append(deploy.Examine(cmd.Context(), s.Live.Switches, deploy.ActionLimits(s), s.Live.Safe), deploy.ExamineClock())
+	found := append(deploy.Examine(cmd.Context(), s.Live.Switches, deploy.ActionLimits(s), s.Live.Safe, probesOf(s)), deploy.ExamineClock())
 	if listen > 0 {
 		heard, err := deploy.Listen(cmd.Context(), s, listen)
 		if err != nil {
@@ -100,4 +100,13 @@ func checkSwitches(cmd *cobra.Command, name string, listen time.Duration) error 
 		return reportedError{fmt.Errorf("switches check: %d of %d checks failed", bad, len(found))}
 	}
 	return nil
+}
+
+// probesOf is how many probes a second pass by a meter: ours, or, where others
+// send them, as many as the tutorial's testbed.
+func probesOf(s scenarios.Scenario) float64 {
+	if s.Live.Probes.SendPerSecond > 0 {
+		return s.Live.Probes.SendPerSecond
+	}
+	return 25
 }

@@ -50,11 +50,16 @@ func newTrafficFit() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			start := time.Now()
+			if err := checkProgress(cmd); err != nil {
+				return err
+			}
+			start, events := time.Now(), newEvents(cmd)
+			events.emit("", true, map[string]any{"phase": cfg.Mode, "done": 0, "total": s.Len()})
 			m, err := ngram.Fit(cmd.Context(), s, cfg)
 			if err != nil {
 				return err
 			}
+			events.emit("", true, map[string]any{"phase": cfg.Mode, "done": s.Len(), "total": s.Len()})
 			hash, err := traffic.Hash(s)
 			if err != nil {
 				return err
@@ -75,6 +80,7 @@ func newTrafficFit() *cobra.Command {
 	f.IntVar(&cfg.Order, "order", 3, "of ngram: steps that the next one depends on")
 	f.IntVar(&cfg.MaxSteps, "cut", 0, "steps that the recording kept of a session; 0: found, -1: all")
 	f.StringVarP(&out, "output", "o", "", "model to write, .safetensors (required)")
+	addProgress(cmd)
 	return cmd
 }
 

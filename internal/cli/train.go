@@ -19,6 +19,7 @@ import (
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/episodes"
+	"github.com/planegym/planegym/eval"
 	"github.com/planegym/planegym/internal/nearest"
 	"github.com/planegym/planegym/internal/nesting"
 	"github.com/planegym/planegym/internal/scalars"
@@ -37,7 +38,8 @@ give equal weights in all of them.
   policy.safetensors      the agent: what play evaluates and deploy runs
   checkpoint.safetensors  the whole training, from which --resume goes on exactly,
                           with the kernels that it began with
-  scalars.csv, events.*   the log, as a table and for TensorBoard
+  scalars.csv, events.*   the log, as a table and for TensorBoard: reward is the mean
+                          of a step's, return of the last 100 episodes
 
 What interrupts training (Ctrl-C, a server that goes away, a reward that is no
 number) leaves the last checkpoint in place; Ctrl-C writes one more.`,
@@ -67,6 +69,7 @@ number) leaves the last checkpoint in place; Ctrl-C writes one more.`,
 	f.Float64Var(&t.cql, "cql", 0, "with --offline: weight of the conservative term (Kumar et al. 2020); 0 is plain DDQN")
 	f.StringVar(&t.onnx, "export-onnx", "", "also write the policy as this ONNX file")
 	f.IntVar(&t.evaluate, "evaluate", 20, "episodes to evaluate the agent and the baselines in when done; 0: none")
+	addProgress(cmd)
 	t.computing.flags(cmd)
 	t.computing.engineFlag(cmd, "")
 	return cmd
@@ -84,13 +87,15 @@ type training struct {
 	cql                                          float64
 	evaluate                                     int
 
-	c     agent.Config // of a training that is not resumed
-	be    *compute.Backend
-	loss  agent.Engine
-	log   *scalars.Log
-	bar   *progressbar.ProgressBar
-	last  agent.Progress
-	saved int64 // transitions in the checkpoint that was written last; -1: none was
+	c       agent.Config // of a training that is not resumed
+	be      *compute.Backend
+	loss    agent.Engine
+	log     *scalars.Log
+	events  *events
+	columns int // of the log
+	bar     *progressbar.ProgressBar
+	last    agent.Progress
+	saved   int64 // transitions in the checkpoint that was written last; -1: none was
 }
 
 // logEvery is how many transitions, or updates offline, a line of the log
@@ -121,6 +126,9 @@ func (t *training) path(name string) string { return filepath.Join(t.out, name+"
 
 // check finds flags that contradict each other.
 func (t *training) check(cmd *cobra.Command) error {
+	if err := checkProgress(cmd); err != nil {
+		return err
+	}
 	given := func(names ...string) string {
 		for _, n := range names {
 			if cmd.Flags().Changed(n) {
@@ -350,12 +358,20 @@ func (t *training) runOffline(cmd *cobra.Command) error {
 
 // open begins the log and the bar.
 func (t *training) open(cmd *cobra.Command, total int64, unit string) (err error) {
-	names := []string{"return", "loss", "target", "epsilon", "episodes", "updates"}
+	names := []string{"return", "loss", "target", "epsilon", "episodes", "updates", "reward"}
+	t.columns = len(names)
 	if now := time.Now().Unix(); t.resume != "" {
 		t.log, err = scalars.Resume(t.out, now, t.saved, names...)
+		if err != nil { // a log that was begun before it had the reward goes on without
+			var e error
+			if t.log, e = scalars.Resume(t.out, now, t.saved, names[:t.columns-1]...); e == nil {
+				t.columns, err = t.columns-1, nil
+			}
+		}
 	} else {
 		t.log, err = scalars.Open(t.out, now, names...)
 	}
+	t.events = newEvents(cmd)
 	t.bar = newProgress(cmd, total, unit, "train")
 	return err
 }
@@ -365,11 +381,18 @@ func (t *training) report(p agent.Progress) error {
 	t.last = p
 	if !math.IsNaN(p.Return) {
 		t.bar.Describe(fmt.Sprintf("train, return %.1f", p.Return))
+	} else if !math.IsNaN(p.Reward) {
+		t.bar.Describe(fmt.Sprintf("train, reward %.3f a step", p.Reward))
 	}
 	if err := t.bar.Set64(p.Steps); err != nil {
 		return err
 	}
-	return t.log.Add(p.Steps, float64(time.Now().UnixMilli())/1000, p.Return, p.Loss, p.Target, p.Epsilon, float64(p.Episodes), float64(p.Updates))
+	t.events.emit("", p.Steps >= p.Total, map[string]any{
+		"done": p.Steps, "total": p.Total, "updates": p.Updates, "episodes": p.Episodes,
+		"epsilon": p.Epsilon, "return": p.Return, "reward": p.Reward, "loss": p.Loss, "target": p.Target,
+	})
+	row := []float64{p.Return, p.Loss, p.Target, p.Epsilon, float64(p.Episodes), float64(p.Updates), p.Reward}
+	return t.log.Add(p.Steps, float64(time.Now().UnixMilli())/1000, row[:t.columns]...)
 }
 
 func (t *training) close() error { return errors.Join(t.bar.Finish(), t.log.Close()) }
@@ -434,6 +457,6 @@ func (t *training) evaluation(cmd *cobra.Command, d *agent.DDQN) (spec env.Spec,
 	}
 	entries := addBaselines([]entry{{name: t.path("policy"), policy: d, hash: d.Hash()}}, spec)
 	bar := newProgress(cmd, int64(len(entries)), "policies", "evaluate")
-	results, err = evaluateAll(cmd.Context(), v, entries, agent.HeldOut(t.seed, t.evaluate), nil, bar)
+	results, err = evaluateAll(cmd.Context(), v, entries, eval.HeldOut(t.seed, t.evaluate), nil, bar)
 	return spec, results, err
 }

@@ -14,9 +14,11 @@ import (
 
 	"github.com/planegym/planegym"
 	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/agent/baseline"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/plant/testbed"
 	"github.com/planegym/planegym/env/queues"
+	"github.com/planegym/planegym/eval"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/telemetry"
@@ -92,7 +94,7 @@ type interval struct {
 }
 
 func intervalOf(x []float64) interval {
-	e := agent.EstimateOf(x)
+	e := eval.EstimateOf(x)
 	if math.IsNaN(e.CI) { // one seed: JSON has no NaN
 		e.CI = 0
 	}
@@ -224,12 +226,12 @@ func (w *worth) contestants(s scenarios.Scenario) ([]contestant, error) {
 				all = append(all, w.constant(s, limits, true))
 			}
 		case "random":
-			all = append(all, contestant{name: name, s: s, policy: func(v env.Vector) (agent.Policy, error) { return agent.Baseline("random", v.Spec()) }})
+			all = append(all, contestant{name: name, s: s, policy: func(v env.Vector) (agent.Policy, error) { return baseline.New("random", v.Spec()) }})
 		case "occupancy":
 			if x, err := strconv.ParseFloat(arg, 64); err != nil || !(x > 0) || math.IsInf(x, 0) {
 				return nil, usagef("worth: --policies: %q: %q is no share", name, arg)
 			}
-			all = append(all, contestant{name: name, s: s, policy: func(v env.Vector) (agent.Policy, error) { return agent.Baseline(name, v.Spec()) }})
+			all = append(all, contestant{name: name, s: s, policy: func(v env.Vector) (agent.Policy, error) { return baseline.New(name, v.Spec()) }})
 		case "wait":
 			x, err := strconv.ParseFloat(arg, 64)
 			if err != nil || !(x > 0) {
@@ -291,7 +293,7 @@ func (w *worth) play(ctx context.Context, c contestant) (worthRow, error) {
 	if err != nil {
 		return row, err
 	}
-	e, err := agent.Evaluate(ctx, v, p, agent.HeldOut(w.seed, w.seeds), nil)
+	e, err := eval.Evaluate(ctx, v, p, eval.HeldOut(w.seed, w.seeds), nil)
 	if err != nil {
 		return row, err
 	}

@@ -125,7 +125,7 @@ func TestEmulation(t *testing.T) {
 	mu.Unlock()
 	last.Close()
 	for i, s := range e.Servers() {
-		c, err := p4rt.Open(p4rt.Config{Switch: inventory.Switch{Target: s.Addr(), DeviceID: uint64(i + 1), Ports: []p4.Port{emulate.Port}, Queues: []p4.Limit{8, 64}, Election: p4rt.Election{Low: 5}}})
+		c, err := p4rt.Open(p4rt.Config{Switch: inventory.Switch{Target: s.Addr(), DeviceID: uint64(i + 1), Ports: []p4.Port{emulate.Port}, Queues: []p4.Limit{8, 64}, Election: p4rt.Election{High: 5}}})
 		if err != nil {
 			t.Fatal(err)
 		}

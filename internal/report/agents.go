@@ -7,8 +7,8 @@ import (
 
 	"gonum.org/v1/plot"
 
-	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/env/episodes"
+	"github.com/planegym/planegym/eval"
 )
 
 // Trained is the log of an agent's training.
@@ -195,12 +195,12 @@ func paid(played []*Played) (Section, error) {
 	var returns [][]float64
 	var over []Line
 	for i, p := range played {
-		e := agent.EstimateOf(p.sum)
+		e := eval.EstimateOf(p.sum)
 		half := "–"
 		if !math.IsNaN(e.CI) {
 			half = fmt.Sprintf("%.2f", e.CI)
 		}
-		row := []string{p.Name, fmt.Sprint(p.n), fmt.Sprintf("%.2f", e.Mean), half, fmt.Sprintf("%.1f", agent.EstimateOf(p.length).Mean)}
+		row := []string{p.Name, fmt.Sprint(p.n), fmt.Sprintf("%.2f", e.Mean), half, fmt.Sprintf("%.1f", eval.EstimateOf(p.length).Mean)}
 		if player {
 			row = append(row, p.viewer()...)
 		}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -44,6 +45,7 @@ type Client struct {
 	buf    []byte
 	limits map[p4.Port]p4.Limit // acknowledged in this run of the switch
 	uptime int64                // µs, last told
+	booted time.Time            // by our clock, as last told; zero: never asked
 }
 
 var _ p4.Switch = (*Client)(nil)
@@ -139,9 +141,25 @@ func (c *Client) SetQueueDepth(ctx context.Context, port p4.Port, depth p4.Limit
 
 // SetPriorityQueueDepth sets the depth of one queue of a port. Since BMv2
 // 1.15.1 queue i is the one that standard_metadata.priority i picks; before,
-// Thrift counted from the other end.
+// Thrift counted from the other end. Error: p4.ErrNotProvisioned of a queue
+// that the switch does not have; packets for it are dropped.
 func (c *Client) SetPriorityQueueDepth(ctx context.Context, port p4.Port, queue int, depth p4.Limit) error {
-	return c.done(ctx, "set_egress_priority_queue_depth", i32(int64(port)), i32(int64(queue)), i32(int64(depth)))
+	err := c.done(ctx, "set_egress_priority_queue_depth", i32(int64(port)), i32(int64(queue)), i32(int64(depth)))
+	var refused *SwitchError
+	if errors.As(err, &refused) && strings.Contains(refused.Message, "range_check") {
+		return fmt.Errorf("%w %d: port %d has no queue %d, and drops its packets: start the switch with --priority-queues %d or more", p4.ErrNotProvisioned, depth, port, queue, queue+1)
+	}
+	return err
+}
+
+// spare is a port that no switch of ours uses: what is asked of its queues
+// changes nothing that carries packets.
+const spare p4.Port = 509
+
+// HasQueue asks whether the switch has a queue of an id: nil, or
+// p4.ErrNotProvisioned. Ports in use keep their depths.
+func (c *Client) HasQueue(ctx context.Context, queue int) error {
+	return c.SetPriorityQueueDepth(ctx, spare, queue, 64)
 }
 
 // SetQueueRate sets how many packets/s each queue of a port serves.
@@ -157,18 +175,26 @@ func (c *Client) Uptime(ctx context.Context) (time.Duration, error) {
 	return time.Duration(v) * time.Microsecond, err
 }
 
-// look asks the uptime; a switch that was restarted has lost its depths.
+// look asks the uptime; a switch that was restarted has lost its depths. The
+// uptime says when it was started: it may be larger than the last one was, and
+// of another run all the same.
 func (c *Client) look(ctx context.Context) (int64, error) {
+	asked := time.Now()
 	v, err := c.call(ctx, "get_time_elapsed_us")
 	if err != nil {
 		return 0, err
 	}
-	if v < c.uptime {
+	// It was started between booted and booted plus the time of the call.
+	booted := asked.Add(-time.Duration(v) * time.Microsecond)
+	if v < c.uptime || !c.booted.IsZero() && booted.Sub(c.booted) > time.Since(asked)+slack {
 		clear(c.limits)
 	}
-	c.uptime = v
+	c.uptime, c.booted = v, booted
 	return v, nil
 }
+
+// slack is how far two clocks may drift apart between two looks.
+const slack = 500 * time.Millisecond
 
 // SetLimit sets the depth of a port's queues.
 func (c *Client) SetLimit(ctx context.Context, port p4.Port, l p4.Limit) error {

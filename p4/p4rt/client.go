@@ -41,7 +41,7 @@ const (
 	Failed  Kind = "failed"  // primary, but what the switch should hold could not be put there
 )
 
-// Event tells a change. Of an Up, Pushed says that the switch had another
+// Event is a change. Of an Up, Pushed says that the switch had another
 // pipeline or none, Restored how many entries had to be written.
 type Event struct {
 	Kind     Kind
@@ -49,6 +49,8 @@ type Event struct {
 	Pushed   bool
 	Restored int
 	Safe     bool // the safe limit was put in force: the switch had been out of our hands
+	// Provisioned says that the queues were given their depths and rates.
+	Provisioned bool
 }
 
 // PacketIn is a packet that a switch sent to its controller.
@@ -77,7 +79,11 @@ type Client struct {
 	stream   p4v1.P4Runtime_StreamChannelClient
 	resync   chan struct{} // asks the session to sync
 	limits   map[p4.Port]p4.Limit
-	lost     bool // out of our hands since limits were in force
+	lost     bool   // out of our hands since limits were in force
+	term     uint64 // counts how often it was: a sync that began in another one is void
+	ever     bool   // the switch was once as it should be
+	unknown  bool   // the switch has restarted and nothing provisioned it
+	taken    uint32 // times that an election id was another client's
 
 	sending sync.Mutex // on stream
 	writing sync.Mutex // one change of the switch at a time
@@ -94,7 +100,7 @@ func Open(cfg Config) (*Client, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &Client{
 		cfg: r, cancel: cancel, done: make(chan struct{}), packets: make(chan PacketIn, packetQueue),
-		changed: make(chan struct{}), limits: map[p4.Port]p4.Limit{}, held: !r.Backup, election: r.first(),
+		changed: make(chan struct{}), limits: map[p4.Port]p4.Limit{}, held: !r.Backup, election: r.first(0),
 	}
 	go c.run(ctx)
 	return c, nil
@@ -151,6 +157,9 @@ func (c *Client) await(ctx context.Context, ok func() (bool, error)) error {
 		select {
 		case <-changed:
 		case <-ctx.Done():
+			if errors.Is(last, p4.ErrElection) {
+				return c.named(last)
+			}
 			return c.named(fmt.Errorf("%w: %w", p4.ErrUnreachable, errors.Join(ctx.Err(), last)))
 		}
 	}
@@ -166,6 +175,9 @@ func (c *Client) named(err error) error {
 // connected, synced and primary are conditions of await; c.mu is held. A
 // client that has failed once fails at once, it does not wait for better.
 func (c *Client) connected() (bool, error) {
+	if !c.state.Connected && errors.Is(c.state.Err, p4.ErrElection) {
+		return false, c.named(c.state.Err)
+	}
 	if !c.state.Connected && c.state.Err != nil {
 		return false, c.named(fmt.Errorf("%w: %w", p4.ErrUnreachable, c.state.Err))
 	}
@@ -196,6 +208,26 @@ func (c *Client) Ready(ctx context.Context) error {
 	})
 }
 
+// InHand is nil where a write would be taken now; it asks nobody.
+func (c *Client) InHand() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return p4.ErrClosed
+	}
+	ok, err := c.synced()
+	if !ok && err == nil {
+		err = c.named(fmt.Errorf("%w: it is not in order yet", p4.ErrUnreachable))
+	}
+	return err
+}
+
+// lose notes that the switch is out of our hands; c.mu is held.
+func (c *Client) lose() {
+	c.lost = true
+	c.term++
+}
+
 // run keeps a session up until Close.
 func (c *Client) run(ctx context.Context) {
 	defer close(c.done)
@@ -210,13 +242,15 @@ func (c *Client) run(ctx context.Context) {
 		}
 		c.update(func() {
 			if c.state.Primary || c.state.Connected {
-				c.lost = true
+				c.lose()
+			}
+			if status.Code(err) == codes.InvalidArgument { // the id claimed is somebody else's
+				err = fmt.Errorf("%w (id %d:%d): %w", p4.ErrElection, c.election.GetHigh(), c.election.GetLow(), err)
+				c.taken++
+				c.election = c.cfg.first(c.taken)
 			}
 			c.state.Connected, c.state.Primary, c.state.Synced, c.state.Err = false, false, false, err
 			c.rpc, c.stream = nil, nil
-			if status.Code(err) == codes.InvalidArgument { // the id claimed is somebody else's by now
-				c.election = c.cfg.first()
-			}
 		})
 		c.notify(Event{Kind: Down, Err: err})
 		t := time.NewTimer(backoff(c.cfg.Backoff, attempt, key.Float64(n)))
@@ -257,7 +291,8 @@ func (c *Client) session(ctx context.Context) (answered bool, err error) {
 		return false, err
 	}
 	defer conn.Close()
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, silent := context.WithCancelCause(ctx)
+	cancel := func() { silent(nil) }
 	defer cancel()
 	rpc := p4v1.NewP4RuntimeClient(conn)
 	stream, err := rpc.StreamChannel(ctx)
@@ -267,6 +302,11 @@ func (c *Client) session(ctx context.Context) (answered bool, err error) {
 	resync := make(chan struct{}, 1)
 	var syncing sync.WaitGroup
 	syncing.Go(func() { c.syncer(ctx, resync) })
+	syncing.Go(func() {
+		if err := c.watch(ctx, rpc); err != nil {
+			silent(err)
+		}
+	})
 	defer syncing.Wait()
 	defer cancel()
 	c.mu.Lock()
@@ -278,6 +318,9 @@ func (c *Client) session(ctx context.Context) (answered bool, err error) {
 	}
 	for {
 		m, err := stream.Recv()
+		if cause := context.Cause(ctx); err != nil && errors.Is(cause, errSilent) {
+			err = cause
+		}
 		if err != nil {
 			return answered, err
 		}
@@ -289,6 +332,48 @@ func (c *Client) session(ctx context.Context) (answered bool, err error) {
 			}
 		case *p4v1.StreamMessageResponse_Packet:
 			c.deliver(PacketIn{Port: p4.Port(c.cfg.names.metadatum(program.PacketIn, "ingress_port", u.Packet.Metadata)), Payload: u.Packet.Payload})
+		}
+	}
+}
+
+var errSilent = errors.New("the switch does not answer")
+
+const (
+	aliveEvery  = 2 * time.Second
+	aliveWithin = 4 * time.Second // or a call's timeout, where that is longer
+)
+
+// watch asks the switch for the cookie of its pipeline, again and again, until
+// ctx ends (nil) or no answer comes (errSilent): a connection to a switch that
+// has gone silent stays open for minutes. gRPC's own keepalive would do for
+// that, but servers hang up on clients that ping oftener than every 5 minutes.
+// Another pipeline than ours is put right.
+func (c *Client) watch(ctx context.Context, rpc p4v1.P4RuntimeClient) error {
+	t := time.NewTicker(aliveEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+		call, cancel := context.WithTimeout(ctx, max(aliveWithin, c.cfg.Timeout))
+		r, err := rpc.GetForwardingPipelineConfig(call, &p4v1.GetForwardingPipelineConfigRequest{
+			DeviceId: c.cfg.DeviceID, ResponseType: p4v1.GetForwardingPipelineConfigRequest_COOKIE_ONLY,
+		})
+		cancel()
+		code := status.Code(err)
+		other := code == codes.FailedPrecondition || err == nil && r.GetConfig().GetCookie().GetCookie() != c.cfg.program.Cookie
+		c.mu.Lock()
+		ours := c.held && c.state.Synced
+		c.mu.Unlock()
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case code == codes.DeadlineExceeded:
+			return fmt.Errorf("%w: %w", errSilent, err)
+		case other && ours:
+			c.distrust()
 		}
 	}
 }
@@ -351,8 +436,9 @@ func (c *Client) answered(stream p4v1.P4Runtime_StreamChannelClient, a *p4v1.Mas
 			signal(c.resync)
 		case !s.Primary:
 			s.Synced, s.Err = false, nil
-			c.lost = c.lost || was
-			demoted = was
+			if demoted = was; was {
+				c.lose()
+			}
 		}
 		if code == codes.NotFound && c.held {
 			if mine := (Election{High: c.election.GetHigh(), Low: c.election.GetLow()}); mine.Compare(highest) < 0 {

@@ -560,8 +560,10 @@ func TestElectionMatrix(t *testing.T) {
 		}},
 		{"wrong device id", func(m *contest) {
 			a := m.join(100, func(c *Config) { c.DeviceID = device + 1 })
-			if m.p == sim.BMv2 { // makes devices up
-				m.is(a, ok, 100)
+			if m.p == sim.BMv2 { // makes devices up, each with its election and without a pipeline
+				if err := a.await(soon(m.T), func() (bool, error) { return a.state.Primary, nil }); err != nil {
+					m.Error(err)
+				}
 				return
 			}
 			m.ended(a, codes.NotFound)

@@ -4,15 +4,18 @@
 package p4rt
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"math"
 	"os"
 
 	p4v1 "github.com/p4lang/p4runtime/go/p4/v1"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/p4/inventory"
 	"github.com/planegym/planegym/p4/program"
 )
@@ -51,10 +54,18 @@ func credentialsOf(t inventory.TLS) (credentials.TransportCredentials, error) {
 // Config is a switch of an inventory and what its client is for.
 type Config struct {
 	inventory.Switch
-	// Backup holds a stream and waits: Election is sent once (zero: unset),
-	// nothing is claimed again, pushed or put back until Arbitrate.
+	// Backup holds a stream and waits: Election is sent once, nothing is
+	// claimed again, pushed or put back until Arbitrate. Where Election is zero
+	// it is left unset, or, of a switch that lets one client have no id, as
+	// BMv2 does, random and below Below.
 	Backup bool
-	Seed   uint64 // of the backoff's jitter: different per client
+	Below  Election // zero: inventory.DefaultElection
+	Seed   uint64   // of the backoff's jitter and of random ids: different per client
+
+	// Provision gives the switch's queues their depths and rates. It is called
+	// after every push and reconnect, before a limit is put back; nil: nothing
+	// can, and after a restart the limits in force are unknown.
+	Provision func(ctx context.Context) error
 
 	Notify func(Event) // must not block
 }
@@ -69,12 +80,25 @@ type resolved struct {
 	static  []*p4v1.TableEntry
 }
 
-// first is the election id that a new client sends, nil where it is unset.
-func (r *resolved) first() *p4v1.Uint128 {
-	if r.Election == (Election{}) {
+// first is the election id that a client sends first, or, taken times, after it
+// heard that its id is another client's; nil where it is unset.
+func (r *resolved) first(taken uint32) *p4v1.Uint128 {
+	switch {
+	case r.Election != (Election{}):
+		return toProto(r.Election)
+	case taken == 0:
 		return nil
 	}
-	return toProto(r.Election)
+	// Uniform in 1…Below-1, 0 where there is none.
+	span := r.Below.Low
+	if r.Below.High > 0 {
+		span = math.MaxUint64
+	}
+	if span < 2 {
+		return toProto(Election{})
+	}
+	u := rng.Key{Seed: r.Seed, A: 2, Purpose: rng.Backoff}.Float64(taken)
+	return toProto(Election{Low: 1 + uint64(u*float64(span-1))})
 }
 
 // Check reports the first thing wrong with c, naming the field; it reads the
@@ -88,9 +112,12 @@ func (c Config) resolve() (*resolved, error) {
 	fail := func(format string, args ...any) (*resolved, error) {
 		return nil, fmt.Errorf("p4rt: "+format, args...)
 	}
-	c.Switch = c.WithDefaults()
-	if c.Election == (Election{}) && !c.Backup {
-		c.Election.Low = 1
+	election := c.Election
+	if c.Switch = c.WithDefaults(); c.Backup {
+		c.Election = election
+	}
+	if c.Below == (Election{}) {
+		c.Below = inventory.DefaultElection
 	}
 	if err := c.Switch.Check(); err != nil {
 		return fail("%w", err)

@@ -26,6 +26,8 @@ type rig struct {
 	c    [3]*Client
 	g    p4.Group
 
+	heard [3]log
+
 	mu    sync.Mutex
 	limit [3]p4.Limit // in force on port 1
 	since [3]time.Time
@@ -67,6 +69,12 @@ func fault(t *testing.T, f func(r *rig)) {
 					}
 					cfg := config(s, p)
 					cfg.Dial, cfg.Queues, cfg.Safe, cfg.Timeout, cfg.Seed = r.pipe[i].Dial, []p4.Limit{safe, 64}, safe, 0, uint64(i)
+					cfg.Notify, cfg.Provision = r.heard[i].add, func(context.Context) error {
+						if err := s.SetDepth(1, 0, safe); err != nil {
+							return err
+						}
+						return s.SetDepth(1, 1, 64)
+					}
 					r.s[i] = s
 					if r.c[i], err = Open(cfg); err != nil {
 						t.Fatal(err)
@@ -121,7 +129,7 @@ func TestFaultMastershipLostMidWrite(t *testing.T) {
 	fault(t, func(r *rig) {
 		// While the write is on its way, another controller takes over.
 		cfg := r.c[0].cfg.Config
-		cfg.Election, cfg.Notify, cfg.Safe = Election{Low: 50}, nil, 0
+		cfg.Election, cfg.Notify, cfg.Safe = Election{High: 50}, nil, 0
 		rival := make(chan *Client, 1)
 		r.s[0].Inject(sim.Faults{Before: func(*p4v1.WriteRequest) {
 			r.s[0].Inject(sim.Faults{})
@@ -154,9 +162,6 @@ func TestFaultSwitchRestart(t *testing.T) {
 	fault(t, func(r *rig) {
 		at := time.Now()
 		r.s[1].Restart()
-		if r.s[1].InForce(1) != safe {
-			r.Errorf("a restarted switch boots with %d, want queue 0's %d", r.s[1].InForce(1), safe)
-		}
 		synctest.Wait()
 		r.safeWithin(1, at, time.Second)
 		if r.s[1].Cookie() != r.c[1].cfg.program.Cookie {
@@ -166,6 +171,37 @@ func TestFaultSwitchRestart(t *testing.T) {
 			r.Errorf("its neighbours have %d and %d", r.s[0].InForce(1), r.s[2].InForce(1))
 		}
 		r.set(64)
+	})
+}
+
+// A restarted BMv2 has queues of 64 packets, whatever they had before. Where
+// nothing provisions them no limit that is read back means anything: it is
+// unknown, and nothing but the safe limit is asked for.
+func TestFaultRestartUnprovisioned(t *testing.T) {
+	fault(t, func(r *rig) {
+		r.c[1].Close()
+		cfg := r.c[1].cfg.Config
+		cfg.Provision, cfg.Notify = nil, nil
+		c, err := Open(cfg)
+		if err != nil {
+			r.Fatal(err)
+		}
+		defer c.Close()
+		r.c[1], r.g[1] = c, c
+		r.set(64)
+		r.s[1].Restart()
+		time.Sleep(2 * time.Second)
+		if err := c.Ready(r.Context()); err != nil {
+			r.Fatal(err)
+		}
+		got, err := r.g.Set(r.Context(), queues, []p4.Limit{64, 64, 64})
+		if !errors.Is(err, p4.ErrUnprovisioned) || got[1].Limit != 0 || got[0].Err != nil || got[2].Err != nil {
+			r.Errorf("%v, %+v: want switch 2's limit unknown", err, got)
+		}
+		got, err = r.g.Set(r.Context(), queues, []p4.Limit{safe, safe, safe})
+		if !errors.Is(err, p4.ErrUnprovisioned) || got[1].Limit != 0 || r.s[0].InForce(1) != safe {
+			r.Errorf("safe: %v, %+v", err, got)
+		}
 	})
 }
 
@@ -230,6 +266,94 @@ func TestFaultReadBackLies(t *testing.T) {
 		}
 		if r.s[2].InForce(1) != safe {
 			r.Errorf("in force %d", r.s[2].InForce(1))
+		}
+	})
+}
+
+// Mastership lost and regained while the client puts a switch in order: what
+// the rival left behind after the last look is seen, too.
+func TestFaultMastershipLostMidSync(t *testing.T) {
+	fault(t, func(r *rig) {
+		cfg := r.c[0].cfg.Config
+		cfg.Election, cfg.Notify, cfg.Safe, cfg.Entries = Election{High: 50}, nil, 0, nil
+		reads := 0
+		r.s[0].Inject(sim.Faults{Found: func() {
+			if reads++; reads != 4 { // entries and default entry, before and after the write
+				return
+			}
+			rival, err := Open(cfg)
+			if err == nil {
+				err = rival.Ready(r.Context())
+			}
+			if err == nil {
+				err = rival.SetLimit(r.Context(), 1, 64)
+			}
+			if err != nil {
+				r.Error(err)
+			}
+			rival.Close()
+			time.Sleep(20 * time.Millisecond) // the client hears that it is primary again
+		}})
+		r.s[0].Cut()
+		synctest.Wait()
+		r.s[0].Mend()
+		time.Sleep(2 * time.Second)
+		r.s[0].Inject(sim.Faults{})
+		if reads < 4 {
+			r.Fatalf("%d reads: the rival never came", reads)
+		}
+		if got := r.s[0].InForce(1); got != safe {
+			r.Errorf("limit %d in force, the rival's: want the safe %d", got, safe)
+		}
+		r.set(64)
+	})
+}
+
+// A switch that answers nothing any more, on connections that stay open, is
+// found out without anybody asking for a limit; by a backup too.
+func TestFaultSilentSwitch(t *testing.T) {
+	fault(t, func(r *rig) {
+		cfg := r.c[1].cfg.Config
+		var other log
+		cfg.Backup, cfg.Election, cfg.Notify = true, Election{}, other.add
+		backup, err := Open(cfg)
+		if err != nil {
+			r.Fatal(err)
+		}
+		defer backup.Close()
+		if err := backup.Ready(r.Context()); err != nil {
+			r.Fatal(err)
+		}
+		r.s[1].Inject(sim.Faults{Stall: true})
+		time.Sleep(8 * time.Second) // two windows
+		if st := r.c[1].State(); st.Synced {
+			r.Errorf("after two windows of silence: %+v", st)
+		}
+		for _, l := range []*log{&r.heard[1], &other} {
+			if !l.has(func(e Event) bool { return e.Kind == Down && errors.Is(e.Err, errSilent) }) {
+				r.Errorf("after two windows of silence a client heard %+v", l.events)
+			}
+		}
+		if st := r.c[0].State(); !st.Synced {
+			r.Errorf("its neighbour: %+v", st)
+		}
+		at := time.Now()
+		r.s[1].Inject(sim.Faults{})
+		r.safeWithin(1, at, 2*time.Second) // a call's timeout and a backoff
+		r.set(64)
+	})
+}
+
+// Somebody else's pipeline is seen although nobody writes.
+func TestFaultPipelineReplacedUnseen(t *testing.T) {
+	fault(t, func(r *rig) {
+		r.s[0].ReplacePipeline(&configv1.P4Info{}, 99)
+		time.Sleep(4 * time.Second)
+		if got := r.s[0].Cookie(); got != r.c[0].cfg.program.Cookie {
+			r.Errorf("cookie %x after a window", got)
+		}
+		if got := r.s[0].InForce(1); got != safe {
+			r.Errorf("limit %d in force, want the safe %d", got, safe)
 		}
 	})
 }

@@ -81,6 +81,10 @@ func (c *Client) SetLimit(ctx context.Context, port p4.Port, l p4.Limit) error {
 	if err := c.await(ctx, c.synced); err != nil {
 		return err
 	}
+	// Of queues whose depths are not known, the first is the one to be in.
+	if err := c.depths(); err != nil && l != c.cfg.Safe {
+		return err
+	}
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	if c.cfg.Mode == program.Meter {
@@ -113,7 +117,8 @@ func (c *Client) remember(port p4.Port, l p4.Limit) {
 // distrust makes the client look at the whole switch again.
 func (c *Client) distrust() {
 	c.update(func() {
-		c.state.Synced, c.lost = false, true
+		c.state.Synced = false
+		c.lose()
 		signal(c.resync)
 	})
 }
@@ -125,6 +130,9 @@ func (c *Client) Limit(ctx context.Context, port p4.Port) (p4.Limit, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
 	if err := c.await(ctx, c.connected); err != nil {
+		return 0, err
+	}
+	if err := c.depths(); err != nil {
 		return 0, err
 	}
 	key, err := c.key(port)
@@ -142,6 +150,16 @@ func (c *Client) Limit(ctx context.Context, port p4.Port) (p4.Limit, error) {
 	}
 	l, err := c.cfg.limitOf(e)
 	return l, c.named(err)
+}
+
+// depths is p4.ErrUnprovisioned where the switch has lost its queues' depths.
+func (c *Client) depths() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.unknown {
+		return c.named(p4.ErrUnprovisioned)
+	}
+	return nil
 }
 
 // key is an entry of the limit table with its match alone.
@@ -278,6 +296,9 @@ func (c *Client) write(ctx context.Context, updates []*p4v1.Update) error {
 	return explainWrite(err)
 }
 
+// errNoPipeline is the p4.ErrPipeline of a switch that runs none.
+var errNoPipeline = fmt.Errorf("%w: it runs none", p4.ErrPipeline)
+
 // checkPipeline is nil where the switch runs our program, p4.ErrPipeline where
 // it runs another or none.
 func (c *Client) checkPipeline(ctx context.Context) error {
@@ -285,9 +306,14 @@ func (c *Client) checkPipeline(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout) // a sync's is longer
+	defer cancel()
 	r, err := rpc.GetForwardingPipelineConfig(ctx, &p4v1.GetForwardingPipelineConfigRequest{
 		DeviceId: c.cfg.DeviceID, ResponseType: p4v1.GetForwardingPipelineConfigRequest_COOKIE_ONLY,
 	})
+	if status.Code(err) == codes.FailedPrecondition {
+		return fmt.Errorf("%w: %s", errNoPipeline, status.Convert(err).Message())
+	}
 	if err != nil {
 		return explain(err)
 	}
@@ -416,6 +442,9 @@ func (c *Client) syncer(ctx context.Context, resync chan struct{}) {
 			if ctx.Err() != nil {
 				return
 			}
+			if errors.Is(err, errTerm) {
+				continue // at once: it is primary again, or will be
+			}
 			var primary bool
 			c.update(func() {
 				primary = c.state.Primary
@@ -444,26 +473,49 @@ func (c *Client) syncer(ctx context.Context, resync chan struct{}) {
 	}
 }
 
+// errTerm is a sync during which the switch was out of our hands: what it saw
+// is void.
+var errTerm = errors.New("out of hand meanwhile")
+
 // sync pushes the program where the switch runs another, then reads what is
 // there and writes what is missing or different, reads again and compares.
 // One that does not hold its place only looks.
-func (c *Client) sync(ctx context.Context) (Event, error) {
+func (c *Client) sync(ctx context.Context) (ev Event, err error) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	// A program with its JSON takes a while: more than one entry's time.
 	ctx, cancel := context.WithTimeout(ctx, 10*c.cfg.Timeout)
 	defer cancel()
 	c.mu.Lock()
-	held, lost, limits := c.held, c.lost, maps.Clone(c.limits)
+	held, lost, limits, term, unknown := c.held, c.lost, maps.Clone(c.limits), c.term, c.unknown
+	restarted := c.ever
 	c.mu.Unlock()
-	var ev Event
-	err := c.checkPipeline(ctx)
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		switch {
+		case c.term != term:
+			err = errTerm
+		case err == nil && held:
+			c.limits, c.lost, c.ever, c.unknown = limits, false, true, unknown
+		}
+	}()
+	err = c.checkPipeline(ctx)
+	restarted = restarted && errors.Is(err, errNoPipeline)
 	if errors.Is(err, p4.ErrPipeline) && held && len(c.cfg.push) > 0 {
 		err = c.pushPipeline(ctx)
 		ev.Pushed = err == nil
 	}
 	if err != nil || !held {
 		return ev, err
+	}
+	if c.cfg.Mode == program.Queue {
+		if unknown = unknown || restarted; c.cfg.Provision != nil {
+			if err := c.cfg.Provision(ctx); err != nil {
+				return ev, fmt.Errorf("provision: %w", err)
+			}
+			unknown, ev.Provisioned = false, true
+		}
 	}
 	if lost && c.cfg.Safe != 0 {
 		for p := range limits {
@@ -491,9 +543,6 @@ func (c *Client) sync(ctx context.Context) (Event, error) {
 			return ev, fmt.Errorf("%w: %d of %d entries are not as written: %s", p4.ErrReadBack, len(wrong), len(wanted), keyOf(wrong[0]))
 		}
 	}
-	c.mu.Lock()
-	c.limits, c.lost = limits, false
-	c.mu.Unlock()
 	return ev, nil
 }
 

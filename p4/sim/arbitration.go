@@ -15,6 +15,7 @@ import (
 // client is one live stream.
 type client struct {
 	stream   p4v1.P4Runtime_StreamChannelServer
+	device   uint64
 	role     string
 	election *p4v1.Uint128 // nil: unset, never primary
 	gone     bool          // the switch restarted under it
@@ -90,7 +91,7 @@ func (s *Server) arbitrate(stream p4v1.P4Runtime_StreamChannelServer, c *client,
 	role, election := a.GetRole().GetName(), a.ElectionId
 	bmv2 := s.cfg.Personality == BMv2
 	if bmv2 {
-		role = ""
+		role = s.election(a.DeviceId, "")
 		if election == nil {
 			election = &p4v1.Uint128{}
 		}
@@ -99,7 +100,7 @@ func (s *Server) arbitrate(stream p4v1.P4Runtime_StreamChannelServer, c *client,
 		if err := s.known(a.DeviceId); err != nil {
 			return nil, err
 		}
-	} else if a.DeviceId != s.cfg.DeviceID && !bmv2 || role != c.role {
+	} else if a.DeviceId != c.device || role != c.role {
 		return c, status.Error(codes.FailedPrecondition, "a stream keeps its device id and role")
 	}
 	for _, other := range s.clients[role] {
@@ -109,7 +110,7 @@ func (s *Server) arbitrate(stream p4v1.P4Runtime_StreamChannelServer, c *client,
 	}
 	before := s.primary(role)
 	if c == nil {
-		c = &client{stream: stream, role: role}
+		c = &client{stream: stream, device: a.DeviceId, role: role}
 		s.clients[role] = append(s.clients[role], c)
 	} else if bmv2 && compare(c.election, election) == 0 {
 		return c, nil // PI does not answer
@@ -150,8 +151,8 @@ func (s *Server) notify(role string) {
 
 // tell sends c the state of its role's arbitration.
 func (s *Server) tell(c *client) {
-	a := &p4v1.MasterArbitrationUpdate{DeviceId: s.cfg.DeviceID, ElectionId: s.past[c.role], Status: &rpcstatus.Status{}}
-	if c.role != "" {
+	a := &p4v1.MasterArbitrationUpdate{DeviceId: c.device, ElectionId: s.past[c.role], Status: &rpcstatus.Status{}}
+	if c.role != "" && s.cfg.Personality != BMv2 {
 		a.Role = &p4v1.Role{Name: c.role}
 	}
 	p := s.primary(c.role)

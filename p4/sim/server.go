@@ -6,6 +6,7 @@ package sim
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"slices"
@@ -29,11 +30,13 @@ type Personality string
 // The personalities.
 //
 //   - Strict does what the P4Runtime specification 1.5 says.
-//   - BMv2 does as p4lang/PI's server in simple_switch_grpc: the next client
-//     is promoted when the primary leaves, an unset election id is 0, an
-//     arbitration that changes nothing is not answered, roles and device ids
-//     are not checked, RECONCILE_AND_COMMIT fails and loses the meters, there
-//     is no atomic write mode and no register write.
+//   - BMv2 does as p4lang/PI's server in simple_switch_grpc 1.15.5: the next
+//     client is promoted when the primary leaves, an unset election id is 0, an
+//     arbitration that changes nothing is not answered, roles are not checked,
+//     every device id has its own election, RECONCILE_AND_COMMIT fails and
+//     loses the meters, there is no atomic write mode and no register write. A
+//     restart forgets depths and rates; packets for a queue that does not exist
+//     are dropped.
 //   - PINS does as SONiC's P4RT: writes need the role sdn_controller, and the
 //     pipeline is set by RECONCILE_AND_COMMIT alone.
 const (
@@ -64,9 +67,11 @@ type Config struct {
 	DeviceID    uint64
 	// Ports are those whose queues are modelled.
 	Ports []p4.Port
-	// Depths are the depths that the ports' queues were provisioned with, by
-	// queue id; {64}.
+	// Depths are the depths that the ports' queues were provisioned with after
+	// the start, by queue id; {64}. A BMv2 that restarts has as many queues, all
+	// 64 deep, at an unlimited rate.
 	Depths []p4.Limit
+	Rate   int64  // packets/s that a port serves; 0: unlimited
 	Queues Queues // nil: a backend that only remembers
 }
 
@@ -83,10 +88,14 @@ type Server struct {
 	past     map[string]*p4v1.Uint128 // by role, the highest election id seen
 	pipeline *p4v1.ForwardingPipelineConfig
 	tables   tables
-	inForce  map[p4.Port]p4.Limit
-	faults   Faults
-	writes   int
-	refills  map[p4.Port]int
+	inForce  map[p4.Port]p4.Limit // 0: packets are dropped
+	bank     bank
+	thrift   *gate // nil: none
+	serving  sync.WaitGroup
+	resources
+	faults  Faults
+	writes  int
+	refills map[p4.Port]int
 }
 
 // Faults are what goes wrong until they are taken back.
@@ -97,6 +106,7 @@ type Faults struct {
 	Stall  bool                           // calls are taken and never answered
 	Before func(*p4v1.WriteRequest)       // called before a write is looked at, unlocked
 	Result func(*p4v1.WriteRequest) error // after a write was done: its answer
+	Found  func()                         // called when a read was done, before it is answered, unlocked
 }
 
 // Open starts a switch.
@@ -127,7 +137,10 @@ func Serve(cfg Config, l net.Listener) (*Server, error) {
 	if cfg.Queues == nil {
 		cfg.Queues = nowhere{}
 	}
-	s := &Server{cfg: cfg, gate: &gate{Listener: l, conns: map[net.Conn]bool{}}, done: make(chan struct{})}
+	if cfg.Rate < 0 {
+		return nil, fmt.Errorf("sim: rate: %d is negative", cfg.Rate)
+	}
+	s := &Server{bank: newBank(cfg.Ports, cfg.Depths, cfg.Rate), cfg: cfg, gate: &gate{Listener: l, conns: map[net.Conn]bool{}}, done: make(chan struct{})}
 	s.reset()
 	var o []grpc.ServerOption
 	if cfg.Credentials != nil {
@@ -145,7 +158,7 @@ func Serve(cfg Config, l net.Listener) (*Server, error) {
 // reset makes s a switch just started; s.mu is held, or nobody knows s yet.
 func (s *Server) reset() {
 	s.clients, s.past = map[string][]*client{}, map[string]*p4v1.Uint128{}
-	s.pipeline, s.tables = nil, tables{}
+	s.pipeline, s.tables, s.resources = nil, tables{}, newResources()
 	s.inForce, s.refills = map[p4.Port]p4.Limit{}, map[p4.Port]int{}
 	s.enforce()
 }
@@ -159,6 +172,14 @@ func (s *Server) Close() error {
 	s.gate.cut()
 	s.grpc.Stop()
 	<-s.done
+	s.mu.Lock()
+	thrift := s.thrift
+	s.mu.Unlock()
+	if thrift != nil {
+		thrift.cut()
+		thrift.Close()
+	}
+	s.serving.Wait()
 	return nil
 }
 
@@ -206,23 +227,38 @@ func (s *Server) Inject(f Faults) {
 }
 
 // Cut breaks every connection and refuses new ones until Mend.
-func (s *Server) Cut() { s.gate.cut() }
+func (s *Server) Cut() {
+	s.gate.cut()
+	if s.thrift != nil {
+		s.thrift.cut()
+	}
+}
 
 // Mend lets connections in again.
-func (s *Server) Mend() { s.gate.mend() }
+func (s *Server) Mend() {
+	s.gate.mend()
+	if s.thrift != nil {
+		s.thrift.mend()
+	}
+}
 
-// Restart breaks every connection and forgets all state, election ids too.
+// Restart breaks every connection and forgets all state, election ids too. A
+// BMv2 forgets how its queues were provisioned as well.
 func (s *Server) Restart() {
-	s.gate.cut()
+	s.Cut()
 	s.mu.Lock()
 	for _, clients := range s.clients {
 		for _, c := range clients {
 			c.gone = true
 		}
 	}
+	if s.cfg.Personality == BMv2 {
+		s.bank.reboot()
+	}
+	s.bank.booted = time.Now()
 	s.reset()
 	s.mu.Unlock()
-	s.gate.mend()
+	s.Mend()
 }
 
 // ReplacePipeline puts another program on the switch behind everybody's back.
@@ -312,6 +348,30 @@ func (s *Server) known(device uint64) error {
 	return nil
 }
 
+// unknown is the code for an object that the program does not have.
+func (s *Server) unknown() codes.Code {
+	if s.cfg.Personality == BMv2 {
+		return codes.InvalidArgument
+	}
+	return codes.NotFound
+}
+
+// ready refuses what needs a pipeline: PI makes up devices, without one.
+func (s *Server) ready(device uint64) error {
+	if s.pipeline == nil || device != s.cfg.DeviceID {
+		return status.Error(codes.FailedPrecondition, "No forwarding pipeline config set for this device")
+	}
+	return nil
+}
+
+// election is how s.clients and s.past call a device's role.
+func (s *Server) election(device uint64, role string) string {
+	if device == s.cfg.DeviceID {
+		return role
+	}
+	return fmt.Sprintf("%s of device %d", role, device)
+}
+
 // mayWrite refuses a write of a client that is not primary.
 func (s *Server) mayWrite(device uint64, role string, election *p4v1.Uint128) error {
 	if err := s.known(device); err != nil {
@@ -321,7 +381,7 @@ func (s *Server) mayWrite(device uint64, role string, election *p4v1.Uint128) er
 		return status.Errorf(codes.PermissionDenied, "role %q may not write: %s does", role, PINSRole)
 	}
 	if s.cfg.Personality == BMv2 {
-		role = ""
+		role = s.election(device, "")
 		if election == nil {
 			election = &p4v1.Uint128{}
 		}
@@ -348,6 +408,12 @@ func (s *Server) SetForwardingPipelineConfig(ctx context.Context, r *p4v1.SetFor
 	if r.Config.GetP4Info() == nil {
 		return nil, status.Error(codes.InvalidArgument, "P4Info is missing")
 	}
+	if r.Action == p4v1.SetForwardingPipelineConfigRequest_VERIFY && s.cfg.Personality != PINS {
+		if err := s.compiles(r); err != nil {
+			return nil, err
+		}
+		return &p4v1.SetForwardingPipelineConfigResponse{}, nil
+	}
 	verify := r.Action == p4v1.SetForwardingPipelineConfigRequest_VERIFY_AND_COMMIT
 	reconcile := r.Action == p4v1.SetForwardingPipelineConfigRequest_RECONCILE_AND_COMMIT
 	switch {
@@ -368,12 +434,49 @@ func (s *Server) SetForwardingPipelineConfig(ctx context.Context, r *p4v1.SetFor
 		s.pipeline = r.Config // entries stay
 		return &p4v1.SetForwardingPipelineConfigResponse{}, nil
 	}
+	if err := s.compiles(r); err != nil {
+		s.setPipeline(nil) // until a good push nothing is left
+		return nil, err
+	}
 	s.setPipeline(r.Config)
 	return &p4v1.SetForwardingPipelineConfigResponse{}, nil
 }
 
+// compiles refuses what BMv2 does: a device config that is no JSON, or lacks a
+// table of the P4Info.
+func (s *Server) compiles(r *p4v1.SetForwardingPipelineConfigRequest) error {
+	if s.cfg.Personality != BMv2 {
+		return nil
+	}
+	if r.DeviceId != s.cfg.DeviceID {
+		return status.Error(codes.Unknown, "")
+	}
+	var device struct {
+		Pipelines []struct {
+			Tables []struct {
+				Name string `json:"name"`
+			} `json:"tables"`
+		} `json:"pipelines"`
+	}
+	if json.Unmarshal(r.Config.P4DeviceConfig, &device) != nil {
+		return status.Error(codes.Unknown, "")
+	}
+	names := map[string]bool{}
+	for _, p := range device.Pipelines {
+		for _, t := range p.Tables {
+			names[t.Name] = true
+		}
+	}
+	for _, t := range r.Config.P4Info.Tables {
+		if !names[t.Preamble.Name] {
+			return status.Error(codes.Unknown, "")
+		}
+	}
+	return nil
+}
+
 func (s *Server) setPipeline(c *p4v1.ForwardingPipelineConfig) {
-	s.pipeline, s.tables = c, tables{}
+	s.pipeline, s.tables, s.resources = c, tables{}, newResources()
 	s.enforce()
 }
 
@@ -387,8 +490,8 @@ func (s *Server) GetForwardingPipelineConfig(ctx context.Context, r *p4v1.GetFor
 	if err := s.known(r.DeviceId); err != nil {
 		return nil, err
 	}
-	if s.pipeline == nil {
-		return nil, status.Error(codes.FailedPrecondition, "No forwarding pipeline config set for this device")
+	if err := s.ready(r.DeviceId); err != nil {
+		return nil, err
 	}
 	c := &p4v1.ForwardingPipelineConfig{Cookie: s.pipeline.Cookie}
 	if t := r.ResponseType; t == p4v1.GetForwardingPipelineConfigRequest_ALL || t == p4v1.GetForwardingPipelineConfigRequest_P4INFO_AND_COOKIE {

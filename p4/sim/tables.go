@@ -50,8 +50,8 @@ func (s *Server) write(r *p4v1.WriteRequest, f Faults) error {
 	if err := s.mayWrite(r.DeviceId, r.Role, r.ElectionId); err != nil {
 		return err
 	}
-	if s.pipeline == nil {
-		return status.Error(codes.FailedPrecondition, "No forwarding pipeline config set for this device")
+	if err := s.ready(r.DeviceId); err != nil {
+		return err
 	}
 	if r.Atomicity != p4v1.WriteRequest_CONTINUE_ON_ERROR {
 		return status.Errorf(codes.Unimplemented, "atomicity %v is not supported", r.Atomicity)
@@ -96,6 +96,12 @@ func (s *Server) update(u *p4v1.Update) *p4v1.Error {
 		return s.updateEntry(u.Type, e.TableEntry)
 	case *p4v1.Entity_DirectMeterEntry:
 		return s.updateMeter(u.Type, e.DirectMeterEntry)
+	case *p4v1.Entity_CounterEntry:
+		return s.updateCounter(u.Type, e.CounterEntry)
+	case *p4v1.Entity_DirectCounterEntry:
+		return s.updateDirectCounter(u.Type, e.DirectCounterEntry)
+	case *p4v1.Entity_PacketReplicationEngineEntry:
+		return s.updatePRE(u.Type, e.PacketReplicationEngineEntry)
 	default:
 		return bad(codes.Unimplemented, "%T is not supported", e)
 	}
@@ -106,9 +112,9 @@ func (s *Server) updateEntry(t p4v1.Update_Type, e *p4v1.TableEntry) *p4v1.Error
 	info := s.pipeline.P4Info
 	tb := tableByID(info, e.TableId)
 	if tb == nil {
-		return bad(codes.NotFound, "there is no table %d", e.TableId)
+		return bad(s.unknown(), "there is no table %d", e.TableId)
 	}
-	key, err := matchKey(tb, e)
+	key, err := s.matchKey(tb, e)
 	if err != nil {
 		return err
 	}
@@ -117,8 +123,16 @@ func (s *Server) updateEntry(t p4v1.Update_Type, e *p4v1.TableEntry) *p4v1.Error
 	}
 	entries := s.tables[e.TableId]
 	old := entries[key]
+	if e.IsDefaultAction && t == p4v1.Update_MODIFY && e.Action == nil {
+		delete(entries, key) // the program's default is back
+		return nil
+	}
+	if old != nil && t == p4v1.Update_MODIFY && e.Action == nil && s.cfg.Personality != BMv2 {
+		e = proto.Clone(e).(*p4v1.TableEntry)
+		e.Action = old.Action // "the action is left as it is"
+	}
 	if t != p4v1.Update_DELETE {
-		if err := checkAction(info, tb, e); err != nil {
+		if err := s.checkAction(info, tb, e); err != nil {
 			return err
 		}
 	}
@@ -168,7 +182,7 @@ func (s *Server) updateMeter(t p4v1.Update_Type, m *p4v1.DirectMeterEntry) *p4v1
 	if tb == nil || !hasMeter(s.pipeline.P4Info, tb) {
 		return bad(codes.NotFound, "there is no direct meter on table %d", m.GetTableEntry().GetTableId())
 	}
-	key, err := matchKey(tb, m.TableEntry)
+	key, err := s.matchKey(tb, m.TableEntry)
 	if err != nil {
 		return err
 	}
@@ -205,20 +219,25 @@ func trim(b []byte) []byte {
 	return b
 }
 
-// fits reports a value that is no bit<width>.
-func fits(what string, b []byte, width int32) *p4v1.Error {
+// fits reports a value that does not fit bit<width>.
+func (s *Server) fits(what string, b []byte, width int32) *p4v1.Error {
 	if len(b) == 0 {
 		return bad(codes.InvalidArgument, "%s is empty", what)
 	}
 	b = trim(b)
 	if n := 8*(len(b)-1) + bits.Len8(b[0]); n > int(width) {
-		return bad(codes.OutOfRange, "%s has %d bits, its type %d", what, n, width)
+		code := codes.OutOfRange
+		if s.cfg.Personality == BMv2 {
+			code = codes.InvalidArgument
+		}
+		return bad(code, "%s has %d bits, its type %d", what, n, width)
 	}
 	return nil
 }
 
-// matchKey names an entry in its table.
-func matchKey(t *configv1.Table, e *p4v1.TableEntry) (string, *p4v1.Error) {
+// matchKey names an entry in its table. Bits behind a prefix, and a priority
+// where no field needs one, are refused (specification, "Match Format").
+func (s *Server) matchKey(t *configv1.Table, e *p4v1.TableEntry) (string, *p4v1.Error) {
 	if e.IsDefaultAction {
 		if len(e.Match) > 0 {
 			return "", bad(codes.InvalidArgument, "a default entry has no match")
@@ -227,6 +246,9 @@ func matchKey(t *configv1.Table, e *p4v1.TableEntry) (string, *p4v1.Error) {
 	}
 	if len(t.MatchFields) == 0 {
 		return "", bad(codes.InvalidArgument, "table %s has no key: only its default entry can be set", t.Preamble.Name)
+	}
+	if e.Priority != 0 {
+		return "", bad(codes.InvalidArgument, "table %s has no ternary, range or optional field: a priority makes no sense", t.Preamble.Name)
 	}
 	var parts []string
 	for _, f := range t.MatchFields {
@@ -243,7 +265,7 @@ func matchKey(t *configv1.Table, e *p4v1.TableEntry) (string, *p4v1.Error) {
 			if f.GetMatchType() != configv1.MatchField_EXACT {
 				return "", bad(codes.InvalidArgument, "%s is no exact match", f.Name)
 			}
-			if err := fits(f.Name, m.Exact.Value, f.Bitwidth); err != nil {
+			if err := s.fits(f.Name, m.Exact.Value, f.Bitwidth); err != nil {
 				return "", err
 			}
 			parts = append(parts, fmt.Sprintf("%x", trim(m.Exact.Value)))
@@ -251,8 +273,11 @@ func matchKey(t *configv1.Table, e *p4v1.TableEntry) (string, *p4v1.Error) {
 			if f.GetMatchType() != configv1.MatchField_LPM || m.Lpm.PrefixLen < 1 || m.Lpm.PrefixLen > f.Bitwidth {
 				return "", bad(codes.InvalidArgument, "%s: prefix length %d", f.Name, m.Lpm.PrefixLen)
 			}
-			if err := fits(f.Name, m.Lpm.Value, f.Bitwidth); err != nil {
+			if err := s.fits(f.Name, m.Lpm.Value, f.Bitwidth); err != nil {
 				return "", err
+			}
+			if number(m.Lpm.Value)&(1<<(f.Bitwidth-m.Lpm.PrefixLen)-1) != 0 {
+				return "", bad(codes.InvalidArgument, "%s has bits behind its prefix of %d", f.Name, m.Lpm.PrefixLen)
 			}
 			parts = append(parts, fmt.Sprintf("%x/%d", trim(m.Lpm.Value), m.Lpm.PrefixLen))
 		default:
@@ -266,7 +291,7 @@ func matchKey(t *configv1.Table, e *p4v1.TableEntry) (string, *p4v1.Error) {
 }
 
 // checkAction holds an entry's action to the table's.
-func checkAction(info *configv1.P4Info, t *configv1.Table, e *p4v1.TableEntry) *p4v1.Error {
+func (s *Server) checkAction(info *configv1.P4Info, t *configv1.Table, e *p4v1.TableEntry) *p4v1.Error {
 	a := e.GetAction().GetAction()
 	if a == nil {
 		return bad(codes.InvalidArgument, "the action is missing")
@@ -293,7 +318,7 @@ func checkAction(info *configv1.P4Info, t *configv1.Table, e *p4v1.TableEntry) *
 			if i < 0 {
 				return bad(codes.InvalidArgument, "%s is missing", p.Name)
 			}
-			if err := fits(p.Name, a.Params[i].Value, p.Bitwidth); err != nil {
+			if err := s.fits(p.Name, a.Params[i].Value, p.Bitwidth); err != nil {
 				return err
 			}
 		}
@@ -313,7 +338,7 @@ func canonical(e *p4v1.TableEntry) *p4v1.TableEntry {
 			m.Lpm.Value = trim(m.Lpm.Value)
 		}
 	}
-	for _, p := range e.Action.GetAction().Params {
+	for _, p := range e.GetAction().GetAction().GetParams() {
 		p.Value = trim(p.Value)
 	}
 	return e
@@ -341,10 +366,17 @@ func number(b []byte) uint64 {
 // is metered.
 func (s *Server) enforce() {
 	for _, port := range s.cfg.Ports {
-		l := s.cfg.Depths[0]
+		depths := s.bank.depths[port]
+		l := depths[0]
 		if e := s.limitEntry(port); e != nil {
 			if p := param(s.pipeline.P4Info, e, program.ParamQueue); p != nil {
-				l = s.cfg.Depths[min(int(number(p)), len(s.cfg.Depths)-1)]
+				if qid := int(number(p)); qid < len(depths) {
+					l = depths[qid]
+				} else if s.cfg.Personality == BMv2 {
+					l = 0 // "Priority out of range": the packet is dropped
+				} else {
+					l = depths[len(depths)-1]
+				}
 			}
 			if e.MeterConfig != nil {
 				l = min(l, p4.Limit(e.MeterConfig.Cburst))
@@ -400,6 +432,12 @@ func (s *Server) Read(r *p4v1.ReadRequest, stream p4v1.P4Runtime_ReadServer) err
 	if err != nil {
 		return err
 	}
+	s.mu.Lock()
+	f := s.faults.Found
+	s.mu.Unlock()
+	if f != nil {
+		f()
+	}
 	for _, e := range found {
 		if err := stream.Send(&p4v1.ReadResponse{Entities: []*p4v1.Entity{e}}); err != nil {
 			return err
@@ -414,8 +452,8 @@ func (s *Server) read(r *p4v1.ReadRequest) ([]*p4v1.Entity, error) {
 	if err := s.known(r.DeviceId); err != nil {
 		return nil, err
 	}
-	if s.pipeline == nil {
-		return nil, status.Error(codes.FailedPrecondition, "No forwarding pipeline config set for this device")
+	if err := s.ready(r.DeviceId); err != nil {
+		return nil, err
 	}
 	var out []*p4v1.Entity
 	for _, want := range r.Entities {
@@ -439,6 +477,14 @@ func (s *Server) read(r *p4v1.ReadRequest) ([]*p4v1.Entity, error) {
 					TableEntry: &p4v1.TableEntry{TableId: e.TableId, Match: e.Match, IsDefaultAction: e.IsDefaultAction}, Config: e.MeterConfig,
 				}}})
 			}
+		case *p4v1.Entity_CounterEntry:
+			found, err := s.readCounters(q.CounterEntry)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, found...)
+		case *p4v1.Entity_PacketReplicationEngineEntry:
+			out = append(out, s.readPRE(q.PacketReplicationEngineEntry)...)
 		case *p4v1.Entity_DirectCounterEntry:
 			found, err := s.find(q.DirectCounterEntry.GetTableEntry())
 			if err != nil {
@@ -468,18 +514,26 @@ func (s *Server) find(q *p4v1.TableEntry) ([]*p4v1.TableEntry, error) {
 	}
 	t := tableByID(s.pipeline.P4Info, q.TableId)
 	if t == nil {
-		return nil, status.Errorf(codes.NotFound, "there is no table %d", q.TableId)
+		return nil, status.Errorf(s.unknown(), "there is no table %d", q.TableId)
 	}
 	if q.IsDefaultAction {
 		if e := s.tables[q.TableId][defaultKey]; e != nil {
 			return []*p4v1.TableEntry{e}, nil
 		}
-		return nil, nil
+		// Never set, it is the program's.
+		e := &p4v1.TableEntry{TableId: q.TableId, IsDefaultAction: true}
+		if a := t.GetInitialDefaultAction(); a != nil {
+			e.Action = &p4v1.TableAction{Type: &p4v1.TableAction_Action{Action: &p4v1.Action{ActionId: a.ActionId}}}
+			for _, p := range a.Arguments {
+				e.Action.GetAction().Params = append(e.Action.GetAction().Params, &p4v1.Action_Param{ParamId: p.ParamId, Value: p.Value})
+			}
+		}
+		return []*p4v1.TableEntry{e}, nil
 	}
 	if len(q.Match) == 0 {
 		return s.sorted(q.TableId), nil
 	}
-	key, err := matchKey(t, q)
+	key, err := s.matchKey(t, q)
 	if err != nil {
 		return nil, status.Error(codes.Code(err.CanonicalCode), err.Message)
 	}
@@ -528,10 +582,15 @@ func (s *Server) tell1(e, q *p4v1.TableEntry) *p4v1.TableEntry {
 
 func (s *Server) count(e *p4v1.TableEntry) *p4v1.CounterData {
 	t := tableByID(s.pipeline.P4Info, e.TableId)
-	if t.Preamble.Name != program.Table || e.IsDefaultAction {
-		return &p4v1.CounterData{}
+	data := &p4v1.CounterData{}
+	key, err := s.matchKey(t, e)
+	if set := s.resources.direct[directKey(t, key)]; err == nil && set != nil {
+		data = proto.Clone(set).(*p4v1.CounterData)
 	}
-	return &p4v1.CounterData{PacketCount: s.cfg.Queues.Packets(portOf(e))}
+	if t.Preamble.Name == program.Table && !e.IsDefaultAction {
+		data.PacketCount += s.cfg.Queues.Packets(portOf(e))
+	}
+	return data
 }
 
 // packetOut hands a packet of the primary to the backend.

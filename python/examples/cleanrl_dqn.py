@@ -1,6 +1,6 @@
 """DQN in one file, in the manner of CleanRL: everything that learns is here.
 
-    pip install torch
+    pip install torch --index-url https://download.pytorch.org/whl/cpu  # no GPU: no 3 GB of CUDA
     python cleanrl_dqn.py --steps 40000
 
 Without --url it starts a server of its own. It needs an action space that is

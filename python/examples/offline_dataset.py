@@ -1,6 +1,6 @@
 """Record episodes as a Minari dataset, for offline learning, and read it back.
 
-    pip install 'planegym[minari]'
+    pip install 'minari[hdf5]' pillow
     python offline_dataset.py --id planegym/cartpole/random-v0 --episodes 100
 
 Minari keeps it under MINARI_DATASETS_PATH, default ~/.minari/datasets. Without

@@ -1,6 +1,7 @@
 """Sample planegym with an RLlib EnvRunner, and learn with PPO if asked to.
 
-    pip install 'ray[rllib]==2.40.0' torch planegym  # what this was run with
+    pip install torch --index-url https://download.pytorch.org/whl/cpu  # no GPU: no 3 GB of CUDA
+    pip install 'ray[rllib]'
     python rllib_env_runner.py --runners 2 --iterations 5
 
 Every runner is a process with a session of its own: environments connect when

@@ -1,6 +1,7 @@
 """Learn with Stable-Baselines3's PPO; on CartPole it reaches 500 in a minute.
 
-    pip install 'planegym[sb3]'
+    pip install torch --index-url https://download.pytorch.org/whl/cpu  # no GPU: no 3 GB of CUDA
+    pip install stable-baselines3
     python sb3_ppo.py --steps 60000 --save ppo.zip
 
 Without --url it starts a server of its own. The settings are those that

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -16,8 +17,9 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import NoReturn
 
-from .errors import BinaryNotFoundError, LaunchError
+from .errors import BinaryNotFoundError, LaunchError, PlanegymError
 
 _URL = re.compile(r"(?:wss?|unix)://[^\s\"']+")
 _MODULE = "module github.com/planegym/planegym\n"
@@ -139,8 +141,9 @@ def launch(
         scenario: a bundled scenario or a TOML file that must work; the other
             bundled ones are served too.
         args: more arguments of `planegym serve`.
-        binary: the planegym binary; default PLANEGYM_BIN, then PATH, then what
-            `go build` makes of a clone around the working directory or this file.
+        binary: the planegym binary; default PLANEGYM_BIN, then the one that the
+            wheel brought, then PATH, then what `go build` makes of a clone
+            around the working directory or this file.
         timeout: seconds until it must listen.
 
     Raises:
@@ -163,16 +166,55 @@ def find_binary() -> str:
         if found is None:
             raise BinaryNotFoundError(f"PLANEGYM_BIN={named} is no executable file")
         return found
-    found = shutil.which("planegym")
+    if _BUNDLED.is_file():
+        return str(_BUNDLED)
+    found = _on_path()
     if found is not None:
         return found
     clone = _clone()
     if clone is None:
-        raise BinaryNotFoundError("no planegym on PATH, and this is no clone of the repository")
+        raise BinaryNotFoundError(
+            "this installation of the Python package came without the server's binary, none is "
+            "on PATH, and this is no clone of the repository"
+        )
     go = shutil.which("go")
     if go is None:
         raise BinaryNotFoundError(f"no planegym on PATH, and no Go to build {clone}")
     return _build(go, clone)
+
+
+_BUNDLED = Path(__file__).resolve().parent / "bin" / f"planegym{'.exe' * (os.name == 'nt')}"
+
+
+def _on_path() -> str | None:
+    """The server's binary on PATH; main's own command is none."""
+    for folder in os.get_exec_path():
+        found = shutil.which("planegym", path=folder)
+        if found is not None and not _is_command(Path(found)):
+            return found
+    return None
+
+
+def _is_command(path: Path) -> bool:
+    """Whether a file is what pip made of main: a script, or a small .exe around one."""
+    try:
+        return path.stat().st_size < 1 << 20 and b"planegym._launch" in path.read_bytes()
+    except OSError:
+        return False
+
+
+def main() -> NoReturn:
+    """The planegym command of the Python package: the server's binary."""
+    try:
+        binary = find_binary()
+    except PlanegymError as e:
+        sys.exit(f"planegym: {e}")
+    command = [binary, *sys.argv[1:]]
+    if os.name != "nt":
+        os.execv(binary, command)
+    with contextlib.suppress(KeyboardInterrupt):  # the binary hears it too, and ends
+        sys.exit(subprocess.call(command))
+    sys.exit(130)
 
 
 def _clone() -> Path | None:

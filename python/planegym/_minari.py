@@ -40,7 +40,7 @@ def to_minari(
         import minari
         from minari.data_collector import EpisodeBuffer
     except ImportError as e:
-        raise ImportError("to_minari needs minari: pip install 'planegym[minari]'") from e
+        raise ImportError("to_minari needs minari: pip install 'minari[hdf5]' pillow") from e
     if episodes < 1:
         raise ValueError(f"episodes: {episodes} is less than 1")
     env.action_space.seed(seed)

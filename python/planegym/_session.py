@@ -357,7 +357,7 @@ class Session:
                 "id": 0,
                 "client": f"planegym-python/{__version__}",
                 "version": VERSION,
-                "capabilities": ["resume", "final_info"],
+                "capabilities": ["resume", "final_info", "reset_options"],
                 **fields,
             }
         )
@@ -524,13 +524,23 @@ class Session:
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Reset rows (None: all) with options of the episode: their first
         observations f32 [n,D] and infos f32 [n]. Replies outstanding are dropped."""
-        if "reset_options" not in self.capabilities:
+        known = self.made.get("reset_options")
+        if not isinstance(known, dict):
             raise ValueError(
-                f"options: the server {self.welcome.get('server')} takes none at reset, "
-                f"{sorted(options)} given; kwargs= change a scenario for the whole session"
+                f"options: {self.config.scenario} on {self.welcome.get('server')} takes none at "
+                f"reset, {sorted(options)} given; kwargs= change a scenario for the whole session"
             )
+        if unknown := options.keys() - known.keys():
+            raise ValueError(
+                f"options: {self.config.scenario} has no {sorted(unknown)[0]!r}; "
+                f"known are {', '.join(sorted(known))}"
+            )
+        given = plain(options)
+        if "traffic_seed" in given:  # u64s are text in JSON
+            v = given["traffic_seed"]
+            given["traffic_seed"] = [str(x) for x in v] if isinstance(v, list) else str(v)
         self.drop(self.seq)
-        fields: dict[str, Any] = {"options": plain(options), "info": bool(self.info_flag)}
+        fields: dict[str, Any] = {"options": given, "info": bool(self.info_flag)}
         if seeds is not None:
             fields["seeds"] = [str(v) for v in seeds]
         if rows is not None:

@@ -74,9 +74,9 @@ class BinaryNotFoundError(PlanegymError, FileNotFoundError):
     """:func:`planegym.launch` found no planegym binary."""
 
     advice = (
-        "Set PLANEGYM_BIN to the binary, put it on PATH "
-        "(`go install github.com/planegym/planegym/cmd/planegym@latest`), "
-        "or install Go and run inside a clone."
+        "Set PLANEGYM_BIN to a planegym binary or put one on PATH; install a planegym wheel of "
+        "this platform, which carries it; or, where Go is, `pip install ./python` in a clone of "
+        "the repository, which builds it."
     )
 
 

@@ -11,7 +11,11 @@ import numpy as np
 try:
     from stable_baselines3.common.vec_env import VecEnv as SB3VecEnv
 except ImportError as e:
-    raise ImportError("planegym.sb3 needs Stable-Baselines3: pip install 'planegym[sb3]'") from e
+    raise ImportError(
+        "planegym.sb3 needs Stable-Baselines3: pip install stable-baselines3; before it, where no "
+        "GPU is, `pip install torch --index-url https://download.pytorch.org/whl/cpu`, or pip "
+        "fetches 3 GB of CUDA"
+    ) from e
 
 from ._config import Options
 from .vector import VectorEnv

@@ -132,7 +132,7 @@ def test_scenario_that_fails(binary: str) -> None:
 
 
 def test_no_binary() -> None:
-    with pytest.raises(planegym.BinaryNotFoundError, match="Set PLANEGYM_BIN"):
+    with pytest.raises(planegym.BinaryNotFoundError, match="Set PLANEGYM_BIN to a planegym binary"):
         planegym.launch()
 
 
@@ -194,3 +194,37 @@ def test_output_is_read_on(tmp_path: Path) -> None:
         assert server.process.wait(20) == 0
     assert server.output.endswith("line 19999 of many\n")
     assert len(server.output) < 2000
+
+
+def test_bundled_before_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, binary: str) -> None:
+    """What the wheel brought comes before PATH; the planegym command runs it."""
+    script(tmp_path / "planegym", "")
+    monkeypatch.setattr(launching, "_BUNDLED", Path(binary))
+    assert launching.find_binary() == binary
+
+
+def test_command(binary: str, tmp_path: Path) -> None:
+    """`planegym` of the package is the server's binary: arguments, output and exit code."""
+    code = "import sys; from planegym._launch import main; sys.argv[0] = 'planegym'; main()"
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PLANEGYM_BIN": binary}
+
+    def run(*args: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", code, *args],
+            capture_output=True, text=True, check=False, env=env, cwd=tmp_path,
+        )  # fmt: skip
+
+    assert '"cartpole"' in run("scenario", "list", "--json").stdout
+    assert run("no-such-command").returncode == 2
+    env["PLANEGYM_BIN"] = str(tmp_path / "none")
+    none = run("serve")
+    assert none.returncode == 1
+    assert none.stderr.startswith("planegym: PLANEGYM_BIN=")
+
+
+def test_own_command_is_no_server(tmp_path: Path) -> None:
+    """The command that pip makes of the package does not call itself for ever."""
+    command = script(tmp_path / "planegym", "exec python -c 'from planegym._launch import main'\n")
+    assert launching._is_command(Path(command))
+    with pytest.raises(planegym.BinaryNotFoundError, match="came without the server's binary"):
+        planegym.launch()

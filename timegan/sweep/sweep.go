@@ -43,6 +43,8 @@ type Config struct {
 	Every    int `toml:"every" json:"every"`       // updates between checkpoints and scores; 1000
 	Patience int `toml:"patience" json:"patience"` // scores of the joint phase without a better M after which a model is stopped; 0: never
 	Workers  int `toml:"workers" json:"workers"`   // models that train at once; 1
+
+	Shard, Shards int `toml:"-" json:"-"` // of Shards processes that share the grid this is the Shard-th, from 1; 0 of 0: it trains all
 }
 
 // Preset is one of the tutorial's studies, "3", "9" or "27": windows of
@@ -160,7 +162,17 @@ func (c Config) Members(limits []int) ([]Member, error) {
 			}
 		}
 	}
-	return all, nil
+	if c.Shards == 0 {
+		return all, nil
+	}
+	if c.Shard < 1 || c.Shard > c.Shards {
+		return nil, fmt.Errorf("sweep: shard %d of %d: it is from 1 to %[2]d", c.Shard, c.Shards)
+	}
+	var mine []Member
+	for i := c.Shard - 1; i < len(all); i += c.Shards {
+		mine = append(mine, all[i])
+	}
+	return mine, nil
 }
 
 // Run trains a grid on the train blocks of recordings, into folder, which
@@ -250,7 +262,7 @@ func (s *sweep) set(i int, change func(*Status)) {
 		s.report(i, s.all[i])
 	}
 	if before != s.all[i].State || !slices.Equal(scored, s.all[i].M) {
-		if err := writeResult(s.folder, s.all); err != nil && s.err == nil {
+		if err := writeResult(filepath.Join(s.folder, s.c.resultFile()), s.all); err != nil && s.err == nil {
 			s.err = err
 		}
 	}
@@ -404,12 +416,73 @@ func (s *sweep) score(ctx context.Context, i int, models []*timegan.Model, engin
 	return nil
 }
 
-// resultFile holds every member's status, in the sweep's folder.
-const resultFile = "result.json"
+// resultFile holds every member's status, in the sweep's folder: those of a
+// shard where there are several.
+func (c Config) resultFile() string {
+	if c.Shards == 0 {
+		return "result.json"
+	}
+	return fmt.Sprintf("result.%d-of-%d.json", c.Shard, c.Shards)
+}
 
-// ReadResult reads a sweep's result.
+// ReadResult reads a sweep's result: of a process that trained all of it, and of
+// those that each trained a shard. A member of which several tell has the status
+// that came furthest.
 func ReadResult(folder string) ([]Status, error) {
-	b, err := os.ReadFile(filepath.Join(folder, resultFile))
+	parts, err := filepath.Glob(filepath.Join(folder, "result.*-of-*.json"))
+	if err != nil {
+		return nil, fmt.Errorf("sweep: %w", err)
+	}
+	type placed struct {
+		Status
+		at [2]int // of the grid: how many shards it was in, place
+	}
+	var all []placed
+	add := func(file string, shard, shards int) error {
+		part, err := readResult(file)
+		for k, st := range part {
+			p := placed{st, [2]int{shards, k*shards + shard - 1}}
+			i := slices.IndexFunc(all, func(o placed) bool { return o.Name == st.Name && o.Config == st.Config })
+			switch {
+			case i < 0:
+				all = append(all, p)
+			case further(st, all[i].Status):
+				all[i].Status = st
+			}
+		}
+		return err
+	}
+	if err := add(filepath.Join(folder, "result.json"), 1, 1); err != nil && (len(parts) == 0 || !errors.Is(err, os.ErrNotExist)) {
+		return nil, err
+	}
+	for _, file := range parts {
+		var i, n int
+		if _, err := fmt.Sscanf(filepath.Base(file), "result.%d-of-%d.json", &i, &n); err != nil || i < 1 || i > n {
+			return nil, fmt.Errorf("sweep: %s: is the result of no shard", file)
+		}
+		if err := add(file, i, n); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortStableFunc(all, func(a, b placed) int { return slices.Compare(a.at[:], b.at[:]) })
+	out := make([]Status, len(all))
+	for i, p := range all {
+		out[i] = p.Status
+	}
+	return out, nil
+}
+
+// further reports whether a came further than b.
+func further(a, b Status) bool {
+	rank := map[State]int{Waiting: 0, Running: 1, Failed: 2, Stopped: 3, Done: 4}
+	if rank[a.State] != rank[b.State] {
+		return rank[a.State] > rank[b.State]
+	}
+	return a.Progress.Done > b.Progress.Done
+}
+
+func readResult(file string) ([]Status, error) {
+	b, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("sweep: %w", err)
 	}
@@ -417,13 +490,13 @@ func ReadResult(folder string) ([]Status, error) {
 	d := json.NewDecoder(strings.NewReader(string(b)))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&all); err != nil {
-		return nil, fmt.Errorf("sweep: %s: result.json: %w", folder, err)
+		return nil, fmt.Errorf("sweep: %s: %w", file, err)
 	}
 	return all, nil
 }
 
-func writeResult(folder string, all []Status) error {
-	return atomicfile.Write(filepath.Join(folder, resultFile), func(w io.Writer) error {
+func writeResult(file string, all []Status) error {
+	return atomicfile.Write(file, func(w io.Writer) error {
 		e := json.NewEncoder(w)
 		e.SetIndent("", " ")
 		return e.Encode(all)

@@ -183,7 +183,7 @@ func TestReadResultRefuses(t *testing.T) {
 	if _, err := ReadResult(dir); !errors.Is(err, os.ErrNotExist) {
 		t.Error(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, resultFile), []byte(`[{"nmae": "a"}]`), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "result.json"), []byte(`[{"nmae": "a"}]`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := ReadResult(dir); err == nil || !strings.Contains(err.Error(), "nmae") {
@@ -204,8 +204,8 @@ func TestResultOfAFinishedMember(t *testing.T) {
 		killed[i] = Status{Member: s.Member, State: Running, Limits: s.Limits, Best: math.MaxFloat64}
 	}
 	for what, leave := range map[string]func() error{
-		"as it began": func() error { return writeResult(dir, killed) },
-		"no result":   func() error { return os.Remove(filepath.Join(dir, resultFile)) },
+		"as it began": func() error { return writeResult(filepath.Join(dir, "result.json"), killed) },
+		"no result":   func() error { return os.Remove(filepath.Join(dir, "result.json")) },
 	} {
 		if err := leave(); err != nil {
 			t.Fatal(err)
@@ -221,6 +221,51 @@ func TestResultOfAFinishedMember(t *testing.T) {
 			if !reflect.DeepEqual(got[i], want[i]) {
 				t.Errorf("%s: %+v, want %+v", what, got[i], want[i])
 			}
+		}
+	}
+}
+
+// Three processes that share a folder, a shard each, make the sweep of one: the
+// same files, and a result in the grid's order. The one that comes after them
+// all finds nothing left to do.
+func TestShards(t *testing.T) {
+	c, whole, parts := tiny(), t.TempDir(), t.TempDir()
+	want, err := Run(context.Background(), c, recordings(t), whole, engine, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Shards = 3
+	for _, c.Shard = range []int{2, 3, 1} { // of 4 members the first has two
+		got, err := Run(context.Background(), c, recordings(t), parts, engine, nil)
+		if n := map[int]int{1: 2, 2: 1, 3: 1}[c.Shard]; err != nil || len(got) != n {
+			t.Fatalf("shard %d: %v, %d models", c.Shard, err, len(got))
+		}
+	}
+	check := func(got []Status, err error) {
+		t.Helper()
+		if err != nil || len(got) != len(want) {
+			t.Fatalf("%v, %d models", err, len(got))
+		}
+		for i := range want {
+			if got[i].Name != want[i].Name || got[i].State != Done || got[i].M[1] != want[i].M[1] {
+				t.Errorf("model %d is %s, %s, M %v; want %s, M %v", i, got[i].Name, got[i].State, got[i].M, want[i].Name, want[i].M)
+			}
+			for _, f := range want[i].Files {
+				if !bytes.Equal(read(t, whole, f), read(t, parts, f)) {
+					t.Errorf("%s differs", f)
+				}
+			}
+		}
+	}
+	check(ReadResult(parts))
+	c.Shard, c.Shards = 0, 0
+	none := func() (timegan.Engine, error) { return nil, errors.New("there is nothing to train") }
+	check(Run(context.Background(), c, recordings(t), parts, none, nil))
+	check(ReadResult(parts))
+	for _, c.Shard = range []int{-1, 0, 3} {
+		c.Shards = 2
+		if _, err := c.Members([]int{32}); err == nil || !strings.Contains(err.Error(), "from 1 to 2") {
+			t.Errorf("shard %d of 2: %v", c.Shard, err)
 		}
 	}
 }

@@ -268,6 +268,13 @@ func (l *Plant) Reset(ctx context.Context, rows []int, _ []uint64, limit []p4.Li
 			}
 			why = l.stale(ages)
 		}
+		// While one switch is not in hand an episode cannot begin, and the
+		// others keep the safe limit.
+		if h, ok := l.control.(p4.Holder); ok && why == "" {
+			if err := h.InHand(); err != nil {
+				why, l.fault, l.fresh = "switches: "+err.Error(), err, false
+			}
+		}
 		if why != "" {
 			if err := l.trip(ctx, why); err != nil {
 				why += "; the safe limit: " + err.Error()

@@ -127,7 +127,7 @@ func onBench(t *testing.T, cfg live.Config, do func(b *liveBench)) {
 				t.Fatal(err)
 			}
 			defer s.Close()
-			c, err := p4rt.Open(p4rt.Config{Seed: uint64(i), Switch: inventory.Switch{
+			c, err := p4rt.Open(p4rt.Config{Seed: uint64(i), Provision: func(context.Context) error { return nil }, Switch: inventory.Switch{
 				Target: "pipe", Dial: pipe.Dial, Ports: []p4.Port{1}, Queues: []p4.Limit{safe, usual}, Safe: safe,
 			}})
 			if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env/ws"
+	"github.com/planegym/planegym/eval"
 )
 
 func main() {
@@ -27,7 +28,7 @@ func main() {
 	url := strings.Replace(server.URL, "http", "ws", 1) + ws.Path
 	remote := must(ws.Dial(ctx, url, ws.DialOptions{Scenario: "synthetic", NumEnvs: 4}))
 	defer remote.Close()
-	e := must(agent.Evaluate(ctx, remote, trainer.Agent, agent.HeldOut(1, 4), nil))
+	e := must(eval.Evaluate(ctx, remote, trainer.Agent, eval.HeldOut(1, 4), nil))
 	fmt.Printf("%d episodes of %.0f steps\n", e.Return.N, e.Length.Mean)
 }
 

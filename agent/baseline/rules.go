@@ -1,4 +1,4 @@
-package agent
+package baseline
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/telemetry"
@@ -17,7 +18,7 @@ import (
 // that a simulator has to value right.
 
 // rule makes the policies of this file; nil where name is none of them.
-func rule(name, kind, arg string, spec env.Spec) (Policy, error) {
+func rule(name, kind, arg string, spec env.Spec) (agent.Policy, error) {
 	bad := func(want string) error { return fmt.Errorf("agent: policy %q: expected %s", name, want) }
 	number := func(s string) (float64, bool) {
 		x, err := strconv.ParseFloat(s, 64)
@@ -64,7 +65,7 @@ func rule(name, kind, arg string, spec env.Spec) (Policy, error) {
 		order := bySize(spec)
 		return &watcher{dim: spec.Observation.Dim(), s: len(spec.Action), at: at, below: float32(below), low: order[0], high: order[len(order)-1]}, nil
 	case "inverse":
-		p, err := Baseline(arg, spec)
+		p, err := New(arg, spec)
 		if err != nil {
 			return nil, err
 		}
@@ -80,7 +81,7 @@ func rule(name, kind, arg string, spec env.Spec) (Policy, error) {
 		if !ok || !isNumber {
 			return nil, bad(kind + ":X:RULE with a number X")
 		}
-		p, err := Baseline(rest, spec)
+		p, err := New(rest, spec)
 		if err != nil {
 			return nil, err
 		}
@@ -129,7 +130,7 @@ func (p *watcher) Act(_ []int, obs []float32, actions []int32) {
 
 // inverse takes the opposite limit of another policy's.
 type inverse struct {
-	Policy
+	agent.Policy
 	turned []int32 // by action
 }
 
@@ -142,7 +143,7 @@ func (p *inverse) Act(rows []int, obs []float32, actions []int32) {
 
 // delayed holds another policy's actions back for n steps.
 type delayed struct {
-	Policy
+	agent.Policy
 	s, n    int
 	initial []int32
 	rows    perRow[[]int32] // [n,S], a ring
@@ -177,7 +178,7 @@ func (p *delayed) Act(rows []int, obs []float32, actions []int32) {
 
 // noisy replaces a share of another policy's actions.
 type noisy struct {
-	Policy
+	agent.Policy
 	share float64
 	draws random
 	drawn []int32

@@ -1,11 +1,11 @@
-package agent_test
+package eval_test
 
 import (
 	"math"
 	"strings"
 	"testing"
 
-	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/eval"
 	"github.com/planegym/planegym/internal/rng"
 )
 
@@ -23,13 +23,13 @@ func chainValue(a int, ones, gamma float64) float64 {
 
 // chainLog plays a behaviour that draws an action every hold steps, action 1
 // with chance one. observed says what of the state is shown.
-func chainLog(episodes, steps, hold int, one float64, observed func(state int) float32) (logs []agent.Logged, ones float64) {
+func chainLog(episodes, steps, hold int, one float64, observed func(state int) float32) (logs []eval.Logged, ones float64) {
 	starts := 0.
 	for e := range episodes {
 		k := rng.Key{Seed: 5, A: uint32(e), Purpose: rng.Traffic}
 		n := uint32(0)
 		draw := func() float64 { n++; return k.Float64(n) }
-		var l agent.Logged
+		var l eval.Logged
 		state := 0
 		if draw() < .5 {
 			state = 1
@@ -61,7 +61,7 @@ func chainLog(episodes, steps, hold int, one float64, observed func(state int) f
 	return logs, ones / starts
 }
 
-func always(logs []agent.Logged, a int) (target [][]float64) {
+func always(logs []eval.Logged, a int) (target [][]float64) {
 	for _, l := range logs {
 		c := make([]float64, 2*(len(l.Reward)+1))
 		for t := range len(l.Reward) + 1 {
@@ -79,7 +79,7 @@ func TestOffPolicyValues(t *testing.T) {
 	seen := func(state int) float32 { return float32(state) }
 	for _, hold := range []int{1, 5} {
 		logs, ones := chainLog(40, 100, hold, .5, seen)
-		o, err := agent.NewOffPolicy(logs, 1, 2, chainGamma, 0)
+		o, err := eval.NewOffPolicy(logs, 1, 2, chainGamma, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -90,7 +90,7 @@ func TestOffPolicyValues(t *testing.T) {
 			}
 			want := chainValue(a, ones, chainGamma)
 			for name, x := range map[string][]float64{"FQE": v.FQE, "DR": v.DR} {
-				e := agent.EstimateOf(x)
+				e := eval.EstimateOf(x)
 				t.Logf("hold %d, always %d, %s: %.3f ± %.3f, true %.3f, followed %.2f", hold, a, name, e.Mean, e.CI, want, v.Followed)
 				if !(math.Abs(e.Mean-want) < 1.5*e.CI) || !(e.CI < .06) {
 					t.Errorf("hold %d, always %d, %s: %.3f ± %.3f, want %.3f", hold, a, name, e.Mean, e.CI, want)
@@ -106,7 +106,7 @@ func TestOffPolicyDoublyRobust(t *testing.T) {
 	// Nothing is seen: FQE takes the behaviour's mean reward for either action's.
 	const gamma = .4
 	blind, ones := chainLog(200, 100, 1, .5, func(int) float32 { return 0 })
-	o, err := agent.NewOffPolicy(blind, 1, 2, gamma, 0)
+	o, err := eval.NewOffPolicy(blind, 1, 2, gamma, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,10 +115,10 @@ func TestOffPolicyDoublyRobust(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := chainValue(0, ones, gamma)
-	if e := agent.EstimateOf(v.DR); !(math.Abs(e.Mean-want) < 1.5*e.CI) {
+	if e := eval.EstimateOf(v.DR); !(math.Abs(e.Mean-want) < 1.5*e.CI) {
 		t.Errorf("DR with a blind Q: %.3f ± %.3f, want %.3f", e.Mean, e.CI, want)
 	}
-	if e := agent.EstimateOf(v.FQE); math.Abs(e.Mean-want) < .1 {
+	if e := eval.EstimateOf(v.FQE); math.Abs(e.Mean-want) < .1 {
 		t.Errorf("FQE with a blind Q: %.3f is right, %.3f: the test shows nothing", e.Mean, want)
 	}
 
@@ -128,14 +128,14 @@ func TestOffPolicyDoublyRobust(t *testing.T) {
 			wrong[e].Chance[t] = .8
 		}
 	}
-	if o, err = agent.NewOffPolicy(wrong, 1, 2, chainGamma, 0); err != nil {
+	if o, err = eval.NewOffPolicy(wrong, 1, 2, chainGamma, 0); err != nil {
 		t.Fatal(err)
 	}
 	if v, err = o.Value(always(wrong, 0)); err != nil {
 		t.Fatal(err)
 	}
 	want = chainValue(0, ones, chainGamma)
-	if e := agent.EstimateOf(v.DR); !(math.Abs(e.Mean-want) < .01) {
+	if e := eval.EstimateOf(v.DR); !(math.Abs(e.Mean-want) < .01) {
 		t.Errorf("DR with wrong chances: %.3f ± %.3f, want %.3f", e.Mean, e.CI, want)
 	}
 }
@@ -153,7 +153,7 @@ func TestOffPolicyNull(t *testing.T) {
 				all[e].Actions[t] = int32(k.Intn(uint32(t/3), 2))
 			}
 		}
-		o, err := agent.NewOffPolicy(all, 1, 2, chainGamma, 4)
+		o, err := eval.NewOffPolicy(all, 1, 2, chainGamma, 4)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -170,7 +170,7 @@ func TestOffPolicyNull(t *testing.T) {
 			for k := range d {
 				d[k] = x[0][k] - x[1][k]
 			}
-			if e := agent.EstimateOf(d); math.Abs(e.Mean) > e.CI {
+			if e := eval.EstimateOf(d); math.Abs(e.Mean) > e.CI {
 				wrong[i]++
 			}
 		}
@@ -186,19 +186,19 @@ func TestOffPolicyNull(t *testing.T) {
 func TestOffPolicyErrors(t *testing.T) {
 	logs, _ := chainLog(2, 4, 1, .5, func(int) float32 { return 0 })
 	for _, c := range []struct {
-		change func(l []agent.Logged) []agent.Logged
+		change func(l []eval.Logged) []eval.Logged
 		gamma  float64
 		want   string
 	}{
-		{func(l []agent.Logged) []agent.Logged { return l[:1] }, .9, "1 episodes give no interval"},
-		{func(l []agent.Logged) []agent.Logged { return l }, 1, "gamma: 1"},
-		{func(l []agent.Logged) []agent.Logged { l[1].Reward = l[1].Reward[1:]; return l }, .9, "episode 1: 3 rewards, 4 actions"},
-		{func(l []agent.Logged) []agent.Logged { l[0].Actions = []int32{0, 0, 2, 0}; return l }, .9, "episode 0, step 2: action 2 of 2"},
-		{func(l []agent.Logged) []agent.Logged { l[0].Chance = []float64{1, 0, 1, 1}; return l }, .9, "step 1: action 0 of 2, chance 0"},
+		{func(l []eval.Logged) []eval.Logged { return l[:1] }, .9, "1 episodes give no interval"},
+		{func(l []eval.Logged) []eval.Logged { return l }, 1, "gamma: 1"},
+		{func(l []eval.Logged) []eval.Logged { l[1].Reward = l[1].Reward[1:]; return l }, .9, "episode 1: 3 rewards, 4 actions"},
+		{func(l []eval.Logged) []eval.Logged { l[0].Actions = []int32{0, 0, 2, 0}; return l }, .9, "episode 0, step 2: action 2 of 2"},
+		{func(l []eval.Logged) []eval.Logged { l[0].Chance = []float64{1, 0, 1, 1}; return l }, .9, "step 1: action 0 of 2, chance 0"},
 	} {
-		l := append([]agent.Logged(nil), logs...)
+		l := append([]eval.Logged(nil), logs...)
 		l[0].Actions = []int32{0, 0, 1, 0}
-		if _, err := agent.NewOffPolicy(c.change(l), 1, 2, c.gamma, 0); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := eval.NewOffPolicy(c.change(l), 1, 2, c.gamma, 0); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("got %v, want it to say %q", err, c.want)
 		}
 	}

@@ -1,4 +1,4 @@
-package agent_test
+package eval_test
 
 import (
 	"context"
@@ -8,10 +8,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/agent/baseline"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/cartpole"
 	"github.com/planegym/planegym/env/episodes"
+	"github.com/planegym/planegym/eval"
 	"github.com/planegym/planegym/telemetry"
 )
 
@@ -27,18 +28,18 @@ func cartPole(t testing.TB, n int, mode env.Autoreset) env.Vector {
 
 // One row or many, whatever the reset mode: the same episodes.
 func TestEvaluateDoesNotDependOnTheVector(t *testing.T) {
-	seeds := agent.HeldOut(1, 7)
-	var first *agent.Evaluation
+	seeds := eval.HeldOut(1, 7)
+	var first *eval.Evaluation
 	for _, c := range []struct {
 		n    int
 		mode env.Autoreset
 	}{{1, env.Disabled}, {3, env.NextStep}, {3, env.SameStep}, {16, env.NextStep}} {
 		v := cartPole(t, c.n, c.mode)
-		p, err := agent.Baseline("random", v.Spec())
+		p, err := baseline.New("random", v.Spec())
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := agent.Evaluate(context.Background(), v, p, seeds, nil)
+		got, err := eval.Evaluate(context.Background(), v, p, seeds, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -60,12 +61,12 @@ func TestEvaluateRecords(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := agent.Baseline("fixed:1", v.Spec())
+	p, err := baseline.New("fixed:1", v.Spec())
 	if err != nil {
 		t.Fatal(err)
 	}
-	seeds := agent.HeldOut(2, 5)
-	got, err := agent.Evaluate(context.Background(), v, p, seeds, w)
+	seeds := eval.HeldOut(2, 5)
+	got, err := eval.Evaluate(context.Background(), v, p, seeds, w)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,42 +130,46 @@ func (v *viewer) Info(_ int, dst []float32) []float32 {
 
 func TestEvaluateQoE(t *testing.T) {
 	v := &viewer{}
-	p, err := agent.Baseline("alternate", v.Spec())
+	p, err := baseline.New("alternate", v.Spec())
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := agent.Evaluate(context.Background(), v, p, []uint64{1, 2}, nil)
+	got, err := eval.Evaluate(context.Background(), v, p, []uint64{1, 2}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := &agent.QoE{LBO: agent.Estimate{Mean: 15, N: 2}, Level: agent.Estimate{Mean: 1, N: 2}, Stalls: agent.Estimate{Mean: 3, N: 2}}
+	want := &eval.QoE{LBO: eval.Estimate{Mean: 15, N: 2}, Level: eval.Estimate{Mean: 1, N: 2}, Stalls: eval.Estimate{Mean: 3, N: 2}}
 	if !reflect.DeepEqual(got.QoE, want) {
 		t.Errorf("got %+v, want %+v", got.QoE, want)
 	}
-	if got.Return != (agent.Estimate{Mean: 1, N: 2}) || !reflect.DeepEqual(got.Shares, [][]float64{{.5, .5}}) {
+	if got.Return != (eval.Estimate{Mean: 1, N: 2}) || !reflect.DeepEqual(got.Shares, [][]float64{{.5, .5}}) {
 		t.Errorf("%+v", got)
 	}
 	v.bad = float32(math.NaN())
-	if _, err := agent.Evaluate(context.Background(), v, p, []uint64{1}, nil); err == nil || !strings.Contains(err.Error(), "row 0: observation element 0 (lbo_s) is NaN") {
+	if _, err := eval.Evaluate(context.Background(), v, p, []uint64{1}, nil); err == nil || !strings.Contains(err.Error(), "row 0: observation element 0 (lbo_s) is NaN") {
 		t.Errorf("NaN: %v", err)
 	}
-	if _, err := agent.Evaluate(context.Background(), v, p, nil, nil); err == nil {
+	if _, err := eval.Evaluate(context.Background(), v, p, nil, nil); err == nil {
 		t.Error("no seeds are accepted")
 	}
 }
 
+// The interval is Student's t times the standard error.
 func TestStudent(t *testing.T) {
 	// scipy.stats.t.ppf(.975, v)
-	for v, want := range map[int]float64{1: 12.7062, 4: 2.776445, 9: 2.262157, 10: 2.228139, 19: 2.093024, 99: 1.984217} {
-		if got := agent.Student975(v); math.Abs(got-want) > 2e-4 {
+	for v, want := range map[int]float64{1: 12.706204736, 4: 2.776445105, 9: 2.262157163, 10: 2.228138852, 19: 2.093024054, 99: 1.984216952} {
+		x := make([]float64, v+1)
+		x[0] = 1 // of mean 1/n, variance 1/n
+		n := float64(len(x))
+		if got := eval.EstimateOf(x).CI / math.Sqrt(1/n/n); math.Abs(got-want) > 1e-8 {
 			t.Errorf("t(%d) = %v, want %v", v, got, want)
 		}
 	}
 }
 
 func TestOverIsPaired(t *testing.T) {
-	a, b := &agent.Evaluation{Returns: []float64{101, 202, 303}}, &agent.Evaluation{Returns: []float64{100, 200, 300}}
-	if got := a.Over(b); got.Mean != 2 || math.Abs(got.CI-4.3027/math.Sqrt(3)) > 1e-9 || got.N != 3 {
+	a, b := &eval.Evaluation{Returns: []float64{101, 202, 303}}, &eval.Evaluation{Returns: []float64{100, 200, 300}}
+	if got := a.Over(b); got.Mean != 2 || math.Abs(got.CI-4.302652730/math.Sqrt(3)) > 1e-8 || got.N != 3 {
 		t.Errorf("%+v", got)
 	}
 }
@@ -180,11 +185,11 @@ func (s short) Step(ctx context.Context, rows []int, actions []int32, out *env.B
 
 func TestEvaluateRefusesAWrongSize(t *testing.T) {
 	v := short{cartPole(t, 2, env.NextStep)}
-	p, err := agent.Baseline("random", v.Spec())
+	p, err := baseline.New("random", v.Spec())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := agent.Evaluate(context.Background(), v, p, agent.HeldOut(0, 2), nil); err == nil || !strings.Contains(err.Error(), "7 numbers for 2 observations of 4 elements") {
+	if _, err := eval.Evaluate(context.Background(), v, p, eval.HeldOut(0, 2), nil); err == nil || !strings.Contains(err.Error(), "7 numbers for 2 observations of 4 elements") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -194,16 +199,16 @@ func TestEvaluateRefusesAWrongSize(t *testing.T) {
 func TestEvaluateQoEDoesNotDependOnAutoreset(t *testing.T) {
 	for _, mode := range []env.Autoreset{env.Disabled, env.NextStep, env.SameStep} {
 		v := env.WithAutoreset(&viewer{}, mode)
-		p, err := agent.Baseline("alternate", v.Spec())
+		p, err := baseline.New("alternate", v.Spec())
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := agent.Evaluate(context.Background(), v, p, []uint64{1, 2}, nil)
+		got, err := eval.Evaluate(context.Background(), v, p, []uint64{1, 2}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		// Two steps: buffers of 10 and 20 s, levels 0 and 2, stalls of 1 and 2 s.
-		want := &agent.QoE{LBO: agent.Estimate{Mean: 15, N: 2}, Level: agent.Estimate{Mean: 1, N: 2}, Stalls: agent.Estimate{Mean: 3, N: 2}}
+		want := &eval.QoE{LBO: eval.Estimate{Mean: 15, N: 2}, Level: eval.Estimate{Mean: 1, N: 2}, Stalls: eval.Estimate{Mean: 3, N: 2}}
 		if !reflect.DeepEqual(got.QoE, want) {
 			t.Errorf("%v: got %+v, want %+v", mode, got.QoE, want)
 		}
@@ -230,15 +235,15 @@ func (f forgetful) Step(ctx context.Context, rows []int, a []int32, out *env.Bat
 // Where the last step of an episode is not known, means are of those that are.
 func TestEvaluateQoEOfKnownSteps(t *testing.T) {
 	v := forgetful{&viewer{}}
-	p, err := agent.Baseline("alternate", v.Spec())
+	p, err := baseline.New("alternate", v.Spec())
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := agent.Evaluate(context.Background(), v, p, []uint64{1, 2}, nil)
+	got, err := eval.Evaluate(context.Background(), v, p, []uint64{1, 2}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := &agent.QoE{LBO: agent.Estimate{Mean: 10, N: 2}, Level: agent.Estimate{Mean: 0, N: 2}, Stalls: agent.Estimate{Mean: 1, N: 2}}
+	want := &eval.QoE{LBO: eval.Estimate{Mean: 10, N: 2}, Level: eval.Estimate{Mean: 0, N: 2}, Stalls: eval.Estimate{Mean: 1, N: 2}}
 	if !reflect.DeepEqual(got.QoE, want) {
 		t.Errorf("got %+v, want %+v", got.QoE, want)
 	}

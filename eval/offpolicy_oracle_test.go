@@ -1,7 +1,8 @@
-package agent
+package eval
 
 import (
 	"encoding/json"
+	"flag"
 	"math"
 	"os"
 	"path/filepath"
@@ -10,11 +11,16 @@ import (
 	"github.com/planegym/planegym/internal/rng"
 )
 
+var freeze = flag.Bool("freeze", false, "write the inputs of testdata/offpolicy/offpolicy.py anew")
+
+// grid rounds to multiples of 1/256, which text holds exactly.
+func grid(x float64) float32 { return float32(math.Round(x*256) / 256) }
+
 // Fitted Q and doubly robust values of small logs, compared with what
 // testdata/offpolicy/offpolicy.py makes of them in NumPy, from the papers.
 //
-//	go test ./agent -run TestOffPolicyOracle -freeze
-//	python3 agent/testdata/offpolicy/offpolicy.py
+//	go test ./eval -run TestOffPolicyOracle -freeze
+//	python3 eval/testdata/offpolicy/offpolicy.py
 type offPolicyInput struct {
 	Dim, Actions, Random int
 	Gamma                float64

@@ -1,4 +1,4 @@
-package agent
+package baseline
 
 import (
 	"fmt"
@@ -23,7 +23,7 @@ func ruleSpec() env.Spec {
 // given as depth, buffer, level and the action in force.
 func act(t *testing.T, name string, observed ...[4]float32) (actions []int32) {
 	t.Helper()
-	p, err := Baseline(name, ruleSpec())
+	p, err := New(name, ruleSpec())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,14 +93,14 @@ func TestRulesAreRefused(t *testing.T) {
 		"hysteresis:0.6": ruleSpec(), "delayed:0:random": ruleSpec(), "delayed:random": ruleSpec(), "noisy:2:random": ruleSpec(), "inverse:": ruleSpec(),
 		"noisy:0.5:inverse:nothing": ruleSpec(),
 	} {
-		if _, err := Baseline(name, spec); err == nil || !strings.Contains(err.Error(), "policy") {
+		if _, err := New(name, spec); err == nil || !strings.Contains(err.Error(), "policy") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
 
-func ExampleBaseline() {
-	p, _ := Baseline("delayed:3:hysteresis:0.3:0.6", ruleSpec())
+func ExampleNew() {
+	p, _ := New("delayed:3:hysteresis:0.3:0.6", ruleSpec())
 	a := []int32{-1}
 	p.Begin([]int{0}, []uint64{1})
 	p.Act([]int{0}, []float32{64, 50, 2, 2}, a)

@@ -1,4 +1,4 @@
-package agent
+package eval
 
 import (
 	"context"
@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"math"
 
+	"gonum.org/v1/gonum/stat/distuv"
+
+	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/episodes"
 	"github.com/planegym/planegym/internal/rng"
@@ -43,7 +46,7 @@ func (e *Evaluation) Over(other *Evaluation) Estimate {
 	for i := range d {
 		d[i] = e.Returns[i] - other.Returns[i]
 	}
-	return estimate(d)
+	return EstimateOf(d)
 }
 
 // HeldOut are n seeds of evaluation episodes, which training with any seed
@@ -60,7 +63,7 @@ func HeldOut(seed uint64, n int) []uint64 {
 // comes out does not depend on how many that is. record, where not nil, is
 // told everything. In a real-time v, which takes no seeds, theirs only count
 // the episodes.
-func Evaluate(ctx context.Context, v env.Vector, p Policy, seeds []uint64, record *episodes.Writer) (*Evaluation, error) {
+func Evaluate(ctx context.Context, v env.Vector, p agent.Policy, seeds []uint64, record *episodes.Writer) (*Evaluation, error) {
 	if len(seeds) == 0 {
 		return nil, errors.New("agent: evaluate: no seeds are given")
 	}
@@ -81,7 +84,7 @@ func Evaluate(ctx context.Context, v env.Vector, p Policy, seeds []uint64, recor
 
 type evaluator struct {
 	v      env.Vector
-	policy Policy
+	policy agent.Policy
 	spec   env.Spec
 	dim, s int
 	seeds  []uint64
@@ -132,7 +135,7 @@ func (e *evaluator) run(ctx context.Context) error {
 		if err := e.v.Step(ctx, rows, actions, &out); err != nil {
 			return err
 		}
-		if err := sized(&out, len(rows), e.dim); err != nil {
+		if err := env.CheckBatch(&out, len(rows), e.dim); err != nil {
 			return err
 		}
 		over = over[:0]
@@ -165,13 +168,13 @@ func (e *evaluator) begin(ctx context.Context, rows []int) error {
 	if err := e.v.Reset(ctx, rows, given, &out); err != nil {
 		return err
 	}
-	if err := sized(&out, len(rows), e.dim); err != nil {
+	if err := env.CheckBatch(&out, len(rows), e.dim); err != nil {
 		return err
 	}
 	e.policy.Begin(rows, seeds)
 	for i, r := range rows {
 		obs := out.Obs[i*e.dim : (i+1)*e.dim]
-		if err := finite(obs, 0, r, e.spec); err != nil {
+		if err := env.CheckFinite(obs, 0, r, e.spec); err != nil {
 			return err
 		}
 		copy(e.obs[r*e.dim:], obs)
@@ -193,7 +196,7 @@ func (e *evaluator) take(out *env.Batch, i, r int, actions []int32) error {
 	if over && e.spec.Autoreset == env.SameStep {
 		obs = out.FinalObs[i*e.dim : (i+1)*e.dim]
 	}
-	if err := finite(obs, reward, r, e.spec); err != nil {
+	if err := env.CheckFinite(obs, reward, r, e.spec); err != nil {
 		return err
 	}
 	copy(e.obs[r*e.dim:], obs)
@@ -208,7 +211,7 @@ func (e *evaluator) take(out *env.Batch, i, r int, actions []int32) error {
 	if e.at.ok && e.readInfo(r, over) {
 		d.told++
 		d.lbo += float64(e.info[e.at.lbo])
-		d.level += level(e.info[e.at.fps])
+		d.level += float64(telemetry.Level(e.info[e.at.fps]))
 		d.stall += float64(e.info[e.at.stall])
 	}
 	if e.record != nil {
@@ -243,9 +246,9 @@ func (e *evaluator) result() *Evaluation {
 		}
 		steps += d.steps
 	}
-	r.Return, r.Length = estimate(r.Returns), estimate(length)
+	r.Return, r.Length = EstimateOf(r.Returns), EstimateOf(length)
 	if e.at.ok {
-		r.QoE = &QoE{estimate(lbo), estimate(lev), estimate(stall)}
+		r.QoE = &QoE{EstimateOf(lbo), EstimateOf(lev), EstimateOf(stall)}
 	}
 	for _, s := range e.shares {
 		for a := range s {
@@ -282,45 +285,9 @@ func findPlayer(v env.Vector) player {
 	return p
 }
 
-// level is the quality level, 0…2, of a frame rate: the nearest of 18, 24, 30.
-func level(fps float32) float64 {
-	switch {
-	case fps >= 27:
-		return 2
-	case fps >= 21:
-		return 1
-	}
-	return 0
-}
-
-// sized reports a batch that is not of n observations.
-func sized(out *env.Batch, n, dim int) error {
-	if len(out.Obs) != n*dim {
-		return fmt.Errorf("the environment gave %d numbers for %d observations of %d elements: it does not keep to its own spec", len(out.Obs), n, dim)
-	}
-	return nil
-}
-
-// finite reports an observation [D] or a reward that nothing can be learnt
-// from.
-func finite(obs []float32, reward float32, row int, spec env.Spec) error {
-	for i, x := range obs {
-		if math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) {
-			name := ""
-			if i < len(spec.Observation.Elements) {
-				name = " (" + spec.Observation.Elements[i].Name + ")"
-			}
-			return &env.RowError{Row: row, Err: fmt.Errorf("observation element %d%s is %v: the environment is at fault", i, name, x)}
-		}
-	}
-	if math.IsNaN(float64(reward)) || math.IsInf(float64(reward), 0) {
-		return &env.RowError{Row: row, Err: fmt.Errorf("reward is %v: the environment is at fault", reward)}
-	}
-	return nil
-}
-
-// estimate is the mean of x and the half width of its 95 % interval.
-func estimate(x []float64) Estimate {
+// EstimateOf is the mean of x, one value an episode, with its 95 % confidence
+// interval; of differences by seed it is a paired comparison.
+func EstimateOf(x []float64) Estimate {
 	n := float64(len(x))
 	var mean, square float64
 	for _, v := range x {
@@ -331,19 +298,7 @@ func estimate(x []float64) Estimate {
 	}
 	e := Estimate{Mean: mean, CI: math.NaN(), N: len(x)}
 	if len(x) > 1 {
-		e.CI = student975(len(x)-1) * math.Sqrt(square/(n-1)/n)
+		e.CI = distuv.StudentsT{Sigma: 1, Nu: n - 1}.Quantile(.975) * math.Sqrt(square/(n-1)/n)
 	}
 	return e
-}
-
-// student975 is the 97.5 % point of Student's t with v degrees of freedom:
-// tabled, then Abramowitz and Stegun 26.7.5, within 2e-4.
-func student975(v int) float64 {
-	table := [...]float64{12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622}
-	if v <= len(table) {
-		return table[v-1]
-	}
-	const z = 1.959963985
-	f, z3, z5 := float64(v), z*z*z, z*z*z*z*z
-	return z + (z3+z)/(4*f) + (5*z5+16*z3+3*z)/(96*f*f) + (3*z5*z*z+19*z5+17*z3-15*z)/(384*f*f*f)
 }

@@ -1,11 +1,11 @@
-package agent_test
+package baseline_test
 
 import (
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/agent/baseline"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/telemetry"
@@ -48,7 +48,7 @@ func TestBaselines(t *testing.T) {
 		{"codel:5000", spec(1, 16, 32, 64), [][]float32{high, high, high, high, high, high, high, high, low}, // 4 + 4/√2 = 6.8
 			[]int32{2, 2, 2, 1, 1, 1, 0, 0, 2}},
 	} {
-		p, err := agent.Baseline(c.policy, c.spec)
+		p, err := baseline.New(c.policy, c.spec)
 		if err != nil {
 			t.Errorf("%s: %v", c.policy, err)
 			continue
@@ -71,7 +71,7 @@ func TestBaselines(t *testing.T) {
 
 // A random policy's actions are the episode's, whatever row it is in.
 func TestRandom(t *testing.T) {
-	p, err := agent.Baseline("random", spec(2, 8, 16, 32))
+	p, err := baseline.New("random", spec(2, 8, 16, 32))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +115,7 @@ func TestBaselineErrors(t *testing.T) {
 		{"codel", env.Spec{Action: env.MultiDiscrete{2}}, "has no deq_timedelta1"},
 		{"codel", spec(3, 32, 64), "deq_timedelta of 2 switches, an action sets 3"},
 	} {
-		if _, err := agent.Baseline(c.policy, c.spec); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := baseline.New(c.policy, c.spec); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want it to say %q", c.policy, err, c.want)
 		}
 	}
@@ -127,7 +127,7 @@ func TestOccupancy(t *testing.T) {
 	s := spec(1, 32, 64)
 	s.Observation.Elements = append(s.Observation.Elements, telemetry.Field{Name: "action1"})
 	s.Observation.Low, s.Observation.High = append(s.Observation.Low, 0), append(s.Observation.High, 1)
-	p, err := agent.Baseline("occupancy:0.4", s)
+	p, err := baseline.New("occupancy:0.4", s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +150,7 @@ func TestOccupancy(t *testing.T) {
 		}
 	}
 	s.Observation.Elements[0].Unit = ""
-	if _, err := agent.Baseline("occupancy", s); err == nil || !strings.Contains(err.Error(), "goes by packets") {
+	if _, err := baseline.New("occupancy", s); err == nil || !strings.Contains(err.Error(), "goes by packets") {
 		t.Errorf("a scaled observation: %v", err)
 	}
 }
