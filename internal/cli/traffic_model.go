@@ -15,6 +15,7 @@ import (
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/traffic"
 	"github.com/planegym/planegym/traffic/compile"
+	"github.com/planegym/planegym/traffic/models"
 	"github.com/planegym/planegym/traffic/ngram"
 	"github.com/planegym/planegym/traffic/store"
 )
@@ -143,7 +144,7 @@ func (s *trafficSampler) run(cmd *cobra.Command, args []string) error {
 	} else if !cmd.Flags().Changed("rate") {
 		s.rate = 20 // its captures lie days apart
 	}
-	m, err := openTraffic(path)
+	m, err := models.Open(path)
 	if err != nil {
 		return err
 	}

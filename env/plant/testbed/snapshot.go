@@ -18,7 +18,7 @@ var ErrBadSnapshot = errors.New("testbed: snapshot does not fit this testbed")
 // A snapshot is the run's memory: the plain data of sim in one order, queues
 // without their empty slots, a checksum at the end. It holds within a version
 // on machines of one byte order.
-const snapshotVersion = 1
+const snapshotVersion = 2
 
 var crcTable = crc64.MakeTable(crc64.ECMA)
 
@@ -131,6 +131,7 @@ func (s *sim) walk(t *tape) {
 	fixed(t, s.groups)
 	fixed(t, s.players)
 	fixed(t, s.slots)
+	fixed(t, s.replays)
 	list(t, &s.sacks.items)
 	list(t, &s.sacks.free)
 	list(t, &s.probes.items)
@@ -254,12 +255,34 @@ func (s *sim) sound(f settings) bool {
 	for i := range s.groups {
 		g, c := s.groups[i], f.groups[i]
 		ok = ok && g.active <= g.n && !math.IsNaN(g.walk)
+		ok = ok && g.sessions == c.sessions && s.soundSessions(&s.groups[i])
 		ok = ok && g.load == c.load && g.plan == c.plan && g.first == c.first && g.n == c.n && g.firstPlayer == c.firstPlayer && g.udp == c.udp
 	}
 	for i := range s.players {
 		p := &s.players[i]
 		ok = ok && p.flow == f.players[i].flow && p.level >= 0 && int(p.level) < len(s.video[s.planOf(i)].ladder) && p.queued <= 32 && p.head < 1<<31 &&
 			p.buffer >= 0 && p.buffer < never && p.left >= 0 && (p.left > 0 || p.queued == 0) && p.last >= 0 && p.last <= s.now && p.asked <= s.now && p.finished <= s.now
+	}
+	return ok
+}
+
+// soundSessions tells whether what a group of sessions plays is in its library.
+func (s *sim) soundSessions(g *group) bool {
+	if !g.sessions {
+		return true
+	}
+	p := s.part(g)
+	n := int32(p.sessions())
+	ok := g.cursor.next >= 0 && g.cursor.next <= n && g.cursor.base > -never && g.cursor.base < never
+	for j := uint32(0); ok && j < g.n; j++ {
+		if s.slot(g, j).at == 0 {
+			continue
+		}
+		r := s.replayOf(g, j)
+		ok = r.session >= 0 && r.session < n && r.at >= p.first[r.session] && r.at <= p.first[r.session+1]
+		if g.udp && ok && s.sources[g.first+j].on {
+			ok = r.at < p.first[r.session+1]
+		}
 	}
 	return ok
 }
