@@ -236,6 +236,11 @@ func (f *fitter) keep(cmd *cobra.Command, m planegym.Model, fidelity *[]timegan.
 	if err := m.WriteFile(f.out); err != nil {
 		return 0, err
 	}
+	for _, x := range *fidelity {
+		if !asJSON(cmd) {
+			fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", x.Of, x.Effects())
+		}
+	}
 	st, err := os.Stat(f.out)
 	if err != nil {
 		return 0, err
