@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/crc64"
 	"math"
+	"reflect"
 	"slices"
 	"unsafe"
 
@@ -176,7 +177,7 @@ func (t *Testbed) Restore(row int, src []byte) error {
 	tp := tape{b: src[16:n], reading: true}
 	known := s.settings()
 	s.walk(&tp)
-	if tp.bad || len(tp.b) > 0 || !s.sound(known) {
+	if tp.bad || len(tp.b) > 0 || !s.finite() || !s.sound(known) {
 		return ErrBadSnapshot
 	}
 	s.foreign = true
@@ -188,6 +189,45 @@ func (t *Testbed) Restore(row int, src []byte) error {
 // from its clients. sound refuses what could make a run hang or reach outside
 // of its slices; should something get past it, the row is given up (see each)
 // and no other.
+
+// finite tells whether all of the run's state is numbers, and what is shown of
+// it finite ones: some thresholds begin at infinity.
+func (s *sim) finite() bool {
+	ok := true
+	for i := range s.ports {
+		ok = ok && numbers(reflect.ValueOf(&s.ports[i].portState).Elem(), false)
+	}
+	for i := range s.flows {
+		ok = ok && numbers(reflect.ValueOf(&s.flows[i].state).Elem(), false)
+	}
+	return ok && numbers(reflect.ValueOf(s.groups), true) && numbers(reflect.ValueOf(s.players), true) && numbers(reflect.ValueOf(&s.int).Elem(), true)
+}
+
+// numbers tells whether no float that v holds is NaN, or, where finite is set,
+// infinite.
+func numbers(v reflect.Value, finite bool) bool {
+	switch v.Kind() {
+	case reflect.Float32, reflect.Float64:
+		x := v.Float()
+		return !math.IsNaN(x) && !(finite && math.IsInf(x, 0))
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if !numbers(v.Field(i), finite) {
+				return false
+			}
+		}
+	case reflect.Array, reflect.Slice:
+		switch v.Type().Elem().Kind() {
+		case reflect.Struct, reflect.Array, reflect.Float32, reflect.Float64:
+			for i := range v.Len() {
+				if !numbers(v.Index(i), finite) {
+					return false
+				}
+			}
+		}
+	}
+	return true
+}
 
 // settings is what a configuration says of ports, flows, sources and players: no
 // snapshot changes it.
