@@ -303,7 +303,7 @@ func (s *server) run(cmd *cobra.Command) error {
 		if adminURL != "" {
 			out["admin"] = adminURL
 		}
-		if err := writeJSON(cmd.OutOrStdout(), out); err != nil {
+		if err := writeJSONLine(cmd.OutOrStdout(), out); err != nil {
 			return err
 		}
 	} else {
