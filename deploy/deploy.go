@@ -44,7 +44,7 @@ type Config struct {
 	Record    *Record // what comes in, as logs; nil: not recorded
 	// Scaler normalises observations with these columns; nil: it is fitted to
 	// the emulated testbed of the scenario.
-	Scaler func(columns []telemetry.Field) (queues.Scaler, error)
+	Scaler func(columns []telemetry.Field) (queues.Normaliser, error)
 	// Guard is the command that runs a guard (see Guard.Run) of the scenario's
 	// switches, which appends to Journal; --window DURATION is added to it.
 	// nil: nothing acts should this process be killed.
