@@ -164,6 +164,13 @@ func (c *collected) listen(ctx context.Context, l scenarios.Live, group p4.Group
 		}
 		c.source(func() error { return c.ServeUDP(ctx, conn) })
 	}
+	if l.Probes.SendPerSecond > 0 && len(group) > 0 {
+		send, err := sender(l, group)
+		if err != nil {
+			return err
+		}
+		c.source(func() error { return Prober(ctx, l.Probes.SendPerSecond, send, nil) })
+	}
 	for _, s := range group {
 		if r, ok := s.(*p4rt.Client); ok && l.Probes.PacketIn {
 			c.source(func() error {
