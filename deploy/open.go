@@ -32,6 +32,7 @@ type liveOptions struct {
 	event     func(Event)
 	busy      func(time.Duration) // how long what comes next may take
 	tap       *collect.Tap
+	wrap      func(env.Plant) env.Plant
 }
 
 // liveRun is a scenario's switches, opened, with their telemetry coming in.
@@ -84,7 +85,11 @@ func openLive(ctx context.Context, s scenarios.Scenario, o liveOptions) (*liveRu
 	if o.endless {
 		s.Env.MaxSteps = 1 << 30
 	}
-	v, err := queues.New(s.Env, plant, 1, scaler)
+	var acting env.Plant = plant
+	if o.wrap != nil {
+		acting = o.wrap(plant)
+	}
+	v, err := queues.New(s.Env, acting, 1, scaler)
 	if err != nil {
 		return nil, errors.Join(err, plant.Close())
 	}
