@@ -69,11 +69,7 @@ func pageHeaders(w http.ResponseWriter) {
 
 // answer gives f's answer as JSON to who may have it.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, f func(r *http.Request) (any, error)) {
-	err := s.checkOrigin(r)
-	if err == nil {
-		_, err = s.authorize(r)
-	}
-	if err != nil {
+	if err := s.guard(r); err != nil {
 		s.refuse(w, http.StatusUnauthorized, err)
 		return
 	}

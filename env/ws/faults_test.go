@@ -36,9 +36,14 @@ type peer struct {
 
 // pipe connects a peer to s without a network, so that a test may fake time.
 func pipe(t testing.TB, s *Server, needTicket bool) *peer {
+	return pipeAs(t, s, identity{}, needTicket)
+}
+
+// pipeAs is pipe for a client whose identity is known.
+func pipeAs(t testing.TB, s *Server, who identity, needTicket bool) *peer {
 	client, server := net.Pipe()
 	s.running.Add(1)
-	go s.run(newConn(server, false, maxHello, s.opts.WriteTimeout), "pipe", needTicket)
+	go s.run(newConn(server, false, maxHello, s.opts.WriteTimeout), "pipe", who, needTicket)
 	return &peer{t, newConn(client, true, maxReply, time.Minute)}
 }
 
@@ -830,7 +835,7 @@ func TestDrain(t *testing.T) {
 	}
 	for path, status := range map[string]int{"/readyz": 503, "/healthz": 200} {
 		w := httptest.NewRecorder()
-		s.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		s.ServeHTTP(w, httptest.NewRequest("GET", "http://localhost"+path, nil))
 		if w.Code != status {
 			t.Errorf("%s: %d", path, w.Code)
 		}

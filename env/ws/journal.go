@@ -55,6 +55,8 @@ type journalHead struct {
 	Acked   uint64 `json:"acked"`
 	LastEnv uint32 `json:"last_env"`
 
+	Who string `json:"who,omitempty"` // identity of the client, in hexadecimal; "": of anybody
+
 	FinalInfo    bool `json:"final_info,omitempty"`    // what the client announced
 	ResetOptions bool `json:"reset_options,omitempty"` // likewise
 
@@ -273,7 +275,7 @@ func (j *journal) rewrite(s *session) error {
 
 // head is the session as it is.
 func (s *session) head() (*journalHead, error) {
-	h := &journalHead{Version: 1, Session: s.id, Next: s.next, Acked: s.acked, LastEnv: s.lastEnv, FinalInfo: s.finalInfo, ResetOptions: s.resetOptions}
+	h := &journalHead{Version: 1, Session: s.id, Next: s.next, Acked: s.acked, LastEnv: s.lastEnv, Who: s.who.String(), FinalInfo: s.finalInfo, ResetOptions: s.resetOptions}
 	for _, e := range s.envs {
 		out := journalEnv{ID: e.id, Make: e.made, Made: specSum(e.spec), Skip: e.skip, LastSeq: e.lastSeq, Episodes: e.episodes}
 		snap, ok := e.Vector.(env.Snapshotter)
@@ -399,6 +401,9 @@ func (s *session) again(m message) error {
 
 // behead makes the session what h says.
 func (s *session) behead(h *journalHead) error {
+	if h.Who != s.who.String() {
+		return errNotYours
+	}
 	if h.Version != 1 {
 		return fmt.Errorf("version %d, want 1", h.Version)
 	}

@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"fmt"
 	"math/bits"
 	"net/http"
 	"net/http/pprof"
@@ -144,7 +145,7 @@ func (s *Server) observability(mux *http.ServeMux, guard bool) {
 	metrics := promhttp.HandlerFor(r, promhttp.HandlerOpts{})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
 		if guard {
-			if _, err := s.authorize(r); err != nil {
+			if err := s.guard(r); err != nil {
 				s.refuse(w, http.StatusUnauthorized, err)
 				return
 			}
@@ -171,7 +172,8 @@ func (s *Server) observability(mux *http.ServeMux, guard bool) {
 }
 
 // Admin is what operators look at: metrics, health and pprof. It asks for no
-// token and is to be served on loopback alone.
+// token and is to be served on loopback alone. It answers requests for an IP
+// address or localhost, so that no web page can read it by a name of its own.
 func (s *Server) Admin() http.Handler {
 	mux := http.NewServeMux()
 	s.observability(mux, false)
@@ -180,5 +182,11 @@ func (s *Server) Admin() http.Handler {
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !safeHost(r.Host) {
+			s.refuse(w, http.StatusForbidden, fmt.Errorf("%w: Host %q: want an IP address or localhost", ErrUnauthorized, r.Host))
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
 }

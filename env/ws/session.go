@@ -37,6 +37,7 @@ type session struct {
 	id     string
 	secret secret
 	token  string // "" once it was told
+	who    identity
 	log    *slog.Logger
 	rate   int // messages a second; 0: no bound
 	rows   atomic.Int64
@@ -70,6 +71,7 @@ type session struct {
 	stopHelp atomic.Bool
 
 	draining atomic.Bool   // reading ends at its next deadline
+	revoked  atomic.Bool   // likewise: the client's token is no longer accepted
 	replied  atomic.Uint64 // highest number whose reply was handed to conn
 
 	events bool // the client wants episode_end
@@ -166,9 +168,9 @@ type episode struct {
 var errSuperseded = errors.New("another goroutine took the session over")
 
 // newSession is a session whose client is at c; srv.mu is held.
-func (s *Server) newSession(c *conn, k secret) *session {
+func (s *Server) newSession(c *conn, k secret, who identity) *session {
 	ss := &session{
-		srv: s, id: newID(), secret: k, conn: c, current: c, next: 1, envs: map[uint32]*vector{}, req: new(request),
+		srv: s, id: newID(), secret: k, who: who, conn: c, current: c, next: 1, envs: map[uint32]*vector{}, req: new(request),
 		attach: make(chan attachment, 1), drained: make(chan struct{}), last: time.Now(),
 	}
 	ss.log = s.opts.Log.With("session", ss.id)
@@ -184,6 +186,14 @@ func (s *session) drain() {
 	}
 	close(s.drained)
 	if s.current != nil {
+		_ = s.current.net.SetReadDeadline(time.Now())
+	}
+}
+
+// revoke ends the session, whose client's token is no longer accepted, with its
+// next read; srv.mu is held.
+func (s *session) revoke() {
+	if !s.revoked.Swap(true) && s.current != nil {
 		_ = s.current.net.SetReadDeadline(time.Now())
 	}
 }
@@ -542,7 +552,7 @@ func (s *session) arm() error {
 		d += s.srv.opts.PongTimeout
 	}
 	err := s.conn.net.SetReadDeadline(s.last.Add(d))
-	if s.draining.Load() || s.stopHelp.Load() { // whose own deadline must not be lost
+	if s.draining.Load() || s.revoked.Load() || s.stopHelp.Load() { // whose own deadline must not be lost
 		err = s.conn.net.SetReadDeadline(s.last)
 	}
 	return err
@@ -563,6 +573,8 @@ func (s *session) read() (message, error) {
 			switch {
 			case s.draining.Load():
 				return message{}, &errEnd{closeGoingAway, "draining"}
+			case s.revoked.Load():
+				return message{}, &errEnd{closeUnauthorized, "unauthorized"}
 			case s.stopHelp.Load():
 				return message{}, err
 			case now.Sub(s.request) >= o.IdleTimeout:

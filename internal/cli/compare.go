@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -151,18 +152,20 @@ func (c *comparer) run(cmd *cobra.Command, args []string) error {
 	o := eval.Options{Episodes: c.episodes, Log: log, Done: func(string) error { return bar.Add(1) }}
 	if c.live != "" {
 		all, err := c.onLive(cmd, args, a, b, policies, o)
-		if err = errors.Join(err, bar.Finish()); err != nil {
+		if err != nil && !errors.Is(err, eval.ErrStopped) {
 			return err
 		}
+		stopped := cmp.Or(err, bar.Finish())
 		if asJSON(cmd) {
-			return writeJSON(cmd.OutOrStdout(), all)
+			return cmp.Or(writeJSON(cmd.OutOrStdout(), all), stopped)
 		}
-		return all.print(cmd)
+		return cmp.Or(all.print(cmd), stopped)
 	}
 	result, err := eval.Run(cmd.Context(), a, b, policies, o)
-	if err != nil {
+	if err != nil && !errors.Is(err, eval.ErrStopped) {
 		return err
 	}
+	stopped := err
 	if err := bar.Finish(); err != nil {
 		return err
 	}
@@ -172,9 +175,11 @@ func (c *comparer) run(cmd *cobra.Command, args []string) error {
 		}
 	}
 	if asJSON(cmd) {
-		return writeJSON(cmd.OutOrStdout(), result)
+		err = writeJSON(cmd.OutOrStdout(), result)
+	} else {
+		err = printCompare(cmd.OutOrStdout(), result)
 	}
-	return printCompare(cmd.OutOrStdout(), result)
+	return cmp.Or(err, stopped)
 }
 
 func (c *comparer) check(cmd *cobra.Command) error {

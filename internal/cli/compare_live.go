@@ -34,11 +34,11 @@ func (c *comparer) onLive(cmd *cobra.Command, args []string, a, b eval.Side, pol
 		len(policies), c.episodes, (2 * time.Duration(len(policies)*c.episodes) * window).Round(time.Second))
 	var all simToReal
 	if all.Simulated, err = eval.Run(cmd.Context(), a, b, policies, o); err != nil {
-		return nil, err
+		return &all, err
 	}
 	o.Log = nil
 	if all.LiveA, err = eval.Run(cmd.Context(), sw, a, policies, o); err != nil {
-		return nil, err
+		return &all, err
 	}
 	all.LiveB, err = eval.Run(cmd.Context(), sw, b, policies, o)
 	return &all, err
@@ -49,6 +49,9 @@ func (s *simToReal) print(cmd *cobra.Command) error {
 	w := cmd.OutOrStdout()
 	for i, r := range []*eval.Result{s.LiveA, s.LiveB, s.Simulated} {
 		title := []string{"The switches (A) and what A of the command line says of them (B)", "The switches (A) and what B of the command line says of them (B)", "The two without the switches"}[i]
+		if r == nil { // stopped before
+			continue
+		}
 		if i > 0 {
 			fmt.Fprintln(w)
 		}

@@ -97,6 +97,9 @@ func (f *fitter) run(cmd *cobra.Command) error {
 	if f.out == "" {
 		return usagef("fit: --output: where to?")
 	}
+	if err := checkOutput("fit: --output", f.out, ".safetensors"); err != nil {
+		return err
+	}
 	if f.resume && f.force {
 		return usagef("fit: --resume, --force: one or the other")
 	}
@@ -232,6 +235,11 @@ func (f *fitter) keep(cmd *cobra.Command, m planegym.Model, fidelity *[]timegan.
 	}
 	if err := m.WriteFile(f.out); err != nil {
 		return 0, err
+	}
+	for _, x := range *fidelity {
+		if !asJSON(cmd) {
+			fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", x.Of, x.Effects())
+		}
 	}
 	st, err := os.Stat(f.out)
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/planegym/planegym/compute"
 )
 
-// Version is that of CHANGELOG.md's newest section.
-const Version = "0.2.0"
+// Version is that of CHANGELOG.md and of python/planegym/_version.py.
+const Version = "0.1.0"
 
 // commit is what a release was built from: -ldflags "-X
 // github.com/planegym/planegym/internal/cli.commit=HASH". A build of a checkout
