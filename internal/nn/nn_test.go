@@ -466,7 +466,7 @@ func TestParams(t *testing.T) {
 	if &w[0] != &m.Params().View("1.weight").Data[0] {
 		t.Error("layer 1 is not where the kernels read")
 	}
-	wantPanic(t, `nn: no parameter "x"`, func() { m.Params().View("x") })
+	wantPanic(t, `compute: no parameter "x"`, func() { m.Params().View("x") })
 }
 
 func TestInit(t *testing.T) {
