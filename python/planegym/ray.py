@@ -139,7 +139,14 @@ class _Command:
                     tune.report(metrics)
                     continue
                 saved = now
-                tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(str(run)))
+                # The command goes on writing: what Ray copies must stand still.
+                still = Path(folder) / "still"
+                still.mkdir()
+                for file in run.iterdir():
+                    if not file.name.startswith("."):
+                        shutil.copy2(file, still)
+                tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(str(still)))
+                shutil.rmtree(still)
 
     def _args(self, options: dict[str, Any], run: Path, again: bool) -> list[str]:
         args = [*self.command.split(), "--progress", "json"]
