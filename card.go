@@ -24,11 +24,14 @@ type modelled struct {
 // newModelled is v, which has what queues.New gives every vector.
 func newModelled(v env.Vector, m Model) (env.Vector, error) {
 	h := sha256.New()
-	write, card := m.TimeGAN.Write, modelCard
-	if m.Structured != nil {
-		write, card = m.Structured.Write, structuredCard
+	card := modelCard
+	switch {
+	case m.ClosedLoop != nil:
+		card = closedLoopCard
+	case m.Structured != nil:
+		card = structuredCard
 	}
-	if err := write(h); err != nil {
+	if err := m.any().Write(h); err != nil {
 		return nil, err
 	}
 	return &modelled{v, v.(env.Snapshotter), v.(env.Informer), hex.EncodeToString(h.Sum(nil)), card(m)}, nil
@@ -84,11 +87,35 @@ func structuredCard(model Model) map[string]string {
 	return withRest(card, m.Fidelity, m.Credit)
 }
 
+func closedLoopCard(model Model) map[string]string {
+	m := model.ClosedLoop
+	c := m.Config
+	training := fmt.Sprintf("likelihood, %d updates of %d windows of %d s, learning rate %g", c.Updates, c.Batch, c.Window, c.Rate)
+	if !m.Done() {
+		training = fmt.Sprintf("unfinished: at update %d of %s", m.Updates, training)
+	}
+	limits := fmt.Sprintf("recorded under %v packets", m.Limits())
+	if n := m.Switches(); n > 1 {
+		limits += fmt.Sprintf(", a limit for each of %d switches", n)
+	}
+	card := map[string]string{
+		"network":  fmt.Sprintf("closed loop: a load of %d regimes that no limit moves, a recurrent network of %d units, %d parameters", m.Regimes(), c.Hidden, m.Parameters()),
+		"columns":  names(m.Fields()),
+		"limits":   limits,
+		"data":     dataCard(m.Data),
+		"training": training,
+		"seed":     fmt.Sprint(c.Seed),
+		"engine":   m.Engine,
+		"losses":   fmt.Sprintf("%.4f nats a second", m.Loss),
+	}
+	return withRest(card, m.Fidelity, m.Credit)
+}
+
 // withRest adds what a checkpoint need not have.
 func withRest(card map[string]string, fidelity []timegan.Fidelity, credit string) map[string]string {
 	var figures []string
 	for _, f := range fidelity {
-		figures = append(figures, fmt.Sprintf("%s: W1 %.3f, KS %.3f, correlation error %.3f, ACF error %.3f", f.Of, f.W1, f.KS, f.Corr, f.ACF))
+		figures = append(figures, fmt.Sprintf("%s: %s; W1 %.3f, KS %.3f, correlation error %.3f, ACF error %.3f", f.Of, f.Effects(), f.W1, f.KS, f.Corr, f.ACF))
 	}
 	if len(figures) > 0 {
 		card["fidelity"] = strings.Join(figures, "; ")

@@ -89,6 +89,29 @@ func (c *Computing) Trainer(ctx context.Context) (func() (timegan.Engine, error)
 	return func() (timegan.Engine, error) { return c.open(ctx, k) }, nil
 }
 
+// ClosedLoop returns the engine of closed-loop models by the name that
+// closedloop.FitOptions takes, and the kernel set of their backend. Errors are
+// *OptionError.
+func (c *Computing) ClosedLoop(ctx context.Context) (engine string, k compute.Kernels, err error) {
+	k, err = c.Resolve(ctx)
+	switch {
+	case err != nil:
+		return "", 0, err
+	case c.gpu > 0:
+		return "", 0, optionError("device", "a closed-loop model is trained on the CPU; a TimeGAN (--mode timegan) can be on a GPU")
+	}
+	switch name := cmp.Or(c.Engine, "fused"); name {
+	case "fused":
+		return name, k, nil
+	case "reference":
+		return "fused", compute.Reference, nil
+	case "graph":
+		graph.RegisterSeq()
+		return name, k, nil
+	}
+	return "", 0, optionError("engine", "%q is none of fused, graph, reference", c.Engine)
+}
+
 // Resolve checks c and returns its kernel set. It finds the GPU where one is
 // asked for. Errors are *OptionError, or wrap compute.ErrNoDevice.
 func (c *Computing) Resolve(ctx context.Context) (compute.Kernels, error) {

@@ -16,6 +16,7 @@ import (
 	"github.com/planegym/planegym/env/plant/testbed"
 	"github.com/planegym/planegym/env/queues"
 	"github.com/planegym/planegym/env/ws"
+	"github.com/planegym/planegym/internal/loads"
 	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/telemetry"
 )
@@ -107,6 +108,9 @@ func (g *Gym) make(cfg queues.Config, plant env.Plant, n int, scaler queues.Scal
 
 // openTestbed makes n emulated testbeds.
 func (g *Gym) openTestbed(ctx context.Context, s scenarios.Scenario, n int, mode env.Autoreset) (env.Vector, error) {
+	if err := loads.Attach(ctx, &s.Testbed); err != nil {
+		return nil, err
+	}
 	plant, err := testbed.New(s.Testbed)
 	if err != nil {
 		return nil, err
@@ -162,6 +166,10 @@ func (g *Gym) openModel(ctx context.Context, s scenarios.Scenario, n int, mode e
 	sim, done, err := c.Simulate(ctx, n, m)
 	if err != nil {
 		return nil, err
+	}
+	if k, ok := sim.(interface{ Switches() int }); s.Env.PerSwitch && (!ok || k.Switches() < 2) {
+		done()
+		return nil, fmt.Errorf("%w: env.per_switch: model %s has one limit for all switches", ErrConfig, s.Model)
 	}
 	plant := synthetic{model.New(sim), done}
 	s.Env.Autoreset = mode

@@ -2,9 +2,12 @@ package planegym
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"maps"
+	"runtime"
 	"slices"
 
 	"github.com/planegym/planegym/compute"
@@ -13,6 +16,7 @@ import (
 	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/timegan"
+	"github.com/planegym/planegym/timegan/closedloop"
 	"github.com/planegym/planegym/timegan/structured"
 )
 
@@ -20,10 +24,11 @@ import (
 // another is named.
 const DefaultModel = "synthetic"
 
-// Model is a bundled model, or a file's: one of the two.
+// Model is a bundled model, or a file's: one of the three.
 type Model struct {
 	TimeGAN    *timegan.Model
 	Structured *structured.Model
+	ClosedLoop *closedloop.Model
 }
 
 // OpenModel reads a bundled model by name, or the file where name ends in
@@ -33,9 +38,12 @@ func OpenModel(name string) (m Model, err error) {
 	if err != nil {
 		return m, err
 	}
-	if r, n := bytes.NewReader(b), int64(len(b)); structured.IsCheckpoint(r, n) {
+	switch r, n := bytes.NewReader(b), int64(len(b)); {
+	case closedloop.IsCheckpoint(r, n):
+		m.ClosedLoop, err = closedloop.Decode(r, n)
+	case structured.IsCheckpoint(r, n):
 		m.Structured, err = structured.Decode(r, n)
-	} else {
+	default:
 		m.TimeGAN, err = timegan.DecodeModel(r, n)
 	}
 	if err != nil {
@@ -44,9 +52,31 @@ func OpenModel(name string) (m Model, err error) {
 	return m, err
 }
 
+// anyModel is what every kind of model has.
+type anyModel interface {
+	Write(w io.Writer) error
+	WriteFile(path string) error
+}
+
+func (m Model) any() anyModel {
+	switch {
+	case m.ClosedLoop != nil:
+		return m.ClosedLoop
+	case m.Structured != nil:
+		return m.Structured
+	}
+	return m.TimeGAN
+}
+
+// WriteFile writes m's checkpoint: path holds the old one or the new one, whole.
+func (m Model) WriteFile(path string) error { return m.any().WriteFile(path) }
+
 // Scaler is what observations of the model's simulations go through.
 func (m Model) Scaler() queues.Scaler {
-	if m.Structured != nil {
+	switch {
+	case m.ClosedLoop != nil:
+		return m.ClosedLoop
+	case m.Structured != nil:
 		return m.Structured
 	}
 	return m.TimeGAN.Codec
@@ -56,9 +86,12 @@ func (m Model) Scaler() queues.Scaler {
 // where they are not the model's.
 func (m Model) ScalerFor(columns []telemetry.Field) (queues.Scaler, error) {
 	var fields []telemetry.Field
-	if m.Structured != nil {
+	switch {
+	case m.ClosedLoop != nil:
+		fields = m.ClosedLoop.Fields()
+	case m.Structured != nil:
 		fields = m.Structured.Fields()
-	} else {
+	default:
 		fields = m.TimeGAN.Codec.Fields()
 	}
 	if !slices.Equal(fields, columns) {
@@ -70,11 +103,17 @@ func (m Model) ScalerFor(columns []telemetry.Field) (queues.Scaler, error) {
 // Limits are the limits that m was fitted to, packets; of a TimeGAN the
 // smallest and the largest.
 func (m Model) Limits() []int {
-	if m.Structured == nil {
+	var known []int32
+	switch {
+	case m.ClosedLoop != nil:
+		known = m.ClosedLoop.Limits()
+	case m.Structured != nil:
+		known = m.Structured.Limits
+	default:
 		return LimitsOf([]*timegan.Model{m.TimeGAN})
 	}
 	var all []int
-	for _, l := range m.Structured.Limits {
+	for _, l := range known {
 		all = append(all, int(l))
 	}
 	return all
@@ -99,12 +138,21 @@ type Simulation interface {
 
 // Simulate opens n simulations of m and what closes them.
 func (c *Computing) Simulate(ctx context.Context, n int, m Model) (Simulation, func(), error) {
-	if m.Structured == nil {
+	if m.TimeGAN != nil {
 		return c.SimulateEach(ctx, n, []*timegan.Model{m.TimeGAN})
 	}
 	k, err := c.Resolve(ctx)
 	if err != nil {
 		return nil, nil, err
+	}
+	if m.ClosedLoop != nil {
+		be := compute.NewBackend(k, cmp.Or(c.Threads, runtime.GOMAXPROCS(0)))
+		s, err := closedloop.NewSimulator(n, m.ClosedLoop, be)
+		if err != nil {
+			be.Close()
+			return nil, nil, err
+		}
+		return s, be.Close, nil
 	}
 	e, err := c.open(ctx, k)
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/cartpole"
+	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/internal/safetensors"
 )
 
@@ -493,5 +494,58 @@ func TestSavePolicyTwice(t *testing.T) {
 	other.shift[1] = 1
 	if other.Hash() == d.Hash() {
 		t.Error("the normalisation is not in the hash")
+	}
+}
+
+// Exploring draws whether, and then at each switch which, from streams of their
+// own; equal keys draw equally, and other rows otherwise.
+func TestExploreByHand(t *testing.T) {
+	d := testAgent(t, testConfig(t, nil), testSpaces(2, 4, 4, 4), compute.Go)
+	k := rng.Key{Seed: 3, A: 5, Purpose: rng.Explore}
+	actions := slices.Repeat([]int32{-1}, 3*400)
+	d.explore(k, .25, actions)
+	explored := 0
+	var same, counts [4]int
+	for i := range 400 {
+		row := actions[3*i : 3*i+3]
+		if (row[0] < 0) != (row[1] < 0) || (row[0] < 0) != (row[2] < 0) {
+			t.Fatalf("row %d: %v", i, row)
+		}
+		b := k
+		b.B = uint32(i)
+		if (row[0] >= 0) != (b.Float64(0) < .25) {
+			t.Fatalf("row %d explores: %v", i, row[0] >= 0)
+		}
+		if row[0] < 0 {
+			continue
+		}
+		explored++
+		for s := range row {
+			if row[s] != int32(b.Intn(uint32(1+s), 4)) {
+				t.Fatalf("row %d: %v", i, row)
+			}
+			counts[row[s]]++
+			if row[s] == row[(s+1)%3] {
+				same[s]++
+			}
+		}
+	}
+	if explored < 70 || explored > 130 {
+		t.Errorf("%d of 400 rows explore at ε .25", explored)
+	}
+	for s := range 3 {
+		if same[s] > explored/2 || same[s] == 0 {
+			t.Errorf("switches %d and %d draw alike in %d of %d", s, (s+1)%3, same[s], explored)
+		}
+	}
+	for a, n := range counts {
+		if n == 0 {
+			t.Errorf("action %d is never drawn", a)
+		}
+	}
+	d.explore(k, 0, actions)
+	before := slices.Clone(actions)
+	if d.explore(k, 0, actions); !slices.Equal(actions, before) {
+		t.Error("at ε 0 it explores")
 	}
 }

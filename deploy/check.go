@@ -43,7 +43,7 @@ func Examine(ctx context.Context, inv inventory.Inventory, limits []p4.Limit, sa
 	var wg sync.WaitGroup
 	for i, c := range inv {
 		wg.Go(func() {
-			e := examiner{Switch: c, limits: limits, probes: probes}
+			e := examiner{Switch: c, index: inv.OnHost(i), limits: limits, probes: probes}
 			e.run(ctx)
 			each[i] = e.found
 		})
@@ -58,6 +58,7 @@ func Examine(ctx context.Context, inv inventory.Inventory, limits []p4.Limit, sa
 
 type examiner struct {
 	inventory.Switch
+	index  int // among the switches of its host
 	limits []p4.Limit
 	probes float64
 	found  []Finding
@@ -75,7 +76,7 @@ func (e *examiner) run(ctx context.Context) {
 	if err := (inventory.Inventory{e.Switch}).Check(nil, e.Safe); err != nil {
 		var mend []string
 		if errors.Is(err, p4.ErrNotProvisioned) {
-			mend = e.Provision(e.limits)
+			mend = e.Provision(e.index, e.limits)
 		}
 		e.say("config", Failed, mend, "%v", err)
 		return
@@ -88,7 +89,7 @@ func (e *examiner) run(ctx context.Context) {
 		e.say("config", Warning, nil, "%s", w)
 	}
 	if missing := e.Unprovisioned(e.limits); len(missing) > 0 {
-		e.say("limits", Failed, e.Provision(e.limits), "no queue has %s packets: queues are %s", inventory.List(missing), inventory.List(e.Queues))
+		e.say("limits", Failed, e.Provision(e.index, e.limits), "no queue has %s packets: queues are %s", inventory.List(missing), inventory.List(e.Queues))
 	} else if e.Mode == "meter" {
 		e.meter()
 	} else {
@@ -132,7 +133,7 @@ func (e *examiner) queues(ctx context.Context) {
 	defer t.Close()
 	for q := range e.Queues {
 		if err := t.HasQueue(ctx, q); errors.Is(err, p4.ErrNotProvisioned) {
-			e.say("limits", Failed, e.Provision(e.limits), "the switch has no queue %d: packets that a limit of %d sends there are dropped, all of them", q, e.Queues[q])
+			e.say("limits", Failed, e.Provision(e.index, e.limits), "the switch has no queue %d: packets that a limit of %d sends there are dropped, all of them", q, e.Queues[q])
 			return
 		} else if err != nil {
 			e.say("limits", Failed, []string{"is thrift its --thrift-port, and reached from here?"}, "%v", err)

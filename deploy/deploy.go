@@ -145,6 +145,9 @@ func Open(ctx context.Context, cfg Config) (d *Deployment, err error) {
 		d.record = &recorder{dir: cfg.Record.Dir, limit: cfg.Record.Limit}
 		if err = d.record.open(&d.cfg.Scenario); err == nil {
 			o.tap = d.record.tap()
+			for _, name := range d.record.continued() {
+				d.write(Entry{Event: "record", Why: name + " is continued; the time since its last line is a gap"})
+			}
 		}
 	}
 	if err == nil {

@@ -1,13 +1,12 @@
 package deploy
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"net"
 	"net/http"
 	"strings"
 	"sync"
-	"time"
 
 	collect "github.com/planegym/planegym/telemetry/live"
 )
@@ -97,13 +96,11 @@ func (m *metrics) serve(addr string) (stop func(), err error) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
 		fmt.Fprint(w, m.text())
 	})
-	web := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- web.Serve(at) }()
+	go func() { done <- collect.ServeHTTP(ctx, at, mux) }()
 	return func() {
-		web.Close()
-		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
-			return
-		}
+		cancel()
+		<-done
 	}, nil
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"net"
-	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -131,8 +130,16 @@ func openTelemetry(l scenarios.Live, group p4.Group, tap *collect.Tap) (*collect
 		ids = append(ids, l.Probes.ID(i))
 	}
 	c := &collected{second: time.Duration(float64(time.Second) / scale), names: l.Switches.Names(), paced: make([]bool, len(l.Switches))}
-	var err error
+	probes, err := collect.ParseFrom(l.Probes.From)
+	if err != nil {
+		return nil, fmt.Errorf("live.probes.%w", err)
+	}
+	player, err := collect.ParseFrom(l.Player.From)
+	if err != nil {
+		return nil, fmt.Errorf("live.player.%w", err)
+	}
 	c.Collector, err = collect.New(collect.Config{
+		Probes: collect.Access{From: probes}, PlayerAccess: collect.Access{Token: l.Player.Token, From: player, Origins: l.Player.Origins},
 		Switches: ids, Stalls: !l.Player.NoStalls, Aggregate: l.Probes.Aggregation, Second: c.second, Tap: tap,
 		Settle: max(time.Duration(float64(settleTime)/scale), 5*time.Millisecond),
 		Decode: intreport.Config{Tick: time.Duration(l.Probes.TickNS), NoTimes: l.Probes.NoTimes},
@@ -179,15 +186,7 @@ func (c *collected) listen(ctx context.Context, l scenarios.Live, group p4.Group
 	if err != nil {
 		return fmt.Errorf("live.player.http: %w", err)
 	}
-	web := &http.Server{Handler: c.Player(), ReadHeaderTimeout: 5 * time.Second}
-	stop := context.AfterFunc(ctx, func() { web.Close() })
-	c.source(func() error {
-		defer stop()
-		if err := web.Serve(at); !errors.Is(err, http.ErrServerClosed) {
-			return err
-		}
-		return nil
-	})
+	c.source(func() error { return collect.ServeHTTP(ctx, at, c.Player()) })
 	return nil
 }
 

@@ -1,7 +1,6 @@
 package deploy
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"math"
@@ -13,7 +12,6 @@ import (
 	"time"
 
 	"github.com/planegym/planegym/env/plant/live"
-	"github.com/planegym/planegym/internal/atomicfile"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/telemetry"
@@ -34,21 +32,16 @@ type recorder struct {
 
 	how   telemetry.Aggregation
 	scale float64
-	begin time.Time // when the switches' time and ours were equal
+	begin time.Time // ours
+	epoch int64     // µs, the switches' time at begin
+
+	stop    chan struct{}
+	syncing sync.WaitGroup
 
 	mu        sync.Mutex
 	on        bool
 	int, dash logFile
 	buf       []byte
-}
-
-// logFile is a log being written, under a temporary name.
-type logFile struct {
-	name string
-	f    *atomicfile.File
-	w    *bufio.Writer
-	rows int
-	last int64 // µs, of the last line
 }
 
 func (r *recorder) open(s *scenarios.Scenario) (err error) {
@@ -76,49 +69,57 @@ func (r *recorder) open(s *scenarios.Scenario) (err error) {
 			ints = append(ints, fmt.Sprint(stem, n+1))
 		}
 	}
-	if r.int, err = create(r.dir, "int"+suffix+".csv", "timestamp,"+strings.Join(ints, ",")); err != nil {
+	if r.int, err = openLogFile(r.dir, "int"+suffix+".csv", "timestamp,"+strings.Join(ints, ","), ',', 1); err != nil {
 		return err
 	}
-	r.dash, err = create(r.dir, "dash"+suffix+".csv", "timestamp;Buffer;FPS;ReportedBitrate;Resolution;CalcBitrate;stall_s")
-	return err
-}
-
-func create(dir, name, header string) (logFile, error) {
-	path := filepath.Join(dir, name)
-	f, err := atomicfile.Create(path)
-	if err != nil {
-		return logFile{}, fmt.Errorf("collect: %w", err)
+	if r.dash, err = openLogFile(r.dir, "dash"+suffix+".csv", "timestamp;Buffer;FPS;ReportedBitrate;Resolution;CalcBitrate;stall_s", ';', 1000); err != nil {
+		return err
 	}
-	l := logFile{name: path, f: f, w: bufio.NewWriter(f)}
-	_, err = fmt.Fprintln(l.w, header)
-	return l, err
-}
-
-// keep ends a log and gives it its name.
-func (l *logFile) keep() error {
-	if err := l.w.Flush(); err != nil {
-		return fmt.Errorf("collect: %w", err)
-	}
-	if err := l.f.CloseAtomicallyReplace(); err != nil {
-		return fmt.Errorf("collect: %w", err)
-	}
-	l.f = nil
+	// A recording that is continued goes on after its end, also where the
+	// switches' seconds are shorter than ours.
+	r.epoch = max(r.begin.UnixMicro(), max(r.int.last, r.dash.last)+2e6)
+	r.stop = make(chan struct{})
+	r.syncing.Go(r.sync)
 	return nil
 }
 
-// close lets go of what was not kept.
-func (r *recorder) close() error {
-	var errs []error
+// continued names the logs of an earlier run that are continued.
+func (r *recorder) continued() []string {
+	var names []string
 	for _, l := range []*logFile{&r.int, &r.dash} {
-		switch {
-		case l.f == nil:
-		case l.rows == 0:
-			errs = append(errs, l.f.Cleanup())
-		default:
-			errs = append(errs, l.w.Flush(), l.f.Close(), fmt.Errorf("collect: what was recorded is left in %s", l.f.Name()))
+		if l.continued {
+			names = append(names, l.name)
 		}
 	}
-	return errors.Join(errs...)
+	return names
+}
+
+// sync sees to it once a second that what was written survives a power cut.
+func (r *recorder) sync() {
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case <-r.stop:
+			return
+		case <-t.C:
+			_ = r.int.f.Sync() // an error comes again when the log is closed
+			_ = r.dash.f.Sync()
+		}
+	}
+}
+
+// close ends the logs.
+func (r *recorder) close() error {
+	if r.stop != nil {
+		close(r.stop)
+		r.syncing.Wait()
+		r.stop = nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.on = false
+	return errors.Join(r.int.close(), r.dash.close())
 }
 
 // acted follows which limits are in force.
@@ -143,7 +144,7 @@ func (r *recorder) acted(a live.Act) {
 // at is a time of ours in µs of the switches' time. A line earlier than the one
 // before it gets that one's: clocks are aligned ever better.
 func (r *recorder) at(l *logFile, t time.Time) int64 {
-	l.last = max(l.last, r.begin.UnixMicro()+int64(float64(t.Sub(r.begin).Microseconds())*r.scale))
+	l.last = max(l.last, r.epoch+int64(float64(t.Sub(r.begin).Microseconds())*r.scale))
 	return l.last
 }
 
@@ -161,8 +162,7 @@ func (r *recorder) report(t time.Time, values []float64, valid []bool) {
 		b = cell(append(b, ','), v, valid[i])
 	}
 	r.buf = append(b, '\n')
-	_, _ = r.int.w.Write(r.buf) // an error comes again when it is kept
-	r.int.rows++
+	r.int.write(r.buf)
 }
 
 // sample writes a sample of the player; columns are collect.PlayerFields.
@@ -183,8 +183,7 @@ func (r *recorder) sample(t time.Time, v []float64, ok []bool) {
 	b = cell(append(b, ';'), math.Round(v[3]), ok[3])
 	b = cell(append(b, ';'), v[6], ok[6])
 	r.buf = append(b, '\n')
-	_, _ = r.dash.w.Write(r.buf)
-	r.dash.rows++
+	r.dash.write(r.buf)
 }
 
 func cell(b []byte, v float64, ok bool) []byte {
@@ -194,21 +193,17 @@ func cell(b []byte, v float64, ok bool) []byte {
 	return strconv.AppendFloat(b, v, 'f', -1, 64)
 }
 
-// finish keeps the logs and joins them. refused are the values that could not be
-// measurements, and were not recorded.
+// finish ends the logs and joins them.
 func (r *recorder) finish(refused []telemetry.Refused) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.on = false
-	if r.int.rows == 0 || r.dash.rows == 0 {
-		return fmt.Errorf("collect: %d reports and %d samples of the player came in under the limit: nothing to keep", r.int.rows, r.dash.rows)
+	rows := [2]int{r.int.rows, r.dash.rows}
+	old := r.int.continued && r.dash.continued
+	if err := r.close(); err != nil {
+		return err
 	}
-	for _, l := range []*logFile{&r.int, &r.dash} {
-		if err := l.keep(); err != nil {
-			return err
-		}
-		r.files = append(r.files, l.name)
+	if (rows[0] == 0 || rows[1] == 0) && !old {
+		return fmt.Errorf("collect: %d reports and %d samples of the player came in under the limit: nothing to join", rows[0], rows[1])
 	}
+	r.files = append(r.files, r.int.name, r.dash.name)
 	reading := telemetry.Reading{Refused: refused}
 	if err := reading.Check(telemetry.MaxRefused); err != nil {
 		return fmt.Errorf("collect: %w; the logs without them are %s", err, strings.Join(r.files, ", "))

@@ -260,7 +260,7 @@ func TestExamine(t *testing.T) {
 				t.Errorf("%s: %+v, want %s %q", c.check, f, c.level, c.says)
 			}
 		}
-		if m := find(all, "s1", "limits").Mend; !slices.Contains(m, "simple_switch_CLI --thrift-ip HOST: set_queue_depth 48 1 1") {
+		if m := find(all, "s1", "limits").Mend; !slices.Contains(m, "echo set_queue_depth 48 1 1 | simple_switch_CLI --thrift-ip 127.0.0.1 --thrift-port 9090") {
 			t.Errorf("mend: %q", m)
 		}
 		r.agent.Close()

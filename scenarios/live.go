@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 
 	"github.com/planegym/planegym/env/plant/live"
@@ -34,6 +35,7 @@ type Probes struct {
 	TickNS        int      `toml:"tick_ns"`  // unit of the reports' times; 1, programs for BMv2 mostly write 1000
 	NoTimes       bool     `toml:"no_times"` // the switches' clocks stand still: reports are put where they come in
 	Switch        []uint32 `toml:"switch"`   // the ids that switches report under, in the order of the inventory; 1, 2, …
+	From          []string `toml:"from"`     // addresses or prefixes that reports are taken from; all
 	// Aggregation makes one value of the reports of a second;
 	// "max-timedelta1", as published, for reports that tell of the whole path.
 	Aggregation telemetry.Aggregation `toml:"aggregation"`
@@ -41,8 +43,13 @@ type Probes struct {
 
 // Player says where the player's samples come in: one of the two.
 type Player struct {
-	HTTP string `toml:"http"`            // host:port that samples are POSTed to
-	Log  string `toml:"log" path:"file"` // a DASH log that grows
+	HTTP string `toml:"http"` // host:port that samples are POSTed to
+	// Token is the secret that a POST carries; "": none is wanted. A web page
+	// that Origins does not name needs it.
+	Token   string   `toml:"token"`
+	From    []string `toml:"from"`            // addresses or prefixes that may post; all
+	Origins []string `toml:"origins"`         // pages, "https://host", that may post without a token; none
+	Log     string   `toml:"log" path:"file"` // a DASH log that grows
 	// NoStalls says that it does not tell of stalls: an empty buffer is one.
 	NoStalls bool `toml:"no_stalls"`
 }
@@ -78,6 +85,8 @@ func (l Live) check(c queues.Config) error {
 		return fmt.Errorf("scenarios: live.guard_patience_s: %v is outside 0…%d", l.GuardPatienceS, 30*24*3600)
 	case !(p.SendPerSecond >= 0 && p.SendPerSecond <= 10000):
 		return fmt.Errorf("scenarios: live.probes.send_per_second: %v is outside 0…10000", p.SendPerSecond)
+	case l.Player.HTTP == "" && (len(l.Player.Origins)+len(l.Player.From) > 0 || l.Player.Token != ""):
+		return fmt.Errorf("scenarios: live.player: token, from and origins are for http, which is not given")
 	case p.TickNS < 0:
 		return fmt.Errorf("scenarios: live.probes.tick_ns: %d is negative", p.TickNS)
 	case len(p.Switch) > 0 && len(p.Switch) != len(l.Switches):
@@ -85,10 +94,42 @@ func (l Live) check(c queues.Config) error {
 	case (l.Player.HTTP == "") == (l.Player.Log == ""):
 		return fmt.Errorf("scenarios: live.player: say where samples come in: http = \"host:port\", or log = \"FILE\"")
 	}
+	for _, f := range []struct {
+		key  string
+		list []string
+	}{{"probes.from", p.From}, {"player.from", l.Player.From}} {
+		for _, s := range f.list {
+			if _, err := netip.ParsePrefix(s); err != nil {
+				if _, err := netip.ParseAddr(s); err != nil {
+					return fmt.Errorf("scenarios: live.%s: %q is no address, nor a prefix like 10.0.0.0/24", f.key, s)
+				}
+			}
+		}
+	}
 	for _, a := range []struct{ key, addr string }{{"probes.udp", p.UDP}, {"player.http", l.Player.HTTP}} {
 		if _, _, err := net.SplitHostPort(a.addr); a.addr != "" && err != nil {
 			return fmt.Errorf("scenarios: live.%s: %q is no host:port", a.key, a.addr)
 		}
 	}
 	return nil
+}
+
+// Warnings tells what is allowed but often a mistake.
+func (l Live) Warnings() []string {
+	var w []string
+	open := func(addr string) bool {
+		host, _, err := net.SplitHostPort(addr)
+		if err != nil || host == "localhost" {
+			return false
+		}
+		ip := net.ParseIP(host)
+		return ip == nil || !ip.IsLoopback()
+	}
+	if open(l.Probes.UDP) && l.Probes.From == nil {
+		w = append(w, fmt.Sprintf("live.probes.udp: whoever reaches %s can feed reports to the policy: list the switches' addresses in live.probes.from", l.Probes.UDP))
+	}
+	if open(l.Player.HTTP) && l.Player.From == nil && l.Player.Token == "" {
+		w = append(w, fmt.Sprintf("live.player.http: whoever reaches %s can feed samples to the policy: set live.player.token, or list the player's address in live.player.from", l.Player.HTTP))
+	}
+	return w
 }

@@ -61,6 +61,9 @@ func (s Scenario) With(ctx context.Context, overrides []byte) (Scenario, error) 
 	if out.Plant != s.Plant || out.Name != s.Name || out.Description != s.Description || out.Model != s.Model || !reflect.DeepEqual(out.Live, s.Live) {
 		return s, fmt.Errorf("scenarios: overrides: they changed what belongs to the scenario")
 	}
+	if err := out.foreignSessions(&s); err != nil {
+		return s, err
+	}
 	if err := out.Check(); err != nil {
 		return s, err
 	}
@@ -204,12 +207,14 @@ func show(x any) string {
 
 // What a client may ask for, where the scenario does not itself ask for more.
 const (
-	mostWarmup  = 600  // seconds of an emulated testbed before its first window
-	mostProbes  = 1000 // probes a second
-	mostStep    = 60   // seconds of a step
-	mostPackets = 50e6 // packets of an emulated testbed in one reset or step of a row
-	mostLimit   = 1e5  // packets of a queue, which a row may have to hold
-	mostLists   = 256  // elements of any list
+	mostWarmup   = 600  // seconds of an emulated testbed before its first window
+	mostProbes   = 1000 // probes a second
+	mostStep     = 60   // seconds of a step
+	mostPackets  = 50e6 // packets of an emulated testbed in one reset or step of a row
+	mostPool     = 8192 // sessions drawn for loads
+	mostArrivals = 200  // sessions a second of loads
+	mostLimit    = 1e5  // packets of a queue, which a row may have to hold
+	mostLists    = 256  // elements of any list
 )
 
 // affordable reports the first value of s that would cost a server more than
@@ -223,12 +228,20 @@ func (s Scenario) affordable(served Scenario) error {
 		return fmt.Errorf("scenarios: overrides: %s: %v%s; a client may ask for at most %v", key, x, unit, max(own, most))
 	}
 	own, ask := served.Testbed, s.Testbed
-	longest := 0
+	longest, pool, ownPool := 0, 0, 0
+	for _, l := range ask.Loads {
+		pool += l.Pool
+	}
+	for _, l := range own.Loads {
+		ownPool += l.Pool
+	}
 	for _, n := range []int{len(s.Env.Limits), len(ask.Ports), len(ask.Loads), len(ask.Phases)} {
 		longest = max(longest, n)
 	}
 	for _, err := range []error{
 		within("a list", float64(longest), 0, mostLists, " elements"),
+		within("testbed.load.pool", float64(pool), float64(ownPool), mostPool, " sessions"),
+		within("testbed.load.arrivals", arrivals(ask), arrivals(own), mostArrivals, " sessions/s"),
 		within("env.limits", largest(s), largest(served), mostLimit, " packets"),
 		within("env.step_seconds", float64(s.Env.StepSeconds), float64(served.Env.StepSeconds), mostStep, " s"),
 		within("testbed.warmup_s", ask.Warmup(), own.Warmup(), mostWarmup, " s"),

@@ -15,6 +15,11 @@ func resolve(s *Scenario, dir string) {
 	if strings.HasSuffix(s.Model, ".safetensors") {
 		s.Model = within(dir, s.Model)
 	}
+	for i := range s.Testbed.Loads {
+		if l := &s.Testbed.Loads[i]; strings.HasSuffix(l.Model, ".safetensors") {
+			l.Model = within(dir, l.Model)
+		}
+	}
 	eachFile(reflect.ValueOf(s).Elem(), "", func(_ string, v reflect.Value) { v.SetString(within(dir, v.String())) })
 }
 

@@ -226,9 +226,6 @@ func (s Scenario) Check() error {
 		if s.Model == "" {
 			return errors.New("scenarios: model: is missing: a synthetic plant is one of a model")
 		}
-		if s.Env.PerSwitch {
-			return fmt.Errorf("scenarios: env.per_switch: a model has one limit for all switches")
-		}
 		return s.Env.Check()
 	case "replay":
 		if err := s.Replay.Check(); err != nil {

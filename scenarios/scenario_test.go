@@ -64,7 +64,6 @@ func TestParseErrorsNameTheKey(t *testing.T) {
 		{"plant = 'replay'\n[env]\nmax_steps = -1", "max_steps: -1"},
 		{"plant = 'replay'\n[env]\nper_switch = true", "env.per_switch"},
 		{"plant = 'synthetic'", "model: is missing"},
-		{"plant = 'synthetic'\nmodel = 'synthetic'\n[env]\nper_switch = true", "env.per_switch"},
 		{"plant = 'replay'\n[env.reward]\nname = 'fun'", `reward: name: "fun"`},
 		{"plant = 'replay'\n[replay]\nstart = 'last'", `start: "last"`},
 		{"plant = 'replay'\n[env]\nautoreset = 'never'", "never"},

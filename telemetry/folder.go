@@ -24,7 +24,12 @@ type Recording struct {
 }
 
 // Switches is how many limits a second has: 1 where all switches had one.
-func (r Recording) Switches() int { return max(len(r.PerSwitch)/r.Data.Len(), 1) }
+func (r Recording) Switches() int {
+	if r.PerSwitch == nil {
+		return 1
+	}
+	return len(r.PerSwitch) / r.Data.Len()
+}
 
 // LimitsAt copies the limits in force in second t, packets, to dst [Switches].
 func (r Recording) LimitsAt(t int, dst []int32) {

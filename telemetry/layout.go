@@ -62,6 +62,14 @@ var clockNames = []string{"timestamp", "Timestamp", "time", "Time", "ts", "ts_ms
 // NumPy, R, Python, JavaScript, Go, databases, spreadsheets.
 var missing = []string{"nan", "null", "none", "nil", "na", "n/a", "#n/a", "<na>", "nat", "undefined", "-", `\n`, "undefinedxundefined", "nanxnan", "nullxnull", "0x0"}
 
+// Missing reports whether a cell says that nothing was measured: it is empty or
+// one of the words that programs write for that.
+func Missing(cell string) bool { return isMissing([]byte(strings.TrimSpace(cell))) }
+
+// Separator is what lies between the cells of a file with this header line: a
+// comma, a semicolon, a tab or a bar.
+func Separator(head []byte) byte { return separator(head, ',') }
+
 // isMissing reports whether a cell says that nothing was measured.
 func isMissing(cell []byte) bool {
 	if len(cell) == 0 {

@@ -188,19 +188,22 @@ func findLevels(recordings []telemetry.Recording, fields []telemetry.Field, spli
 				continue
 			}
 			level := make([]float32, len(at))
+			whole := true
 			for q, k := range at {
 				if k < 0 {
 					continue
 				}
 				ok := false
-				if level[q], ok = r.Data.At(t, k); !ok {
-					return nil, fmt.Errorf("timegan: recording of limit %d, second %d: %s was not measured: a player always shows a quality", r.Limit, t, quality[q])
-				}
+				level[q], ok = r.Data.At(t, k)
+				whole = whole && ok
 			}
-			if !slices.ContainsFunc(levels, func(l []float32) bool { return slices.Equal(l, level) }) {
+			if whole && !slices.ContainsFunc(levels, func(l []float32) bool { return slices.Equal(l, level) }) {
 				levels = append(levels, level)
 			}
 		}
+	}
+	if len(levels) == 0 {
+		return nil, fmt.Errorf("timegan: the quality that the player shows, %v, was never measured in the seconds trained on", quality)
 	}
 	if len(levels) > 16 {
 		return nil, fmt.Errorf("timegan: %v have %d combinations: more than 16 are no ladder", quality, len(levels))
@@ -288,16 +291,10 @@ func (c *Codec) encode(r telemetry.Recording) (x, bits []float32, err error) {
 		for t := range n {
 			v, ok := r.Data.At(t, k)
 			switch {
-			case !ok:
 			case col.Kind == Categories && col.Name != c.category():
-			case col.Kind == Categories:
-				best := 0
-				for l := range col.Levels {
-					if math.Abs(float64(col.Levels[l]-v)) < math.Abs(float64(col.Levels[best]-v)) {
-						best = l
-					}
-				}
-				x[t*c.Channels+col.Channel+best] = 1
+			case col.Kind == Categories: // at a gap the quality is the last one shown
+				x[t*c.Channels+col.Channel+c.nearest(r.Data, t)] = 1
+			case !ok:
 			default:
 				x[t*c.Channels+col.Channel] = col.scale(v)
 				if col.Bit >= 0 {
@@ -307,6 +304,32 @@ func (c *Codec) encode(r telemetry.Recording) (x, bits []float32, err error) {
 		}
 	}
 	return x, bits, nil
+}
+
+// nearest is the level of the quality that second t shows: of all its columns
+// together, because one alone, as a frame rate that rungs share, does not tell
+// them apart. Distances are in spans of each column's levels.
+func (c *Codec) nearest(d *telemetry.Dataset, t int) int {
+	best, least := 0, math.Inf(1)
+	for l := range c.Levels {
+		far := 0.
+		for j := range c.Columns {
+			col := &c.Columns[j]
+			if col.Kind != Categories {
+				continue
+			}
+			v, _ := d.At(t, d.Column(col.Name))
+			span := float64(slices.Max(col.Levels) - slices.Min(col.Levels))
+			if span == 0 {
+				continue
+			}
+			far += math.Abs(float64(v)-float64(col.Levels[l])) / span
+		}
+		if far < least {
+			best, least = l, far
+		}
+	}
+	return best
 }
 
 // category is the first column of the quality level, which encodes it.

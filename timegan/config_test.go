@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
+	"math"
 	"strings"
 	"testing"
 
@@ -147,6 +149,46 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 		edit(&c)
 		if err := c.Check(); err != nil {
 			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}
+
+// Both ends of the range of every whole number.
+func TestConfigRanges(t *testing.T) {
+	for field, r := range map[string]struct {
+		at     func(c *timegan.Config) *int
+		lo, hi int
+	}{
+		"window": {func(c *timegan.Config) *int { return &c.Window }, 2, 3600}, "hidden": {func(c *timegan.Config) *int { return &c.Hidden }, 1, 1024},
+		"layers": {func(c *timegan.Config) *int { return &c.Layers }, 1, 16}, "noise": {func(c *timegan.Config) *int { return &c.Noise }, 1, 1024},
+		"batch": {func(c *timegan.Config) *int { return &c.Batch }, 2, 65536}, "clock": {func(c *timegan.Config) *int { return &c.Clock }, -1, 16777216},
+		"embed": {func(c *timegan.Config) *int { return &c.Embed }, 0, 2147483647}, "super": {func(c *timegan.Config) *int { return &c.Super }, 0, 2147483647},
+		"joint": {func(c *timegan.Config) *int { return &c.Joint }, 0, 2147483647},
+	} {
+		for x, ok := range map[int]bool{r.lo: true, r.hi: true, r.lo - 1: false, r.hi + 1: false} {
+			c := preset(t, "")
+			*r.at(&c) = x
+			if err := c.Check(); (err == nil) != ok || err != nil && !strings.HasPrefix(err.Error(), fmt.Sprintf("timegan: %s: %d is outside %d…%d", field, x, r.lo, r.hi)) {
+				t.Errorf("%s: %d: %v", field, x, err)
+			}
+		}
+	}
+	for field, at := range map[string]func(c *timegan.Config) *float64{
+		"learning_rate": func(c *timegan.Config) *float64 { return &c.LearningRate }, "final_rate": func(c *timegan.Config) *float64 { return &c.FinalRate },
+		"gamma": func(c *timegan.Config) *float64 { return &c.Gamma }, "moments": func(c *timegan.Config) *float64 { return &c.Moments }, "eta": func(c *timegan.Config) *float64 { return &c.Eta },
+		"changes": func(c *timegan.Config) *float64 { return &c.Changes }, "covariances": func(c *timegan.Config) *float64 { return &c.Covariances }, "threshold": func(c *timegan.Config) *float64 { return &c.Threshold },
+	} {
+		for _, x := range []float64{math.NaN(), math.Inf(1)} {
+			c := preset(t, "")
+			*at(&c) = x
+			if err := c.Check(); err == nil || !strings.HasPrefix(err.Error(), "timegan: "+field+": ") {
+				t.Errorf("%s: %v: %v", field, x, err)
+			}
+		}
+		c := preset(t, "")
+		*at(&c) = 1e-9
+		if err := c.Check(); err != nil {
+			t.Errorf("%s: %v", field, err)
 		}
 	}
 }

@@ -42,6 +42,23 @@ type Fidelity struct {
 	KS   float64 `json:"KS"`
 	Corr float64 `json:"corr_error"`
 	ACF  float64 `json:"acf_error"`
+	// What a limit does, of sessions in which limits take turns: see
+	// eval.EffectErrors. Nil where the recordings do not say it.
+	Exogeneity *float64 `json:"exogeneity_error,omitempty"`
+	Effect     *float64 `json:"effect_error,omitempty"`    // s/s
+	Transient  *float64 `json:"transient_error,omitempty"` // s/s
+}
+
+// Effects are the errors in what a limit does, in words.
+func (f Fidelity) Effects() string {
+	if f.Effect == nil || f.Exogeneity == nil {
+		return "what a limit does is not identifiable"
+	}
+	text := fmt.Sprintf("exogeneity error %.3f, effect error %.3f s/s", *f.Exogeneity, *f.Effect)
+	if f.Transient != nil {
+		text += fmt.Sprintf(", transient error %.3f s/s", *f.Transient)
+	}
+	return text
 }
 
 // Done says whether training is.

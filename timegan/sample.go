@@ -3,6 +3,7 @@ package timegan
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/planegym/planegym/telemetry"
@@ -13,6 +14,8 @@ type Rollouts interface {
 	Num() int
 	Columns() []telemetry.Field
 	ResetAt(rows []int, seeds []uint64, second int) error
+	// Step takes a limit for each row, [len(rows)]; what knows a limit for each
+	// switch takes [len(rows),switches] as well.
 	Step(ctx context.Context, rows []int, limit []int32, out *telemetry.Window) error
 }
 
@@ -34,7 +37,9 @@ func sample(ctx context.Context, s Rollouts, seeds []uint64, second, seconds int
 	if len(seeds) < 1 || len(seeds) > s.Num() || seconds < 1 {
 		return nil, fmt.Errorf("timegan: sample: %d seeds for %d simulations, %d seconds", len(seeds), s.Num(), seconds)
 	}
-	rows, limits := make([]int, len(seeds)), make([]int32, len(seeds))
+	each := under.Switches()
+	rows, limits := make([]int, len(seeds)), make([]int32, len(seeds)*each)
+	now, then := make([]int32, each), make([]int32, each)
 	for i := range rows {
 		rows[i] = i
 	}
@@ -45,12 +50,16 @@ func sample(ctx context.Context, s Rollouts, seeds []uint64, second, seconds int
 	values := make([][]float32, len(seeds))
 	var w telemetry.Window
 	for t := 0; t < seconds; t += w.Seconds {
-		n, limit := 1, under.LimitAt(t) // seconds under one limit
-		for n < min(60, seconds-t) && under.LimitAt(t+n) == limit {
+		n := 1 // seconds under the same limits
+		under.LimitsAt(t, now)
+		for n < min(60, seconds-t) {
+			if under.LimitsAt(t+n, then); !slices.Equal(now, then) {
+				break
+			}
 			n++
 		}
 		for i := range limits {
-			limits[i] = int32(limit)
+			limits[i] = now[i%each]
 		}
 		w.Size(len(rows), n, len(fields))
 		if err := s.Step(ctx, rows, limits, &w); err != nil {

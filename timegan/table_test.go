@@ -585,3 +585,18 @@ func named(m *Model, name string) *Tensor {
 	}
 	return nil
 }
+
+// A layout is of the whole settings, whatever it is asked for with.
+func TestLayoutOfSparseSettings(t *testing.T) {
+	sparse, whole := NewLayout(Config{Hidden: 5}, 3, 1), NewLayout(Config{Hidden: 5}.WithDefaults(), 3, 1)
+	if sparse != whole || sparse.Config.Layers != 2 || sparse.Conditions != 3 || sparse.Networks[generator].In != 8+3 || sparse.Networks[supervisor].Layers != 1 || sparse.Networks[discriminator].Out != 1 {
+		t.Errorf("%+v", sparse)
+	}
+	p, s := sparse.Empty()
+	if err := whole.Check(p, s); err != nil {
+		t.Error(err)
+	}
+	if len(s) != 1+3*networkCount+1 || s[len(s)-1].Name != "state.clock" || len(s[len(s)-1].Data) != 64 || s[0].Name != "state.updates" || len(s[0].Data) != 5 {
+		t.Errorf("%d tensors of state", len(s))
+	}
+}

@@ -6,6 +6,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/csv"
 	"flag"
@@ -13,6 +14,7 @@ import (
 	"math"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 
 	"gonum.org/v1/gonum/stat"
@@ -36,7 +38,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.scenario, "scenario", "synthetic", "what the agent trains in")
 	flag.StringVar(&o.judge, "judge", "", "what it is evaluated in; default: the same")
-	flag.StringVar(&o.baselines, "baselines", "fixed:32,fixed:64,fixed:128,random,threshold:0.22", "policies to compare with")
+	flag.StringVar(&o.baselines, "baselines", "fixed:128,fixed:32,threshold:0.55", "policies to compare with")
 	flag.IntVar(&o.seeds, "seeds", 3, "trainings")
 	flag.Int64Var(&o.steps, "steps", 30_000, "transitions of a training")
 	flag.Int64Var(&o.every, "every", 2_500, "transitions between evaluations")
@@ -146,14 +148,17 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.Create(o.out)
-	if err != nil {
+	var b bytes.Buffer
+	ext := o.out[strings.LastIndexByte(o.out, '.'):]
+	if err := figure.Write(&b, ext); err != nil {
 		return err
 	}
-	if err := figure.Write(f, o.out[strings.LastIndexByte(o.out, '.'):]); err != nil {
-		return err
+	drawing := b.Bytes()
+	if ext == ".svg" { // its text is dark, also where a page is
+		head := bytes.IndexByte(drawing[bytes.Index(drawing, []byte("<svg")):], '>') + bytes.Index(drawing, []byte("<svg")) + 1
+		drawing = slices.Insert(drawing, head, []byte(`<rect width="100%" height="100%" fill="white"/>`)...)
 	}
-	return f.Close()
+	return os.WriteFile(o.out, drawing, 0o666)
 }
 
 // band is the mean over seeds with its 95 % interval.

@@ -21,6 +21,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 
 	"github.com/planegym/planegym/agent/baseline"
 	"github.com/planegym/planegym/compute"
@@ -62,7 +63,11 @@ func main() {
 	steps := flag.Int("steps", 450, "steps of an episode")
 	seed := flag.Uint64("seed", 1, "picks the episodes")
 	out := flag.String("o", "", "file of values to write")
+	names := flag.String("policies", "", "policies, separated by commas; default: all families")
 	flag.Parse()
+	if *names != "" {
+		families = strings.Split(*names, ",")
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	var err error

@@ -296,6 +296,10 @@ func (c *CartPole) Snapshot(row int, dst []byte) ([]byte, error) {
 	return append(dst, byte(c.phase[row])), nil
 }
 
+// maxState bounds the numbers of a state that is restored, far beyond those of any
+// cart: what is shown of the steps after it is finite.
+const maxState = 1e6
+
 // Restore puts back what Snapshot gave.
 func (c *CartPole) Restore(row int, src []byte) error {
 	if row < 0 || row >= len(c.state) {
@@ -306,6 +310,11 @@ func (c *CartPole) Restore(row int, src []byte) error {
 	}
 	u := func(i int) uint64 { return binary.LittleEndian.Uint64(src[8*i:]) }
 	f := func(i int) float64 { return math.Float64frombits(u(i)) }
+	for i := range 4 {
+		if !(math.Abs(f(i)) <= maxState) {
+			return &env.RowError{Row: row, Err: env.ErrBadSnapshot}
+		}
+	}
 	c.state[row] = pose{f(0), f(1), f(2), f(3)}
 	c.pcg[row] = rng.PCG64{StateHi: u(4), StateLo: u(5), IncHi: u(6), IncLo: u(7)}
 	c.steps[row], c.phase[row] = binary.LittleEndian.Uint32(src[64:]), env.Phase(src[68])

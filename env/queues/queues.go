@@ -419,8 +419,12 @@ func (q *Queues) Restore(row int, src []byte) error {
 			return &env.RowError{Row: row, Err: env.ErrBadSnapshot}
 		}
 	}
-	for _, x := range []float32{st.Stall, st.Paid, st.Last.LBO, st.Held.LBO} {
-		if math.IsNaN(float64(x)) {
+	numbers := []float32{st.Stall, st.Paid}
+	for _, p := range []player{st.Last, st.Held, st.Info} {
+		numbers = append(numbers, p.LBO, p.FPS, p.Kbps, p.Stall)
+	}
+	for _, x := range numbers {
+		if x-x != 0 || st.Age < 0 {
 			return &env.RowError{Row: row, Err: env.ErrBadSnapshot}
 		}
 	}

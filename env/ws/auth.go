@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/hex"
 	"fmt"
 	"net"
 	"net/http"
@@ -68,8 +69,10 @@ func (t *Tokens) Reload() error {
 }
 
 // allow says whether token is one of t.
-func (t *Tokens) allow(token string) bool {
-	d := sha256.Sum256([]byte(token))
+func (t *Tokens) allow(token string) bool { return t.has(sha256.Sum256([]byte(token))) }
+
+// has says whether d is the digest of one of t.
+func (t *Tokens) has(d identity) bool {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	found := 0
@@ -84,60 +87,82 @@ const (
 	maxTickets = 1024
 )
 
+// identity is who a connection is of: the digest of its bearer token, or of its
+// client certificate. The zero identity is whoever reaches a server that asks for
+// neither.
+type identity [sha256.Size]byte
+
+// String is the identity in hexadecimal, "" for the zero identity.
+func (i identity) String() string {
+	if i == (identity{}) {
+		return ""
+	}
+	return hex.EncodeToString(i[:])
+}
+
 // tickets let a browser in, which cannot set the Authorization of an upgrade:
 // it fetches one with its token and says it in its first message.
 type tickets struct {
-	mu     sync.Mutex
-	expire map[[sha256.Size]byte]time.Time
+	mu  sync.Mutex
+	out map[[sha256.Size]byte]ticketOf
+}
+
+// ticketOf is whom a ticket was given to, and until when it holds.
+type ticketOf struct {
+	who   identity
+	until time.Time
 }
 
 // give makes a ticket; ok is false while too many are out.
-func (t *tickets) give(now time.Time) (ticket string, ok bool) {
+func (t *tickets) give(who identity, now time.Time) (ticket string, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for k, until := range t.expire {
-		if now.After(until) {
-			delete(t.expire, k)
+	for k, of := range t.out {
+		if now.After(of.until) {
+			delete(t.out, k)
 		}
 	}
-	if len(t.expire) >= maxTickets {
+	if len(t.out) >= maxTickets {
 		return "", false
 	}
-	if t.expire == nil {
-		t.expire = map[[sha256.Size]byte]time.Time{}
+	if t.out == nil {
+		t.out = map[[sha256.Size]byte]ticketOf{}
 	}
 	ticket = newID()
-	t.expire[sha256.Sum256([]byte(ticket))] = now.Add(ticketFor)
+	t.out[sha256.Sum256([]byte(ticket))] = ticketOf{who, now.Add(ticketFor)}
 	return ticket, true
 }
 
-// take uses a ticket up.
-func (t *tickets) take(ticket string, now time.Time) bool {
+// take uses a ticket up, and says whose it was.
+func (t *tickets) take(ticket string, now time.Time) (who identity, ok bool) {
 	k := sha256.Sum256([]byte(ticket))
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	until, ok := t.expire[k]
-	delete(t.expire, k)
-	return ok && !now.After(until)
+	of, ok := t.out[k]
+	delete(t.out, k)
+	return of.who, ok && !now.After(of.until)
 }
 
-// authorize refuses a request whose token is missing or wrong. With
-// needTicket true the connection is to be upgraded, and its first message
-// must hold a ticket.
-func (s *Server) authorize(r *http.Request) (needTicket bool, err error) {
+// authorize refuses a request whose token is missing or wrong, and says who sent
+// it. With needTicket true the connection is to be upgraded, and its first message
+// must hold a ticket, which says who it is.
+func (s *Server) authorize(r *http.Request) (who identity, needTicket bool, err error) {
 	if s.opts.Tokens == nil {
-		return false, nil
+		if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+			who = sha256.Sum256(r.TLS.PeerCertificates[0].Raw)
+		}
+		return who, false, nil
 	}
 	h := r.Header.Get("Authorization")
 	switch token, ok := cutPrefixFold(h, "Bearer "); {
 	case ok && s.opts.Tokens.allow(token):
-		return false, nil
+		return sha256.Sum256([]byte(token)), false, nil
 	case h != "":
-		return false, fmt.Errorf("%w: this token is not accepted here", ErrUnauthorized)
+		return who, false, fmt.Errorf("%w: this token is not accepted here", ErrUnauthorized)
 	case r.Header.Get("Origin") != "" && r.URL.Path == Path:
-		return true, nil
+		return who, true, nil
 	}
-	return false, fmt.Errorf("%w: this server wants a token: send Authorization: Bearer TOKEN (a browser asks POST %s for a ticket)", ErrUnauthorized, ticketPath)
+	return who, false, fmt.Errorf("%w: this server wants a token: send Authorization: Bearer TOKEN (a browser asks POST %s for a ticket)", ErrUnauthorized, ticketPath)
 }
 
 func cutPrefixFold(s, prefix string) (string, bool) {
@@ -145,6 +170,43 @@ func cutPrefixFold(s, prefix string) (string, bool) {
 		return "", false
 	}
 	return s[len(prefix):], true
+}
+
+// checkHost refuses a request for a name that anyone's DNS may point here, where
+// no token is asked for: a page under that name could read the answer. Names that
+// nobody else can claim, and those of allowed pages, are fine.
+func (s *Server) checkHost(r *http.Request) error {
+	if s.opts.Tokens != nil || safeHost(r.Host) {
+		return nil
+	}
+	for _, o := range s.opts.Origins {
+		if u, err := url.Parse(o); err == nil && strings.EqualFold(u.Host, r.Host) {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: Host %q: without a token only an IP address, localhost, and hosts of allowed origins may read this", ErrUnauthorized, r.Host)
+}
+
+// safeHost says whether a Host header is an IP address or localhost.
+func safeHost(hostport string) bool {
+	host := hostport
+	if h, _, err := net.SplitHostPort(hostport); err == nil {
+		host = h
+	}
+	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	return strings.EqualFold(host, "localhost") || net.ParseIP(host) != nil
+}
+
+// guard lets a request through to what describes the server and its sessions.
+func (s *Server) guard(r *http.Request) error {
+	if err := s.checkHost(r); err != nil {
+		return err
+	}
+	if err := s.checkOrigin(r); err != nil {
+		return err
+	}
+	_, _, err := s.authorize(r)
+	return err
 }
 
 // checkOrigin refuses a web page that is not on the list, or on an empty one
@@ -155,7 +217,7 @@ func (s *Server) checkOrigin(r *http.Request) error {
 		return nil
 	}
 	// A name that a stranger's DNS points here has the stranger's page come
-	// from "our" host, so without a token only names nobody can claim count.
+	// from "our" host, so without a token only names that no stranger can claim count.
 	u, err := url.Parse(origin)
 	if err == nil && strings.EqualFold(u.Host, r.Host) && (s.opts.Tokens != nil || u.Hostname() == "localhost" || net.ParseIP(u.Hostname()) != nil) {
 		return nil
@@ -186,11 +248,12 @@ func (s *Server) ticket(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, http.StatusMethodNotAllowed, fmt.Errorf("%w: %s is for POST", ErrBadFrame, ticketPath))
 		return
 	}
-	if _, err := s.authorize(r); err != nil {
+	who, _, err := s.authorize(r)
+	if err != nil {
 		s.refuse(w, http.StatusUnauthorized, err)
 		return
 	}
-	ticket, ok := s.tickets.give(time.Now())
+	ticket, ok := s.tickets.give(who, time.Now())
 	if !ok {
 		s.refuse(w, http.StatusServiceUnavailable, fmt.Errorf("%w: %d tickets are unused", ErrCapacity, maxTickets))
 		return

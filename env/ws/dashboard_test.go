@@ -32,7 +32,7 @@ func TestStatusAndWatch(t *testing.T) {
 	get := func(path string, status int, into any) {
 		t.Helper()
 		w := httptest.NewRecorder()
-		s.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		s.ServeHTTP(w, httptest.NewRequest("GET", "http://localhost"+path, nil))
 		if w.Code != status {
 			t.Fatalf("%s: %d %s", path, w.Code, w.Body)
 		}
@@ -110,7 +110,7 @@ func TestStatusAndWatch(t *testing.T) {
 func TestFrontPage(t *testing.T) {
 	s, _ := serve(t, Options{})
 	for accept, want := range map[string]string{"": `"capabilities":[]`, "*/*": `"ack":2`, "text/html,*/*;q=0.8": "<!doctype html>"} {
-		r := httptest.NewRequest("GET", "/", nil)
+		r := httptest.NewRequest("GET", "http://localhost/", nil)
 		r.Header.Set("Accept", accept)
 		w := httptest.NewRecorder()
 		if s.ServeHTTP(w, r); w.Code != 200 || !strings.Contains(w.Body.String(), want) {
@@ -119,7 +119,7 @@ func TestFrontPage(t *testing.T) {
 	}
 	for path, status := range map[string]int{"/dashboard/app.js": 200, "/dashboard/update.sh": 404, "/nothing": 404, "/v1/ws": 400, "/v1/spec": 200} {
 		w := httptest.NewRecorder()
-		if s.ServeHTTP(w, httptest.NewRequest("GET", path, nil)); w.Code != status {
+		if s.ServeHTTP(w, httptest.NewRequest("GET", "http://localhost"+path, nil)); w.Code != status {
 			t.Errorf("%s: %d", path, w.Code)
 		}
 	}
@@ -347,7 +347,7 @@ func TestWatchDraws(t *testing.T) {
 		}
 		s.mu.Unlock()
 		w := httptest.NewRecorder()
-		s.ServeHTTP(w, httptest.NewRequest("GET", "/v1/watch?session="+id+"&env=1", nil))
+		s.ServeHTTP(w, httptest.NewRequest("GET", "http://localhost/v1/watch?session="+id+"&env=1", nil))
 		if err := json.Unmarshal(w.Body.Bytes(), &out); err != nil {
 			t.Fatal(err, w.Body)
 		}
@@ -383,7 +383,7 @@ func TestScenarioPages(t *testing.T) {
 		"/v1/scenarios/none": `"unknown_scenario"`,
 	} {
 		w := httptest.NewRecorder()
-		s.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		s.ServeHTTP(w, httptest.NewRequest("GET", "http://localhost"+path, nil))
 		if !strings.Contains(w.Body.String(), want) {
 			t.Errorf("%s: %s, want %s", path, w.Body, want)
 		}

@@ -237,7 +237,7 @@ func FuzzJournal(f *testing.F) {
 		a, b := net.Pipe()
 		defer a.Close()
 		s.mu.Lock()
-		ss := s.newSession(newConn(b, false, maxRequest, time.Second), k)
+		ss := s.newSession(newConn(b, false, maxRequest, time.Second), k, identity{})
 		s.mu.Unlock()
 		go func() { _, _ = io.Copy(io.Discard, a) }()
 		_ = ss.restore()

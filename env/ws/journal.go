@@ -55,6 +55,8 @@ type journalHead struct {
 	Acked   uint64 `json:"acked"`
 	LastEnv uint32 `json:"last_env"`
 
+	Who string `json:"who,omitempty"` // identity of the client, in hexadecimal; "": of anybody
+
 	FinalInfo    bool `json:"final_info,omitempty"`    // what the client announced
 	ResetOptions bool `json:"reset_options,omitempty"` // likewise
 
@@ -151,7 +153,7 @@ func (s *session) openJournal() *journal {
 	return j
 }
 
-// journalFailed counts a journal that is given up, and tells of the first:
+// journalFailed counts a journal that is given up, and logs the first:
 // the session goes on without.
 func (s *session) journalFailed(err error) {
 	if s.srv.stats.journalErrors.Add(1) == 1 {
@@ -165,7 +167,7 @@ func (j *journal) drop(s *session, err error) {
 		return
 	}
 	j.end(s, false)
-	s.log.Info("session is no longer kept on disk", "reason", err)
+	s.log.Info("session is no longer in the journal", "reason", err)
 }
 
 // end closes the journal, and removes it unless it is to be kept.
@@ -273,7 +275,7 @@ func (j *journal) rewrite(s *session) error {
 
 // head is the session as it is.
 func (s *session) head() (*journalHead, error) {
-	h := &journalHead{Version: 1, Session: s.id, Next: s.next, Acked: s.acked, LastEnv: s.lastEnv, FinalInfo: s.finalInfo, ResetOptions: s.resetOptions}
+	h := &journalHead{Version: 1, Session: s.id, Next: s.next, Acked: s.acked, LastEnv: s.lastEnv, Who: s.who.String(), FinalInfo: s.finalInfo, ResetOptions: s.resetOptions}
 	for _, e := range s.envs {
 		out := journalEnv{ID: e.id, Make: e.made, Made: specSum(e.spec), Skip: e.skip, LastSeq: e.lastSeq, Episodes: e.episodes}
 		snap, ok := e.Vector.(env.Snapshotter)
@@ -356,7 +358,7 @@ func (s *session) restore() (err error) {
 	if err := json.Unmarshal(text, &h); err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
-	if err := s.behead(&h); err != nil {
+	if err := s.restoreHead(&h); err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
 	steps := 0
@@ -397,8 +399,11 @@ func (s *session) again(m message) error {
 	return s.binary(m)
 }
 
-// behead makes the session what h says.
-func (s *session) behead(h *journalHead) error {
+// restoreHead makes the session what h says.
+func (s *session) restoreHead(h *journalHead) error {
+	if h.Who != s.who.String() {
+		return errNotYours
+	}
 	if h.Version != 1 {
 		return fmt.Errorf("version %d, want 1", h.Version)
 	}

@@ -1,10 +1,14 @@
 package ws
 
 import (
+	"fmt"
 	"math/bits"
 	"net/http"
 	"net/http/pprof"
 	"regexp"
+	"runtime"
+	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,6 +27,39 @@ type stats struct {
 	errors, refusals             [64]atomic.Uint64 // by index into codes
 	seconds                      [latencies]atomic.Uint64
 	nanoseconds                  atomic.Uint64
+	scenarios                    byScenario
+}
+
+// scenarioStats count what the environments of one scenario did.
+type scenarioStats struct {
+	rows            atomic.Int64 // open now
+	steps, episodes atomic.Uint64
+}
+
+// maxScenarios bounds the scenarios that metrics tell apart; what more there are
+// count as "other".
+const maxScenarios = 256
+
+// of gives the counters of a scenario.
+func (b *byScenario) of(name string) *scenarioStats {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.all[name] == nil && len(b.all) >= maxScenarios {
+		name = "other"
+	}
+	if b.all[name] == nil {
+		if b.all == nil {
+			b.all = map[string]*scenarioStats{}
+		}
+		b.all[name] = new(scenarioStats)
+	}
+	return b.all[name]
+}
+
+// byScenario is scenarioStats by the names of scenarios that were made.
+type byScenario struct {
+	mu  sync.Mutex
+	all map[string]*scenarioStats
 }
 
 // Latencies are counted in powers of two of a microsecond.
@@ -63,6 +100,10 @@ var (
 	descJournalErrors = describe("journal_errors_total", "Sessions whose journal could not be written.")
 	descHung          = describe("hung_steps_total", "Steps given up after the step timeout.")
 	descSeconds       = describe("request_seconds", "From the arrival of a request (of a burst, its last) to its reply.")
+	descScenarioEnvs  = describe("scenario_environments", "Rows of environments open now, by scenario.", "scenario")
+	descScenarioSteps = describe("scenario_steps_total", "Environment steps: rows stepped, by scenario.", "scenario")
+	descScenarioEnds  = describe("scenario_episodes_total", "Episodes that ended, by scenario.", "scenario")
+	descBuild         = describe("build_info", "1, with the version, the commit and the Go release that this program was built of.", "version", "revision", "go")
 	descDraining      = describe("draining", "1 while the server goes away.")
 )
 
@@ -98,6 +139,21 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	for t, name := range map[int]string{0: "text", typeStep: "step", typeReset: "reset", typeStepMany: "step_many"} {
 		count(descRequests, s.requests[t].Load(), name)
 	}
+	s.scenarios.mu.Lock()
+	for name, of := range s.scenarios.all {
+		gauge(descScenarioEnvs, float64(of.rows.Load()), name)
+		count(descScenarioSteps, of.steps.Load(), name)
+		count(descScenarioEnds, of.episodes.Load(), name)
+	}
+	s.scenarios.mu.Unlock()
+	version, revision := build()
+	if c.opts.Version != "" {
+		version = c.opts.Version
+	}
+	if c.opts.Commit != "" {
+		revision = c.opts.Commit
+	}
+	gauge(descBuild, 1, version, revision, runtime.Version())
 	byCode := func(d *prometheus.Desc, n *[64]atomic.Uint64) {
 		sum := map[string]uint64{}
 		for i, c := range codes {
@@ -118,6 +174,22 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	ch <- prometheus.MustNewConstHistogram(descSeconds, total, float64(s.nanoseconds.Load())/1e9, buckets)
 }
+
+// build is what the program was built of: its module's version, and the commit
+// where Go knows it.
+var build = sync.OnceValues(func() (version, revision string) {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown", "unknown"
+	}
+	version, revision = info.Main.Version, "unknown"
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			revision = s.Value
+		}
+	}
+	return version, revision
+})
 
 // load counts sessions, with and without a client, and rows of environments.
 func (s *Server) load() (attached, detached int, rows int64, draining bool) {
@@ -144,7 +216,7 @@ func (s *Server) observability(mux *http.ServeMux, guard bool) {
 	metrics := promhttp.HandlerFor(r, promhttp.HandlerOpts{})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
 		if guard {
-			if _, err := s.authorize(r); err != nil {
+			if err := s.guard(r); err != nil {
 				s.refuse(w, http.StatusUnauthorized, err)
 				return
 			}
@@ -171,7 +243,8 @@ func (s *Server) observability(mux *http.ServeMux, guard bool) {
 }
 
 // Admin is what operators look at: metrics, health and pprof. It asks for no
-// token and is to be served on loopback alone.
+// token and is to be served on loopback alone. It answers requests for an IP
+// address or localhost, so that no web page can read it by a name of its own.
 func (s *Server) Admin() http.Handler {
 	mux := http.NewServeMux()
 	s.observability(mux, false)
@@ -180,5 +253,11 @@ func (s *Server) Admin() http.Handler {
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !safeHost(r.Host) {
+			s.refuse(w, http.StatusForbidden, fmt.Errorf("%w: Host %q: want an IP address or localhost", ErrUnauthorized, r.Host))
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
 }

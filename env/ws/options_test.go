@@ -31,6 +31,14 @@ func openQueues(_ context.Context, m MakeRequest) (env.Vector, error) {
 	return queues.New(queues.Config{Autoreset: m.Autoreset, MaxSteps: 4, Limits: []p4.Limit{16, 32, 64}, Observation: queues.Observation{Normalise: "none"}}, plant, m.NumEnvs, nil)
 }
 
+// openAny makes what openQueues does, or a cartpole.
+func openAny(ctx context.Context, m MakeRequest) (env.Vector, error) {
+	if m.Scenario == "cartpole" {
+		return open(ctx, m)
+	}
+	return openQueues(ctx, m)
+}
+
 // TestFinalInfo: with same_step the infos of an episode's last window come beside
 // those of the next episode's first, in all forms, as the environment itself has
 // them.

@@ -47,13 +47,15 @@ type Options struct {
 	// Open makes an environment; the server closes it. ctx ends with the
 	// environment, or when making it took too long. Its errors wrap ErrUnknownScenario, ErrInvalidConfig,
 	// ErrModelUnavailable or ErrCapacity where one of them fits. A vector
-	// with a method ModelHash() string has it told to the client, one with
+	// with a method ModelHash() string sends it to clients, one with
 	// ModelCard() map[string]string shows it on the dashboard.
 	Open func(ctx context.Context, m MakeRequest) (env.Vector, error)
-	Name string       // of the server, told to clients; "planegym"
+	Name string       // of the server, in its welcome; "planegym"
 	Log  *slog.Logger // nil: no log
 
 	Scenarios []Scenario // that the dashboard lists; what Open makes does not depend on them
+
+	Version, Commit string // of the program, for metrics; "": as Go knows them
 
 	Metrics []prometheus.Collector // shown beside the server's own
 
@@ -120,7 +122,7 @@ type Server struct {
 	conns    map[*conn]struct{} // upgraded, and not yet a session's
 	draining bool
 	watching bool
-	sweep    *time.Timer    // of journals nobody came back to
+	sweep    *time.Timer    // of journals whose clients did not come back
 	running  sync.WaitGroup // greetings, sessions and watch
 }
 
@@ -155,7 +157,7 @@ func NewServer(o Options) *Server {
 // the dashboard, and serves /v1/ticket, /v1/spec, /metrics, /healthz, /readyz.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
 
-// greeting tells who asks for plain text, as curl does, what to do.
+// greeting says what to do to those who ask for plain text, as curl does.
 func (s *Server) greeting(w http.ResponseWriter, r *http.Request) {
 	scheme := "ws"
 	if r.TLS != nil {
@@ -190,6 +192,7 @@ func (s *Server) refuse(w http.ResponseWriter, status int, err error) {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 	}
 	body, _ := encode(m)
+	w.Header().Set("Connection", "close") // who may not enter holds no connection
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_, _ = w.Write(append(body, '\n'))
@@ -208,7 +211,7 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, http.StatusForbidden, err)
 		return
 	}
-	needTicket, err := s.authorize(r)
+	who, needTicket, err := s.authorize(r)
 	if err != nil {
 		s.refuse(w, http.StatusUnauthorized, err)
 		return
@@ -234,12 +237,12 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
 	}
 	// The handler returns, and nothing of it goes along, so that what net/http
 	// holds for it can go.
-	go s.run(newConn(up.NetConn(), false, maxHello, s.opts.WriteTimeout), r.RemoteAddr, needTicket)
+	go s.run(newConn(up.NetConn(), false, maxHello, s.opts.WriteTimeout), r.RemoteAddr, who, needTicket)
 }
 
 // run is a connection's goroutine, then its session's.
-func (s *Server) run(c *conn, remote string, needTicket bool) {
-	if s.greet(c, remote, needTicket) {
+func (s *Server) run(c *conn, remote string, who identity, needTicket bool) {
+	if s.greet(c, remote, who, needTicket) {
 		s.running.Done()
 	}
 }
@@ -247,14 +250,14 @@ func (s *Server) run(c *conn, remote string, needTicket bool) {
 // greet reads the first message and runs the session it opens, or hands the
 // connection to the session it resumes. With false the session goes on in
 // another goroutine, which counts as running in this one's place.
-func (s *Server) greet(c *conn, remote string, needTicket bool) bool {
+func (s *Server) greet(c *conn, remote string, who identity, needTicket bool) bool {
 	s.mu.Lock()
 	s.conns[c] = struct{}{}
 	if s.draining { // Shutdown has not seen it
 		_ = c.net.Close()
 	}
 	s.mu.Unlock()
-	first, err := s.first(c, needTicket)
+	first, err := s.first(c, &who, needTicket)
 	c.in.limit = maxRequest
 	s.mu.Lock()
 	delete(s.conns, c)
@@ -268,6 +271,8 @@ func (s *Server) greet(c *conn, remote string, needTicket bool) bool {
 		k := secret(sha256.Sum256([]byte(first.Token)))
 		ss = s.sessions[k]
 		switch {
+		case ss != nil && ss.who != who:
+			err = errNotYours
 		case ss != nil && ss.current != nil:
 			err = ErrSessionBusy
 		case ss != nil:
@@ -276,7 +281,7 @@ func (s *Server) greet(c *conn, remote string, needTicket bool) bool {
 			s.mu.Unlock()
 			return true
 		case s.hasJournal(k) && len(s.sessions) < s.opts.MaxSessions:
-			ss, restore = s.newSession(c, k), true
+			ss, restore = s.newSession(c, k, who), true
 		default:
 			err = fmt.Errorf("%w: there is none of this token; sessions wait %v for their client", ErrSessionLost, max(s.opts.ResumeFor, 0))
 		}
@@ -284,7 +289,7 @@ func (s *Server) greet(c *conn, remote string, needTicket bool) bool {
 		err = fmt.Errorf("%w: %d sessions are open, the most allowed", ErrCapacity, len(s.sessions))
 	default:
 		token := newID()
-		ss = s.newSession(c, sha256.Sum256([]byte(token)))
+		ss = s.newSession(c, sha256.Sum256([]byte(token)), who)
 		ss.token = token
 	}
 	if err == nil {
@@ -304,7 +309,11 @@ func (s *Server) greet(c *conn, remote string, needTicket bool) bool {
 	if restore {
 		if err := ss.restore(); err != nil {
 			ss.over(err)
-			_ = os.Remove(s.journalPath(ss.secret)) // its client is told that it is lost
+			if errors.Is(err, errNotYours) { // whose client may still come
+				s.turnAway(c, first, err)
+				return true
+			}
+			_ = os.Remove(s.journalPath(ss.secret)) // its client hears that it is lost
 			s.turnAway(c, first, fmt.Errorf("%w: %v", ErrSessionLost, err))
 			return true
 		}
@@ -316,28 +325,13 @@ func (s *Server) greet(c *conn, remote string, needTicket bool) bool {
 	return ss.run(begin)
 }
 
-const tick = 100 * time.Millisecond
+// errNotYours is the answer to a resume token under another bearer token, or
+// client certificate, than the session was opened with.
+var errNotYours = fmt.Errorf("%w: the session belongs to another token or certificate", ErrUnauthorized)
 
-// watch ticks the sessions while there are any.
-func (s *Server) watch() {
-	t := time.NewTicker(tick)
-	defer t.Stop()
-	for now := range t.C {
-		s.mu.Lock()
-		for _, ss := range s.sessions {
-			ss.tick(now)
-		}
-		s.watching = len(s.sessions) > 0
-		goOn := s.watching
-		s.mu.Unlock()
-		if !goOn {
-			return
-		}
-	}
-}
-
-// first reads the hello or resume.
-func (s *Server) first(c *conn, needTicket bool) (control, error) {
+// first reads the hello or resume. Its ticket, where one is needed, says who the
+// client is.
+func (s *Server) first(c *conn, who *identity, needTicket bool) (control, error) {
 	if err := c.net.SetReadDeadline(time.Now().Add(s.opts.HelloTimeout)); err != nil {
 		return control{}, err
 	}
@@ -370,8 +364,15 @@ func (s *Server) first(c *conn, needTicket bool) (control, error) {
 			return m, err
 		case m.Type != "hello" && m.Type != "resume":
 			return m, fmt.Errorf("%w: the first message is hello, this is %q", ErrBadFrame, m.Type)
-		case needTicket && !s.tickets.take(m.Ticket, time.Now()):
-			return m, fmt.Errorf("%w: %s wants a ticket of POST %s, used within %v and once", ErrUnauthorized, m.Type, ticketPath, ticketFor)
+		}
+		if needTicket {
+			of, ok := s.tickets.take(m.Ticket, time.Now())
+			if !ok || s.opts.Tokens != nil && !s.opts.Tokens.has(of) {
+				return m, fmt.Errorf("%w: %s wants a ticket of POST %s, used within %v and once", ErrUnauthorized, m.Type, ticketPath, ticketFor)
+			}
+			*who = of
+		}
+		switch {
 		case m.Version != 1:
 			return m, fmt.Errorf("%w: version %d; this server speaks 1", ErrBadVersion, m.Version)
 		}

@@ -59,14 +59,21 @@ type Score struct {
 	MRaw2600    float64   `json:"M_raw_2600"` // 99 % of it is CalcBitrate
 	MMinmax2600 float64   `json:"M_minmax_2600"`
 	Mean        Means     `json:"mean"`
-	Features    []Feature `json:"features"`         // of the live columns
-	Floor       [3]Means  `json:"floor_p5_p50_p95"` // the 5, 50 and 95 % points of real windows against the real table
+	Features    []Feature `json:"features"`           // of the live columns
+	Columns     []string  `json:"columns"`            // that were compared
+	Left        []string  `json:"left_out,omitempty"` // columns that were not compared: not in both, never measured, or no numbers
+	Floor       [3]Means  `json:"floor_p5_p50_p95"`   // the 5, 50 and 95 % points of real windows against the real table
 }
 
 // Compare scores synth against real.
 func Compare(real, synth Table, o Options) (Score, error) {
 	var s Score
-	real, synth, err := prepare(real, synth, o)
+	both, left, err := Common(real, synth)
+	if err != nil {
+		return s, err
+	}
+	s.Columns, s.Left = both[0].Columns, left
+	real, synth, err = prepare(both[0], both[1], o)
 	if err != nil {
 		return s, err
 	}
@@ -91,8 +98,6 @@ func Compare(real, synth Table, o Options) (Score, error) {
 // prepare checks the tables and gives the rows that are compared.
 func prepare(real, synth Table, o Options) (Table, Table, error) {
 	switch {
-	case !slices.Equal(real.Columns, synth.Columns):
-		return real, synth, fmt.Errorf("selection: the real columns %v are not the synthetic ones %v", real.Columns, synth.Columns)
 	case o.Test && o.Train:
 		return real, synth, fmt.Errorf("selection: the held-out blocks only, and the others only: nothing is left")
 	case (o.Test || o.Train) && !o.Like:
@@ -105,7 +110,7 @@ func prepare(real, synth Table, o Options) (Table, Table, error) {
 	}
 	if !o.Like {
 		if n := real.gaps(); n > 0 {
-			return real, synth, fmt.Errorf("selection: %d real rows were not measured in full: compare on the grid", n)
+			return real, synth, fmt.Errorf("selection: %d real rows were not measured in full: compare on the grid of seconds (--like)", n)
 		}
 	} else {
 		if real.Rows() != synth.Rows() {

@@ -20,9 +20,11 @@ const copyRows = 24
 // of a window's), and as many train blocks are drawn as there are test blocks,
 // draws times over, because the nearest of more is nearer.
 func CopyShare(real, synth Table, draws int, seed uint64) (float64, error) {
-	if !slices.Equal(real.Columns, synth.Columns) {
-		return 0, fmt.Errorf("selection: the real columns %v are not the synthetic ones %v", real.Columns, synth.Columns)
+	both, _, err := Common(real, synth)
+	if err != nil {
+		return 0, err
 	}
+	real, synth = both[0], both[1]
 	if n := synth.gaps(); n > 0 || synth.Rows() < copyRows {
 		return 0, fmt.Errorf("selection: %d synthetic rows, %d of them with cells without a value", synth.Rows(), n)
 	}

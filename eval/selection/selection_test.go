@@ -261,7 +261,7 @@ func TestGapsAndBlocks(t *testing.T) {
 		{table(800, wave), table(800, wave), Options{Test: true}, "need a grid"},
 		{table(49, wave), table(800, wave), Options{}, "49 real"},
 		{table(800, wave), table(800, wave), Options{Rows: 1}, "windows of 1"},
-		{table(800, wave), Table{Columns: []string{"a"}, Values: []float64{1}}, Options{}, "columns"},
+		{table(800, wave), Table{Columns: []string{"a"}, Values: []float64{1}}, Options{}, "no column is measured in both"},
 	} {
 		if _, err := Compare(c.real, c.synth, c.o); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("error %v does not say %q", err, c.want)
@@ -315,11 +315,12 @@ func TestReadAndWrite(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		"":                                    "no header",
-		"FPS\n1\n":                            "there is no column enq_qdepth1",
+		"t,ts_ms\n1,1\n":                      "there is no column to compare: found t, ts_ms",
+		"name,city\na,b\n":                    "no column holds numbers alone: found name, city",
 		strings.Join(Columns, ",") + "\n":     "there is no row",
 		strings.Join(Columns, ",") + ",fps\n": "column FPS stands twice",
 		strings.Join(Columns, ",") + "\n1,2,3,4,5,6,7,8,9,10,11,12,x\n":   `line 2: CalcBitrate: "x"`,
-		strings.Join(Columns, ",") + "\n1,2,3,4,5,6,7,8,9,10,11,NaN,13\n": `line 2: FPS: "NaN"`,
+		strings.Join(Columns, ",") + "\n1,2,3,4,5,6,7,8,9,10,11,Inf,13\n": `line 2: FPS: "Inf"`,
 	} {
 		if _, err := Read(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: error %v does not say %q", text, err, want)
@@ -342,7 +343,7 @@ func FuzzRead(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if x.Rows() == 0 || len(x.Values) != x.Rows()*len(Columns) || slices.ContainsFunc(x.Values, func(v float64) bool { return math.IsInf(v, 0) }) {
+		if x.Rows() == 0 || len(x.Columns) == 0 || len(x.Values) != x.Rows()*len(x.Columns) || slices.ContainsFunc(x.Values, func(v float64) bool { return math.IsInf(v, 0) }) {
 			t.Errorf("%q gives %v", text, x)
 		}
 	})

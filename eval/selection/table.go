@@ -8,10 +8,13 @@
 package selection
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -20,21 +23,49 @@ import (
 	"github.com/planegym/planegym/telemetry"
 )
 
-// Columns are the 13 columns that are compared, in the order of the published
-// recordings.
+// Columns are the 13 columns of the published recordings, in their order.
 var Columns = []string{
 	"enq_qdepth1", "deq_timedelta1", "deq_qdepth1", "enq_qdepth2", "deq_timedelta2", "deq_qdepth2",
 	"enq_qdepth3", "deq_timedelta3", "deq_qdepth3", "Buffer", "ReportedBitrate", "FPS", "CalcBitrate",
 }
 
-// aliases are the names that aligned recordings and our plants give.
-var aliases = map[string]string{"lbo_s": "Buffer", "fps": "FPS", "rep_kbps": "ReportedBitrate", "calc_cum": "CalcBitrate"}
+// player are the columns of a player, by the names of telemetry.
+var player = []struct{ field, name string }{
+	{"lbo_s", "Buffer"}, {"rep_kbps", "ReportedBitrate"}, {"fps", "FPS"}, {"calc_cum", "CalcBitrate"},
+}
+
+// described are columns of recordings that say where a row belongs.
+var described = []string{"", "t", "ts_ms", "timestamp", "queue", "limit", "q_size", "int_present", "session", "seed"}
+
+// scoredName is the name that a column of a recording is scored under, and its
+// place: switch by switch, then the player, as in Columns. False for one that
+// is not scored: of a recording those are what each switch says of its queue,
+// and the player's buffer, bitrate, frame rate and counter.
+func scoredName(column string) (name string, place int, ok bool) {
+	f, ok := telemetry.Canonical(column)
+	if !ok {
+		return "", 0, false
+	}
+	for i, p := range player {
+		if f.Name == p.field {
+			return p.name, 1<<20 + i, true
+		}
+	}
+	hop := f.Hop()
+	for i, stem := range []string{"enq_qdepth", "deq_timedelta", "deq_qdepth"} {
+		if hop > 0 && strings.TrimRight(f.Name, "0123456789") == stem {
+			return f.Name, 3*hop + i, true
+		}
+	}
+	return "", 0, false
+}
 
 // Table is n rows of F columns, in time order. A cell that was not measured
 // is NaN.
 type Table struct {
 	Columns []string
 	Values  []float64 // [n,F]
+	Left    []string  // measured columns of its source that it does not hold
 }
 
 // Rows is n.
@@ -69,62 +100,188 @@ func ReadFile(path string) (Table, error) {
 	return t, err
 }
 
-// Read reads the columns of Columns from CSV: names are trimmed, their order
-// is free, further columns are ignored, lbo_s, fps, rep_kbps and calc_cum are
-// accepted. An empty cell is NaN: not measured.
+// Read reads a table from CSV: of a recording what is scored (the queue of each
+// switch that is there, and of the player what is there), by its published names
+// or those of telemetry; of any other file the columns of numbers. Names are
+// trimmed, their order is free. A cell that is empty, or says NaN, null or the
+// like, is NaN: not measured.
 func Read(r io.Reader) (Table, error) {
-	in := csv.NewReader(telemetry.LimitLines(r))
+	buffered := bufio.NewReaderSize(telemetry.LimitLines(r), 1<<16)
+	in := csv.NewReader(buffered)
 	in.ReuseRecord = true
+	in.TrimLeadingSpace = true
+	if head, _ := buffered.Peek(1 << 14); len(head) > 0 {
+		line, _, _ := bytes.Cut(head, []byte("\n"))
+		in.Comma = rune(telemetry.Separator(line))
+	}
 	head, err := in.Read()
 	if errors.Is(err, io.EOF) {
 		return Table{}, errors.New("there is no header")
 	} else if err != nil {
 		return Table{}, err
 	}
-	at := make([]int, len(Columns))
-	for i := range at {
-		at[i] = -1
+	c, err := newChoice(head)
+	if err != nil {
+		return Table{}, err
 	}
-	for i, name := range head {
-		name = strings.TrimSpace(strings.TrimPrefix(name, "\ufeff"))
-		if a, ok := aliases[name]; ok {
-			name = a
-		}
-		if k := slices.Index(Columns, name); k >= 0 {
-			if at[k] >= 0 {
-				return Table{}, fmt.Errorf("column %s stands twice", name)
-			}
-			at[k] = i
-		}
-	}
-	for k, i := range at {
-		if i < 0 {
-			return Table{}, fmt.Errorf("there is no column %s", Columns[k])
-		}
-	}
-	t := Table{Columns: Columns}
-	for {
+	for rows := 0; ; rows++ {
 		rec, err := in.Read()
-		if errors.Is(err, io.EOF) {
-			break
+		if errors.Is(err, io.EOF) && rows == 0 {
+			return Table{}, errors.New("there is no row")
+		} else if errors.Is(err, io.EOF) {
+			return c.table()
 		} else if err != nil {
 			return Table{}, err
 		}
-		for k, i := range at {
-			x := math.NaN()
-			if s := strings.TrimSpace(rec[i]); s != "" {
-				if x, err = strconv.ParseFloat(s, 64); err != nil || math.IsInf(x, 0) || math.IsNaN(x) {
-					line, _ := in.FieldPos(i)
-					return Table{}, fmt.Errorf("line %d: %s: %q is not a finite number", line, Columns[k], s)
-				}
-			}
-			t.Values = append(t.Values, x)
+		if err := c.add(rec, in); err != nil {
+			return Table{}, err
 		}
 	}
-	if t.Rows() == 0 {
-		return Table{}, errors.New("there is no row")
+}
+
+// choice is which columns of a file are read.
+type choice struct {
+	known  bool // they are those of a recording
+	head   []string
+	at     []int // columns of the file, by those of the table
+	names  []string
+	left   []string
+	values []float64 // [n,F]
+	words  []bool    // by column of the table: it holds something that is no number
+}
+
+func newChoice(head []string) (*choice, error) {
+	c := &choice{}
+	places := map[int]int{} // column of the file by place
+	names := map[int]string{}
+	for i, h := range head {
+		h = strings.TrimSpace(strings.TrimPrefix(h, "\ufeff"))
+		c.head = append(c.head, h)
+		name, place, ok := scoredName(h)
+		if !ok {
+			continue
+		}
+		if _, twice := places[place]; twice {
+			return nil, fmt.Errorf("column %s stands twice", name)
+		}
+		places[place], names[place] = i, name
 	}
-	return t, nil
+	c.known = len(places) > 0
+	for _, place := range slices.Sorted(maps.Keys(places)) {
+		c.at, c.names = append(c.at, places[place]), append(c.names, names[place])
+	}
+	for i, h := range c.head {
+		switch _, ours := telemetry.Canonical(h); {
+		case slices.Contains(described, strings.ToLower(h)) || slices.Contains(c.at, i):
+		case c.known && ours && h != "calc_rate": // the counter's rise is in the counter
+			c.left = append(c.left, h)
+		case !c.known:
+			c.at, c.names = append(c.at, i), append(c.names, h)
+		}
+	}
+	if len(c.at) == 0 {
+		return nil, fmt.Errorf("there is no column to compare: found %s", strings.Join(c.head, ", "))
+	}
+	c.words = make([]bool, len(c.at))
+	return c, nil
+}
+
+// add adds a row.
+func (c *choice) add(rec []string, in *csv.Reader) error {
+	for k, i := range c.at {
+		x := math.NaN()
+		if s := strings.TrimSpace(rec[i]); !telemetry.Missing(s) {
+			v, err := strconv.ParseFloat(s, 64)
+			switch bad := err != nil || math.IsInf(v, 0) || math.IsNaN(v); {
+			case bad && c.known:
+				line, _ := in.FieldPos(i)
+				return fmt.Errorf("line %d: %s: %q is not a finite number", line, c.names[k], s)
+			case bad:
+				c.words[k] = true
+			default:
+				x = v
+			}
+		}
+		c.values = append(c.values, x)
+	}
+	return nil
+}
+
+// table is what was read, less the columns that hold words.
+func (c *choice) table() (Table, error) {
+	t := Table{Columns: c.names, Values: c.values, Left: c.left}
+	var keep []int
+	for k, name := range c.names {
+		if c.words[k] {
+			t.Left = append(t.Left, name)
+		} else {
+			keep = append(keep, k)
+		}
+	}
+	if len(keep) == 0 {
+		return t, fmt.Errorf("no column holds numbers alone: found %s", strings.Join(c.head, ", "))
+	}
+	return t.only(keep), nil
+}
+
+// only is t with some of its columns.
+func (t Table) only(at []int) Table {
+	if len(at) == len(t.Columns) {
+		return t
+	}
+	out := Table{Left: t.Left}
+	for _, k := range at {
+		out.Columns = append(out.Columns, t.Columns[k])
+	}
+	for i := range t.Rows() {
+		for _, k := range at {
+			out.Values = append(out.Values, t.Values[i*len(t.Columns)+k])
+		}
+	}
+	return out
+}
+
+// Common are the tables with the columns that all of them have and were
+// measured in each, in the order of the first, and the names of the rest.
+func Common(all ...Table) ([]Table, []string, error) {
+	var left []string
+	leave := func(name string) {
+		if !slices.Contains(left, name) {
+			left = append(left, name)
+		}
+	}
+	at := make([][]int, len(all))
+	for _, t := range all {
+		for _, name := range t.Columns {
+			places := make([]int, len(all))
+			for i, o := range all {
+				places[i] = slices.Index(o.Columns, name)
+				if places[i] < 0 || !slices.ContainsFunc(o.column(places[i]), func(v float64) bool { return !math.IsNaN(v) }) {
+					leave(name)
+					break
+				}
+			}
+		}
+		for _, name := range t.Left {
+			leave(name)
+		}
+	}
+	for _, name := range all[0].Columns {
+		if slices.Contains(left, name) {
+			continue
+		}
+		for i, o := range all {
+			at[i] = append(at[i], slices.Index(o.Columns, name))
+		}
+	}
+	if len(at[0]) == 0 {
+		return nil, left, fmt.Errorf("selection: no column is measured in both: %v and %v", all[0].Columns, all[len(all)-1].Columns)
+	}
+	out := make([]Table, len(all))
+	for i, t := range all {
+		out[i] = t.only(at[i])
+	}
+	return out, left, nil
 }
 
 // gaps counts the rows that have a cell which was not measured.
@@ -140,7 +297,7 @@ func (t Table) gaps() int {
 
 // pick is the rows i of t for which keep is true.
 func (t Table) pick(keep func(i int) bool) Table {
-	out := Table{Columns: t.Columns}
+	out := Table{Columns: t.Columns, Left: t.Left}
 	for i := range t.Rows() {
 		if keep(i) {
 			out.Values = append(out.Values, t.Row(i)...)
@@ -151,10 +308,12 @@ func (t Table) pick(keep func(i int) bool) Table {
 
 // Write writes t as the tutorial's export does: its 13 column names, three of
 // them beginning with a blank, and q_size, the index of the queue limit among
-// those compared. Unlike the tutorial's, rows stay in time order.
+// those compared. Unlike the tutorial's, rows stay in time order. Of a table
+// with other columns their names are written as they are.
 func (t Table) Write(w io.Writer, qSize int) error {
+	header := header
 	if !slices.Equal(t.Columns, Columns) {
-		return fmt.Errorf("selection: columns %v are not %v", t.Columns, Columns)
+		header = strings.Join(t.Columns, ",") + ",q_size\n"
 	}
 	if n := t.gaps(); n > 0 {
 		return fmt.Errorf("selection: %d rows have cells that were not measured", n)
@@ -164,7 +323,7 @@ func (t Table) Write(w io.Writer, qSize int) error {
 		return err
 	}
 	out := csv.NewWriter(w)
-	rec := make([]string, 0, len(Columns)+1)
+	rec := make([]string, 0, len(t.Columns)+1)
 	for i := range t.Rows() {
 		rec = rec[:0]
 		for _, x := range t.Row(i) {
@@ -191,28 +350,49 @@ func number(x float64) string {
 }
 
 // FromDataset is the table of a recording or a rollout; its counter is
-// integrated. What was not measured is NaN.
+// integrated. What was not measured is NaN. Of a dataset with no column of a
+// recording all are taken.
 func FromDataset(d *telemetry.Dataset) (Table, error) {
-	t := Table{Columns: Columns, Values: make([]float64, d.Len()*len(Columns))}
+	type column struct {
+		name  string
+		place int
+		at    int
+	}
+	var columns []column
+	var left []string
 	fields := d.Fields()
-	for k, name := range Columns {
-		at := slices.IndexFunc(fields, func(f telemetry.Field) bool {
-			return f.Name == name || aliases[f.Name] == name || f.Name == "calc_rate" && name == "CalcBitrate"
-		})
-		if at < 0 {
-			return t, fmt.Errorf("selection: the recording has no %s", name)
+	for i, f := range fields {
+		of := f.Name
+		if of == "calc_rate" {
+			of = "calc_cum"
 		}
-		counter, counted := d.Counter()
+		if name, place, ok := scoredName(of); ok {
+			columns = append(columns, column{name, place, i})
+		} else {
+			left = append(left, f.Name)
+		}
+	}
+	if len(columns) == 0 {
+		for i, f := range fields {
+			columns = append(columns, column{f.Name, i, i})
+		}
+		left = nil
+	}
+	slices.SortFunc(columns, func(a, b column) int { return a.place - b.place })
+	t := Table{Values: make([]float64, d.Len()*len(columns)), Left: left}
+	counter, counted := d.Counter()
+	for k, c := range columns {
+		t.Columns = append(t.Columns, c.name)
 		for i := range d.Len() {
-			v, ok := d.At(i, at)
+			v, ok := d.At(i, c.at)
 			x := float64(v)
-			if name == "CalcBitrate" {
+			if fields[c.at].Name == "calc_rate" {
 				x, ok = counter[i], counted[i]
 			}
 			if !ok {
 				x = math.NaN()
 			}
-			t.Values[i*len(Columns)+k] = x
+			t.Values[i*len(columns)+k] = x
 		}
 	}
 	return t, nil

@@ -2,8 +2,27 @@
 package atomicfile
 
 import (
+	"errors"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 )
+
+// follow is where the symbolic links at path lead, to a file that may not exist.
+func follow(path string) (string, error) {
+	for range 40 { // as many as Linux follows
+		to, err := os.Readlink(path)
+		if err != nil {
+			return path, nil // no link, or nothing that can be looked at: creating says so
+		}
+		if !filepath.IsAbs(to) {
+			to = filepath.Join(filepath.Dir(path), to)
+		}
+		path = to
+	}
+	return "", &fs.PathError{Op: "open", Path: path, Err: errors.New("too many levels of symbolic links")}
+}
 
 // Write makes path hold what write writes, or, on an error, what it held.
 func Write(path string, write func(io.Writer) error) error {

@@ -79,6 +79,8 @@ Exit codes: 0 done, 1 failed, 2 wrong usage. Ctrl-C ends every command cleanly.`
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
+	root.Version = thisBuild().String()
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.PersistentFlags().Bool("json", false, "print results as JSON")
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
@@ -102,6 +104,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage. Ctrl-C ends every command cleanly.`
 		newBench(),
 		newBenchPeer(),
 		newDoctor(),
+		newVersion(),
 		newGuard(),
 		newTraffic(),
 	)
@@ -154,6 +157,13 @@ func asJSON(cmd *cobra.Command) bool {
 func writeJSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// writeJSONLine writes one object on one line, of a stream that goes on.
+func writeJSONLine(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	return e.Encode(v)
 }

@@ -56,10 +56,10 @@ func TestCommandsOnGPU(t *testing.T) {
 	for _, s := range []string{"window=4", "hidden=3", "layers=1", "noise=1", "batch=3", "embed=3", "super=2", "joint=2"} {
 		tiny = append(tiny, "--set", s)
 	}
-	if out := run(append([]string{"fit", "-o", in("a.safetensors")}, tiny...)...); !strings.Contains(out, "7 updates on cuda-sm90-12.4") {
+	if out := run(append([]string{"fit", "--mode", "timegan", "-o", in("a.safetensors")}, tiny...)...); !strings.Contains(out, "7 updates on cuda-sm90-12.4") {
 		t.Error(out)
 	}
-	run(append([]string{"fit", "-o", in("b.safetensors"), "--every", "1"}, tiny...)...)
+	run(append([]string{"fit", "--mode", "timegan", "-o", in("b.safetensors"), "--every", "1"}, tiny...)...)
 	a, err := os.ReadFile(in("a.safetensors"))
 	if err != nil {
 		t.Fatal(err)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/cpu"
@@ -40,11 +39,8 @@ type machine struct {
 // thisMachine is what doctor tells and a benchmark names.
 func thisMachine() machine {
 	m := machine{
-		Version: "(devel)", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
+		Version: Version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
 		Threads: runtime.GOMAXPROCS(0), CPUFeatures: []string{}, Recordings: os.Getenv("PLANEGYM_DATA"),
-	}
-	if b, ok := debug.ReadBuildInfo(); ok && b.Main.Version != "" {
-		m.Version = b.Main.Version
 	}
 	for _, f := range []struct {
 		name string

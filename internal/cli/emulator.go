@@ -107,7 +107,7 @@ func (e *emulator) run(cmd *cobra.Command) (err error) {
 		return err
 	}
 	if asJSON(cmd) {
-		if err := writeJSON(cmd.OutOrStdout(), map[string]any{"scenario": e.out, "switches": targets, "reports": e.udp, "player": e.player}); err != nil {
+		if err := writeJSONLine(cmd.OutOrStdout(), map[string]any{"scenario": e.out, "switches": targets, "reports": e.udp, "player": e.player}); err != nil {
 			return err
 		}
 	} else {

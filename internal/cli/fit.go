@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -21,33 +22,38 @@ func newFit() *cobra.Command {
 	var f fitter
 	cmd := &cobra.Command{
 		Use:   "fit -o MODEL.safetensors",
-		Short: "Fit a simulator to recordings: a TimeGAN, or rules around one",
-		Long: `fit trains a conditional TimeGAN on the train blocks of recordings: one model
-that is told the queue limit in force. With --limit it sees that limit's
-recording only, the published way.
+		Short: "Fit a simulator to recordings: a closed-loop generator, a TimeGAN, or rules around one",
+		Long: `fit trains a simulator of what switches and a player measure under the queue
+limits in force. There are three kinds:
+
+  closed_loop  (default) a generator that reads its own last second and the
+               limits, and draws the next second; the load is a process of its
+               own that no limit moves. Any number of switches, one limit for
+               all or one for each. See timegan/closedloop
+  timegan      a conditional TimeGAN, trained on the train blocks. With --limit
+               it sees that limit's recording only, the published way
+  structured   rules of the queues and the player around a load that no limit
+               moves, a TimeGAN for what is left; its settings are those of
+               timegan/structured (regimes, ranks.joint, ...). It needs sessions
 
 Recordings lie in a folder, one limit each; or they are sessions as testbed
 record writes them, in which the limit changes (--schedule switchback): what a
 limit does can be learnt from those alone. --data bundled are ten hours of such
 sessions of scenario contended.
 
-With --mode structured the simulator is rules of the queues and the player
-around a load that no limit moves, a TimeGAN for what is left; its settings are
-those of timegan/structured (regimes, ranks.joint, ...). That takes a minute and
-needs sessions.
-
 The output is a checkpoint, written every so many updates, whole or not at all.
 Ctrl-C keeps what is done, --resume goes on from there: the bytes in the end are
 those of a run that was never interrupted. Equal data, settings and kernel set
 give equal bytes.`,
 		Example: `  planegym fit --data recordings -o model.safetensors
-  planegym fit --data recordings --set joint=2000 --set seed=7 -o model.safetensors
+  planegym fit --data bundled --set seed=7 --set updates=600 -o model.safetensors
+  planegym fit --data recordings --mode timegan --set joint=2000 -o gan.safetensors
   planegym fit --data recordings --limit 32 --preset tutorial --set latent=false -o model_32.safetensors
-  planegym fit --data recordings --device cuda -o model.safetensors
+  planegym fit --data recordings --mode timegan --device cuda -o model.safetensors
   planegym fit --data recordings -o model.safetensors --resume
   planegym fit --data bundled --mode structured -o structured.safetensors
   planegym testbed record --scenario contended --schedule switchback --block-s 120 --sessions 40 --seed 1001 -o sessions
-  planegym fit --data sessions --set clock=-1 -o pure.safetensors`,
+  planegym fit --data sessions --mode timegan --set clock=-1 -o pure.safetensors`,
 		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
@@ -60,7 +66,7 @@ give equal bytes.`,
 	fl.StringVar(&f.preset, "preset", "", "settings to begin with: paper or tutorial; default: ours")
 	fl.StringVar(&f.config, "config", "", "TOML file of settings")
 	fl.StringArrayVar(&f.sets, "set", nil, "one setting, as KEY=VALUE; repeat for more")
-	fl.StringVar(&f.mode, "mode", "timegan", "what is fitted: timegan, or structured (rules of queues and player around a latent load; see timegan/structured)")
+	fl.StringVar(&f.mode, "mode", "", "what is fitted: closed_loop, timegan or structured (default closed_loop; timegan with --preset, --limit or a GPU)")
 	fl.IntVar(&f.limit, "limit", 0, "train on this limit's recording only, packets")
 	fl.Uint64Var(&f.shuffle, "shuffle-limits", 0, "a null model: deal the limits out anew among the stretches they were in force in, by this seed; 0: as they were")
 	fl.IntVar(&f.knots, "knots", timegan.DefaultKnots, "quantiles of a column's scaler; 2 is min-max")
@@ -91,14 +97,23 @@ func (f *fitter) run(cmd *cobra.Command) error {
 	if f.out == "" {
 		return usagef("fit: --output: where to?")
 	}
+	if err := checkOutput("fit: --output", f.out, ".safetensors"); err != nil {
+		return err
+	}
 	if f.resume && f.force {
 		return usagef("fit: --resume, --force: one or the other")
 	}
 	if f.every < 1 {
 		return usagef("fit: --every: %d is below 1", f.every)
 	}
-	if f.mode != "timegan" && f.mode != "structured" {
-		return usagef("fit: --mode: %q is none of timegan, structured", f.mode)
+	if f.mode == "" {
+		f.mode = "closed_loop"
+		if f.preset != "" || f.limit != 0 || f.Engine == "cuda" || strings.HasPrefix(f.Device, "cuda") {
+			f.mode = "timegan" // what these mean something to
+		}
+	}
+	if !slices.Contains([]string{"closed_loop", "timegan", "structured"}, f.mode) {
+		return usagef("fit: --mode: %q is none of closed_loop, timegan, structured", f.mode)
 	}
 	open, err := f.trainer()
 	if err != nil {
@@ -123,7 +138,10 @@ func (f *fitter) run(cmd *cobra.Command) error {
 		}
 		data = shuffled(data, f.shuffle)
 	}
-	if f.mode == "structured" {
+	switch f.mode {
+	case "closed_loop":
+		return f.closedLoop(cmd, data)
+	case "structured":
 		return f.structured(cmd, data, open)
 	}
 	c, o := timegan.Config{}, timegan.FitOptions{Path: f.out, Every: f.every}
@@ -215,12 +233,13 @@ func (f *fitter) keep(cmd *cobra.Command, m planegym.Model, fidelity *[]timegan.
 	if *fidelity, err = f.fidelity(cmd.Context(), m, data, test); err != nil {
 		cmd.PrintErrf("fidelity was not measured: %v\n", err)
 	}
-	write := m.TimeGAN.WriteFile
-	if m.Structured != nil {
-		write = m.Structured.WriteFile
-	}
-	if err := write(f.out); err != nil {
+	if err := m.WriteFile(f.out); err != nil {
 		return 0, err
+	}
+	for _, x := range *fidelity {
+		if !asJSON(cmd) {
+			fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", x.Of, x.Effects())
+		}
 	}
 	st, err := os.Stat(f.out)
 	if err != nil {

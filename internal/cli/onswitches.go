@@ -41,6 +41,9 @@ func (d *deployment) config(cmd *cobra.Command, mode env.Autoreset) (deploy.Conf
 	if d.time < 0 {
 		return deploy.Config{}, usagef("%s: --for: %v is negative", d.name, d.time)
 	}
+	for _, w := range s.Live.Warnings() {
+		fmt.Fprintln(cmd.ErrOrStderr(), "planegym: warning:", w)
+	}
 	c := deploy.Config{
 		Scenario: s, Name: d.scenario, Journal: d.journal, Metrics: d.metrics, For: d.time, Shadow: d.shadow || d.dryRun,
 		Endless: d.endless, Autoreset: mode, Episodes: d.episodes, Record: d.record,

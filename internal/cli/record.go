@@ -57,9 +57,10 @@ The schedule says which limits were in force:
   switchback       a limit drawn for every block of --block-s seconds: what an
                    action does can be read off such data, off fixed ones not;
                    the first step is under the scenario's initial limit
-  mixed            the same, of blocks of 4 to 240 s, as many of 4 to 8 s as of
-                   120 to 240: what happens in the seconds after a change, and
-                   what a limit comes to in the long run, can both be learnt
+  mixed            the same, of blocks of 4 to 240 s: every eight minutes another
+                   length is drawn, as often 4 to 8 s as 120 to 240. What happens
+                   in the seconds after a change, what quick changes come to, and
+                   what a limit comes to in the long run can all be learnt
   policy           what --policy says: a baseline, see play
 
 DIR must not exist; it appears when it is complete.`,
@@ -299,8 +300,9 @@ func (r *sessionRecorder) session(ctx context.Context, k int) (d session) {
 // step.
 const longestBlock = 240
 
-// switchback draws an action for every block of steps, or of lengths drawn
-// up to longest, their logarithms uniform.
+// switchback draws an action for every block of steps; or, with longest, time is
+// cut into stretches of two longest blocks, and in each blocks have a length of
+// its own, drawn from 1 to longest, logarithms uniform.
 type switchback struct {
 	steps   int
 	longest int // > 0: blocks differ
@@ -312,6 +314,9 @@ type switched struct {
 	seed  uint64
 	block int
 	left  int // steps of the block
+
+	stretch int // steps left of the stretch
+	steps   int // of its blocks
 }
 
 func (b *switchback) Begin(rows []int, seeds []uint64) {
@@ -339,13 +344,20 @@ func (b *switchback) Act(rows []int, _ []float32, actions []int32) {
 	}
 }
 
-// length is how many steps row's block has.
+// length is how many steps row's block has: those of its stretch, or what is
+// left of it.
 func (b *switchback) length(row *switched) int {
 	if b.longest == 0 {
 		return b.steps
 	}
-	u := rng.Key{Seed: row.seed, A: uint32(row.block - 1), B: 1, Purpose: rng.Action}.Float64(0)
-	return int(math.Round(math.Exp(u * math.Log(float64(b.longest)))))
+	if row.stretch == 0 {
+		row.stretch = 2 * b.longest
+		u := rng.Key{Seed: row.seed, A: uint32(row.block - 1), B: 1, Purpose: rng.Action}.Float64(0)
+		row.steps = int(math.Round(math.Exp(u * math.Log(float64(b.longest)))))
+	}
+	n := min(row.steps, row.stretch)
+	row.stretch -= n
+	return n
 }
 
 // write writes session k's files.
@@ -463,7 +475,7 @@ func (r *sessionRecorder) writeCard(w io.Writer) error {
 		"fixed":      "one limit a session, in turn",
 		"random":     "a limit drawn at every step",
 		"switchback": fmt.Sprintf("a limit drawn for every block of %d s", r.block),
-		"mixed":      fmt.Sprintf("a limit drawn for every block, of %d to %d s", r.s.Env.StepSeconds, longestBlock),
+		"mixed":      fmt.Sprintf("a limit drawn for every block, of %d to %d s, another length every %d s", r.s.Env.StepSeconds, longestBlock, 2*longestBlock),
 		"policy":     "what " + r.policy + " chose",
 	}[r.schedule]
 	fmt.Fprintf(&b, `# Recordings of an emulated testbed

@@ -57,12 +57,14 @@ below it.`,
 	f.BoolVar(&r.options.Test, "test", false, "compare held-out blocks only; needs --like")
 	f.Uint64Var(&r.options.Seed, "seed", 0, "of the noise floor's draws")
 	f.StringVarP(&r.out, "output", "o", "report.html", "the page")
+	f.BoolVar(&r.force, "force", false, "replace the page where it is there already")
 	f.StringVar(&r.png, "png", "", "folder to write every figure into as PNG")
 	return cmd
 }
 
 type reporter struct {
 	real, out, png, compare string
+	force                   bool
 	sets, agents            []string
 	options                 selection.Options
 }
@@ -81,6 +83,12 @@ func (r *reporter) run(cmd *cobra.Command) error {
 		return usagef("report: --real: which recording is the real one?")
 	case r.real == "" && len(r.agents) == 0 && r.compare == "":
 		return usagef("report: --real, --agent or --compare: what is it to be about?")
+	}
+	if err := checkOutput("report: --output", r.out, ".html"); err != nil {
+		return err
+	}
+	if err := refuseExisting("report: --output", r.out, r.force); err != nil {
+		return err
 	}
 	page := report.Page{Title: "Report"}
 	bar := newProgress(cmd, int64(len(r.sets)+len(r.agents)+2), "part", "report")
@@ -145,7 +153,7 @@ func (r *reporter) data(bar *progressbar.ProgressBar, results *[]compared) ([]re
 	if err != nil {
 		return nil, err
 	}
-	sets := []report.Set{dataset("real", real)}
+	tables, names := []selection.Table{real}, []string{"real"}
 	*results = []compared{{Name: "real", File: r.real}}
 	for _, s := range r.sets {
 		name, file, err := nameAndFile("--set", "FILE", s)
@@ -160,15 +168,27 @@ func (r *reporter) data(bar *progressbar.ProgressBar, results *[]compared) ([]re
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
-		sets = append(sets, dataset(name, table))
+		tables, names = append(tables, table), append(names, name)
 		*results = append(*results, compared{Name: name, File: file, Score: &score})
 		(*results)[0].Floor = &score.Floor
 		if err := bar.Add(1); err != nil {
 			return nil, err
 		}
 	}
+	tables, left, err := selection.Common(tables...)
+	if err != nil {
+		return nil, err
+	}
+	var sets []report.Set
+	for i, t := range tables {
+		sets = append(sets, dataset(names[i], t))
+	}
 	sections, err := report.Data(sets)
-	return append(metricSections(*results), sections...), err
+	metrics := metricSections(*results)
+	if len(left) > 0 && len(metrics) > 0 {
+		metrics[0].Text = "Left out, because not all sets hold measured numbers of them: " + strings.Join(left, ", ") + "."
+	}
+	return append(metrics, sections...), err
 }
 
 // nameAndFile is the two halves of a flag's NAME=FILE.
@@ -231,17 +251,25 @@ func metricSections(results []compared) []report.Section {
 	if len(results) < 2 {
 		return nil
 	}
-	number := func(x float64) string { return fmt.Sprintf("%.4g", x) }
-	row := func(name string, m selection.Means) []string {
-		return []string{name, number(m.MMinmax), number(m.W1), number(m.KS), number(m.Corr), number(m.ACF)}
+	number := func(x float64) string { return fmt.Sprintf("%.4f", x) }
+	// A figure beyond the floor's 95 % is marked: real data differ less from real data.
+	marked := func(x, top float64) string {
+		if x > top {
+			return number(x) + " ▲"
+		}
+		return number(x)
 	}
+	row := func(name string, m, top selection.Means) []string {
+		return []string{name, marked(m.MMinmax, top.MMinmax), marked(m.W1, top.W1), marked(m.KS, top.KS), marked(m.Corr, top.Corr), marked(m.ACF, top.ACF)}
+	}
+	top := results[0].Floor[2]
 	all := report.Table{
-		Caption: "M is Equation 1 on the min-max scale over all rows; the others are means over the columns that vary.",
+		Caption: "M is Equation 1 on the min-max scale over all rows; the others are means over the columns that vary. ▲: above the noise floor's 95 %, which real data against real data seldom pass.",
 		Head:    []string{"set", "M", "W1", "KS", "correlation error", "ACF error, 1–20 s"},
 	}
 	each := report.Section{Title: "Metrics by column", Text: "Spread within windows and mean change from second to second: synthetic over real."}
 	for _, c := range results[1:] {
-		all.Rows = append(all.Rows, row(c.Name, c.Score.Mean))
+		all.Rows = append(all.Rows, row(c.Name, c.Score.Mean, top))
 		t := report.Table{Caption: c.Name, Head: []string{"column", "W1", "KS", "ACF error", "spread ratio", "step ratio"}}
 		for _, f := range c.Score.Features {
 			t.Rows = append(t.Rows, []string{f.Name, number(f.W1), number(f.KS), number(f.ACF), number(f.SD), number(f.Step)})
@@ -249,7 +277,7 @@ func metricSections(results []compared) []report.Section {
 		each.Tables = append(each.Tables, t)
 	}
 	for i, name := range []string{"floor, 5 %", "floor, median", "floor, 95 %"} {
-		all.Rows = append(all.Rows, row(name, results[0].Floor[i]))
+		all.Rows = append(all.Rows, row(name, results[0].Floor[i], top))
 	}
 	return []report.Section{{Title: "Metrics", Tables: []report.Table{all}}, each}
 }
@@ -265,7 +293,8 @@ func dataset(name string, t selection.Table) report.Set {
 		case strings.HasPrefix(c, "deq_timedelta"):
 			unit = "us"
 		default:
-			unit = "packets"
+			f, _ := telemetry.Canonical(c) // of another CSV: no unit is known
+			unit = f.Unit
 		}
 		s.Fields = append(s.Fields, telemetry.Field{Name: c, Unit: unit})
 	}

@@ -29,7 +29,7 @@ of models trained on one limit each, give all.`,
 	s.computing.flags(cmd)
 	s.deviceFlag(cmd)
 	f := cmd.Flags()
-	f.StringVarP(&s.out, "output", "o", "", "the folder to write to, which must exist")
+	f.StringVarP(&s.out, "output", "o", "", "the folder to write to; it is made if it is not there")
 	f.IntSliceVar(&s.limits, "limit", nil, "queue limits in force, packets; default: the smallest and largest trained under")
 	f.IntVar(&s.seconds, "seconds", 3600, "length of a rollout")
 	f.IntVar(&s.clock, "clock", 0, "second of the recorded hour to begin at; -1: a random one each")

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"text/tabwriter"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/planegym/planegym"
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/internal/loads"
 	"github.com/planegym/planegym/scenarios"
 )
 
@@ -42,6 +44,9 @@ func loadScenario(name string) (scenarios.Scenario, error) {
 	s, err := scenarios.Load(name)
 	if errors.Is(err, scenarios.ErrUnknown) {
 		err = usageError{err}
+	}
+	if err == nil && s.Plant == "testbed" {
+		err = loads.Attach(context.Background(), &s.Testbed)
 	}
 	return s, err
 }

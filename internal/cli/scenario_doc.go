@@ -17,7 +17,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/planegym/planegym"
-	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/agent/baseline"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
@@ -69,7 +68,8 @@ func (d *scenarioDoc) run(cmd *cobra.Command, names []string) error {
 	case (len(d.policies) > 0 || d.keep != "") && !d.measure:
 		return usagef("scenario doc: --policy and --keep go with --measure")
 	}
-	if len(names) == 0 {
+	every := len(names) == 0
+	if every {
 		names = scenarios.Names()
 	}
 	if d.out != "" {
@@ -81,6 +81,10 @@ func (d *scenarioDoc) run(cmd *cobra.Command, names []string) error {
 		s, err := loadScenario(name)
 		if err != nil {
 			return err
+		}
+		if every && s.Plant == "replay" && d.open.Data == "" {
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s is left out: it needs recordings, see --data\n", name)
+			continue
 		}
 		page, err := d.describe(cmd.Context(), &d.open, s, strings.HasSuffix(name, ".toml"))
 		if err != nil {
@@ -178,7 +182,7 @@ func (d *scenarioDoc) returns(ctx context.Context, v env.Vector) ([]scenarios.Re
 	defer be.Close()
 	var entries []entry
 	for _, name := range d.policies {
-		if !strings.HasSuffix(name, ".safetensors") {
+		if name != bundledAgent && !strings.HasSuffix(name, ".safetensors") {
 			p, err := baseline.New(name, v.Spec())
 			if err != nil {
 				return nil, usageError{fmt.Errorf("--policy: %w", err)}
@@ -186,7 +190,7 @@ func (d *scenarioDoc) returns(ctx context.Context, v env.Vector) ([]scenarios.Re
 			entries = append(entries, entry{name: name, policy: p})
 			continue
 		}
-		a, err := agent.Load(name, be)
+		a, err := loadAgent(name, be)
 		if err != nil {
 			return nil, err
 		}

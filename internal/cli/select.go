@@ -7,14 +7,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
+	"github.com/planegym/planegym/eval"
 	"github.com/planegym/planegym/eval/selection"
 	"github.com/planegym/planegym/internal/atomicfile"
 	"github.com/planegym/planegym/telemetry"
@@ -33,10 +32,19 @@ distances of distributions, correlations, autocorrelation, steps, copies and
 the noise floor (real windows against the real rows) stand beside it.
 
 Of files, --real and each --set name one file per limit, in the same order; the
-limit is the number that ends a file's name. Of a sweep, or of models, rollouts
+limit is the number that ends a file's name. What is in both is scored: any number
+of switches, a player or none, or the columns of numbers of any other CSV; what is
+left out is named. Of a sweep, or of models, rollouts
 are scored on the grid with the recordings' own gaps, and figures are medians;
 where the limit changes within recordings (see fit), rollouts are under the same
-limits, session by session.
+limits, session by session, and models are ranked by what a limit does in them:
+
+  exogeneity error  how much more often queues are full under one limit than
+                    another, less the same in the recordings: the largest over
+                    pairs. The load must not answer to a limit
+  effect error      the drift of the buffer by load and limit, root mean square
+                    difference from the recordings, s/s
+  transient error   the same of the 60 s after a change of limit, in tens
 
 --export writes the rows of the best and worst set per limit as the tutorial
 does, with q_size, but in time order.`,
@@ -55,7 +63,7 @@ does, with q_size, but in time order.`,
 	f.StringArrayVar(&s.sets, "set", nil, "a set, as NAME=FILE,FILE in the order of --real; repeat for more")
 	f.StringVar(&s.sweep, "sweep", "", "folder of a sweep, whose finished models are rolled out")
 	f.StringArrayVar(&s.models, "model", nil, "a checkpoint to roll out, or one per limit, separated by commas; repeat for more")
-	f.StringVar(&s.by, "by", "M", "what is ranked by: M, M_raw, W1, KS, corr or ACF")
+	f.StringVar(&s.by, "by", "", "what is ranked by: effects (exogeneity and effect errors), exogeneity, effect, transient, M, M_raw, W1, KS, corr or ACF (default effects where limits take turns, else M)")
 	f.BoolVar(&s.options.Like, "like", false, "with --real: grids of seconds, whose gaps are applied to every set")
 	f.BoolVar(&s.options.Test, "test", false, "score held-out blocks only; of files with --like")
 	f.IntVar(&s.rollouts, "rollouts", 5, "rollouts that a model's figures are the median of")
@@ -78,7 +86,9 @@ type scored struct {
 	Name   string            `json:"name"`
 	Score  []selection.Score `json:"scores"`               // by limit
 	Copies []float64         `json:"copy_share,omitempty"` // by limit, of a grid
-	tables []selection.Table
+	// What a limit does, of sessions in which limits take turns.
+	Effects *eval.EffectErrors `json:"effects,omitempty"`
+	tables  []selection.Table
 }
 
 // figures are what sets can be ranked by.
@@ -91,10 +101,20 @@ var figures = map[string]func(selection.Score) float64{
 	"ACF":   func(s selection.Score) float64 { return s.Mean.ACF },
 }
 
+// effects are what sets of rollouts under limits that take turns can be ranked by.
+var effects = map[string]func(eval.EffectErrors) float64{
+	// Both over what is wanted of them: a load that answers to the limit, and a
+	// buffer that does not, are equally useless.
+	"effects":    func(e eval.EffectErrors) float64 { return float64(e.Exogeneity)/.05 + float64(e.Effect)/.1 },
+	"exogeneity": func(e eval.EffectErrors) float64 { return float64(e.Exogeneity) },
+	"effect":     func(e eval.EffectErrors) float64 { return float64(e.Effect) },
+	"transient":  func(e eval.EffectErrors) float64 { return float64(e.Transient) },
+}
+
 func (s *selector) run(cmd *cobra.Command) error {
-	by, ok := figures[s.by]
-	if !ok {
-		return usagef("select: --by: %q is none of M, M_raw, W1, KS, corr, ACF", s.by)
+	_, ok := figures[s.by]
+	if _, also := effects[s.by]; !ok && !also && s.by != "" {
+		return usagef("select: --by: %q is none of effects, exogeneity, effect, transient, M, M_raw, W1, KS, corr, ACF", s.by)
 	}
 	files, rolled := len(s.real) > 0 || len(s.sets) > 0, s.sweep != "" || len(s.models) > 0
 	switch {
@@ -115,11 +135,9 @@ func (s *selector) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	m := make([][]float64, len(sets))
-	for i, set := range sets {
-		for _, score := range set.Score {
-			m[i] = append(m[i], by(score))
-		}
+	m, err := s.ranking(sets)
+	if err != nil {
+		return err
 	}
 	r := selection.Rank(m)
 	var written []string
@@ -152,6 +170,7 @@ func (s *selector) run(cmd *cobra.Command) error {
 	}
 	var b bytes.Buffer
 	s.writeScores(&b, limits, sets)
+	writeEffects(&b, sets)
 	for k, l := range limits {
 		fmt.Fprintf(&b, "%s %d: best by %s %s, worst %s\n", s.what, l, s.by, sets[r.Best[k]].Name, sets[r.Worst[k]].Name)
 	}
@@ -161,6 +180,46 @@ func (s *selector) run(cmd *cobra.Command) error {
 	}
 	_, err = b.WriteTo(cmd.OutOrStdout())
 	return err
+}
+
+// ranking is what sets are ranked by, for each table. Unless --by says
+// otherwise it is what a limit does, where the recordings tell, else M.
+func (s *selector) ranking(sets []scored) ([][]float64, error) {
+	known := !slices.ContainsFunc(sets, func(set scored) bool { return set.Effects == nil })
+	if s.by == "" {
+		s.by = "M"
+		if known && len(sets) > 0 {
+			s.by = "effects"
+		}
+	}
+	of, isEffect := effects[s.by]
+	if isEffect && !known {
+		return nil, usagef("select: --by: %s: what a limit does is not identifiable from these recordings", s.by)
+	}
+	m := make([][]float64, len(sets))
+	for i, set := range sets {
+		for _, score := range set.Score {
+			x := 0.
+			if isEffect {
+				x = of(*set.Effects) // the same for every session: it takes all to tell
+			} else {
+				x = figures[s.by](score)
+			}
+			m[i] = append(m[i], x)
+		}
+	}
+	return m, nil
+}
+
+// writeEffects prints what rollouts say a limit does, beside the recordings.
+func writeEffects(b *bytes.Buffer, sets []scored) {
+	for _, s := range sets {
+		if e := s.Effects; e != nil {
+			fmt.Fprintf(b, "%s: exogeneity error %.3f, effect error %.3f s/s, transient error %.3f s/s\n", s.Name, e.Exogeneity, e.Effect, e.Transient)
+		} else if len(s.Copies) > 0 {
+			fmt.Fprintf(b, "%s: what a limit does is not identifiable: no limit takes turns with another within a recording\n", s.Name)
+		}
+	}
 }
 
 // writeScores prints a table per limit, or per session.
@@ -192,10 +251,32 @@ func (s *selector) writeScores(b *bytes.Buffer, limits []int, sets []scored) {
 			row(name, sets[0].Score[k].Floor[i])
 		}
 		t.Flush()
+		writeColumns(b, sets, k)
 	}
 }
 
-var lastNumber = regexp.MustCompile(`(\d+)\D*$`)
+// writeColumns prints which columns the sets were scored on under limit k, if
+// they are not the published 13, and which were left out.
+func writeColumns(b *bytes.Buffer, sets []scored, k int) {
+	said := ""
+	for _, s := range sets {
+		score := s.Score[k]
+		text := ""
+		if !slices.Equal(score.Columns, selection.Columns) {
+			text = fmt.Sprintf("scored: %s\n", strings.Join(score.Columns, " "))
+		}
+		if len(score.Left) > 0 {
+			text += fmt.Sprintf("left out: %s\n", strings.Join(score.Left, " "))
+		}
+		if text != said {
+			if len(sets) > 1 {
+				fmt.Fprintf(b, "%s: ", s.Name)
+			}
+			b.WriteString(text)
+			said = text
+		}
+	}
+}
 
 // files scores sets of CSV files.
 func (s *selector) files(cmd *cobra.Command) ([]int, []scored, error) {
@@ -205,13 +286,12 @@ func (s *selector) files(cmd *cobra.Command) ([]int, []scored, error) {
 	var limits []int
 	var real []selection.Table
 	for _, path := range s.real {
-		m := lastNumber.FindStringSubmatch(strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)))
-		if m == nil {
-			return nil, nil, usagef("select: --real: no limit ends the name of %s", path)
+		l, ok := telemetry.LimitInName(path)
+		if !ok && len(s.real) > 1 {
+			return nil, nil, usagef("select: --real: no queue limit ends the name of %s: of several files the names tell them apart, as grid_32.csv", path)
 		}
-		l, err := strconv.Atoi(m[1])
-		if err != nil {
-			return nil, nil, usagef("select: --real: %s: %w", path, err)
+		if !ok {
+			s.what, l = "file", 1
 		}
 		t, err := selection.ReadFile(path)
 		if err != nil {
@@ -308,7 +388,7 @@ func (s *selector) rollOut(cmd *cobra.Command) ([]int, []scored, error) {
 	}
 	var at []int
 	for i, r := range data {
-		if at = append(at, r.Limit); r.Limits != nil {
+		if at = append(at, r.Limit); r.Limits != nil || r.PerSwitch != nil {
 			s.what, at[i] = "session", i
 		}
 	}
@@ -322,12 +402,13 @@ func (s *selector) rollOutOne(cmd *cobra.Command, name string, files []string, d
 		return set, err
 	}
 	defer done()
+	var simulated []telemetry.Recording
 	for k, r := range data {
 		o := s.options
 		if !floor {
 			o.Draws = -1
 		}
-		scores, tables, err := scoreRollouts(cmd.Context(), sim, seedsFrom(s.options.Seed, s.rollouts), r, real[k], o)
+		scores, tables, rolled, err := scoreRollouts(cmd.Context(), sim, seedsFrom(s.options.Seed, s.rollouts), r, real[k], o)
 		if err != nil {
 			return set, err
 		}
@@ -336,7 +417,11 @@ func (s *selector) rollOutOne(cmd *cobra.Command, name string, files []string, d
 		for i := range order {
 			order[i] = i
 		}
-		by := figures[s.by]
+		simulated = append(simulated, rolled...)
+		by := figures[cmp.Or(s.by, "M")]
+		if by == nil {
+			by = figures["M"]
+		}
 		slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(by(scores[a]), by(scores[b])) })
 		table := tables[order[(len(order)-1)/2]]
 		copies, err := selection.CopyShare(real[k], table, 5, s.options.Seed)
@@ -344,6 +429,9 @@ func (s *selector) rollOutOne(cmd *cobra.Command, name string, files []string, d
 			return set, err
 		}
 		set.Score, set.tables, set.Copies = append(set.Score, selection.Median(scores)), append(set.tables, table), append(set.Copies, copies)
+	}
+	if e, err := effectErrors(data, simulated); err == nil {
+		set.Effects = &e
 	}
 	return set, nil
 }

@@ -32,6 +32,10 @@ import (
 // defaultScenario is what serve serves unasked.
 const defaultScenario = "synthetic"
 
+// idleConnection is how long an HTTP connection may wait for its next request:
+// each holds a file, of which there are not many, and clients step over WebSocket.
+const idleConnection = 5 * time.Second
+
 // drainTime is how long sessions may take to finish what they have accepted.
 const drainTime = 10 * time.Second
 
@@ -71,6 +75,7 @@ none behind.`,
 	f.StringVar(&s.Kernels, "kernels", "auto", "kernel set of models: auto, go, avx2, avx512 or reference; equal bytes are promised per set")
 	f.StringVar(&s.addr, "addr", "127.0.0.1:7070", "address to listen at; port 0 takes a free one")
 	f.StringVar(&s.unix, "unix", "", "path of a unix socket to listen at, in place of --addr")
+	f.StringVar(&s.unixMode, "unix-mode", "0600", "file mode of the unix socket, octal: who may connect; 0660 lets its group")
 	f.StringVar(&s.admin, "admin", "", "loopback address for metrics, health and pprof")
 	f.StringVar(&s.tokenFile, "token-file", "", "file of bearer tokens, one a line, of which a client must have one")
 	f.StringVar(&s.cert, "tls-cert", "", "certificate chain, PEM: serve wss")
@@ -95,6 +100,7 @@ none behind.`,
 type server struct {
 	computing
 	scenario, data, addr, unix, admin, record string
+	unixMode                                  string
 	tokenFile, cert, key, clientCA            string
 	o                                         ws.Options
 	verbose, withStdin                        bool
@@ -172,7 +178,11 @@ func (s *server) listen(secure bool) (net.Listener, string, error) {
 		} else if st, err := os.Stat(s.unix); err == nil && st.Mode().Type() == os.ModeSocket {
 			_ = os.Remove(s.unix)
 		}
-		l, err := net.Listen("unix", s.unix)
+		mode, err := strconv.ParseUint(s.unixMode, 8, 32)
+		if err != nil || mode > 0o777 {
+			return nil, "", usagef("serve: --unix-mode: %q is not an octal file mode such as 0660", s.unixMode)
+		}
+		l, err := listenUnix(s.unix, os.FileMode(mode))
 		if err != nil {
 			return nil, "", fmt.Errorf("serve: --unix: %w", err)
 		}
@@ -265,6 +275,8 @@ func (s *server) run(cmd *cobra.Command) error {
 	if s.o.Scenarios, err = pages(open, served, first.Name, strings.HasSuffix(s.scenario, ".toml")); err != nil {
 		return err
 	}
+	program := thisBuild()
+	s.o.Version, s.o.Commit = program.Version, program.Commit
 	handler := ws.NewServer(s.o)
 	l, url, err := s.listen(secure != nil)
 	if err != nil {
@@ -273,9 +285,9 @@ func (s *server) run(cmd *cobra.Command) error {
 	if secure != nil {
 		l = tls.NewListener(l, secure)
 	}
-	web := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(cmd.Context()) }}
+	web := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: idleConnection, MaxHeaderBytes: 16 << 10, BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(cmd.Context()) }}
 	failed := make(chan error, 2)
-	admin := &http.Server{Handler: handler.Admin(), ReadHeaderTimeout: 5 * time.Second}
+	admin := &http.Server{Handler: handler.Admin(), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: idleConnection, MaxHeaderBytes: 16 << 10}
 	adminURL := ""
 	if s.admin != "" {
 		al, err := net.Listen("tcp", s.admin)
@@ -291,7 +303,7 @@ func (s *server) run(cmd *cobra.Command) error {
 		if adminURL != "" {
 			out["admin"] = adminURL
 		}
-		if err := writeJSON(cmd.OutOrStdout(), out); err != nil {
+		if err := writeJSONLine(cmd.OutOrStdout(), out); err != nil {
 			return err
 		}
 	} else {

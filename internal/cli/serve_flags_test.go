@@ -158,6 +158,9 @@ func TestServeTLS(t *testing.T) {
 func TestServeUnix(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	s := startServe(t, "--unix", path)
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the socket is open to others: %v, %v", info.Mode(), err)
+	}
 	if s.URL != "unix://"+path {
 		t.Errorf("URL is %s", s.URL)
 	}
@@ -175,7 +178,42 @@ func TestServeUnix(t *testing.T) {
 	}
 	l.(*net.UnixListener).SetUnlinkOnClose(false)
 	l.Close()
-	stepOnce(t, startServe(t, "--unix", path).URL, ws.DialOptions{})
+	stepOnce(t, startServe(t, "--unix", path, "--unix-mode", "0660").URL, ws.DialOptions{})
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o660 {
+		t.Errorf("the socket of --unix-mode 0660: %v, %v", info.Mode(), err)
+	}
+	for _, mode := range []string{"rw", "1777", "-1", "0888"} {
+		if c := Main(context.Background(), []string{"serve", "--unix", path + "2", "--unix-mode", mode}, nil, io.Discard, &stderr); c != exitUsage {
+			t.Errorf("--unix-mode %s: exit status %d", mode, c)
+		}
+	}
+}
+
+// TestIdleConnectionsEnd: connections that send nothing more, after a request or
+// before the first, are closed, so that they lock nobody out.
+func TestIdleConnectionsEnd(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes some seconds")
+	}
+	s := startServe(t, "--addr", "127.0.0.1:0")
+	host := strings.TrimSuffix(strings.TrimPrefix(s.URL, "ws://"), ws.Path)
+	var wait sync.WaitGroup
+	for _, request := range []string{"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", ""} {
+		wait.Go(func() {
+			c, err := net.Dial("tcp", host)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer c.Close()
+			_, _ = io.WriteString(c, request)
+			_ = c.SetReadDeadline(time.Now().Add(4 * idleConnection))
+			if _, err := io.Copy(io.Discard, c); err != nil {
+				t.Errorf("after %q: the connection was not closed: %v", request, err)
+			}
+		})
+	}
+	wait.Wait()
 }
 
 func TestServeTokens(t *testing.T) {

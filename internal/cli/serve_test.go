@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -50,8 +51,12 @@ func serveUntil(t *testing.T, args ...string) (url string, stop func()) {
 		}
 	})
 	var hello struct{ URL, Error string }
-	if err := json.NewDecoder(out).Decode(&hello); err != nil || hello.URL == "" {
-		t.Fatalf("serve %v: %v %s %s", args, err, hello.Error, &stderr)
+	first, err := bufio.NewReader(out).ReadBytes('\n') // one object is one line
+	if err == nil {
+		err = json.Unmarshal(first, &hello)
+	}
+	if err != nil || hello.URL == "" {
+		t.Fatalf("serve %v: %v %s %s %s", args, err, first, hello.Error, &stderr)
 	}
 	go func() { _, _ = io.Copy(io.Discard, out) }()
 	return hello.URL, cancel

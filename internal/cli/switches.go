@@ -67,6 +67,9 @@ func checkSwitches(cmd *cobra.Command, name string, listen time.Duration) error 
 		return err
 	}
 	found := append(deploy.Examine(cmd.Context(), s.Live.Switches, deploy.ActionLimits(s), s.Live.Safe, probesOf(s)), deploy.ExamineClock())
+	for _, w := range s.Live.Warnings() {
+		found = append(found, deploy.Finding{Switch: "all", Check: "config", Level: deploy.Warning, Says: w})
+	}
 	if listen > 0 {
 		heard, err := deploy.Listen(cmd.Context(), s, listen)
 		if err != nil {

@@ -4,17 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/planegym/planegym/internal/safetensors"
 	"github.com/planegym/planegym/traffic"
-	"github.com/planegym/planegym/traffic/bundled"
-	"github.com/planegym/planegym/traffic/ngram"
 	"github.com/planegym/planegym/traffic/store"
 )
 
@@ -37,31 +33,6 @@ live switches.`,
 	}
 	group.AddCommand(newTrafficConvert(), newTrafficFit(), newTrafficSample(), newTrafficCompile(), newTrafficEval())
 	return group
-}
-
-// trafficFormats opens a model by its file's metadata "format".
-var trafficFormats = map[string]func(path string) (traffic.Model, error){
-	ngram.Format: func(path string) (traffic.Model, error) { return ngram.Open(path) },
-}
-
-// openTraffic opens a model of traffic; "" is the bundled one.
-func openTraffic(path string) (traffic.Model, error) {
-	if path == "" {
-		return bundled.Open()
-	}
-	f, err := safetensors.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	format := f.Metadata["format"]
-	if err := f.Close(); err != nil {
-		return nil, err
-	}
-	open, ok := trafficFormats[format]
-	if !ok {
-		return nil, fmt.Errorf("%s: format %q is none of a model of traffic: %q", path, format, slices.Sorted(maps.Keys(trafficFormats)))
-	}
-	return open(path)
 }
 
 // readSessions reads a Parquet file of sessions.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/planegym/planegym/traffic"
 	"github.com/planegym/planegym/traffic/eval"
+	"github.com/planegym/planegym/traffic/models"
 )
 
 func newTrafficEval() *cobra.Command {
@@ -77,7 +78,7 @@ func (e *trafficEval) run(cmd *cobra.Command) error {
 		}
 		c := eval.Candidate{Name: name}
 		if filepath.Ext(path) == ".safetensors" {
-			c.Model, err = openTraffic(path)
+			c.Model, err = models.Open(path)
 		} else {
 			c.Set, err = readSessions("--synth", path)
 		}

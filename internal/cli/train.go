@@ -16,6 +16,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/agent/offline"
+	"github.com/planegym/planegym/agent/onnx"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/episodes"
@@ -161,6 +163,8 @@ func (t *training) check(cmd *cobra.Command) error {
 		return usagef("train: --checkpoint-every: %d is less than 1", t.every)
 	case t.steps < 0:
 		return usagef("train: --steps: %d is negative", t.steps)
+	case cmd.Flags().Changed("steps") && t.steps < 1:
+		return usagef("train: --steps: %d is less than 1", t.steps)
 	case t.evaluate < 0:
 		return usagef("train: --evaluate: %d is negative", t.evaluate)
 	}
@@ -323,7 +327,7 @@ func (t *training) start(v env.Vector) (*agent.Trainer, error) {
 }
 
 func (t *training) runOffline(cmd *cobra.Command) error {
-	o, err := agent.NewOffline(t.c, t.offline, t.seed, t.be)
+	o, err := offline.New(t.c, t.offline, t.seed, t.be)
 	if err != nil {
 		return err
 	}
@@ -384,7 +388,7 @@ func (t *training) report(p agent.Progress) error {
 	} else if !math.IsNaN(p.Reward) {
 		t.bar.Describe(fmt.Sprintf("train, reward %.3f a step", p.Reward))
 	}
-	if err := t.bar.Set64(p.Steps); err != nil {
+	if err := t.bar.Set64(min(p.Steps, t.bar.GetMax64())); err != nil { // the last step of all rows may take it past the end
 		return err
 	}
 	t.events.emit("", p.Steps >= p.Total, map[string]any{
@@ -412,7 +416,7 @@ func (t *training) stopped(err error) error {
 // finish exports and evaluates d, and says what came out.
 func (t *training) finish(cmd *cobra.Command, d *agent.DDQN, took time.Duration, live bool) error {
 	if t.onnx != "" {
-		if err := d.ExportONNX(t.onnx); err != nil {
+		if err := onnx.Export(d, t.onnx); err != nil {
 			return err
 		}
 	}
@@ -456,6 +460,9 @@ func (t *training) evaluation(cmd *cobra.Command, d *agent.DDQN) (spec env.Spec,
 		return spec, nil, err
 	}
 	entries := addBaselines([]entry{{name: t.path("policy"), policy: d, hash: d.Hash()}}, spec)
+	if !asJSON(cmd) {
+		fmt.Fprintf(cmd.ErrOrStderr(), "evaluating %d policies in %d episodes each; --evaluate 0 skips\n", len(entries), t.evaluate)
+	}
 	bar := newProgress(cmd, int64(len(entries)), "policies", "evaluate")
 	results, err = evaluateAll(cmd.Context(), v, entries, eval.HeldOut(t.seed, t.evaluate), nil, bar)
 	return spec, results, err

@@ -239,3 +239,22 @@ func (m *Model) Clone() *Model {
 	}
 	return c
 }
+
+// Parts are what a model is made of, for engines that compute it otherwise.
+// Everything is the model's own.
+type Parts struct {
+	GRU    *nn.GRU
+	Head   *nn.MLP
+	Tables [][]float32 // the embeddings' [Size,Dim], then those of what heads are given
+	Given  [][]int     // by head: the tables of what it is given, in order
+	Ends   []int       // of the heads' logits in a row
+}
+
+// Parts gives those of a causal model; false for a bidirectional one.
+func (m *Model) Parts() (p Parts, ok bool) {
+	p = Parts{GRU: m.gru, Head: m.head, Given: m.given, Ends: m.ends}
+	for _, t := range m.tables {
+		p.Tables = append(p.Tables, t.data)
+	}
+	return p, m.back == nil
+}

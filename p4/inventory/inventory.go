@@ -317,32 +317,59 @@ func (c Switch) Wanted(limits []p4.Limit) []p4.Limit {
 	return queues
 }
 
-// Provision says how a BMv2 is given the queues that limits need.
-func (c Switch) Provision(limits []p4.Limit) []string {
+// ThriftPort is the port that BMv2 listens at for Thrift calls unless told
+// otherwise. Of several on one host each needs one of its own.
+const ThriftPort = 9090
+
+// OnHost is how many switches before switch i are on its host.
+func (inv Inventory) OnHost(i int) int {
+	n := 0
+	for _, s := range inv[:i] {
+		a, _, errA := net.SplitHostPort(s.Target)
+		b, _, errB := net.SplitHostPort(inv[i].Target)
+		if errA != nil || errB != nil || a == b {
+			n++
+		}
+	}
+	return n
+}
+
+// Provision says how a BMv2, switch i of its host, is given the queues that
+// limits need: settings, and commands that run as they are printed once their
+// switch does. Of a switch whose Thrift port is not known it is taken for
+// ThriftPort+i, as the first command has it.
+func (c Switch) Provision(i int, limits []p4.Limit) []string {
 	queues := c.Wanted(limits)
+	host, _, err := net.SplitHostPort(c.Target)
+	if err != nil {
+		host = "127.0.0.1"
+	}
+	port := fmt.Sprint(ThriftPort + i)
+	if h, p, err := net.SplitHostPort(c.Thrift); err == nil {
+		host, port = h, p
+	}
 	out := []string{
-		fmt.Sprintf("start it with: simple_switch_grpc --no-p4 --device-id %d -i PORT@INTERFACE … --thrift-port 9090 -- --grpc-server-addr %s --priority-queues %d --cpu-port %d", c.DeviceID, c.Target, max(2, len(queues)), program.CPUPort),
+		fmt.Sprintf("start it with: simple_switch_grpc --no-p4 --device-id %d -i PORT@INTERFACE … --thrift-port %s -- --grpc-server-addr %s --priority-queues %d --cpu-port %d", c.DeviceID, port, c.Target, max(2, len(queues)), program.CPUPort),
 		fmt.Sprintf("in the scenario: queues = %v", List(queues)),
 	}
 	if c.Thrift != "" {
 		return append(out, "then: planegym switches provision --scenario FILE; deploy does it, too")
 	}
-	out = append(out, "in the scenario: thrift = \"HOST:9090\" and service_pps, and planegym provisions it; or after every start of the switch:")
-	host, _, err := net.SplitHostPort(c.Target)
-	if err != nil {
-		host = "HOST"
+	rate := "PACKETS_PER_SECOND"
+	if c.ServicePPS > 0 {
+		rate = fmt.Sprint(c.ServicePPS)
 	}
-	for _, port := range c.Ports {
+	out = append(out, fmt.Sprintf("in the scenario: thrift = %q and service_pps, and planegym provisions it; or after every start of the switch, whose --thrift-port is taken for %s here:", net.JoinHostPort(host, port), port))
+	cli := func(format string, args ...any) {
+		out = append(out, fmt.Sprintf("echo %s | simple_switch_CLI --thrift-ip %s --thrift-port %s", fmt.Sprintf(format, args...), host, port))
+	}
+	for _, egress := range c.Ports {
 		for q, depth := range queues {
-			out = append(out, fmt.Sprintf("simple_switch_CLI --thrift-ip %s: set_queue_depth %d %d %d", host, depth, port, q))
+			cli("set_queue_depth %d %d %d", depth, egress, q)
 		}
-		rate := "PACKETS_PER_SECOND"
-		if c.ServicePPS > 0 {
-			rate = fmt.Sprint(c.ServicePPS)
-		}
-		out = append(out, fmt.Sprintf("simple_switch_CLI --thrift-ip %s: set_queue_rate %s %d", host, rate, port))
+		cli("set_queue_rate %s %d", rate, egress)
 	}
-	return out
+	return append(out, fmt.Sprintf("a BMv2 before 1.15.1 counts these queues from the other end (p4lang/behavioral-model#1264): there queue q of %d is %d-q", max(2, len(queues)), max(2, len(queues))-1))
 }
 
 // List writes limits as TOML does.

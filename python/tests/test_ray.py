@@ -159,14 +159,16 @@ def test_train_on_tune(cluster: Any, tmp_path: Path) -> None:
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
 
-    steps = {"scenario": "cartpole", "checkpoint_every": 1000, "set": {"hidden": [16]}}
+    steps = {"scenario": "synthetic", "checkpoint_every": 1000, "set": {"hidden": [16]}}
     tuner = tune.Tuner(
         tune.with_resources(pray.train(steps=6000, **steps), {"cpu": 1}),
         param_space={"set": {"n_step": tune.grid_search([1, 3, 5, 7])}},
         tune_config=tune.TuneConfig(
             metric="reward",
             mode="max",
-            scheduler=ASHAScheduler(time_attr="step", max_t=6000, grace_period=1000),
+            scheduler=ASHAScheduler(
+                time_attr="step", max_t=6000, grace_period=1000, reduction_factor=2
+            ),
         ),
         run_config=tune.RunConfig(name="t", storage_path=str(tmp_path), verbose=0),
     )

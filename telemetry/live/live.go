@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"math"
 	"slices"
 	"strconv"
@@ -50,6 +51,9 @@ type Config struct {
 	Second time.Duration
 	// Tap, where not nil, is told of what comes in before it is joined.
 	Tap *Tap
+	// Probes says whose reports ServeUDP takes, PlayerAccess whose samples
+	// Player does.
+	Probes, PlayerAccess Access
 	// Decode says how reports are read.
 	Decode intreport.Config
 }
@@ -169,6 +173,9 @@ type Collector struct {
 	paces       []Pacer // likewise
 	playerClock clock
 	nodes       map[nodeID]*sequence
+	seen        replays // payloads
+	stamps      replays // of samples
+	fresh       bool    // the report being read has a number that is new
 	stats       Stats
 }
 
@@ -250,6 +257,10 @@ func (c *Collector) take(at time.Time, b []byte, decode func(*intreport.Decoder,
 	defer c.mu.Unlock()
 	c.at = int64(at.Sub(c.base))
 	c.stats.Packets++
+	if c.seen.again(maphash.Bytes(seed, b)) {
+		c.stats.Replayed++
+		return
+	}
 	switch err := decode(c.decoder, b, c.each); {
 	case err == nil:
 	case errors.Is(err, intreport.ErrForeign):
@@ -271,8 +282,8 @@ func (c *Collector) Report(at time.Time, r *intreport.Report) {
 // report keeps a report that came at c.at.
 func (c *Collector) report(r *intreport.Report) {
 	c.stats.Reports++
-	if r.SeqBits > 0 && r.Part == 0 {
-		c.follow(r)
+	if r.Part == 0 {
+		c.fresh = r.SeqBits == 0 || c.follow(r)
 	}
 	// It was measured when the packet left the last switch, by its clock.
 	at := c.at
@@ -321,8 +332,9 @@ func (c *Collector) report(r *intreport.Report) {
 		}
 		copy(values[3*n:], told[:])
 		copy(valid[3*n:], known[:])
-		if known[0] || known[1] {
-			c.heard[n] = max(c.heard[n], at)
+		// How old telemetry is our own clock says: a switch's may be set.
+		if c.fresh && (known[0] || known[1]) {
+			c.heard[n] = max(c.heard[n], c.at)
 		}
 	}
 	c.next = (k + 1) % len(c.times)
@@ -477,7 +489,7 @@ func (c *Collector) keep(at int64, s sample) {
 	if c.anchor == never {
 		c.anchor = at
 	}
-	c.player = max(c.player, at)
+	c.player = max(c.player, c.at)
 	if c.cfg.Tap != nil && c.cfg.Tap.Sample != nil {
 		c.cfg.Tap.Sample(c.base.Add(time.Duration(at)), s.values[:], s.valid[:])
 	}
@@ -496,6 +508,31 @@ func (c *Collector) keep(at int64, s sample) {
 		c.stats.Dropped++
 	}
 	c.samples[c.newest] = s
+}
+
+var seed = maphash.MakeSeed()
+
+// replays knows the last 4,096 of what came.
+type replays struct {
+	ring [4096]uint64
+	next int
+	set  map[uint64]bool
+}
+
+// again says whether x is among them, and takes it in.
+func (r *replays) again(x uint64) bool {
+	if r.set == nil {
+		r.set = make(map[uint64]bool, len(r.ring))
+	}
+	if r.set[x] {
+		return true
+	}
+	if len(r.set) == len(r.ring) {
+		delete(r.set, r.ring[r.next])
+	}
+	r.ring[r.next], r.set[x] = x, true
+	r.next = (r.next + 1) % len(r.ring)
+	return false
 }
 
 // mod is a modulo b, not negative.

@@ -291,7 +291,7 @@ func TestSecond(t *testing.T) {
 // TestOverload: of what comes faster than it is read the newest is kept, and
 // what is dropped is counted.
 func TestOverload(t *testing.T) {
-	start := time.Now().Add(-time.Minute)
+	start := time.Now().Add(-2 * time.Hour)
 	c := collector(t, live.Config{Reports: 100, Aggregate: telemetry.Count})
 	for i := range 1000 {
 		c.Report(start.Add(time.Duration(i)*time.Millisecond), probeOf([3]uint32{uint32(i), 1, 1}))

@@ -33,7 +33,9 @@ const maxBody = 1 << 20 // bytes of a request
 // or such a log itself, header line first. timestamp is in ms of the player's
 // clock, and so is the query's now, when the request was sent, by which that
 // clock is aligned with ours; without it the latest timestamp is taken for it.
-// There is one player: samples of two would be mixed.
+// There is one player: samples of two would be mixed. Whose samples are taken
+// Config.PlayerAccess says; a page that is not named there needs the token:
+// planegym(player, "http://collector:8080/?token=…").
 //
 // GET gives a script that makes dash.js post them:
 //
@@ -42,16 +44,23 @@ const maxBody = 1 << 20 // bytes of a request
 func (c *Collector) Player() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		at := time.Now()
-		w.Header().Set("Access-Control-Allow-Origin", "*") // the player's page is of another host
+		c.cfg.PlayerAccess.allow(w, r)
 		switch r.Method {
 		case http.MethodOptions:
 			w.Header().Set("Access-Control-Allow-Methods", "GET, POST")
-			w.Header().Set("Access-Control-Allow-Headers", "Content-Type")
+			w.Header().Set("Access-Control-Allow-Headers", "Content-Type, Authorization")
 			w.WriteHeader(http.StatusNoContent)
 		case http.MethodGet, http.MethodHead:
 			w.Header().Set("Content-Type", "text/javascript; charset=utf-8")
 			_, _ = w.Write(snippet)
 		case http.MethodPost:
+			if code, why := c.cfg.PlayerAccess.refuse(r); code != 0 {
+				c.turnedAway()
+				w.Header().Set("Content-Type", "application/json")
+				w.WriteHeader(code)
+				_ = json.NewEncoder(w).Encode(map[string]any{"accepted": 0, "error": why})
+				return
+			}
 			n, err := c.post(at, r)
 			code, answer := http.StatusOK, map[string]any{"accepted": n}
 			if err != nil {
@@ -93,11 +102,11 @@ func (c *Collector) post(at time.Time, r *http.Request) (int, error) {
 		header, rest, _ := bytes.Cut(body, []byte("\n"))
 		taken, err = c.parseLog(header, rest, "body", 2, nil)
 	}
-	c.sampled(at, now, taken)
+	n := c.sampled(at, now, taken)
 	if err != nil {
 		err = c.bad(err)
 	}
-	return len(taken), err
+	return n, err
 }
 
 // bad counts a sample that could not be read.
@@ -116,10 +125,12 @@ type stamped struct {
 }
 
 // sampled keeps samples that came at a time, sent at now by the player's clock;
-// 0: at the time of the latest.
-func (c *Collector) sampled(at time.Time, now int64, samples []stamped) {
+// 0: at the time of the latest. Those that were taken later than they were sent
+// are refused and counted; so are those of a time that an earlier request had,
+// which keep nobody from noticing that no new ones come.
+func (c *Collector) sampled(at time.Time, now int64, samples []stamped) (taken int) {
 	if len(samples) == 0 {
-		return
+		return 0
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -129,9 +140,26 @@ func (c *Collector) sampled(at time.Time, now int64, samples []stamped) {
 		}
 	}
 	sent := c.playerClock.align(int64(at.Sub(c.base)), uint64(now)*uint64(time.Millisecond), 0)
-	for _, s := range samples {
-		c.keep(sent+(s.millis-now)*int64(time.Millisecond), s.sample)
+	c.at = int64(at.Sub(c.base))
+	repeated := make([]bool, len(samples)) // of one request all samples are new
+	for i, s := range samples {
+		repeated[i] = c.stamps.set[uint64(s.millis)]
 	}
+	for i, s := range samples {
+		switch {
+		case s.millis > now:
+			err := &telemetry.ValueError{File: "body", Column: "timestamp", Value: strconv.FormatInt(s.millis, 10), Want: fmt.Sprintf("a time not after now, %d, when the request was sent", now)}
+			c.stats.BadSamples++
+			c.stats.LastError = err.Error()
+		case repeated[i]:
+			c.stats.Replayed++
+		default:
+			c.stamps.again(uint64(s.millis))
+			c.keep(sent+(s.millis-now)*int64(time.Millisecond), s.sample)
+			taken++
+		}
+	}
+	return taken
 }
 
 // parseJSON reads objects, in an array or one after another.

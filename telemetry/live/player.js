@@ -57,7 +57,7 @@ function planegym(player, url) {
     sample.stall_s = Math.min(stalled, 1);
     stalled = 0;
     // Plain text, so that the browser asks no leave of another host first.
-    fetch(url + "?now=" + now, { method: "POST", body: JSON.stringify(sample), keepalive: true,
+    fetch(url + (url.indexOf("?") < 0 ? "?" : "&") + "now=" + now, { method: "POST", body: JSON.stringify(sample), keepalive: true,
       headers: { "Content-Type": "text/plain" } }).catch(function () { /* the collector notices the gap */ });
   }, 1000);
 

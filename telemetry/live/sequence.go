@@ -36,32 +36,34 @@ type sequence struct {
 	stray  bool
 }
 
-// follow counts a report.
-func (c *Collector) follow(r *intreport.Report) {
+// follow counts a report, and says whether its number is new: one that came
+// before, or out of all order, says nothing of the switch as it is now.
+func (c *Collector) follow(r *intreport.Report) (fresh bool) {
 	id := nodeID{r.Node, r.Hardware, r.SeqBits}
 	s := c.nodes[id]
 	if s == nil {
 		if len(c.nodes) == maxNodes {
 			c.stats.Unfollowed++
-			return
+			return true
 		}
 		s = &sequence{Sequence: Sequence{Node: r.Node, Hardware: r.Hardware, Received: 1}, last: r.Seq, seen: 1}
 		c.nodes[id] = s
-		return
+		return true
 	}
-	s.count(r.Seq, r.SeqBits)
+	return s.count(r.Seq, r.SeqBits)
 }
 
 // count counts a number. One ahead of the last by less than a quarter of all
 // is next, those in between are lost; one at most 63 behind is late. Anything
 // else is a node that began anew, if the next number follows it.
-func (s *sequence) count(seq uint32, bits uint8) {
+func (s *sequence) count(seq uint32, bits uint8) (fresh bool) {
 	s.Received++
 	mask := uint32(1)<<bits - 1 // bits = 32: all
 	ahead, behind := (seq-s.last)&mask, (s.last-seq)&mask
 	switch {
 	case ahead == 0 || behind < 64 && s.seen>>behind&1 != 0:
 		s.Duplicates++
+		return false
 	case ahead <= mask/4:
 		s.Lost += uint64(ahead - 1)
 		s.seen = s.seen<<ahead | 1
@@ -75,15 +77,19 @@ func (s *sequence) count(seq uint32, bits uint8) {
 		s.last, s.seen, s.stray = seq, 3, false
 	default:
 		s.strays, s.stray = (seq+1)&mask, true
+		return false
 	}
+	return true
 }
 
 // Stats count what came since the beginning.
 type Stats struct {
-	Packets   uint64 `json:"packets"`    // taken from all sources
-	Foreign   uint64 `json:"foreign"`    // that were neither probe nor report
-	Malformed uint64 `json:"malformed"`  // that could not be decoded
-	LastError string `json:"last_error"` // of the last malformed packet or sample
+	Packets    uint64 `json:"packets"`     // taken from all sources
+	Foreign    uint64 `json:"foreign"`     // that were neither probe nor report
+	Malformed  uint64 `json:"malformed"`   // that could not be decoded
+	Replayed   uint64 `json:"replayed"`    // packets and samples that had come before
+	TurnedAway uint64 `json:"turned_away"` // of addresses that may not send, or without the token
+	LastError  string `json:"last_error"`  // of the last malformed packet or sample
 
 	Reports   uint64 `json:"reports"`
 	Unknown   uint64 `json:"unknown"`   // hops of switches that are not configured

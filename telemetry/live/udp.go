@@ -53,9 +53,13 @@ func (c *Collector) ServeUDP(ctx context.Context, conn net.PacketConn) error {
 func (c *Collector) receive(conn net.PacketConn, q *queue) error {
 	b := make([]byte, maxDatagram)
 	for {
-		n, _, err := conn.ReadFrom(b)
+		n, addr, err := conn.ReadFrom(b)
 		if err != nil {
 			return err
+		}
+		if !c.cfg.Probes.from(addr) {
+			c.turnedAway()
+			continue
 		}
 		if over := q.put(time.Now(), b[:n]); over {
 			c.mu.Lock()
@@ -169,4 +173,11 @@ func Decode(d *intreport.Decoder, link uint16, b []byte, each func(*intreport.Re
 		return intreport.ErrForeign
 	}
 	return d.Packet(b[head:], each)
+}
+
+// turnedAway counts what is not taken because of who sent it.
+func (c *Collector) turnedAway() {
+	c.mu.Lock()
+	c.stats.TurnedAway++
+	c.mu.Unlock()
 }

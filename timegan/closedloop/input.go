@@ -17,6 +17,7 @@ type moment struct {
 	X       []float64 // [H] numbers, where Class is not -1
 	Mean    []float64 // [averaged,3]
 	Limits  []int32   // [S] in force in the last second
+	Under   []float64 // running means of which limits were in force, [S's limits,3]
 	Since   []float64 // [S] seconds since each limit changed
 	Rose    float64   // seconds since the buffer rose
 	Rises   []float64 // [rises] seconds between rises before that, the latest first
@@ -32,7 +33,7 @@ func (k *codec) newMoment() *moment {
 	f, h := len(k.Columns), len(k.Heads)
 	m := &moment{
 		Values: make([]float32, f), OK: make([]bool, f), Class: make([]int32, h), X: make([]float64, h),
-		Mean: make([]float64, len(k.means)*len(averages)), Limits: make([]int32, k.Switches), Since: make([]float64, k.Switches), Rises: make([]float64, rises),
+		Mean: make([]float64, len(k.means)*len(averages)), Limits: make([]int32, k.Switches), Under: make([]float64, k.limitsIn()*len(averages)), Since: make([]float64, k.Switches), Rises: make([]float64, rises),
 	}
 	k.forget(m)
 	return m
@@ -49,6 +50,7 @@ func (k *codec) forget(m *moment) {
 	}
 	clear(m.Mean)
 	clear(m.Limits)
+	clear(m.Under)
 	for s := range m.Since {
 		m.Since[s] = longAgo
 	}
@@ -116,7 +118,21 @@ func (k *codec) settle(m *moment, values []float32, ok []bool, limits []int32) {
 		copy(m.Rises[1:], m.Rises)
 		m.Rises[0], m.Rose, m.Top = m.Rose, 0, float64(values[b])
 	}
+	at := 0
 	for s, l := range limits {
+		known := k.Limits[s]
+		var hat [64]float32
+		hats32(hat[:len(known)], known, l)
+		for i := range known {
+			for j, tau := range averages {
+				if m.Seconds < uint32(tau) {
+					tau = float64(m.Seconds + 1)
+				}
+				a := &m.Under[(at+i)*len(averages)+j]
+				*a += (float64(hat[i]) - *a) / tau
+			}
+		}
+		at += len(known)
 		m.Since[s] = min(m.Since[s]+1, longAgo)
 		if m.Seconds > 0 && l != m.Limits[s] {
 			m.Since[s] = 0
@@ -156,12 +172,18 @@ func (k *codec) level(values []float32, ok []bool) int32 {
 	return -1
 }
 
-// numbersIn is how many numbers an input has.
-func (k *codec) numbersIn() int {
+// limitsIn is how many limits are known, of all switches.
+func (k *codec) limitsIn() int {
 	n := 0
 	for _, l := range k.Limits {
-		n += 2*len(l) + 1
+		n += len(l)
 	}
+	return n
+}
+
+// numbersIn is how many numbers an input has.
+func (k *codec) numbersIn() int {
+	n := k.given() - k.regimesIn() - k.clockIn()
 	if !k.Open {
 		n += len(k.Heads) + len(k.Knots) + len(k.means)*len(averages)
 		if k.Buffer >= 0 {
@@ -173,11 +195,7 @@ func (k *codec) numbersIn() int {
 
 // given is how many of the numbers are no measurements: limits, regime, clock.
 func (k *codec) given() int {
-	n := k.regimesIn() + k.clockIn()
-	for _, l := range k.Limits {
-		n += 2*len(l) + 1
-	}
-	return n
+	return (2+len(averages))*k.limitsIn() + k.Switches + k.regimesIn() + k.clockIn()
 }
 
 func (k *codec) regimesIn() int {
@@ -229,6 +247,10 @@ func (k *codec) input(m *moment, limits []int32, second int, hide bool, x []floa
 		hats32(x[at:][:len(known)], known, before)
 		at += len(known)
 		x[at] = float32(math.Log1p(since) / math.Log1p(longAgo))
+		at++
+	}
+	for _, v := range m.Under {
+		x[at] = float32(v)
 		at++
 	}
 	if n := k.regimesIn(); n > 0 {

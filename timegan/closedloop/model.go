@@ -54,6 +54,9 @@ func (m *Model) Limits() []int32 {
 // switches.
 func (m *Model) Switches() int { return m.codec.Switches }
 
+// Regimes is how many regimes the load has.
+func (m *Model) Regimes() int { return m.codec.Load.K }
+
 // Parameters is how many numbers were learnt.
 func (m *Model) Parameters() int { return m.net.Parameters() }
 

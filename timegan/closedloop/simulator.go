@@ -96,7 +96,7 @@ func (s *Simulator) ResetAt(rows []int, seeds []uint64, second int) error {
 		if second >= 0 && m.codec.Clock > 0 { // the starts at the last minute before it
 			near := from[:0:0]
 			for _, b := range from {
-				if n := int(binary.LittleEndian.Uint32(b)); n <= second && n > second-startEvery {
+				if n := int(binary.LittleEndian.Uint32(b)); n <= second+1 && n > second+1-startEvery {
 					near = append(near, b)
 				}
 			}
@@ -286,6 +286,9 @@ func (k *codec) snapshot(m *moment, dst []byte) []byte {
 	for _, v := range m.Mean {
 		dst = le.AppendUint64(dst, math.Float64bits(v))
 	}
+	for _, v := range m.Under {
+		dst = le.AppendUint64(dst, math.Float64bits(v))
+	}
 	for s := range m.Limits {
 		dst = le.AppendUint32(dst, uint32(m.Limits[s]))
 		dst = le.AppendUint64(dst, math.Float64bits(m.Since[s]))
@@ -301,7 +304,7 @@ func (k *codec) snapshot(m *moment, dst []byte) []byte {
 
 // snapshotSize is the length of what snapshot appends.
 func (k *codec) snapshotSize() int {
-	return 5*len(k.Columns) + 12*len(k.Heads) + 8*len(k.means)*len(averages) + 12*k.Switches + 8*(2+rises) + 16
+	return 5*len(k.Columns) + 12*len(k.Heads) + 8*(len(k.means)+k.limitsIn())*len(averages) + 12*k.Switches + 8*(2+rises) + 16
 }
 
 // restore reads what snapshot wrote. On an error m is as it was.
@@ -335,6 +338,9 @@ func (k *codec) restore(to *moment, src []byte) error {
 	}
 	for i := range m.Mean {
 		m.Mean[i] = f64()
+	}
+	for i := range m.Under {
+		m.Under[i] = f64()
 	}
 	for s := range m.Limits {
 		m.Limits[s], m.Since[s] = int32(u32()), f64()

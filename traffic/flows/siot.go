@@ -89,7 +89,7 @@ func ReadSIoT(in io.Reader, name string) (*traffic.Set, Counts, error) {
 			return nil, Counts{}, fmt.Errorf("%s: the flow that starts at %v: %w", name, *rows[i].Start, err)
 		}
 		label := -1
-		if t := rows[i].Type; t != "" {
+		if t := rows[i].Type; t != "" && len(b.sessions) > before {
 			if label = slices.Index(labels, t); label < 0 {
 				label = len(labels)
 				labels = append(labels, t)

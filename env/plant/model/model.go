@@ -25,24 +25,31 @@ type Simulator interface {
 	Reset(rows []int, seeds []uint64) error
 	// Step advances rows by out.Seconds under limit [len(rows)] and fills
 	// out's values, all of them valid. The state survives a change of limit.
+	//
+	// A model that knows a limit for each switch says so by a method Switches() int:
+	// where that is more than 1, limit is [len(rows),Switches].
 	Step(ctx context.Context, rows []int, limit []int32, out *telemetry.Window) error
 	Snapshot(row int, dst []byte) ([]byte, error) // see Snapshotter
 	Restore(row int, src []byte) error
 }
 
 // Plant is the plant of a generative model: what it measures never was,
-// an episode has no end of its own, and the limit is a condition on the next
+// an episode has no end of its own, and limits are a condition on the next
 // window of one continuing simulation.
 type Plant struct {
 	model    Simulator
 	switches int
+	each     int // limits that a row of the model takes: 1, or one a switch
 	lo, hi   int32
 	limits   []int32
 }
 
 // New makes the plant of a model's rows.
 func New(model Simulator) *Plant {
-	p := &Plant{model: model, switches: env.CountSwitches(model.Columns())}
+	p := &Plant{model: model, switches: env.CountSwitches(model.Columns()), each: 1}
+	if m, ok := model.(interface{ Switches() int }); ok && m.Switches() == p.switches {
+		p.each = p.switches
+	}
 	p.lo, p.hi = model.Limits()
 	return p
 }
@@ -74,20 +81,20 @@ func (p *Plant) Advance(ctx context.Context, rows []int, limit []p4.Limit, out *
 
 // check keeps the limits of rows in p.limits.
 func (p *Plant) check(rows []int, limit []p4.Limit) error {
-	p.limits = telemetry.Grow(p.limits, len(rows))
+	p.limits = telemetry.Grow(p.limits, len(rows)*p.each)
 	for i, r := range rows {
+		if r >= p.model.Num() {
+			return &env.RowError{Row: r, Err: fmt.Errorf("%w: the model has %d", env.ErrInvalidRows, p.model.Num())}
+		}
 		limits := limit[i*p.switches : (i+1)*p.switches]
-		for _, l := range limits[1:] {
-			if l != limits[0] {
+		for j, l := range limits {
+			if p.each == 1 && l != limits[0] {
 				return &env.RowError{Row: r, Err: fmt.Errorf("env: synthetic: limits %v: the model knows one for all switches", limits)}
 			}
-		}
-		if l := int32(limits[0]); r >= p.model.Num() {
-			return &env.RowError{Row: r, Err: fmt.Errorf("%w: the model has %d", env.ErrInvalidRows, p.model.Num())}
-		} else if l < p.lo || l > p.hi {
-			return &env.RowError{Row: r, Err: fmt.Errorf("env: synthetic: limit %d: the model was trained under %d…%d", l, p.lo, p.hi)}
-		} else {
-			p.limits[i] = l
+			if l := int32(l); l < p.lo || l > p.hi {
+				return &env.RowError{Row: r, Err: fmt.Errorf("env: synthetic: limit %d: the model was trained under %d…%d", l, p.lo, p.hi)}
+			}
+			p.limits[i*p.each+min(j, p.each-1)] = int32(l)
 		}
 	}
 	return nil

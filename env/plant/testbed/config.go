@@ -1,6 +1,7 @@
 package testbed
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"hash/crc64"
@@ -8,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/planegym/planegym/p4"
+	"github.com/planegym/planegym/traffic"
 )
 
 // Config is a testbed as data. Zero values are the defaults in the comments;
@@ -104,7 +106,7 @@ type Phase struct {
 // Load is a group of sessions that share the switches with the player.
 type Load struct {
 	Name    string  `toml:"name"`    // of the load, in messages
-	Kind    string  `toml:"kind"`    // "tcp", "udp" or "video"
+	Kind    string  `toml:"kind"`    // "tcp", "udp", "video" or "sessions"
 	Phase   string  `toml:"phase"`   // "": always
 	Pattern Pattern `toml:"pattern"` // how many sessions are on
 	Flow            // tcp and video, and udp's Path
@@ -113,12 +115,22 @@ type Load struct {
 	ObjectShape float64 `toml:"object_shape"` // 0 constant, 1 exponential, above 1 Pareto with that shape
 	ThinkS      float64 `toml:"think_s"`      // tcp: mean pause between objects, exponential
 
-	Arrivals  string  `toml:"arrivals"`   // udp: "constant" (default), "poisson", "onoff"
-	PPS       float64 `toml:"pps"`        // udp: packets/s; of "onoff" while on
-	Bytes     int     `toml:"bytes"`      // udp: 1500
-	OnMS      float64 `toml:"on_ms"`      // onoff: length of a burst
-	OffMS     float64 `toml:"off_ms"`     // onoff: pause between bursts
-	RandomOff bool    `toml:"random_off"` // exponential pauses of mean OffMS
+	Arrivals  Arrivals `toml:"arrivals"`   // udp: "constant" (default), "poisson", "onoff"; sessions: how many a second, or "recorded" (default, from a random moment on) or "start" (from the first on) for their own times
+	PPS       float64  `toml:"pps"`        // udp: packets/s; of "onoff" while on
+	Bytes     int      `toml:"bytes"`      // udp: 1500
+	OnMS      float64  `toml:"on_ms"`      // onoff: length of a burst
+	OffMS     float64  `toml:"off_ms"`     // onoff: pause between bursts
+	RandomOff bool     `toml:"random_off"` // exponential pauses of mean OffMS
+
+	Model    string   `toml:"model"`            // sessions: what they are drawn of, a .safetensors file or "bundled"
+	File     string   `toml:"file" path:"file"` // sessions: or a Parquet file of them
+	Labels   []string `toml:"labels"`           // sessions: those with these labels alone; all
+	MaxSteps int      `toml:"max_steps"`        // sessions: packets of one, those after it are left out; all
+	Pool     int      `toml:"pool"`             // sessions: how many are drawn of a model before any run, for arrivals to draw from; 2048
+	Reactive *bool    `toml:"reactive"`         // sessions: TCP ones send messages over the testbed's TCP; false: every packet at its own time; true
+	Speed    float64  `toml:"speed"`            // sessions: their times are divided by it; 1
+	// Sessions gives what Model or File names. Who loads a scenario sets it.
+	Sessions func() *traffic.Set `toml:"-" json:"-"`
 
 	Player Video `toml:"player"` // video: what its players are; Flow of the load
 }
@@ -190,6 +202,9 @@ func (c Config) PacketsPerSecond() float64 {
 	for _, l := range c.Loads {
 		if l.Kind == "udp" {
 			sum += l.PPS * float64(l.Pattern.slots())
+		}
+		if l.Kind == "sessions" {
+			sum += l.packetsPerSecond()
 		}
 	}
 	return sum
@@ -310,6 +325,7 @@ func (c Config) compile() (*plan, error) {
 	}
 	p.video = append(p.video, newVideoPlan(c.Video))
 	flows, sources := 1, 0
+	p.libraries = make([]*library, len(c.Loads))
 	for i := range c.Phases {
 		f := &c.Phases[i]
 		key := fmt.Sprintf("phase[%d]", i)
@@ -326,6 +342,17 @@ func (c Config) compile() (*plan, error) {
 			return nil, err
 		}
 		switch l.Kind {
+		case "sessions":
+			n := int(l.Pattern.Max)
+			flows, sources = flows+n, sources+n
+			if l.Sessions == nil {
+				break
+			}
+			lib, err := l.compileSessions(fmt.Sprintf("load[%d]", i))
+			if err != nil {
+				return nil, err
+			}
+			p.libraries[i] = lib
 		case "udp":
 			sources += l.Pattern.slots()
 		case "video":
@@ -350,6 +377,11 @@ func (c Config) compile() (*plan, error) {
 	text, err := json.Marshal(c)
 	if err != nil {
 		return nil, fmt.Errorf("testbed: %w", err)
+	}
+	for _, l := range p.libraries {
+		if l != nil {
+			text = binary.LittleEndian.AppendUint64(text, l.hash)
+		}
 	}
 	p.hash = crc64.Checksum(text, crcTable)
 	return p, nil
@@ -557,13 +589,13 @@ func (b *Probe) complete() error {
 
 func (l *Load) complete(key string, c *Config, p *plan) error {
 	if l.Kind == "" {
-		return fault(key+".kind", `is missing: give "tcp", "udp" or "video"`)
+		return fault(key+".kind", `is missing: give "tcp", "udp", "video" or "sessions"`)
 	}
 	if l.Phase != "" && !slices.ContainsFunc(c.Phases, func(f Phase) bool { return f.Name == l.Phase }) {
 		return fault(key+".phase", "there is no phase %q", l.Phase)
 	}
 	if err := first(
-		oneOf(key+".kind", l.Kind, "tcp", "udp", "video"),
+		oneOf(key+".kind", l.Kind, "tcp", "udp", "video", "sessions"),
 		l.Flow.complete(key, c, p),
 		l.Pattern.complete(key+".pattern", c)); err != nil {
 		return err
@@ -577,6 +609,8 @@ func (l *Load) complete(key string, c *Config, p *plan) error {
 			within(key+".object_kb", l.ObjectKB, 0, 1e9),
 			within(key+".object_shape", l.ObjectShape, 0, 10),
 			within(key+".think_s", l.ThinkS, 0, 1e5))
+	case "sessions":
+		return l.completeSessions(key, p)
 	case "video":
 		if l.Player.Path != nil || l.Player.Back != nil || l.Player.RTTMS != [2]float64{} || l.Player.CC != "" {
 			return fault(key+".player", "its connections are the load's: set path, back, rtt_ms and cc there")
@@ -588,7 +622,7 @@ func (l *Load) complete(key string, c *Config, p *plan) error {
 		l.Bytes = segmentBytes
 	}
 	if err := first(
-		oneOf(key+".arrivals", l.Arrivals, "constant", "poisson", "onoff"),
+		oneOf(key+".arrivals", string(l.Arrivals), "constant", "poisson", "onoff"),
 		within(key+".pps", l.PPS, 1e-3, maxRate),
 		within(key+".bytes", float64(l.Bytes), 64, 9000)); err != nil {
 		return err

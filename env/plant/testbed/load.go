@@ -17,9 +17,11 @@ type group struct {
 	blocked     uint32 // sessions that found no slot
 	udp         bool
 	in          bool // its phase is on
-	_           [2]byte
+	sessions    bool // a load of sessions
+	_           [1]byte
 	walk        float64
 	began       int64 // ns, where its pattern counts from
+	cursor      cursor
 	draw        draw
 }
 
@@ -29,9 +31,12 @@ type sessionEnd struct{ at int64 }
 // source sends UDP.
 type source struct {
 	group   uint32
+	owner   uint32 // its group's index
 	on      bool
 	path    uint8
-	random  bool // the gaps between bursts are exponential
+	back    uint8 // of sessions: the path of what goes up
+	replays bool  // plays sessions
+	random  bool  // the gaps between bursts are exponential
 	poisson bool
 	size    uint32
 	burst   uint32 // packets in a burst; 0: no bursts
@@ -69,6 +74,10 @@ func (s *sim) addPlayer(flow int, d draw) {
 
 func (s *sim) addGroup(k int, stream func() draw) {
 	c := &s.cfg.Loads[k]
+	if c.Kind == "sessions" {
+		s.addSessions(k, stream)
+		return
+	}
 	g := group{load: uint32(k), n: uint32(c.Pattern.slots()), udp: c.Kind == "udp", draw: stream(), walk: c.Pattern.N}
 	for v, p := range s.cfg.Loads[:k] {
 		if p.Kind == "video" {
@@ -101,6 +110,32 @@ func (s *sim) addGroup(k int, stream func() draw) {
 	s.groups = append(s.groups, g)
 }
 
+// addSessions adds the two groups of a load of sessions: what reacts, on
+// flows, and what does not, on sources.
+func (s *sim) addSessions(k int, stream func() draw) {
+	c := &s.cfg.Loads[k]
+	// One stream of chance says when own times begin, for both alike.
+	d := stream()
+	for _, udp := range []bool{false, true} {
+		g := group{load: uint32(k), n: uint32(c.Pattern.Max), udp: udp, sessions: true, draw: d}
+		if s.libraries[k].perSecond > 0 {
+			g.draw = stream()
+		}
+		if udp {
+			g.first = uint32(len(s.sources))
+			for range g.n {
+				s.sources = append(s.sources, source{group: uint32(k), owner: uint32(len(s.groups)), path: c.path, back: c.back, replays: true})
+			}
+		} else {
+			g.first = uint32(len(s.flows))
+			for range g.n {
+				s.addFlow(k+1, &c.Flow, stream())
+			}
+		}
+		s.groups = append(s.groups, g)
+	}
+}
+
 // slot is the index of a group's j-th slot in s.slots.
 func (s *sim) slot(g *group, j uint32) *sessionEnd {
 	if g.udp {
@@ -112,16 +147,23 @@ func (s *sim) slot(g *group, j uint32) *sessionEnd {
 // populate brings a group to what its pattern says for the second that begins.
 func (s *sim) populate(k int) {
 	g := &s.groups[k]
-	c := &s.cfg.Loads[k]
+	c := &s.cfg.Loads[g.load]
 	in := c.Phase == "" || c.Phase == s.cfg.Phases[s.stage.current].Name
 	if in && !g.in && c.Phase != "" {
 		g.began = s.now
 	}
 	g.in = in
+	if g.sessions && in && s.part(g).sessions() == 0 {
+		return
+	}
 	if !in {
 		for j := uint32(0); g.active > 0 && j < g.n; j++ {
 			s.leave(g, j)
 		}
+		return
+	}
+	if g.sessions {
+		s.playSessions(g)
 		return
 	}
 	t := float64(s.now-g.began) / 1e9
@@ -260,6 +302,10 @@ func (s *sim) wake(i int) {
 		return
 	}
 	c := &s.cfg.Loads[t.group-1]
+	if c.Kind == "sessions" {
+		s.sendMessage(i)
+		return
+	}
 	if c.ObjectKB == 0 {
 		s.write(i, 1<<30, segmentBytes)
 		return
@@ -282,6 +328,10 @@ func (s *sim) drained(i int) {
 	if t.player > 0 || t.wakeAt != never {
 		return
 	}
+	if s.cfg.Loads[t.group-1].Kind == "sessions" {
+		s.pauseMessage(i)
+		return
+	}
 	think := s.cfg.Loads[t.group-1].ThinkS
 	t.wakeAt = s.now + int64(think*1e9*t.draw.exponential()) + s.baseRTT(t)
 	s.arm(i, t.wakeAt)
@@ -290,6 +340,10 @@ func (s *sim) drained(i int) {
 // emit is source i sending a packet.
 func (s *sim) emit(i int) {
 	u := &s.sources[i]
+	if u.replays {
+		s.sendPacket(i)
+		return
+	}
 	next := u.gap
 	if u.poisson {
 		next = int64(float64(u.gap) * u.draw.exponential())

@@ -86,7 +86,7 @@ func TestUDPRates(t *testing.T) {
 		s := simulate(t, bench(Port{PPS: 1e5, Limit: 1000}, c.l), 1, 2)
 		before := s.ports[1].count.Arrived
 		s.seconds(1000)
-		near(t, c.l.Arrivals, float64(s.ports[1].count.Arrived-before)/1000, 2*c.rate, .03)
+		near(t, string(c.l.Arrivals), float64(s.ports[1].count.Arrived-before)/1000, 2*c.rate, .03)
 	}
 }
 

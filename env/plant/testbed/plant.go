@@ -27,6 +27,11 @@ func New(cfg Config) (*Testbed, error) {
 	if err != nil {
 		return nil, err
 	}
+	for i, l := range p.cfg.Loads {
+		if l.Kind == "sessions" && p.libraries[i] == nil {
+			return nil, fault(fmt.Sprintf("load[%d].sessions", i), "what %q names was not read: scenarios.Load does", l.Model+l.File)
+		}
+	}
 	return &Testbed{plan: p}, nil
 }
 

@@ -356,5 +356,11 @@ func (s *sim) planOf(k int) int {
 	if k == 0 {
 		return 0
 	}
-	return int(s.groups[s.flows[s.players[k].flow].state.group-1].plan)
+	load := uint32(s.flows[s.players[k].flow].state.group - 1)
+	for i := range s.groups { // a load of sessions has two groups
+		if g := &s.groups[i]; g.load == load {
+			return int(g.plan)
+		}
+	}
+	panic("testbed: a player of no load")
 }

@@ -24,6 +24,7 @@ type sim struct {
 	int      intState
 	stage    stage
 	slots    []sessionEnd // by flow and source: when a session leaves
+	replays  []replay     // by flow and source: what a load of sessions plays there
 
 	foreign bool // was restored: see each
 
@@ -44,6 +45,7 @@ type plan struct {
 	firstUDP   int
 	probeAt    int
 	entries    int
+	libraries  []*library  // by load: of sessions, else nil
 	video      []videoPlan // of the measured player, then of the groups with players
 	hash       uint64      // of cfg: a snapshot fits one configuration
 }
@@ -81,6 +83,7 @@ func newSim(p *plan, seed uint64, limits []p4.Limit, load float64, phase int) *s
 		s.addGroup(g, stream)
 	}
 	s.slots = make([]sessionEnd, len(s.flows)+len(s.sources))
+	s.replays = make([]replay, len(s.slots))
 	s.int.draw = stream()
 	s.int.next = s.int.draw.below(1e9)
 	s.calendar.set(p.probeAt, s.int.next)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/crc64"
 	"math"
+	"reflect"
 	"slices"
 	"unsafe"
 
@@ -18,7 +19,7 @@ var ErrBadSnapshot = errors.New("testbed: snapshot does not fit this testbed")
 // A snapshot is the run's memory: the plain data of sim in one order, queues
 // without their empty slots, a checksum at the end. It holds within a version
 // on machines of one byte order.
-const snapshotVersion = 1
+const snapshotVersion = 2
 
 var crcTable = crc64.MakeTable(crc64.ECMA)
 
@@ -131,6 +132,7 @@ func (s *sim) walk(t *tape) {
 	fixed(t, s.groups)
 	fixed(t, s.players)
 	fixed(t, s.slots)
+	fixed(t, s.replays)
 	list(t, &s.sacks.items)
 	list(t, &s.sacks.free)
 	list(t, &s.probes.items)
@@ -175,7 +177,7 @@ func (t *Testbed) Restore(row int, src []byte) error {
 	tp := tape{b: src[16:n], reading: true}
 	known := s.settings()
 	s.walk(&tp)
-	if tp.bad || len(tp.b) > 0 || !s.sound(known) {
+	if tp.bad || len(tp.b) > 0 || !s.finite() || !s.sound(known) {
 		return ErrBadSnapshot
 	}
 	s.foreign = true
@@ -187,6 +189,45 @@ func (t *Testbed) Restore(row int, src []byte) error {
 // from its clients. sound refuses what could make a run hang or reach outside
 // of its slices; should something get past it, the row is given up (see each)
 // and no other.
+
+// finite tells whether all of the run's state is numbers, and what is shown of
+// it finite ones: some thresholds begin at infinity.
+func (s *sim) finite() bool {
+	ok := true
+	for i := range s.ports {
+		ok = ok && numbers(reflect.ValueOf(&s.ports[i].portState).Elem(), false)
+	}
+	for i := range s.flows {
+		ok = ok && numbers(reflect.ValueOf(&s.flows[i].state).Elem(), false)
+	}
+	return ok && numbers(reflect.ValueOf(s.groups), true) && numbers(reflect.ValueOf(s.players), true) && numbers(reflect.ValueOf(&s.int).Elem(), true)
+}
+
+// numbers tells whether no float that v holds is NaN, or, where finite is set,
+// infinite.
+func numbers(v reflect.Value, finite bool) bool {
+	switch v.Kind() {
+	case reflect.Float32, reflect.Float64:
+		x := v.Float()
+		return !math.IsNaN(x) && !(finite && math.IsInf(x, 0))
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if !numbers(v.Field(i), finite) {
+				return false
+			}
+		}
+	case reflect.Array, reflect.Slice:
+		switch v.Type().Elem().Kind() {
+		case reflect.Struct, reflect.Array, reflect.Float32, reflect.Float64:
+			for i := range v.Len() {
+				if !numbers(v.Index(i), finite) {
+					return false
+				}
+			}
+		}
+	}
+	return true
+}
 
 // settings is what a configuration says of ports, flows, sources and players: no
 // snapshot changes it.
@@ -254,12 +295,34 @@ func (s *sim) sound(f settings) bool {
 	for i := range s.groups {
 		g, c := s.groups[i], f.groups[i]
 		ok = ok && g.active <= g.n && !math.IsNaN(g.walk)
+		ok = ok && g.sessions == c.sessions && s.soundSessions(&s.groups[i])
 		ok = ok && g.load == c.load && g.plan == c.plan && g.first == c.first && g.n == c.n && g.firstPlayer == c.firstPlayer && g.udp == c.udp
 	}
 	for i := range s.players {
 		p := &s.players[i]
 		ok = ok && p.flow == f.players[i].flow && p.level >= 0 && int(p.level) < len(s.video[s.planOf(i)].ladder) && p.queued <= 32 && p.head < 1<<31 &&
 			p.buffer >= 0 && p.buffer < never && p.left >= 0 && (p.left > 0 || p.queued == 0) && p.last >= 0 && p.last <= s.now && p.asked <= s.now && p.finished <= s.now
+	}
+	return ok
+}
+
+// soundSessions tells whether what a group of sessions plays is in its library.
+func (s *sim) soundSessions(g *group) bool {
+	if !g.sessions {
+		return true
+	}
+	p := s.part(g)
+	n := int32(p.sessions())
+	ok := g.cursor.next >= 0 && g.cursor.next <= n && g.cursor.base > -never && g.cursor.base < never
+	for j := uint32(0); ok && j < g.n; j++ {
+		if s.slot(g, j).at == 0 {
+			continue
+		}
+		r := s.replayOf(g, j)
+		ok = r.session >= 0 && r.session < n && r.at >= p.first[r.session] && r.at <= p.first[r.session+1]
+		if g.udp && ok && s.sources[g.first+j].on {
+			ok = r.at < p.first[r.session+1]
+		}
 	}
 	return ok
 }

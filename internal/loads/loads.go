@@ -1,0 +1,79 @@
+// Package loads reads the sessions that a testbed's loads play.
+package loads
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/planegym/planegym/env/plant/testbed"
+	"github.com/planegym/planegym/traffic"
+	"github.com/planegym/planegym/traffic/models"
+	"github.com/planegym/planegym/traffic/store"
+)
+
+// Attach reads what c's loads of sessions play, where that is not done yet: a
+// file, or a pool drawn of a model. Equal loads share it. c's loads are
+// replaced, not written to. An error names the key.
+func Attach(ctx context.Context, c *testbed.Config) error {
+	if !slices.ContainsFunc(c.Loads, func(l testbed.Load) bool { return l.Kind == "sessions" && l.Sessions == nil }) {
+		return nil
+	}
+	c.Loads = slices.Clone(c.Loads)
+	for i := range c.Loads {
+		l := &c.Loads[i]
+		if l.Kind != "sessions" || l.Sessions != nil {
+			continue
+		}
+		key := fmt.Sprintf("testbed: load[%d]", i)
+		k := slices.IndexFunc(c.Loads[:i], func(o testbed.Load) bool { return o.Kind == "sessions" && same(&o, l) })
+		if k >= 0 {
+			l.Sessions = c.Loads[k].Sessions
+			continue
+		}
+		set, err := read(ctx, l)
+		if err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+		l.Sessions = func() *traffic.Set { return set }
+	}
+	return c.Check() // with what was read
+}
+
+// same tells whether two loads draw from the same sessions.
+func same(a, b *testbed.Load) bool {
+	return a.Model == b.Model && a.File == b.File && a.Pool == b.Pool && slices.Equal(a.Labels, b.Labels)
+}
+
+func read(ctx context.Context, l *testbed.Load) (*traffic.Set, error) {
+	pool := l.Pool
+	if pool == 0 {
+		pool = 2048
+	}
+	if l.File == "" {
+		m, err := models.Open(l.Model)
+		if err != nil {
+			return nil, fmt.Errorf("model: %w", err)
+		}
+		return models.Pool(ctx, m, l.Labels, pool)
+	}
+	set, err := store.ReadFile(l.File)
+	if err != nil {
+		return nil, fmt.Errorf("file: %w", err)
+	}
+	if l.Labels == nil {
+		return set, nil
+	}
+	some := &traffic.Set{Of: set.Of}
+	for _, name := range l.Labels {
+		if !slices.Contains(set.Of.Labels, name) {
+			return nil, fmt.Errorf("labels: %q is none of %q", name, set.Of.Labels)
+		}
+	}
+	for _, x := range set.Sessions {
+		if slices.Contains(l.Labels, set.Of.LabelName(x.Label)) {
+			some.Sessions = append(some.Sessions, x)
+		}
+	}
+	return some, nil
+}

@@ -1,0 +1,74 @@
+// Package models opens models of traffic, whatever kind their files say they
+// are.
+package models
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+
+	"github.com/planegym/planegym/internal/safetensors"
+	"github.com/planegym/planegym/traffic"
+	"github.com/planegym/planegym/traffic/bundled"
+	"github.com/planegym/planegym/traffic/ngram"
+)
+
+// formats parses a file by its metadata "format".
+var formats = map[string]func(b []byte) (traffic.Model, error){
+	ngram.Format: func(b []byte) (traffic.Model, error) { return ngram.Parse(b) },
+}
+
+// Bundled is the name of the model that comes with planegym.
+const Bundled = "bundled"
+
+// Open reads a model; "" and Bundled are the one that comes with planegym.
+func Open(path string) (traffic.Model, error) {
+	if path == "" || path == Bundled {
+		return bundled.Open()
+	}
+	if info, err := os.Stat(path); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no regular file", path)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	m, err := Parse(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return m, nil
+}
+
+// Parse is Open of what a file holds.
+func Parse(b []byte) (traffic.Model, error) {
+	f, err := safetensors.New(bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		return nil, err
+	}
+	format := f.Metadata["format"]
+	parse, ok := formats[format]
+	if !ok {
+		return nil, fmt.Errorf("format %q is none of a model of traffic: %q", format, slices.Sorted(maps.Keys(formats)))
+	}
+	return parse(b)
+}
+
+// Pool is n sessions of a model with labels (nil: all), drawn from seed 0: what
+// a testbed's arrivals draw from.
+func Pool(ctx context.Context, m traffic.Model, labels []string, n int) (*traffic.Set, error) {
+	r := traffic.Request{N: n}
+	for _, name := range labels {
+		i := slices.Index(m.Schema().Labels, name)
+		if i < 0 {
+			return nil, fmt.Errorf("label %q is none of the model's: %q", name, m.Schema().Labels)
+		}
+		r.Labels = append(r.Labels, i)
+	}
+	return traffic.Collect(m.Schema(), m.Sample(ctx, r))
+}
