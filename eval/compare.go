@@ -166,8 +166,13 @@ type Options struct {
 	Done     func(policy string) error // after each policy; may be nil
 }
 
+// ErrStopped is the error of a comparison that its context ended: the result
+// holds the policies that were valued on both sides until then.
+var ErrStopped = errors.New("stopped before every policy was valued")
+
 // Run values policies on a and b. Seed k of a policy is seed k of every
-// other: what episodes differ in cancels out.
+// other: what episodes differ in cancels out. Where ctx ends after three policies,
+// the result of those comes with ErrStopped.
 func Run(ctx context.Context, a, b Side, policies []Policy, o Options) (*Result, error) {
 	if o.Episodes < 2 {
 		return nil, fmt.Errorf("compare: %d episodes give no interval: 2 at least", o.Episodes)
@@ -188,6 +193,8 @@ func Run(ctx context.Context, a, b Side, policies []Policy, o Options) (*Result,
 	}
 	r := &Result{Format: Format, A: Plant{a.Name, a.Seed}, B: Plant{b.Name, b.Seed}, Episodes: o.Episodes}
 	var spread spreads
+	var stopped error
+policies:
 	for _, p := range policies {
 		row := Valued{Policy: p.Name}
 		if p.Agent != nil {
@@ -196,6 +203,10 @@ func Run(ctx context.Context, a, b Side, policies []Policy, o Options) (*Result,
 		for side, value := range []*Value{&row.A, &row.B} {
 			var err error
 			if *value, err = on[side].play(ctx, p); err != nil {
+				if ctx.Err() != nil && len(r.Policies) >= 3 {
+					stopped = fmt.Errorf("compare: %w: %d of %d: %w", ErrStopped, len(r.Policies), len(policies), err)
+					break policies
+				}
 				return nil, fmt.Errorf("compare: %s on %s: %w", p.Name, on[side].Name, err)
 			}
 		}
@@ -219,12 +230,12 @@ func Run(ctx context.Context, a, b Side, policies []Policy, o Options) (*Result,
 	}
 	r.Columns = spread.columns
 	r.finish(spread, o.Draws)
-	if o.Log != nil {
+	if o.Log != nil && stopped == nil {
 		if err := o.Log.estimate(ctx, r, policies); err != nil {
 			return nil, fmt.Errorf("compare: recordings: %w", err)
 		}
 	}
-	return r, nil
+	return r, stopped
 }
 
 // finish computes what needs all policies.

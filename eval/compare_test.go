@@ -3,6 +3,7 @@ package eval_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"math"
 	"strings"
 	"testing"
@@ -96,6 +97,31 @@ func run(t *testing.T, a, b eval.Side) *eval.Result {
 		t.Fatal(err)
 	}
 	return r
+}
+
+// What was valued before Ctrl-C equals what a comparison of those alone gives.
+func TestStoppedComparisonKeepsWhatItHas(t *testing.T) {
+	same := func() *toy { return &toy{} }
+	ctx, cancel := context.WithCancel(t.Context())
+	done := 0
+	got, err := eval.Run(ctx, side(t, "a", 1, same, cfg), side(t, "b", 2, same, cfg), five, eval.Options{Episodes: 8, Draws: 200, Done: func(string) error {
+		if done++; done == 3 {
+			cancel()
+		}
+		return nil
+	}})
+	if !errors.Is(err, eval.ErrStopped) || !errors.Is(err, context.Canceled) || got == nil {
+		t.Fatalf("%v, %v", got, err)
+	}
+	want, err := eval.Run(t.Context(), side(t, "a", 1, same, cfg), side(t, "b", 2, same, cfg), five[:3], eval.Options{Episodes: 8, Draws: 200})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, _ := json.Marshal(got)
+	b, _ := json.Marshal(want)
+	if string(a) != string(b) {
+		t.Errorf("stopped:\n%s\nwhole:\n%s", a, b)
+	}
 }
 
 func near(t *testing.T, what string, got eval.Number, want, tolerance float64) {

@@ -16,7 +16,11 @@ func seeds(f *testing.F, text string) {
 	f.Add("\ufeff" + strings.ReplaceAll(text, "\n", "\r\n"))
 	f.Add(text[:len(text)/2])
 	f.Add(text + text)
-	for _, r := range [][2]string{{",", ";"}, {";", ","}, {"1", "NaN"}, {"1", "-1"}, {"1", "1e308"}, {"1", "0x1p-1074"}, {"1", ""}, {"1", "\"1\""}, {"x", ""}, {"\n", "\n\n"}} {
+	f.Add(text[:len(text)-3])
+	f.Add(strings.ReplaceAll(strings.ReplaceAll(text, "1700000", "2023-11-14T22:13:"), "00;", "Z;"))
+	for _, r := range [][2]string{{",", ";"}, {";", ","}, {"1", "NaN"}, {"1", "-1"}, {"1", "1e308"}, {"1", "0x1p-1074"}, {"1", ""}, {"1", "\"1\""}, {"x", ""}, {"\n", "\n\n"},
+		// Times in seconds and far ahead, words for no value, tabs, a header twice, a cut.
+		{"000000", ""}, {"1700", "4100"}, {"4", "undefined"}, {"0", "18446744073709551"}, {";", "\t"}, {"18;", "-1;"}} {
 		f.Add(strings.ReplaceAll(text, r[0], r[1]))
 	}
 }

@@ -188,3 +188,14 @@ func TestOpen(t *testing.T) {
 		t.Errorf("a file that is not there: %v", err)
 	}
 }
+
+func TestLimitInName(t *testing.T) {
+	for name, want := range map[string]int{
+		"grid_32.csv": 32, "a/b/grid_v2_64.csv": 64, "real32.csv": 32, "32.csv": 32, "run-1_100.csv": 100, "level5.csv": 5,
+		"grid.csv": 0, "grid_v2.csv": 0, "V3.csv": 0, "grid_32_final.csv": 0, "sample_32.0.csv": 0, "sample_32.7.csv": 0, "grid_0.csv": 0, "grid_032.csv": 0,
+	} {
+		if got, ok := telemetry.LimitInName(name); got != want || ok != (want > 0) {
+			t.Errorf("%s: %d, %v; want %d", name, got, ok, want)
+		}
+	}
+}

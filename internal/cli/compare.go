@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -138,9 +139,10 @@ func (c *comparer) run(cmd *cobra.Command, args []string) error {
 	result, err := eval.Run(cmd.Context(), a, b, policies, eval.Options{
 		Episodes: c.episodes, Log: log, Done: func(string) error { return bar.Add(1) },
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, eval.ErrStopped) {
 		return err
 	}
+	stopped := err
 	if err := bar.Finish(); err != nil {
 		return err
 	}
@@ -150,9 +152,11 @@ func (c *comparer) run(cmd *cobra.Command, args []string) error {
 		}
 	}
 	if asJSON(cmd) {
-		return writeJSON(cmd.OutOrStdout(), result)
+		err = writeJSON(cmd.OutOrStdout(), result)
+	} else {
+		err = printCompare(cmd.OutOrStdout(), result)
 	}
-	return printCompare(cmd.OutOrStdout(), result)
+	return cmp.Or(err, stopped)
 }
 
 func (c *comparer) check(cmd *cobra.Command) error {

@@ -99,6 +99,9 @@ func (f *fitter) run(cmd *cobra.Command) error {
 	if f.out == "" {
 		return usagef("fit: --output: where to?")
 	}
+	if err := checkOutput("fit: --output", f.out, ".safetensors"); err != nil {
+		return err
+	}
 	if f.resume && f.force {
 		return usagef("fit: --resume, --force: one or the other")
 	}

@@ -96,6 +96,9 @@ func (im *importer) run(cmd *cobra.Command) error {
 	if err := im.check(); err != nil {
 		return err
 	}
+	if err := checkOutput("import: --output", im.out, ".csv"); err != nil {
+		return err
+	}
 	var size int64
 	for _, name := range append([]string{im.int, im.dash}, im.rows...) {
 		if st, err := os.Stat(name); err == nil {

@@ -97,8 +97,14 @@ func (p *player) run(cmd *cobra.Command, files []string) error {
 	if p.episodes < 1 {
 		return usagef("play: --episodes: %d is less than 1", p.episodes)
 	}
-	if p.picture != "" && (!strings.HasSuffix(p.picture, ".svg") || p.pictureSteps < 1) {
-		return usagef("play: --picture: %q must end in .svg, and --picture-steps be 1 or more", p.picture)
+	if p.pictureSteps < 1 {
+		return usagef("play: --picture-steps: %d is less than 1", p.pictureSteps)
+	}
+	if err := checkOutput("play: --record", p.record, ".parquet"); err != nil {
+		return err
+	}
+	if err := checkOutput("play: --picture", p.picture, ".svg"); err != nil {
+		return err
 	}
 	k, err := p.computing.check()
 	if err != nil {

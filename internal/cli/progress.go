@@ -2,11 +2,13 @@ package cli
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"maps"
 	"math"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -78,15 +80,36 @@ func (e *events) emit(key string, must bool, fields map[string]any) {
 	_, _ = e.out.Write(append(b, '\n'))
 }
 
+// minutely lets a line of progress through once a minute, for a log file: each
+// write is a bar drawn anew.
+type minutely struct {
+	out  io.Writer
+	next time.Time
+}
+
+func (m *minutely) Write(b []byte) (int, error) {
+	text := strings.TrimSpace(strings.Trim(string(b), "\r\n"))
+	if now := time.Now(); text != "" && !now.Before(m.next) {
+		m.next = now.Add(time.Minute)
+		if _, err := fmt.Fprintln(m.out, text); err != nil {
+			return 0, err
+		}
+	}
+	return len(b), nil
+}
+
 // newProgress is a bar with an ETA on stderr, total steps of unit long (-1:
-// unknown). Where stderr is no terminal, results are JSON, or --progress says
-// so, nothing shows.
+// unknown). Where stderr is no terminal it is a line a minute; where results are
+// JSON, or --progress says so, nothing shows.
 // Callers Add to it and Finish it.
 func newProgress(cmd *cobra.Command, total int64, unit, what string) *progressbar.ProgressBar {
-	f, ok := cmd.ErrOrStderr().(*os.File)
+	var w io.Writer = &minutely{out: cmd.ErrOrStderr(), next: time.Now().Add(time.Minute)}
+	if f, ok := cmd.ErrOrStderr().(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		w = f
+	}
 	return progressbar.NewOptions64(total,
-		progressbar.OptionSetWriter(cmd.ErrOrStderr()),
-		progressbar.OptionSetVisibility(ok && term.IsTerminal(int(f.Fd())) && !asJSON(cmd) && progressMode(cmd) == "auto"),
+		progressbar.OptionSetWriter(w),
+		progressbar.OptionSetVisibility(!asJSON(cmd) && progressMode(cmd) == "auto"),
 		progressbar.OptionSetDescription(what),
 		progressbar.OptionShowCount(),
 		progressbar.OptionShowIts(),

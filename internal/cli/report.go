@@ -57,12 +57,14 @@ below it.`,
 	f.BoolVar(&r.options.Test, "test", false, "compare held-out blocks only; needs --like")
 	f.Uint64Var(&r.options.Seed, "seed", 0, "of the noise floor's draws")
 	f.StringVarP(&r.out, "output", "o", "report.html", "the page")
+	f.BoolVar(&r.force, "force", false, "replace the page where it is there already")
 	f.StringVar(&r.png, "png", "", "folder to write every figure into as PNG")
 	return cmd
 }
 
 type reporter struct {
 	real, out, png, compare string
+	force                   bool
 	sets, agents            []string
 	options                 selection.Options
 }
@@ -81,6 +83,12 @@ func (r *reporter) run(cmd *cobra.Command) error {
 		return usagef("report: --real: which recording is the real one?")
 	case r.real == "" && len(r.agents) == 0 && r.compare == "":
 		return usagef("report: --real, --agent or --compare: what is it to be about?")
+	}
+	if err := checkOutput("report: --output", r.out, ".html"); err != nil {
+		return err
+	}
+	if err := refuseExisting("report: --output", r.out, r.force); err != nil {
+		return err
 	}
 	page := report.Page{Title: "Report"}
 	bar := newProgress(cmd, int64(len(r.sets)+len(r.agents)+2), "part", "report")

@@ -11,11 +11,16 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/planegym/planegym/internal/atomicfile"
+	"github.com/planegym/planegym/internal/pcap"
 	"github.com/planegym/planegym/traffic"
 	"github.com/planegym/planegym/traffic/flows"
+	"github.com/planegym/planegym/traffic/netflow"
+	"github.com/planegym/planegym/traffic/nprint"
 	"github.com/planegym/planegym/traffic/store"
 )
 
@@ -24,11 +29,14 @@ func newTrafficConvert() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "convert FILE...",
 		Short: "Make sessions of captures and flow records",
-		Long: `convert reads captures (pcap, pcapng), NEMEA-SIoT's JSON and Parquet of sessions
-or of MIRAGE, one FILE after another, and writes sessions. What cannot be said as
+		Long: `convert reads captures (pcap, pcapng), nPrint's tables, flow records (NetShare's
+CSV columns, NetFlow version 5), NEMEA-SIoT's JSON and Parquet of sessions or of
+MIRAGE, one FILE after another, and writes sessions. What cannot be said as
 actions is counted and named: packets left out, and details lost.
 
-The output's ending decides: .parquet for sessions, .csv for a row a step.
+The output's ending decides: .parquet for sessions; .csv for a row a step, or of
+flow records with NetShare's columns. Tables of nPrint have no times: their gaps
+are 0.
 Captures that cover more than 24 h are several in one file; they are left out and
 named, unless --span allows more.`,
 		Example: `  planegym traffic convert a.pcap b.pcapng --label file -o sessions.parquet
@@ -139,6 +147,12 @@ func (c *converter) run(cmd *cobra.Command, files []string) error {
 
 // writeSessions writes by the path's ending.
 func writeSessions(path string, s *traffic.Set) (int, error) {
+	if filepath.Ext(path) == ".csv" && s.Of.MetaIndex("client_port") >= 0 {
+		return s.Len(), atomicfile.Write(path, func(w io.Writer) error {
+			_, err := netflow.WriteCSV(w, &s.Of, store.All(s))
+			return err
+		})
+	}
 	if filepath.Ext(path) == ".csv" {
 		return store.WriteCSVFile(path, &s.Of, store.All(s))
 	}
@@ -158,14 +172,57 @@ func (c *converter) read(path string) (*traffic.Set, flows.Counts, error) {
 		}
 		return s, flows.Counts{}, err
 	}
+	switch {
+	case netflow.Is(b[:min(len(b), 1<<12)]):
+		r, err := netflow.ReadCSV(bytes.NewReader(b), path, netflow.Options{})
+		if err != nil {
+			return nil, flows.Counts{}, err
+		}
+		s := netflow.Sessions(r)
+		return s, flows.Counts{}, s.Valid()
+	case len(b) > 2 && b[0] == 0 && b[1] == 5:
+		r, err := netflow.ReadV5(bytes.NewReader(b))
+		if err != nil {
+			return nil, flows.Counts{}, fmt.Errorf("%s: %w", path, err)
+		}
+		s := netflow.Sessions(r)
+		return s, flows.Counts{}, s.Valid()
+	case nprint.Is(b[:min(len(b), 1<<17)]):
+		return c.table(b, path)
+	}
 	if flows.IsSIoT(b[:min(len(b), 1<<16)]) {
 		return flows.ReadSIoT(bytes.NewReader(b), path)
 	}
+	return flows.Read(bytes.NewReader(b), path, c.labelled(path))
+}
+
+// labelled is the options of a capture's sessions.
+func (c *converter) labelled(path string) flows.Options {
 	o := c.options
 	if o.Label = c.label; o.Label == "file" {
-		o.Label = strings.TrimSuffix(strings.TrimSuffix(filepath.Base(path), ".pcapng"), ".pcap")
+		o.Label = filepath.Base(path)
+		for _, ext := range []string{".pcapng", ".pcap", ".nprint", ".csv"} {
+			o.Label = strings.TrimSuffix(o.Label, ext)
+		}
 	}
-	return flows.Read(bytes.NewReader(b), path, o)
+	return o
+}
+
+// table reads a table of nPrint.
+func (c *converter) table(b []byte, path string) (*traffic.Set, flows.Counts, error) {
+	f := flows.NewBuilder(c.labelled(path))
+	err := nprint.Read(bytes.NewReader(b), path, func(r *nprint.Row) error {
+		raw, err := r.Decode()
+		if err != nil {
+			return err
+		}
+		return f.Add(time.Unix(0, 0), uint16(pcap.Raw), raw)
+	})
+	if err != nil {
+		return nil, flows.Counts{}, err
+	}
+	s := f.Set()
+	return s, f.Counts(), s.Valid()
 }
 
 func (r *converted) print(out io.Writer) error {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"iter"
@@ -15,8 +16,10 @@ import (
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/traffic"
 	"github.com/planegym/planegym/traffic/compile"
+	"github.com/planegym/planegym/traffic/gasf"
 	"github.com/planegym/planegym/traffic/models"
 	"github.com/planegym/planegym/traffic/ngram"
+	"github.com/planegym/planegym/traffic/nprint"
 	"github.com/planegym/planegym/traffic/store"
 )
 
@@ -95,7 +98,9 @@ n-gram of the flows of NEMEA-SIoT (CESNET, BSD-3) and of captures of netFound,
 NetSSM (MIT) and nPrint (Apache-2.0). Session i depends on model, seed, labels
 and i alone.
 
-The output's ending decides: .parquet and .csv for sessions, .pcap for packets.`,
+The output's ending decides: .parquet and .csv for sessions, .pcap for packets,
+.nprint for nPrint's table of their header bits, .png for the Gramian angular
+field of the bytes a tenth of a second.`,
 		Example: `  planegym traffic sample -n 1000 -o load.pcap
   planegym traffic sample model.safetensors -n 10000 --label netflix --seed 7 -o s.parquet
   planegym traffic sample -n 100 --rate 50 -o s.csv`,
@@ -113,7 +118,7 @@ The output's ending decides: .parquet and .csv for sessions, .pcap for packets.`
 	f.Uint64Var(&s.request.Seed, "seed", 0, "picks the sessions")
 	f.IntVar(&s.request.MaxSteps, "max-steps", 0, "steps of a session at most")
 	f.Float64Var(&s.rate, "rate", 0, "sessions a second, Poisson; default: as the model spaces them, 20 of the bundled one")
-	f.StringVarP(&s.out, "output", "o", "", "file to write: .parquet, .csv or .pcap (required)")
+	f.StringVarP(&s.out, "output", "o", "", "file to write: .parquet, .csv, .pcap, .nprint or .png (required)")
 	f.IntVar(&s.options.MTU, "mtu", 1500, "of .pcap: bytes of an IP packet")
 	return cmd
 }
@@ -131,8 +136,8 @@ func (s *trafficSampler) run(cmd *cobra.Command, args []string) error {
 	switch {
 	case s.out == "":
 		return usagef("traffic sample: --output: where should the sessions go?")
-	case ext != ".parquet" && ext != ".csv" && ext != ".pcap":
-		return usagef("traffic sample: --output: %s ends in none of .parquet, .csv, .pcap", s.out)
+	case !slices.Contains([]string{".parquet", ".csv", ".pcap", ".nprint", ".png"}, ext):
+		return usagef("traffic sample: --output: %s ends in none of .parquet, .csv, .pcap, .nprint, .png", s.out)
 	case s.request.N < 1:
 		return usagef("traffic sample: --n: %d sessions", s.request.N)
 	case !(s.rate >= 0 && s.rate < 1e9):
@@ -164,7 +169,10 @@ func (s *trafficSampler) run(cmd *cobra.Command, args []string) error {
 		i++
 		_ = bar.Add(1)
 	})
-	if ext == ".pcap" {
+	if ext == ".png" {
+		return fieldTo(cmd, s.out, m.Schema(), sessions, bar.Finish)
+	}
+	if ext == ".pcap" || ext == ".nprint" {
 		return compileTo(cmd, s.out, m.Schema(), sessions, s.options, bar.Finish)
 	}
 	var n int
@@ -214,8 +222,8 @@ not be said as they are, and why: a model's bad actions do not disappear.`,
   planegym traffic compile s.parquet --mtu 9000 --complete -o s.pcap --json`,
 		Args: exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if filepath.Ext(out) != ".pcap" {
-				return usagef("traffic compile: --output: %q does not end in .pcap", out)
+			if ext := filepath.Ext(out); ext != ".pcap" && ext != ".nprint" && ext != ".png" {
+				return usagef("traffic compile: --output: %q ends in none of .pcap, .nprint, .png", out)
 			}
 			s, err := readSessions("SESSIONS", args[0])
 			if err != nil {
@@ -223,11 +231,14 @@ not be said as they are, and why: a model's bad actions do not disappear.`,
 			}
 			bar := newProgress(cmd, int64(s.Len()), "sessions", "compile")
 			sessions := watched(store.All(s), func(*traffic.Session) { _ = bar.Add(1) })
+			if filepath.Ext(out) == ".png" {
+				return fieldTo(cmd, out, &s.Of, sessions, bar.Finish)
+			}
 			return compileTo(cmd, out, &s.Of, sessions, o, bar.Finish)
 		},
 	}
 	f := cmd.Flags()
-	f.StringVarP(&out, "output", "o", "", "capture to write, .pcap (required)")
+	f.StringVarP(&out, "output", "o", "", "capture to write, .pcap; a table of nPrint, .nprint; a picture, .png (required)")
 	f.IntVar(&o.MTU, "mtu", 1500, "bytes of an IP packet")
 	f.Uint64Var(&o.Seed, "seed", 0, "of ports and sequence numbers")
 	f.BoolVar(&o.Complete, "complete", false, "add handshake, acknowledgements and close to connections without")
@@ -242,6 +253,10 @@ func compileTo(cmd *cobra.Command, path string, c *traffic.Schema, sessions iter
 	}
 	var r *compile.Report
 	err := atomicfile.Write(path, func(w io.Writer) (err error) {
+		if filepath.Ext(path) == ".nprint" {
+			r, err = writeTable(cmd.Context(), w, c, sessions, o)
+			return err
+		}
 		r, err = compile.Write(cmd.Context(), w, c, sessions, o)
 		return err
 	})
@@ -264,5 +279,68 @@ func compileTo(cmd *cobra.Command, path string, c *traffic.Schema, sessions iter
 	for _, why := range r.Reasons() {
 		fmt.Fprintf(out, "  %6d  %s\n", r.Why[why], why)
 	}
+	return nil
+}
+
+// writeTable writes the headers of compiled packets as nPrint's table.
+func writeTable(ctx context.Context, w io.Writer, c *traffic.Schema, sessions iter.Seq2[traffic.Session, error], o compile.Options) (*compile.Report, error) {
+	out, err := nprint.NewWriter(w)
+	if err != nil {
+		return nil, err
+	}
+	o.Raw = true
+	var row nprint.Row
+	r, err := compile.Packets(ctx, c, sessions, o, func(_ time.Time, ip []byte) error {
+		if err := row.Encode(ip); err != nil {
+			return err
+		}
+		return out.Write(&row)
+	})
+	if err != nil {
+		return r, err
+	}
+	return r, out.Flush()
+}
+
+// fieldTo draws the Gramian angular field of the bytes that sessions send in
+// each tenth of a second, of the first 512 of them.
+func fieldTo(cmd *cobra.Command, path string, c *traffic.Schema, sessions iter.Seq2[traffic.Session, error], done func() error) error {
+	size, gap := c.StepIndex("size"), c.StepIndex("gap")
+	if size < 0 || gap < 0 {
+		return usagef("traffic: %s: steps have no size and gap to draw", path)
+	}
+	const width, ticks = .1, 512
+	var series []float64
+	for s, err := range sessions {
+		if err != nil {
+			return err
+		}
+		at := s.Start
+		for t := range c.Len(&s) {
+			at += c.Step(&s, t)[gap]
+			k := int(min(at/width, ticks))
+			if k >= ticks {
+				continue
+			}
+			for len(series) <= k {
+				series = append(series, 0)
+			}
+			series[k] += c.Step(&s, t)[size]
+		}
+	}
+	f, err := gasf.Of(series)
+	if err != nil {
+		return err
+	}
+	if err := done(); err != nil {
+		return err
+	}
+	if err := atomicfile.Write(path, f.WritePNG); err != nil {
+		return err
+	}
+	if asJSON(cmd) {
+		return writeJSON(cmd.OutOrStdout(), map[string]any{"output": path, "ticks": f.N, "tick_s": width, "min_bytes": f.Min, "max_bytes": f.Max})
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%s: %d ticks of %v s, %.0f to %.0f bytes\n", path, f.N, width, f.Min, f.Max)
 	return nil
 }

@@ -161,6 +161,8 @@ func (t *training) check(cmd *cobra.Command) error {
 		return usagef("train: --checkpoint-every: %d is less than 1", t.every)
 	case t.steps < 0:
 		return usagef("train: --steps: %d is negative", t.steps)
+	case cmd.Flags().Changed("steps") && t.steps < 1:
+		return usagef("train: --steps: %d is less than 1", t.steps)
 	case t.evaluate < 0:
 		return usagef("train: --evaluate: %d is negative", t.evaluate)
 	}
@@ -384,7 +386,7 @@ func (t *training) report(p agent.Progress) error {
 	} else if !math.IsNaN(p.Reward) {
 		t.bar.Describe(fmt.Sprintf("train, reward %.3f a step", p.Reward))
 	}
-	if err := t.bar.Set64(p.Steps); err != nil {
+	if err := t.bar.Set64(min(p.Steps, t.bar.GetMax64())); err != nil { // the last step of all rows may take it past the end
 		return err
 	}
 	t.events.emit("", p.Steps >= p.Total, map[string]any{
@@ -456,6 +458,9 @@ func (t *training) evaluation(cmd *cobra.Command, d *agent.DDQN) (spec env.Spec,
 		return spec, nil, err
 	}
 	entries := addBaselines([]entry{{name: t.path("policy"), policy: d, hash: d.Hash()}}, spec)
+	if !asJSON(cmd) {
+		fmt.Fprintf(cmd.ErrOrStderr(), "evaluating %d policies in %d episodes each; --evaluate 0 skips\n", len(entries), t.evaluate)
+	}
 	bar := newProgress(cmd, int64(len(entries)), "policies", "evaluate")
 	results, err = evaluateAll(cmd.Context(), v, entries, eval.HeldOut(t.seed, t.evaluate), nil, bar)
 	return spec, results, err

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -152,8 +153,13 @@ func (w *worth) run(cmd *cobra.Command) error {
 	}
 	bar := newProgress(cmd, int64(len(all)), "policy", "worth")
 	var rows []worthRow
+	var stopped error // by Ctrl-C: the policies that were played are printed
 	for _, c := range all {
 		row, err := w.play(cmd.Context(), c)
+		if err != nil && len(rows) > 0 && cmd.Context().Err() != nil {
+			stopped = fmt.Errorf("worth: stopped after %d of %d policies: %w", len(rows), len(all), err)
+			break
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
@@ -177,7 +183,7 @@ func (w *worth) run(cmd *cobra.Command) error {
 		}
 	}
 	if asJSON(cmd) {
-		return writeJSON(cmd.OutOrStdout(), map[string]any{"scenario": s.Name, "seeds": w.seeds, "seed": w.seed, "steps": s.Env.MaxSteps, "limits": s.Env.Limits, "rows": rows})
+		return cmp.Or(stopped, writeJSON(cmd.OutOrStdout(), map[string]any{"scenario": s.Name, "seeds": w.seeds, "seed": w.seed, "steps": s.Env.MaxSteps, "limits": s.Env.Limits, "rows": rows}))
 	}
 	out := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 	fmt.Fprintf(out, "%s, limits %v, %d seeds\n", s.Name, s.Env.Limits, w.seeds)
@@ -193,7 +199,10 @@ func (w *worth) run(cmd *cobra.Command) error {
 		}
 		fmt.Fprintf(out, "%s%s\t%.2f ± %.2f\t%s\t%.1f\t%.2f\t%.1f\n", r.Policy, mark, r.Reward.Mean, r.Reward.CI, gain, r.LBO, r.Level, r.Stall)
 	}
-	return out.Flush()
+	if err := out.Flush(); err != nil {
+		return err
+	}
+	return stopped
 }
 
 func (w *worth) contestants(s scenarios.Scenario) ([]contestant, error) {

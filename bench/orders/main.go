@@ -1,0 +1,203 @@
+// Command orders measures what the order of packet gaps does to the value of a
+// queue limit: the packets of a capture as background load, at one mean rate,
+// with their gaps as recorded, with the same gaps shuffled, and with gaps of a
+// Poisson process. Marginals of the first two are equal.
+//
+//	go run ./bench/orders -episodes 20 CAPTURE.pcap...
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/plant/testbed"
+	"github.com/planegym/planegym/env/queues"
+	"github.com/planegym/planegym/internal/pcap"
+	"github.com/planegym/planegym/internal/rng"
+	"github.com/planegym/planegym/p4"
+	"github.com/planegym/planegym/traffic"
+)
+
+var (
+	rate     = flag.Float64("rate", 3840, "packets/s of the background in the mean")
+	port     = flag.Float64("pps", 4000, "packets/s that switch 1 serves")
+	episodes = flag.Int("episodes", 20, "paired episodes")
+	steps    = flag.Int("steps", 100, "steps of 4 s of an episode")
+)
+
+var limits = []p4.Limit{32, 64, 128}
+
+func main() {
+	flag.Parse()
+	if flag.NArg() == 0 {
+		fmt.Fprintln(os.Stderr, "orders: which captures?")
+		os.Exit(2)
+	}
+	fmt.Printf("Background of %.0f packets/s at a port of %.0f; reward a step, mean of %d episodes of %d steps ± 95 %%; difference to recorded, paired by seed.\n\n", *rate, *port, *episodes, *steps)
+	fmt.Println("| capture | limit | recorded | shuffled | Poisson | shuffled − recorded | Poisson − recorded |\n|---|---|---|---|---|---|---|")
+	for _, path := range flag.Args() {
+		gaps, sizes, err := read(path)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "orders:", err)
+			os.Exit(1)
+		}
+		for _, limit := range limits {
+			var v [3][]float64
+			for k := range v {
+				if v[k], err = value(order(gaps, k), sizes, limit); err != nil {
+					fmt.Fprintln(os.Stderr, "orders:", err)
+					os.Exit(1)
+				}
+			}
+			name := strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
+			fmt.Printf("| %s, %d packets | %d | %s | %s | %s | %s | %s |\n", name, len(gaps), limit, mean(v[0]), mean(v[1]), mean(v[2]), mean(less(v[1], v[0])), mean(less(v[2], v[0])))
+		}
+	}
+}
+
+// read is the gaps (s) before a capture's packets and their sizes on the wire.
+func read(path string) (gaps, sizes []float64, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	r, err := pcap.NewReader(f, path)
+	if err != nil {
+		return nil, nil, err
+	}
+	var last int64
+	for p := (pcap.Packet{}); ; {
+		if err := r.Next(&p); err == io.EOF {
+			break
+		} else if err != nil {
+			return nil, nil, err
+		}
+		at := p.Time.UnixNano()
+		if len(gaps) == 0 {
+			last = at
+		}
+		gaps, sizes = append(gaps, math.Max(float64(at-last)/1e9, 0)), append(sizes, math.Min(math.Max(float64(len(p.Data)), 64), 1500))
+		last = max(at, last)
+	}
+	if len(gaps) < 2 {
+		return nil, nil, fmt.Errorf("%s: %d packets", path, len(gaps))
+	}
+	return gaps, sizes, nil
+}
+
+// order is the gaps in order k: 0 recorded, 1 shuffled, 2 drawn anew. The first
+// gap, 0 by construction, becomes the mean one.
+func order(gaps []float64, k int) []float64 {
+	out := append([]float64{}, gaps...)
+	sum := 0.
+	for _, g := range out {
+		sum += g
+	}
+	out[0] = sum / float64(len(out)-1)
+	key := rng.Key{Seed: 1, Purpose: rng.Judging}
+	for i := range out {
+		switch k {
+		case 1:
+			j := i + key.Intn(uint32(i), len(out)-i)
+			out[i], out[j] = out[j], out[i]
+		case 2:
+			out[i] = -math.Log1p(-key.Float64(uint32(i)))
+		}
+	}
+	sum = 0
+	for _, g := range out {
+		sum += g
+	}
+	for i := range out {
+		out[i] *= float64(len(out)) / *rate / sum
+	}
+	return out
+}
+
+// value is the mean reward of a limit, by episode.
+func value(gaps, sizes []float64, limit p4.Limit) ([]float64, error) {
+	set := &traffic.Set{Of: traffic.Schema{
+		Meta: []traffic.Field{{Name: "protocol", Kind: traffic.Symbol, Levels: []string{"tcp", "udp", "icmp"}}},
+		Steps: []traffic.Field{{Name: "direction", Kind: traffic.Symbol, Levels: []string{"up", "down"}},
+			{Name: "size", Kind: traffic.Size}, {Name: "gap", Kind: traffic.Gap}},
+	}}
+	s := traffic.Session{Label: -1, Meta: []float64{1}}
+	for i, g := range gaps {
+		s.Steps = append(s.Steps, 1, max(sizes[i]-28, 0), g)
+	}
+	set.Sessions = []traffic.Session{s}
+	ports := testbed.DefaultPorts()
+	ports[0].PPS = *port
+	plant, err := testbed.New(testbed.Config{
+		Ports: ports,
+		Loads: []testbed.Load{{Name: "capture", Kind: "sessions", Sessions: func() *traffic.Set { return set }, Flow: testbed.Flow{Path: []string{"s1"}}, Pattern: testbed.Pattern{Max: 4}}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	cfg := queues.Config{Limits: limits, Initial: limit, StepSeconds: 4, MaxSteps: *steps, Observation: queues.Observation{Normalise: "none"}}
+	v, err := queues.New(cfg, plant, *episodes, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer v.Close()
+	ctx := context.Background()
+	seeds, actions := make([]uint64, *episodes), make([]int32, *episodes)
+	for i := range seeds {
+		seeds[i] = uint64(i + 1)
+		for k, l := range limits {
+			if l == limit {
+				actions[i] = int32(k)
+			}
+		}
+	}
+	var b env.Batch
+	b.Size(*episodes, v.Spec().Observation.Dim(), false)
+	if err := v.Reset(ctx, nil, seeds, &b); err != nil {
+		return nil, err
+	}
+	sum := make([]float64, *episodes)
+	for range *steps {
+		if err := v.Step(ctx, nil, actions, &b); err != nil {
+			return nil, err
+		}
+		for i, r := range b.Reward {
+			sum[i] += float64(r) / float64(*steps)
+		}
+	}
+	return sum, nil
+}
+
+func less(a, b []float64) []float64 {
+	d := make([]float64, len(a))
+	for i := range a {
+		d[i] = a[i] - b[i]
+	}
+	return d
+}
+
+// mean is a mean and its 95 % interval, Student's for 19 degrees of freedom
+// where there are 20 values.
+func mean(v []float64) string {
+	n := float64(len(v))
+	m, s := 0., 0.
+	for _, x := range v {
+		m += x / n
+	}
+	for _, x := range v {
+		s += (x - m) * (x - m) / (n - 1)
+	}
+	t := 1.96
+	if len(v) == 20 {
+		t = 2.093
+	}
+	return fmt.Sprintf("%+.2f ± %.2f", m, t*math.Sqrt(s/n))
+}

@@ -1,0 +1,306 @@
+// Package netflow reads flow records as sessions, NetShare's CSV columns and
+// NetFlow version 5, and writes the CSV.
+//
+// A session is a five-tuple, its steps are its records in the order of time.
+package netflow
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/binary"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"math"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/planegym/planegym/traffic"
+)
+
+// Record is one flow record.
+type Record struct {
+	Src, Dst         netip.Addr
+	SrcPort, DstPort uint16
+	Proto            string  // upper case: TCP, UDP, ICMP; a number where it has no name
+	Start            float64 // s
+	Duration         float64 // s
+	Packets, Bytes   int64
+	Type             string // what the CSV's column type says; "" without
+}
+
+// Options of CSV. Zero values are the defaults in the comments.
+type Options struct {
+	Unit float64 // s per unit of the column ts; 1e-6
+}
+
+// Names of the columns; type is optional, others are passed over.
+var columns = []string{"srcip", "dstip", "srcport", "dstport", "proto", "ts", "td", "pkt", "byt"}
+
+// Is tells whether a file begins with a line of NetShare's columns.
+func Is(head []byte) bool {
+	line, _, _ := strings.Cut(string(head), "\n")
+	names := strings.Split(strings.TrimSpace(line), ",")
+	for _, c := range columns {
+		if !slices.Contains(names, c) {
+			return false
+		}
+	}
+	return true
+}
+
+// ReadCSV reads records. Errors name line and column.
+func ReadCSV(in io.Reader, name string, o Options) ([]Record, error) {
+	if o.Unit == 0 {
+		o.Unit = 1e-6
+	}
+	c := csv.NewReader(bufio.NewReader(in))
+	c.ReuseRecord = true
+	head, err := c.Read()
+	if err != nil {
+		return nil, fmt.Errorf("%s: no flow records: %w", name, err)
+	}
+	at := map[string]int{}
+	for i, n := range head {
+		at[strings.TrimSpace(n)] = i
+	}
+	for _, n := range columns {
+		if _, ok := at[n]; !ok {
+			return nil, fmt.Errorf("%s: there is no column %q among %q", name, n, head)
+		}
+	}
+	kind, hasKind := at["type"]
+	var records []Record
+	for n := 2; ; n++ {
+		row, err := c.Read()
+		if errors.Is(err, io.EOF) {
+			return records, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: line %d: %w", name, n, err)
+		}
+		var r Record
+		var fault error
+		bad := func(column, want string) {
+			if fault == nil {
+				fault = fmt.Errorf("%s: line %d: %s: %q is not %s", name, n, column, row[at[column]], want)
+			}
+		}
+		addr := func(column string) (a netip.Addr) {
+			text := row[at[column]]
+			if x, err := strconv.ParseUint(text, 10, 32); err == nil {
+				return netip.AddrFrom4([4]byte{byte(x >> 24), byte(x >> 16), byte(x >> 8), byte(x)})
+			}
+			a, err := netip.ParseAddr(text)
+			if err != nil {
+				bad(column, "an address, dotted or as a number")
+			}
+			return a
+		}
+		number := func(column string, low, high float64) float64 {
+			x, err := strconv.ParseFloat(row[at[column]], 64)
+			if err != nil || !(x >= low && x <= high) {
+				bad(column, fmt.Sprintf("a number from %v to %v", low, high))
+				return low
+			}
+			return x
+		}
+		r.Src, r.Dst = addr("srcip"), addr("dstip")
+		r.SrcPort, r.DstPort = uint16(number("srcport", 0, 65535)), uint16(number("dstport", 0, 65535))
+		r.Proto = strings.ToUpper(strings.TrimSpace(row[at["proto"]]))
+		r.Start, r.Duration = number("ts", 0, 1e18)*o.Unit, number("td", 0, 1e12)
+		r.Packets, r.Bytes = int64(number("pkt", 0, 1<<53)), int64(number("byt", 0, 1<<53))
+		if hasKind {
+			r.Type = row[kind]
+		}
+		if fault != nil {
+			return nil, fault
+		}
+		records = append(records, r)
+	}
+}
+
+// The fields of sessions of flow records. "direction" and "flags" are missing:
+// records are no packets.
+var stepFields = []traffic.Field{
+	{Name: "gap", Unit: "s", Kind: traffic.Gap},
+	{Name: "duration", Unit: "s", Kind: traffic.Number},
+	{Name: "packets", Kind: traffic.Size},
+	{Name: "size", Unit: "B", Kind: traffic.Size},
+}
+
+// Sessions makes sessions of records. Addresses become ranks, 0 for the one in
+// most records.
+func Sessions(records []Record) *traffic.Set {
+	type five struct {
+		src, dst netip.AddrPort
+		proto    string
+	}
+	order := make([]int, len(records))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(records[a].Start, records[b].Start) })
+	protos, types := []string{}, []string{}
+	count, seen := map[netip.Addr]int{}, []netip.Addr{}
+	for _, i := range order {
+		r := &records[i]
+		for _, a := range []netip.Addr{r.Src, r.Dst} {
+			if count[a] == 0 {
+				seen = append(seen, a)
+			}
+			count[a]++
+		}
+		protos, types = append(protos, r.Proto), append(types, r.Type)
+	}
+	slices.SortStableFunc(seen, func(a, b netip.Addr) int { return count[b] - count[a] })
+	rank := map[netip.Addr]float64{}
+	for i, a := range seen {
+		rank[a] = float64(i)
+	}
+	slices.Sort(protos)
+	slices.Sort(types)
+	protos, types = slices.Compact(protos), slices.Compact(types)
+	set := &traffic.Set{Of: traffic.Schema{
+		Meta: []traffic.Field{
+			{Name: "protocol", Kind: traffic.Symbol, Levels: protos},
+			{Name: "client", Kind: traffic.Address}, {Name: "server", Kind: traffic.Address},
+			{Name: "client_port", Kind: traffic.Port}, {Name: "server_port", Kind: traffic.Port},
+		},
+		Steps: stepFields,
+	}}
+	if len(types) > 1 || len(types) == 1 && types[0] != "" {
+		set.Of.Steps = append(slices.Clone(stepFields), traffic.Field{Name: "type", Kind: traffic.Symbol, Levels: types})
+	}
+	where, last := map[five]int{}, []float64{}
+	first := 0.
+	if len(order) > 0 {
+		first = records[order[0]].Start
+	}
+	for _, i := range order {
+		r := &records[i]
+		k := five{netip.AddrPortFrom(r.Src, r.SrcPort), netip.AddrPortFrom(r.Dst, r.DstPort), r.Proto}
+		at, ok := where[k]
+		if !ok {
+			at = len(set.Sessions)
+			where[k] = at
+			set.Sessions = append(set.Sessions, traffic.Session{Label: -1, Start: r.Start - first,
+				Meta: []float64{float64(slices.Index(protos, r.Proto)), rank[r.Src], rank[r.Dst], float64(r.SrcPort), float64(r.DstPort)}})
+			last = append(last, r.Start)
+		}
+		s := &set.Sessions[at]
+		s.Steps = append(s.Steps, r.Start-last[at], r.Duration, float64(r.Packets), float64(r.Bytes))
+		if len(set.Of.Steps) > len(stepFields) {
+			s.Steps = append(s.Steps, float64(slices.Index(types, r.Type)))
+		}
+		last[at] = r.Start
+	}
+	return set
+}
+
+// WriteCSV writes sessions of flow records with NetShare's columns, by session:
+// ranks become addresses of 10/8 and times µs. It counts records.
+func WriteCSV(w io.Writer, c *traffic.Schema, sessions iter.Seq2[traffic.Session, error]) (n int, err error) {
+	meta, steps := map[string]int{}, map[string]int{}
+	for _, name := range []string{"protocol", "client", "server", "client_port", "server_port"} {
+		if meta[name] = c.MetaIndex(name); meta[name] < 0 {
+			return 0, fmt.Errorf("netflow: sessions have no field %q: they are no flow records", name)
+		}
+	}
+	for _, f := range stepFields {
+		if steps[f.Name] = c.StepIndex(f.Name); steps[f.Name] < 0 {
+			return 0, fmt.Errorf("netflow: steps have no field %q: they are no flow records", f.Name)
+		}
+	}
+	kind := c.StepIndex("type")
+	out := csv.NewWriter(w)
+	head := slices.Clone(columns)
+	if kind >= 0 {
+		head = append(head, "type")
+	}
+	if err := out.Write(head); err != nil {
+		return 0, err
+	}
+	for s, err := range sessions {
+		if err == nil {
+			err = c.Valid(&s)
+		}
+		if err != nil {
+			return n, err
+		}
+		whole := func(x float64) string { return strconv.FormatFloat(x, 'f', 0, 64) }
+		at := s.Start
+		for t := range c.Len(&s) {
+			x := c.Step(&s, t)
+			at += x[steps["gap"]]
+			row := []string{
+				whole(10<<24 + math.Mod(s.Meta[meta["client"]], 1<<24)), whole(10<<24 + math.Mod(s.Meta[meta["server"]], 1<<24)),
+				whole(s.Meta[meta["client_port"]]), whole(s.Meta[meta["server_port"]]), c.Meta[meta["protocol"]].Levels[int(s.Meta[meta["protocol"]])],
+				strconv.FormatFloat(math.Round(at*1e6), 'f', 1, 64), strconv.FormatFloat(max(x[steps["duration"]], 0), 'g', -1, 64),
+				whole(x[steps["packets"]]), whole(x[steps["size"]]),
+			}
+			if kind >= 0 {
+				row = append(row, c.Steps[kind].Levels[int(x[kind])])
+			}
+			if err := out.Write(row); err != nil {
+				return n, err
+			}
+			n++
+		}
+	}
+	out.Flush()
+	return n, out.Error()
+}
+
+// ErrV5 is wrapped by the error of bytes that are no NetFlow version 5.
+var ErrV5 = errors.New("netflow: no NetFlow version 5")
+
+// ReadV5 reads export packets of version 5, one after another: a header of 24
+// bytes, and count records of 48 (Cisco, "NetFlow Export Datagram Format").
+func ReadV5(in io.Reader) ([]Record, error) {
+	var records []Record
+	b := bufio.NewReader(in)
+	for k := 0; ; k++ {
+		var head [24]byte
+		if _, err := io.ReadFull(b, head[:]); errors.Is(err, io.EOF) {
+			return records, nil
+		} else if err != nil {
+			return nil, fmt.Errorf("%w: packet %d: a header of less than 24 bytes", ErrV5, k)
+		}
+		version, n := binary.BigEndian.Uint16(head[:]), int(binary.BigEndian.Uint16(head[2:]))
+		if version != 5 || n < 1 || n > 30 {
+			return nil, fmt.Errorf("%w: packet %d: version %d, %d records", ErrV5, k, version, n)
+		}
+		// Times of records are ms since the exporter started.
+		boot := float64(binary.BigEndian.Uint32(head[8:])) + float64(binary.BigEndian.Uint32(head[12:]))/1e9 - float64(binary.BigEndian.Uint32(head[4:]))/1e3
+		for i := range n {
+			var r [48]byte
+			if _, err := io.ReadFull(b, r[:]); err != nil {
+				return nil, fmt.Errorf("%w: packet %d: record %d of %d is cut", ErrV5, k, i+1, n)
+			}
+			begin, end := binary.BigEndian.Uint32(r[24:]), binary.BigEndian.Uint32(r[28:])
+			records = append(records, Record{
+				Src: netip.AddrFrom4([4]byte(r[0:])), Dst: netip.AddrFrom4([4]byte(r[4:])),
+				Packets: int64(binary.BigEndian.Uint32(r[16:])), Bytes: int64(binary.BigEndian.Uint32(r[20:])),
+				Start: max(boot+float64(begin)/1e3, 0), Duration: float64(end-begin) / 1e3, // the clock may wrap between
+				SrcPort: binary.BigEndian.Uint16(r[32:]), DstPort: binary.BigEndian.Uint16(r[34:]), Proto: protocolName(r[38]),
+			})
+		}
+	}
+}
+
+func protocolName(n uint8) string {
+	switch n {
+	case 1:
+		return "ICMP"
+	case 6:
+		return "TCP"
+	case 17:
+		return "UDP"
+	}
+	return strconv.Itoa(int(n))
+}
