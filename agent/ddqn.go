@@ -372,3 +372,20 @@ func (o *optimiser) step(rate float64, params, grad []float32) {
 
 // Updates is how many updates the agent has learnt from.
 func (d *DDQN) Updates() int64 { return d.updates }
+
+// Network is the online network θ. Its parameters are the agent's own memory.
+func (d *DDQN) Network() Network { return Network{d.online.MLPConfig, d.online.Params()} }
+
+// Normalisation is what the network sees of an observation: (obs - shift)·scale,
+// [D] both, the agent's own memory.
+func (d *DDQN) Normalisation() (shift, scale []float32) { return d.shift, d.scale }
+
+// FitNormalisation sets the normalisation from observations [n,D]: mean 0,
+// deviation 1. Training does so itself where Config.Normalise is "fit".
+func (d *DDQN) FitNormalisation(obs []float32) { d.fit(obs) }
+
+// Values computes Q(s, ·; θ) of observations [n,D]: [n,A], switch by switch.
+func (d *DDQN) Values(obs []float32) []float32 {
+	p := d.newPass(d.online, len(obs)/d.dim)
+	return d.values(&p, obs)
+}

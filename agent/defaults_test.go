@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/agent/offline"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/episodes"
 	"github.com/planegym/planegym/eval"
@@ -66,7 +67,7 @@ func TestNilBackend(t *testing.T) {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	o, err := agent.NewOffline(quick(t), e, 1, nil)
+	o, err := offline.New(quick(t), e, 1, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

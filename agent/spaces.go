@@ -3,7 +3,6 @@ package agent
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/episodes"
@@ -24,7 +23,7 @@ func (d *DDQN) Fits(s Spaces) error {
 func sameElements(trained, s Spaces) error {
 	if len(trained.Elements) != len(s.Elements) {
 		return fmt.Errorf("agent: the agent was trained on observations of %d elements (%s), the environment has %d (%s): give it the scenario it was trained in, or train anew",
-			len(trained.Elements), names(trained), len(s.Elements), names(s))
+			len(trained.Elements), trained.Names(), len(s.Elements), s.Names())
 	}
 	for i, e := range trained.Elements {
 		if s.Elements[i] != e {
@@ -41,19 +40,6 @@ func sameActions(trained, s Spaces) error {
 			trained.Actions, trained.Limits, s.Actions, s.Limits)
 	}
 	return nil
-}
-
-// names lists the first few elements.
-func names(s Spaces) string {
-	var n []string
-	for i, e := range s.Elements {
-		if i == 4 {
-			n = append(n, "…")
-			break
-		}
-		n = append(n, e.Name)
-	}
-	return strings.Join(n, ", ")
 }
 
 // spacesOf are the spaces of a vector.

@@ -16,6 +16,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress/zstd"
@@ -46,6 +47,19 @@ type Spaces struct {
 	Elements []telemetry.Field `json:"elements"` // [D]
 	Actions  env.MultiDiscrete `json:"actions"`  // [S]
 	Limits   []p4.Limit        `json:"limits,omitempty"`
+}
+
+// Names lists the first few elements, for messages.
+func (s Spaces) Names() string {
+	var n []string
+	for i, e := range s.Elements {
+		if i == 4 {
+			n = append(n, "…")
+			break
+		}
+		n = append(n, e.Name)
+	}
+	return strings.Join(n, ", ")
 }
 
 // SpacesOf are the spaces of spec.

@@ -197,7 +197,7 @@ func safeHost(hostport string) bool {
 	return strings.EqualFold(host, "localhost") || net.ParseIP(host) != nil
 }
 
-// guard lets a request through to what tells of the server and its sessions.
+// guard lets a request through to what describes the server and its sessions.
 func (s *Server) guard(r *http.Request) error {
 	if err := s.checkHost(r); err != nil {
 		return err
@@ -217,7 +217,7 @@ func (s *Server) checkOrigin(r *http.Request) error {
 		return nil
 	}
 	// A name that a stranger's DNS points here has the stranger's page come
-	// from "our" host, so without a token only names nobody can claim count.
+	// from "our" host, so without a token only names that no stranger can claim count.
 	u, err := url.Parse(origin)
 	if err == nil && strings.EqualFold(u.Host, r.Host) && (s.opts.Tokens != nil || u.Hostname() == "localhost" || net.ParseIP(u.Hostname()) != nil) {
 		return nil

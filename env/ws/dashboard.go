@@ -110,7 +110,7 @@ func (s *Server) scenarioPage(r *http.Request) (any, error) {
 	return map[string]string{"name": name, "html": page}, err
 }
 
-// shown is what the dashboard tells of an environment.
+// shown is what the dashboard shows of an environment.
 type shown struct {
 	Env       uint32            `json:"env"`
 	Scenario  string            `json:"scenario"`
@@ -147,7 +147,7 @@ func columnsOf(group string, of []telemetry.Field) []column {
 
 // watch is a row of an environment that somebody looks at.
 type watch struct {
-	until atomic.Int64 // unix nanoseconds; 0: nobody looks
+	until atomic.Int64 // unix nanoseconds; 0: no page looks
 
 	mu      sync.Mutex // guards what follows
 	row     int

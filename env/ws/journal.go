@@ -153,7 +153,7 @@ func (s *session) openJournal() *journal {
 	return j
 }
 
-// journalFailed counts a journal that is given up, and tells of the first:
+// journalFailed counts a journal that is given up, and logs the first:
 // the session goes on without.
 func (s *session) journalFailed(err error) {
 	if s.srv.stats.journalErrors.Add(1) == 1 {
@@ -167,7 +167,7 @@ func (j *journal) drop(s *session, err error) {
 		return
 	}
 	j.end(s, false)
-	s.log.Info("session is no longer kept on disk", "reason", err)
+	s.log.Info("session is no longer in the journal", "reason", err)
 }
 
 // end closes the journal, and removes it unless it is to be kept.
@@ -358,7 +358,7 @@ func (s *session) restore() (err error) {
 	if err := json.Unmarshal(text, &h); err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
-	if err := s.behead(&h); err != nil {
+	if err := s.restoreHead(&h); err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
 	steps := 0
@@ -399,8 +399,8 @@ func (s *session) again(m message) error {
 	return s.binary(m)
 }
 
-// behead makes the session what h says.
-func (s *session) behead(h *journalHead) error {
+// restoreHead makes the session what h says.
+func (s *session) restoreHead(h *journalHead) error {
 	if h.Who != s.who.String() {
 		return errNotYours
 	}

@@ -27,11 +27,11 @@ func (s seed) MarshalJSON() ([]byte, error) {
 
 func (s *seed) UnmarshalJSON(b []byte) error {
 	if len(b) < 2 || b[0] != '"' {
-		return fmt.Errorf("%w: seed %.40s is no decimal string", ErrBadFrame, b)
+		return fmt.Errorf("%w: seed %.40s is not a decimal string", ErrBadFrame, b)
 	}
 	v, err := strconv.ParseUint(string(b[1:len(b)-1]), 10, 64)
 	if err != nil {
-		return fmt.Errorf("%w: seed %.40s is no decimal number below 2^64", ErrBadFrame, b)
+		return fmt.Errorf("%w: seed %.40s is not a decimal number below 2^64", ErrBadFrame, b)
 	}
 	*s = seed(v)
 	return nil
@@ -139,7 +139,7 @@ func elements(what string, b []byte, each func(e []byte) error) error {
 		return nil
 	}
 	if b[0] != '[' {
-		return fmt.Errorf("%w: %s: %.40q is no list", ErrBadFrame, what, b)
+		return fmt.Errorf("%w: %s: %.40q is not a list", ErrBadFrame, what, b)
 	}
 	depth, start := 0, 1
 	for i := 1; i < len(b); i++ {
@@ -179,7 +179,7 @@ func (r *rowList) UnmarshalJSON(b []byte) error {
 			return fmt.Errorf("%w: %.40s", env.ErrInvalidRows, e)
 		}
 		if err != nil {
-			return fmt.Errorf("%w: rows: %.40q is no row", ErrBadFrame, e)
+			return fmt.Errorf("%w: rows: %.40q is not a row", ErrBadFrame, e)
 		}
 		*r = append(*r, int32(v))
 		return nil
@@ -210,7 +210,7 @@ func (s *stateList) UnmarshalJSON(b []byte) error {
 	*s = stateList{text: bytes.Clone(b)}
 	return elements("states", b, func(e []byte) error {
 		if s.n++; e[0] != '"' {
-			return fmt.Errorf("%w: states: %.40q is no string", ErrBadFrame, e)
+			return fmt.Errorf("%w: states: %.40q is not a string", ErrBadFrame, e)
 		}
 		return nil
 	})
@@ -236,7 +236,7 @@ func (c *capabilities) UnmarshalJSON(b []byte) error {
 	*c = capabilities{}
 	return elements("capabilities", b, func(e []byte) error {
 		if e[0] != '"' {
-			return fmt.Errorf("%w: capabilities: %.40q is no string", ErrBadFrame, e)
+			return fmt.Errorf("%w: capabilities: %.40q is not a string", ErrBadFrame, e)
 		}
 		switch string(e) {
 		case `"episode_end"`:

@@ -6,6 +6,9 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"regexp"
+	"runtime"
+	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +27,39 @@ type stats struct {
 	errors, refusals             [64]atomic.Uint64 // by index into codes
 	seconds                      [latencies]atomic.Uint64
 	nanoseconds                  atomic.Uint64
+	scenarios                    byScenario
+}
+
+// scenarioStats count what the environments of one scenario did.
+type scenarioStats struct {
+	rows            atomic.Int64 // open now
+	steps, episodes atomic.Uint64
+}
+
+// maxScenarios bounds the scenarios that metrics tell apart; what more there are
+// count as "other".
+const maxScenarios = 256
+
+// of gives the counters of a scenario.
+func (b *byScenario) of(name string) *scenarioStats {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.all[name] == nil && len(b.all) >= maxScenarios {
+		name = "other"
+	}
+	if b.all[name] == nil {
+		if b.all == nil {
+			b.all = map[string]*scenarioStats{}
+		}
+		b.all[name] = new(scenarioStats)
+	}
+	return b.all[name]
+}
+
+// byScenario is scenarioStats by the names of scenarios that were made.
+type byScenario struct {
+	mu  sync.Mutex
+	all map[string]*scenarioStats
 }
 
 // Latencies are counted in powers of two of a microsecond.
@@ -64,6 +100,10 @@ var (
 	descJournalErrors = describe("journal_errors_total", "Sessions whose journal could not be written.")
 	descHung          = describe("hung_steps_total", "Steps given up after the step timeout.")
 	descSeconds       = describe("request_seconds", "From the arrival of a request (of a burst, its last) to its reply.")
+	descScenarioEnvs  = describe("scenario_environments", "Rows of environments open now, by scenario.", "scenario")
+	descScenarioSteps = describe("scenario_steps_total", "Environment steps: rows stepped, by scenario.", "scenario")
+	descScenarioEnds  = describe("scenario_episodes_total", "Episodes that ended, by scenario.", "scenario")
+	descBuild         = describe("build_info", "1, with the version, the commit and the Go release that this program was built of.", "version", "revision", "go")
 	descDraining      = describe("draining", "1 while the server goes away.")
 )
 
@@ -99,6 +139,21 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	for t, name := range map[int]string{0: "text", typeStep: "step", typeReset: "reset", typeStepMany: "step_many"} {
 		count(descRequests, s.requests[t].Load(), name)
 	}
+	s.scenarios.mu.Lock()
+	for name, of := range s.scenarios.all {
+		gauge(descScenarioEnvs, float64(of.rows.Load()), name)
+		count(descScenarioSteps, of.steps.Load(), name)
+		count(descScenarioEnds, of.episodes.Load(), name)
+	}
+	s.scenarios.mu.Unlock()
+	version, revision := build()
+	if c.opts.Version != "" {
+		version = c.opts.Version
+	}
+	if c.opts.Commit != "" {
+		revision = c.opts.Commit
+	}
+	gauge(descBuild, 1, version, revision, runtime.Version())
 	byCode := func(d *prometheus.Desc, n *[64]atomic.Uint64) {
 		sum := map[string]uint64{}
 		for i, c := range codes {
@@ -119,6 +174,22 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	ch <- prometheus.MustNewConstHistogram(descSeconds, total, float64(s.nanoseconds.Load())/1e9, buckets)
 }
+
+// build is what the program was built of: its module's version, and the commit
+// where Go knows it.
+var build = sync.OnceValues(func() (version, revision string) {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown", "unknown"
+	}
+	version, revision = info.Main.Version, "unknown"
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			revision = s.Value
+		}
+	}
+	return version, revision
+})
 
 // load counts sessions, with and without a client, and rows of environments.
 func (s *Server) load() (attached, detached int, rows int64, draining bool) {

@@ -47,13 +47,15 @@ type Options struct {
 	// Open makes an environment; the server closes it. ctx ends with the
 	// environment, or when making it took too long. Its errors wrap ErrUnknownScenario, ErrInvalidConfig,
 	// ErrModelUnavailable or ErrCapacity where one of them fits. A vector
-	// with a method ModelHash() string has it told to the client, one with
+	// with a method ModelHash() string sends it to clients, one with
 	// ModelCard() map[string]string shows it on the dashboard.
 	Open func(ctx context.Context, m MakeRequest) (env.Vector, error)
-	Name string       // of the server, told to clients; "planegym"
+	Name string       // of the server, in its welcome; "planegym"
 	Log  *slog.Logger // nil: no log
 
 	Scenarios []Scenario // that the dashboard lists; what Open makes does not depend on them
+
+	Version, Commit string // of the program, for metrics; "": as Go knows them
 
 	Metrics []prometheus.Collector // shown beside the server's own
 
@@ -120,7 +122,7 @@ type Server struct {
 	conns    map[*conn]struct{} // upgraded, and not yet a session's
 	draining bool
 	watching bool
-	sweep    *time.Timer    // of journals nobody came back to
+	sweep    *time.Timer    // of journals whose clients did not come back
 	running  sync.WaitGroup // greetings, sessions and watch
 }
 
@@ -155,7 +157,7 @@ func NewServer(o Options) *Server {
 // the dashboard, and serves /v1/ticket, /v1/spec, /metrics, /healthz, /readyz.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
 
-// greeting tells who asks for plain text, as curl does, what to do.
+// greeting says what to do to those who ask for plain text, as curl does.
 func (s *Server) greeting(w http.ResponseWriter, r *http.Request) {
 	scheme := "ws"
 	if r.TLS != nil {
@@ -311,7 +313,7 @@ func (s *Server) greet(c *conn, remote string, who identity, needTicket bool) bo
 				s.turnAway(c, first, err)
 				return true
 			}
-			_ = os.Remove(s.journalPath(ss.secret)) // its client is told that it is lost
+			_ = os.Remove(s.journalPath(ss.secret)) // its client hears that it is lost
 			s.turnAway(c, first, fmt.Errorf("%w: %v", ErrSessionLost, err))
 			return true
 		}
@@ -326,29 +328,6 @@ func (s *Server) greet(c *conn, remote string, who identity, needTicket bool) bo
 // errNotYours is the answer to a resume token under another bearer token, or
 // client certificate, than the session was opened with.
 var errNotYours = fmt.Errorf("%w: the session belongs to another token or certificate", ErrUnauthorized)
-
-const tick = 100 * time.Millisecond
-
-// watch ticks the sessions while there are any.
-func (s *Server) watch() {
-	t := time.NewTicker(tick)
-	defer t.Stop()
-	for now := range t.C {
-		s.mu.Lock()
-		for _, ss := range s.sessions {
-			ss.tick(now)
-			if s.opts.Tokens != nil && !s.opts.Tokens.has(ss.who) {
-				ss.revoke()
-			}
-		}
-		s.watching = len(s.sessions) > 0
-		goOn := s.watching
-		s.mu.Unlock()
-		if !goOn {
-			return
-		}
-	}
-}
 
 // first reads the hello or resume. Its ticket, where one is needed, says who the
 // client is.

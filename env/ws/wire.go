@@ -126,7 +126,7 @@ func (r *request) decode(b []byte, num, s int) error {
 	case typeStepMany:
 		fixed = 16
 	default:
-		return bad("type %d is no request", r.Type)
+		return bad("type %d is not a request", r.Type)
 	}
 	n := uint64(r.N)
 	switch {
@@ -319,7 +319,7 @@ func (r *result) decode(b []byte, s shape, out *env.Batch) error {
 	r.header, r.Steps = h, 1
 	switch {
 	case h.Type != typeStepResult && h.Type != typeResetResult && h.Type != typeStepManyResult:
-		return bad("type %d is no result", h.Type)
+		return bad("type %d is not a result", h.Type)
 	case h.N == 0 || uint64(h.N) > uint64(s.num):
 		return bad("n is %d, there are %d", h.N, s.num)
 	case h.Flags&flagFinalObs != 0 && !s.final, h.Flags&(flagResync|flagSeeds) != 0, h.Flags&flagFinalInfo != 0 && h.Flags&(flagFinalObs|flagInfo) != flagFinalObs|flagInfo:

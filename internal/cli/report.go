@@ -251,17 +251,25 @@ func metricSections(results []compared) []report.Section {
 	if len(results) < 2 {
 		return nil
 	}
-	number := func(x float64) string { return fmt.Sprintf("%.4g", x) }
-	row := func(name string, m selection.Means) []string {
-		return []string{name, number(m.MMinmax), number(m.W1), number(m.KS), number(m.Corr), number(m.ACF)}
+	number := func(x float64) string { return fmt.Sprintf("%.4f", x) }
+	// A figure beyond the floor's 95 % is marked: real data differ less from real data.
+	marked := func(x, top float64) string {
+		if x > top {
+			return number(x) + " ▲"
+		}
+		return number(x)
 	}
+	row := func(name string, m, top selection.Means) []string {
+		return []string{name, marked(m.MMinmax, top.MMinmax), marked(m.W1, top.W1), marked(m.KS, top.KS), marked(m.Corr, top.Corr), marked(m.ACF, top.ACF)}
+	}
+	top := results[0].Floor[2]
 	all := report.Table{
-		Caption: "M is Equation 1 on the min-max scale over all rows; the others are means over the columns that vary.",
+		Caption: "M is Equation 1 on the min-max scale over all rows; the others are means over the columns that vary. ▲: above the noise floor's 95 %, which real data against real data seldom pass.",
 		Head:    []string{"set", "M", "W1", "KS", "correlation error", "ACF error, 1–20 s"},
 	}
 	each := report.Section{Title: "Metrics by column", Text: "Spread within windows and mean change from second to second: synthetic over real."}
 	for _, c := range results[1:] {
-		all.Rows = append(all.Rows, row(c.Name, c.Score.Mean))
+		all.Rows = append(all.Rows, row(c.Name, c.Score.Mean, top))
 		t := report.Table{Caption: c.Name, Head: []string{"column", "W1", "KS", "ACF error", "spread ratio", "step ratio"}}
 		for _, f := range c.Score.Features {
 			t.Rows = append(t.Rows, []string{f.Name, number(f.W1), number(f.KS), number(f.ACF), number(f.SD), number(f.Step)})
@@ -269,7 +277,7 @@ func metricSections(results []compared) []report.Section {
 		each.Tables = append(each.Tables, t)
 	}
 	for i, name := range []string{"floor, 5 %", "floor, median", "floor, 95 %"} {
-		all.Rows = append(all.Rows, row(name, results[0].Floor[i]))
+		all.Rows = append(all.Rows, row(name, results[0].Floor[i], top))
 	}
 	return []report.Section{{Title: "Metrics", Tables: []report.Table{all}}, each}
 }

@@ -68,7 +68,8 @@ func (d *scenarioDoc) run(cmd *cobra.Command, names []string) error {
 	case (len(d.policies) > 0 || d.keep != "") && !d.measure:
 		return usagef("scenario doc: --policy and --keep go with --measure")
 	}
-	if len(names) == 0 {
+	every := len(names) == 0
+	if every {
 		names = scenarios.Names()
 	}
 	if d.out != "" {
@@ -80,6 +81,10 @@ func (d *scenarioDoc) run(cmd *cobra.Command, names []string) error {
 		s, err := loadScenario(name)
 		if err != nil {
 			return err
+		}
+		if every && s.Plant == "replay" && d.open.Data == "" {
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s is left out: it needs recordings, see --data\n", name)
+			continue
 		}
 		page, err := d.describe(cmd.Context(), &d.open, s, strings.HasSuffix(name, ".toml"))
 		if err != nil {

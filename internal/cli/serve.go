@@ -275,6 +275,8 @@ func (s *server) run(cmd *cobra.Command) error {
 	if s.o.Scenarios, err = pages(open, served, first.Name, strings.HasSuffix(s.scenario, ".toml")); err != nil {
 		return err
 	}
+	program := thisBuild()
+	s.o.Version, s.o.Commit = program.Version, program.Commit
 	handler := ws.NewServer(s.o)
 	l, url, err := s.listen(secure != nil)
 	if err != nil {

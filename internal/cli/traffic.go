@@ -31,7 +31,7 @@ live switches.`,
   planegym traffic compile s.parquet -o s.pcap
   planegym traffic replay s.pcap --interface veth0`,
 	}
-	group.AddCommand(newTrafficConvert(), newTrafficFit(), newTrafficSample(), newTrafficCompile(), newTrafficEval())
+	group.AddCommand(newTrafficConvert(), newTrafficFit(), newTrafficSample(), newTrafficCompile(), newTrafficEval(), newTrafficReplay())
 	return group
 }
 

@@ -16,6 +16,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/agent/offline"
+	"github.com/planegym/planegym/agent/onnx"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/episodes"
@@ -325,7 +327,7 @@ func (t *training) start(v env.Vector) (*agent.Trainer, error) {
 }
 
 func (t *training) runOffline(cmd *cobra.Command) error {
-	o, err := agent.NewOffline(t.c, t.offline, t.seed, t.be)
+	o, err := offline.New(t.c, t.offline, t.seed, t.be)
 	if err != nil {
 		return err
 	}
@@ -414,7 +416,7 @@ func (t *training) stopped(err error) error {
 // finish exports and evaluates d, and says what came out.
 func (t *training) finish(cmd *cobra.Command, d *agent.DDQN, took time.Duration, live bool) error {
 	if t.onnx != "" {
-		if err := d.ExportONNX(t.onnx); err != nil {
+		if err := onnx.Export(d, t.onnx); err != nil {
 			return err
 		}
 	}

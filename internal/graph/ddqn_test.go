@@ -13,6 +13,7 @@ import (
 	G "gorgonia.org/gorgonia"
 
 	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/agent/offline"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/episodes"
@@ -22,7 +23,7 @@ import (
 )
 
 // offline is an agent of two switches that learns from 20 episodes of noise.
-func offline(tb testing.TB, c agent.Config, be *compute.Backend) *agent.Offline {
+func recorded(tb testing.TB, c agent.Config, be *compute.Backend) *offline.Trainer {
 	tb.Helper()
 	s := agent.Spaces{Actions: env.MultiDiscrete{3, 4}}
 	const d = 7
@@ -58,7 +59,7 @@ func offline(tb testing.TB, c agent.Config, be *compute.Backend) *agent.Offline 
 	if err := w.Close(); err != nil {
 		tb.Fatal(err)
 	}
-	o, err := agent.NewOffline(c, path, 1, be)
+	o, err := offline.New(c, path, 1, be)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -131,7 +132,7 @@ func TestValueParity(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			be := compute.NewBackend(auto(t), 1)
 			defer be.Close()
-			o := offline(t, config(t, change), be)
+			o := recorded(t, config(t, change), be)
 			worst := map[string]float64{}
 			err := o.Agent.Use(func(u *agent.Update) (agent.Objective, error) {
 				g, err := NewDDQN()(u)
@@ -166,7 +167,7 @@ func TestValueTerm(t *testing.T) {
 	}
 	size := map[string]float64{}
 	for name, e := range map[string]agent.Engine{"without": NewDDQN(), "with": NewDDQN(flat)} {
-		o := offline(t, config(t, func(c *agent.Config) { c.Steps = 200 }), be)
+		o := recorded(t, config(t, func(c *agent.Config) { c.Steps = 200 }), be)
 		var last *agent.Update
 		err := o.Agent.Use(func(u *agent.Update) (agent.Objective, error) {
 			last = u
@@ -192,7 +193,7 @@ func TestValueTerm(t *testing.T) {
 		"no scalar": func(v Values) (*G.Node, error) { return v.Q, nil },
 		"wrong":     func(v Values) (*G.Node, error) { return nil, wrong },
 	} {
-		o := offline(t, config(t, func(c *agent.Config) {}), be)
+		o := recorded(t, config(t, func(c *agent.Config) {}), be)
 		if err := o.Agent.Use(NewDDQN(term)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want it to say %q", err, want)
 		}
@@ -211,7 +212,7 @@ func BenchmarkValueUpdate(b *testing.B) {
 					b.Fatal(err)
 				}
 				c.Steps, c.TrainEvery, c.Updates = int64(b.N), 1, 1
-				o := offline(b, c, be)
+				o := recorded(b, c, be)
 				if err := o.Agent.Use(e); err != nil {
 					b.Fatal(err)
 				}

@@ -56,7 +56,12 @@ func Data(sets []Set) ([]Section, error) {
 	series := Section{Title: "Time series", Text: fmt.Sprintf("Rows from the start of each set, a second each; published rows leave out what was filtered, so that theirs are fewer than seconds went by. Lines are means over %d rows.", movingSeconds)}
 	dist := Section{Title: "Distributions", Text: "Boxes span the quartiles, whiskers 1.5 interquartile ranges; violins are Gaussian kernel densities; a bar is the median."}
 	auto := Section{Title: "Autocorrelation", Text: "Over the seconds that were measured."}
+	var still []string
 	for c, field := range sets[0].Fields {
+		if value, ok := constant(sets, c); ok {
+			still = append(still, fmt.Sprintf("%s = %g", field.Name, value))
+			continue
+		}
 		label := axis(field.Name, field.Unit)
 		var over, cum, corr []Line
 		var values [][]float64
@@ -111,6 +116,9 @@ func Data(sets []Set) ([]Section, error) {
 		}
 		auto.Figures = append(auto.Figures, fig)
 	}
+	if len(still) > 0 {
+		series.Text += " Constant in every set, and not drawn: " + strings.Join(still, ", ") + "."
+	}
 	rank := Section{Title: "Rank correlations", Text: "Spearman's; – where a column is constant."}
 	labels := make([]string, f)
 	for c, field := range sets[0].Fields {
@@ -124,6 +132,22 @@ func Data(sets []Set) ([]Section, error) {
 		return nil, err
 	}
 	return []Section{series, dist, auto, rank, plane}, nil
+}
+
+// constant is the one value that a column has in all sets.
+func constant(sets []Set, c int) (value float64, ok bool) {
+	for _, s := range sets {
+		for _, x := range s.column(c) {
+			switch {
+			case math.IsNaN(x):
+			case !ok:
+				value, ok = x, true
+			case x != value:
+				return 0, false
+			}
+		}
+	}
+	return value, ok
 }
 
 // planeOf embeds windows of every set.

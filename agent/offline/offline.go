@@ -1,4 +1,5 @@
-package agent
+// Package offline trains agents from recorded episodes, never acting.
+package offline
 
 import (
 	"context"
@@ -8,38 +9,39 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env/episodes"
 )
 
-// Offline trains a DDQN from recorded episodes, never acting: plain DDQN where
+// Trainer trains a DDQN from recorded episodes, never acting: plain DDQN where
 // Config.CQL is 0, else conservative Q-learning (Kumar, Zhou, Tucker and
 // Levine 2020). Equal seeds and files give equal weights.
-type Offline struct {
-	Agent    *DDQN
+type Trainer struct {
+	Agent    *agent.DDQN
 	Seed     uint64
 	Env      string // recorded in the first episode
 	Episodes int    // read
 	Steps    int    // recorded in them
 	Total    int64  // updates to do: as many as Config.Steps transitions would bring
 
-	replay *replay
+	memory *agent.Memory
 }
 
-// NewOffline reads recorded episodes: of path, a Parquet file, or of every
+// New reads recorded episodes: of path, a Parquet file, or of every
 // *.parquet in the folder path, sorted by name. All must be of the same
 // spaces. The memory is as large as what they hold, whatever Config.Replay
 // says, and the normalisation is fitted to all of it. Errors name the file,
 // its row and what was expected; nothing recorded is episodes.ErrEmpty.
-func NewOffline(c Config, path string, seed uint64, be *compute.Backend) (*Offline, error) {
+func New(c agent.Config, path string, seed uint64, be *compute.Backend) (*Trainer, error) {
 	files, err := parquetFiles(path)
 	if err != nil {
 		return nil, fmt.Errorf("agent: offline: %w", err)
 	}
-	o := &Offline{Seed: seed}
-	var spaces Spaces
+	o := &Trainer{Seed: seed}
+	var spaces agent.Spaces
 	for _, file := range files {
-		err := episodes.Read(file, func(s Spaces, e *episodes.Episode) error {
+		err := episodes.Read(file, func(s agent.Spaces, e *episodes.Episode) error {
 			if spaces.Elements == nil {
 				spaces, o.Env = s, e.Env
 			} else if !slices.Equal(s.Elements, spaces.Elements) || !slices.Equal(s.Actions, spaces.Actions) || !slices.Equal(s.Limits, spaces.Limits) {
@@ -55,18 +57,17 @@ func NewOffline(c Config, path string, seed uint64, be *compute.Backend) (*Offli
 			return nil, fmt.Errorf("agent: offline: %w", err)
 		}
 	}
-	if o.Agent, err = NewDDQN(c, spaces, seed, be); err != nil {
+	if o.Agent, err = agent.NewDDQN(c, spaces, seed, be); err != nil {
 		return nil, err
 	}
-	d := o.Agent
-	o.replay = newReplay(o.Steps, d.dim, d.s, c.Prioritised)
-	col := newCollector(1, c.NStep, d.dim, d.s, c.Gamma)
+	o.memory = agent.NewMemory(o.Agent, o.Steps)
+	dim, n := len(spaces.Elements), len(spaces.Actions)
 	for _, file := range files {
-		err := episodes.Read(file, func(_ Spaces, e *episodes.Episode) error {
+		err := episodes.Read(file, func(_ agent.Spaces, e *episodes.Episode) error {
 			for t, r := range e.Reward {
 				last := t == len(e.Reward)-1
-				col.step(0, e.Obs[t*d.dim:(t+1)*d.dim], e.Actions[t*d.s:(t+1)*d.s], r, e.Obs[(t+1)*d.dim:(t+2)*d.dim],
-					last && e.Terminated, last && !e.Terminated, o.replay)
+				o.memory.Add(e.Obs[t*dim:(t+1)*dim], e.Actions[t*n:(t+1)*n], r, e.Obs[(t+1)*dim:(t+2)*dim],
+					last && e.Terminated, last && !e.Terminated)
 			}
 			return nil
 		})
@@ -74,15 +75,13 @@ func NewOffline(c Config, path string, seed uint64, be *compute.Backend) (*Offli
 			return nil, fmt.Errorf("agent: offline: %w", err)
 		}
 	}
-	if !d.fitted {
-		d.fit(o.replay.obs[:o.replay.size*d.dim])
-	}
+	o.memory.FitNormalisation()
 	o.Total = max(c.Steps/int64(c.TrainEvery)*int64(c.Updates), 1)
 	return o, nil
 }
 
-func describe(s Spaces) string {
-	return fmt.Sprintf("%d elements (%s), actions %v, limits %v", len(s.Elements), names(s), s.Actions, s.Limits)
+func describe(s agent.Spaces) string {
+	return fmt.Sprintf("%d elements (%s), actions %v, limits %v", len(s.Elements), s.Names(), s.Actions, s.Limits)
 }
 
 // parquetFiles is path, or the Parquet files in it.
@@ -114,21 +113,20 @@ func parquetFiles(path string) ([]string, error) {
 // many and at the end; at the end alone where every is below 1, never where
 // report is nil. Progress counts updates as Steps too. An error of report ends
 // training.
-func (o *Offline) Train(ctx context.Context, every int64, report func(Progress) error) error {
+func (t *Trainer) Train(ctx context.Context, every int64, report func(agent.Progress) error) error {
 	var loss, target mean
-	d := o.Agent
-	for d.updates < o.Total {
+	for t.Agent.Updates() < t.Total {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		l, y, err := d.update(o.replay, o.Seed, float64(d.updates)/float64(o.Total))
+		l, y, err := t.memory.Learn(t.Seed, float64(t.Agent.Updates())/float64(t.Total))
 		if err != nil {
 			return err
 		}
 		loss.add(l)
 		target.add(y)
-		if report != nil && (every > 0 && d.updates%every == 0 || d.updates >= o.Total) {
-			p := Progress{Steps: d.updates, Total: o.Total, Updates: d.updates, Episodes: int64(o.Episodes), Loss: loss.take(), Target: target.take()}
+		if report != nil && (every > 0 && t.Agent.Updates()%every == 0 || t.Agent.Updates() >= t.Total) {
+			p := agent.Progress{Steps: t.Agent.Updates(), Total: t.Total, Updates: t.Agent.Updates(), Episodes: int64(t.Episodes), Loss: loss.take(), Target: target.take()}
 			p.Return, p.Reward = (&mean{}).take(), (&mean{}).take() // NaN: nothing was played
 			if err := report(p); err != nil {
 				return err
@@ -136,4 +134,19 @@ func (o *Offline) Train(ctx context.Context, every int64, report func(Progress) 
 		}
 	}
 	return nil
+}
+
+// mean adds up since it was last taken.
+type mean struct {
+	sum float64
+	n   int
+}
+
+func (m *mean) add(x float64) { m.sum, m.n = m.sum+x, m.n+1 }
+
+// take returns the mean, NaN of nothing, and begins anew.
+func (m *mean) take() float64 {
+	x := m.sum / float64(m.n)
+	*m = mean{}
+	return x
 }

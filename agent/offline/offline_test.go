@@ -1,4 +1,4 @@
-package agent_test
+package offline_test
 
 import (
 	"context"
@@ -10,8 +10,10 @@ import (
 	"testing"
 
 	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/agent/offline"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/cartpole"
 	"github.com/planegym/planegym/env/episodes"
 	"github.com/planegym/planegym/eval"
 	"github.com/planegym/planegym/internal/rng"
@@ -65,9 +67,9 @@ func offlineConfig(t *testing.T, cql float64, updates int64) agent.Config {
 	return c
 }
 
-func trainOffline(t *testing.T, c agent.Config, path string) *agent.Offline {
+func trainOffline(t *testing.T, c agent.Config, path string) *offline.Trainer {
 	t.Helper()
-	o, err := agent.NewOffline(c, path, 3, compute.NewBackend(compute.Go, 1))
+	o, err := offline.New(c, path, 3, compute.NewBackend(compute.Go, 1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,9 +192,19 @@ func TestOfflineRefuses(t *testing.T) {
 		mixed:                           "f.parquet: row 4: 2 elements (x, y), actions [2], limits [] are not the spaces of",
 		filepath.Join(dir, "x.parquet"): "no such file",
 	} {
-		_, err := agent.NewOffline(offlineConfig(t, 0, 10), path, 1, compute.NewBackend(compute.Go, 1))
+		_, err := offline.New(offlineConfig(t, 0, 10), path, 1, compute.NewBackend(compute.Go, 1))
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want it to say %q", fmt.Sprint(path), err, want)
 		}
 	}
+}
+
+func cartPole(t testing.TB, n int, mode env.Autoreset) env.Vector {
+	t.Helper()
+	v, err := cartpole.New(n, mode)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { v.Close() })
+	return v
 }
