@@ -13,7 +13,7 @@ import (
 // The ladder is the recorded video's; a quality is the level nearest to it, of
 // what it says, and the higher of two as near.
 func TestLadderByHand(t *testing.T) {
-	if got := fmt.Sprint(Ladder()); got != "[{18 639 426 240} {24 1867 854 480} {30 3312 1280 720}]" {
+	if got := fmt.Sprint(Published()); got != "[{18 639 426 240} {24 1867 854 480} {30 3312 1280 720}]" {
 		t.Error(got)
 	}
 	for _, c := range []struct {

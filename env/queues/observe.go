@@ -51,7 +51,6 @@ func (o Observation) withDefaults() (Observation, error) {
 }
 
 const (
-	levels = 3  // quality levels of the ladder
 	maxAge = 60 // seconds, INT values are not told to be older
 )
 
@@ -105,7 +104,7 @@ func newObserver(o Observation, c columns, fields []telemetry.Field, seconds, ac
 			}
 		}
 		add(c.lbo, "")
-		plain("level", "", levels-1)
+		plain("level", "", max(c.ladder.Rungs()-1, 1))
 		action()
 		plain("int_age", "s", maxAge)
 	case "tutorial":
@@ -169,7 +168,7 @@ func (b *observer) observe(dst, values []float32, valid []bool, actions []int32,
 				d = append(d, top, mean, p95)
 			}
 		}
-		d = append(d, last[b.lbo], float32(telemetry.Level(last[b.fps])))
+		d = append(d, last[b.lbo], float32(b.ladder.Rung(telemetry.Quality{FPS: last[b.fps], Kbps: last[b.kbps]})))
 		action()
 		d = append(d, float32(min(age, maxAge)))
 	case "tutorial":
