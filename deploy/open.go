@@ -25,13 +25,14 @@ import (
 // liveOptions say what to open of a scenario's switches.
 type liveOptions struct {
 	shadow    bool // nobody acts
-	scaler    func(columns []telemetry.Field) (queues.Scaler, error)
+	scaler    func(columns []telemetry.Field) (queues.Normaliser, error)
 	endless   bool // episodes end for no number of steps
 	autoreset env.Autoreset
 	act       func(live.Act)
 	event     func(Event)
 	busy      func(time.Duration) // how long what comes next may take
 	tap       *collect.Tap
+	wrap      func(env.Plant) env.Plant
 }
 
 // liveRun is a scenario's switches, opened, with their telemetry coming in.
@@ -84,7 +85,11 @@ func openLive(ctx context.Context, s scenarios.Scenario, o liveOptions) (*liveRu
 	if o.endless {
 		s.Env.MaxSteps = 1 << 30
 	}
-	v, err := queues.New(s.Env, plant, 1, scaler)
+	var acting env.Plant = plant
+	if o.wrap != nil {
+		acting = o.wrap(plant)
+	}
+	v, err := queues.New(s.Env, acting, 1, scaler)
 	if err != nil {
 		return nil, errors.Join(err, plant.Close())
 	}
@@ -164,6 +169,13 @@ func (c *collected) listen(ctx context.Context, l scenarios.Live, group p4.Group
 		}
 		c.source(func() error { return c.ServeUDP(ctx, conn) })
 	}
+	if l.Probes.SendPerSecond > 0 && len(group) > 0 {
+		send, err := sender(l, group)
+		if err != nil {
+			return err
+		}
+		c.source(func() error { return Prober(ctx, l.Probes.SendPerSecond, send, nil) })
+	}
 	for _, s := range group {
 		if r, ok := s.(*p4rt.Client); ok && l.Probes.PacketIn {
 			c.source(func() error {
@@ -239,7 +251,7 @@ func (c *collected) Close() error {
 
 // scalerOf is what normalises observations of live switches: given, or, where
 // it is not, fitted to the emulated testbed of the scenario.
-func scalerOf(ctx context.Context, s scenarios.Scenario, given func([]telemetry.Field) (queues.Scaler, error), columns []telemetry.Field) (queues.Scaler, error) {
+func scalerOf(ctx context.Context, s scenarios.Scenario, given func([]telemetry.Field) (queues.Normaliser, error), columns []telemetry.Field) (queues.Normaliser, error) {
 	switch n := s.Env.Observation.Normalise; {
 	case n == "none" || n == "l2":
 		return nil, nil
@@ -255,15 +267,15 @@ func scalerOf(ctx context.Context, s scenarios.Scenario, given func([]telemetry.
 
 // named is a scaler whose columns are found by their names.
 type named struct {
-	queues.Scaler
+	queues.Normaliser
 	at []int
 }
 
-func (n named) Scale(column int, x float32) float32 { return n.Scaler.Scale(n.at[column], x) }
+func (n named) Scale(column int, x float32) float32 { return n.Normaliser.Scale(n.at[column], x) }
 
 // ScalerByName is s, a scaler of the columns of, for other columns.
-func ScalerByName(s queues.Scaler, of, columns []telemetry.Field) (queues.Scaler, error) {
-	n := named{Scaler: s}
+func ScalerByName(s queues.Normaliser, of, columns []telemetry.Field) (queues.Normaliser, error) {
+	n := named{Normaliser: s}
 	for _, f := range columns {
 		at := slices.IndexFunc(of, func(g telemetry.Field) bool { return g.Name == f.Name })
 		if at < 0 && f.Name != "stall_s" { // recordings have none, observations but "window" neither

@@ -303,7 +303,7 @@ func TestLevel(t *testing.T) {
 			t.Errorf("%+v: level %d, want %d", c.q, got, c.want)
 		}
 	}
-	for level, q := range telemetry.Ladder() {
+	for level, q := range telemetry.Published() {
 		if q.Level() != level {
 			t.Errorf("level %d is taken for %d", level, q.Level())
 		}
@@ -321,7 +321,7 @@ func TestLevelsReal(t *testing.T) {
 		levels, valid := r.Data.Levels()
 		seen := [3]int{}
 		for s, level := range levels {
-			q := telemetry.Ladder()[level]
+			q := telemetry.Published()[level]
 			for name, want := range map[string]float32{"fps": q.FPS, "rep_kbps": q.Kbps, "width": q.Width, "height": q.Height} {
 				if v, _ := r.Data.At(s, r.Data.Column(name)); !valid[s] || v != want {
 					t.Fatalf("limit %d, %d s: %s is %v, its level's %v", r.Limit, s, name, v, want)

@@ -199,3 +199,35 @@ func TestLimitInName(t *testing.T) {
 		}
 	}
 }
+
+// TestLadder: the ladder is the recording's, and of the published one nothing
+// changes.
+func TestLadder(t *testing.T) {
+	const head = "t,ts_ms,fps,rep_kbps,width,height\n"
+	row := func(i int, cells string) string { return itoa(int64(i)) + "," + itoa(int64(i)*1000) + "," + cells + "\n" }
+	d := decodeGrid(t, head+row(0, "30,6000,1920,1080")+row(1, "24,300,426,240")+row(2, "30,1500,854,480")+row(3, "30,,,")+row(4, "30,3000,1280,720")+row(5, "24,800,640,360"))
+	l := telemetry.LadderOf(d)
+	if l.Rungs() != 5 || l.TopKbps() != 6000 {
+		t.Fatalf("%v", l)
+	}
+	for rung, kbps := range []float32{300, 800, 1500, 3000, 6000} {
+		q := telemetry.Quality{FPS: 30, Kbps: kbps}
+		if rung < 2 {
+			q.FPS = 24
+		}
+		class := min(rung, 1)
+		if rung == 4 {
+			class = 2
+		}
+		if l.Rung(q) != rung || l.Class(q) != class {
+			t.Errorf("%v is rung %d, class %d; want %d, %d", q, l.Rung(q), l.Class(q), rung, class)
+		}
+	}
+	published := decodeGrid(t, head+row(0, "18,639,426,240")+row(1, "30,3312,1280,720"))
+	if l := telemetry.LadderOf(published); l != nil || l.Rungs() != 3 || l.Class(telemetry.Quality{FPS: 24}) != 1 || l.Class(telemetry.Quality{FPS: 27}) != 2 || l.Rung(telemetry.Quality{FPS: 20.9}) != 0 || l.TopKbps() != 3312 {
+		t.Errorf("%v", l)
+	}
+	if l := telemetry.LadderOf(decodeGrid(t, "t,ts_ms,lbo_s\n0,0,3\n")); l != nil {
+		t.Errorf("no quality: %v", l)
+	}
+}

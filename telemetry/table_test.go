@@ -13,7 +13,7 @@ import (
 // The ladder is the recorded video's; a quality is the level nearest to it, of
 // what it says, and the higher of two as near.
 func TestLadderByHand(t *testing.T) {
-	if got := fmt.Sprint(Ladder()); got != "[{18 639 426 240} {24 1867 854 480} {30 3312 1280 720}]" {
+	if got := fmt.Sprint(Published()); got != "[{18 639 426 240} {24 1867 854 480} {30 3312 1280 720}]" {
 		t.Error(got)
 	}
 	for _, c := range []struct {
@@ -509,5 +509,20 @@ func TestGridByHand(t *testing.T) {
 	}
 	if err := d.WriteCSV(t.TempDir() + "/none/x.csv"); err == nil || !strings.Contains(err.Error(), "telemetry: write ") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// MaxTimedelta1 goes by the delay at switch 1 wherever that stands, the first
+// field too.
+func TestDelayStandsFirst(t *testing.T) {
+	s, err := NewSecond([]Field{{"deq_timedelta1", "us"}, {"enq_qdepth1", "packets"}}, MaxTimedelta1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Add([]float64{5, 1}, []bool{true, true})
+	s.Add([]float64{9, 2}, []bool{true, true})
+	s.Add([]float64{7, 3}, []bool{true, true})
+	if d, ok := s.Value(1); d != 2 || !ok {
+		t.Errorf("depth %v %v", d, ok)
 	}
 }

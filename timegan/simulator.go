@@ -88,6 +88,17 @@ func (s *Simulator) Num() int { return len(s.rows) }
 // Columns are the fields that are generated.
 func (s *Simulator) Columns() []telemetry.Field { return s.members[0].model.Codec.Fields() }
 
+// Ladder is what the player can show.
+func (s *Simulator) Ladder() telemetry.Ladder {
+	levels := map[string][]float32{}
+	for _, c := range s.members[0].model.Codec.Columns {
+		if c.Kind == Categories {
+			levels[c.Name] = c.Levels
+		}
+	}
+	return telemetry.LadderOfLevels(levels)
+}
+
 // Limits are the smallest and the largest limit trained under, packets.
 func (s *Simulator) Limits() (lo, hi int32) {
 	lo, hi = math.MaxInt32, 0

@@ -7,6 +7,7 @@ import (
 
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/p4"
+	"github.com/planegym/planegym/telemetry"
 )
 
 // Config says how an environment over a plant is stepped, observed and paid.
@@ -80,6 +81,7 @@ func (c Config) Check() error {
 type columns struct {
 	depth, delay, out     []int // by switch: enq_qdepth, deq_timedelta, deq_qdepth
 	lbo, fps, kbps, stall int
+	ladder                telemetry.Ladder // what the player can show
 }
 
 func findColumns(p env.Plant) (columns, error) {

@@ -25,8 +25,8 @@ type Observation struct {
 	Normalise string `toml:"normalise"` // "fit" (default), "l2" or "none"
 }
 
-// Scaler maps a value of a plant's column into [0, 1], fitted once to data.
-type Scaler interface {
+// Normaliser maps a value of a plant's column into [0, 1], fitted once to data.
+type Normaliser interface {
 	Scale(column int, x float32) float32
 }
 
@@ -51,7 +51,6 @@ func (o Observation) withDefaults() (Observation, error) {
 }
 
 const (
-	levels = 3  // quality levels of the ladder
 	maxAge = 60 // seconds, INT values are not told to be older
 )
 
@@ -67,14 +66,14 @@ type observer struct {
 	Observation
 	columns
 	elements []element
-	scaler   Scaler
+	scaler   Normaliser
 	actions  int // S
 	seconds  int
 	fields   int
 	sorted   []float32 // scratch [T]
 }
 
-func newObserver(o Observation, c columns, fields []telemetry.Field, seconds, actions, limits int, scaler Scaler) (*observer, error) {
+func newObserver(o Observation, c columns, fields []telemetry.Field, seconds, actions, limits int, scaler Normaliser) (*observer, error) {
 	if o.Normalise == "fit" && scaler == nil {
 		return nil, fmt.Errorf(`env: observation: normalise: "fit" needs a scaler fitted to the plant's data, and there is none`)
 	}
@@ -105,7 +104,7 @@ func newObserver(o Observation, c columns, fields []telemetry.Field, seconds, ac
 			}
 		}
 		add(c.lbo, "")
-		plain("level", "", levels-1)
+		plain("level", "", max(c.ladder.Rungs()-1, 1))
 		action()
 		plain("int_age", "s", maxAge)
 	case "tutorial":
@@ -169,7 +168,7 @@ func (b *observer) observe(dst, values []float32, valid []bool, actions []int32,
 				d = append(d, top, mean, p95)
 			}
 		}
-		d = append(d, last[b.lbo], float32(telemetry.Level(last[b.fps])))
+		d = append(d, last[b.lbo], float32(b.ladder.Rung(telemetry.Quality{FPS: last[b.fps], Kbps: last[b.kbps]})))
 		action()
 		d = append(d, float32(min(age, maxAge)))
 	case "tutorial":

@@ -59,7 +59,7 @@ type queueRow struct {
 // New makes n environments over plant, which it owns from then on. scaler
 // normalises observations ("fit"); the others need none. An error names the
 // field of cfg.
-func New(cfg Config, plant env.Plant, n int, scaler Scaler) (env.Vector, error) {
+func New(cfg Config, plant env.Plant, n int, scaler Normaliser) (env.Vector, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
@@ -79,6 +79,10 @@ func New(cfg Config, plant env.Plant, n int, scaler Scaler) (env.Vector, error) 
 	if cfg.PerSwitch {
 		s = switches
 	}
+	if l, ok := plant.(interface{ Ladder() telemetry.Ladder }); ok {
+		c.ladder = l.Ladder()
+	}
+	cfg.Reward = cfg.Reward.on(c.ladder)
 	o, err := newObserver(cfg.Observation, c, plant.Columns(), cfg.StepSeconds, s, len(cfg.Limits), scaler)
 	if err != nil {
 		return nil, err
@@ -94,7 +98,7 @@ func New(cfg Config, plant env.Plant, n int, scaler Scaler) (env.Vector, error) 
 	q.spec = env.Spec{
 		Observation: o.box(),
 		Limits:      cfg.Limits,
-		Reward:      cfg.Reward.bounds(cfg.StepSeconds),
+		Reward:      cfg.Reward.bounds(cfg.StepSeconds, c.ladder),
 		StepSeconds: float64(cfg.StepSeconds),
 		MaxSteps:    cfg.MaxSteps,
 		Autoreset:   env.Disabled,
@@ -242,7 +246,7 @@ func (q *Queues) Step(ctx context.Context, rows []int, actions []int32, out *env
 		row := &q.rows[r]
 		row.steps++
 		p, longest := q.measure(row, i)
-		out.Reward[i] = q.cfg.Reward.pay(&row.reward, p)
+		out.Reward[i] = q.cfg.Reward.pay(&row.reward, p, q.columns.ladder)
 		out.Terminated[i] = q.window.End[i] == telemetry.Terminated ||
 			q.cfg.EndOnStall > 0 && float64(longest) >= q.cfg.EndOnStall
 		out.Truncated[i] = q.window.End[i] == telemetry.Truncated || int(row.steps) >= q.cfg.MaxSteps

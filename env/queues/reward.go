@@ -11,7 +11,8 @@ import (
 // Reward says what a step pays. The names:
 //
 //   - "lbo-fps" (default): 2 where the player's buffer (LBO) is at least 30 s;
-//     else by frame rate, the nearest of 30, 24 and 18: 1 for the top, 0.5 for
+//     else by quality, the nearest rung of the recording's ladder (of the
+//     published one, by frame rate): 1 for the top, 0.5 for
 //     the middle; at the lowest 0.1, or −2 where LBO fell or playback stalled.
 //   - "tutorial": the published code of Tavares et al. 2024, faults included.
 //     A reward is computed for disjoint pairs of windows, so every second
@@ -88,10 +89,28 @@ func (r Reward) withDefaults() (Reward, error) {
 	return r, nil
 }
 
+// on is r of a video with a ladder: a stall of a second costs by default what a
+// second of its highest bitrate earns.
+func (r Reward) on(l telemetry.Ladder) Reward {
+	if r.Name == "qoe-lin" && r.Rebuffer == topBitrate {
+		r.Rebuffer = Weight(top(l))
+	}
+	return r
+}
+
+// top is the highest bitrate of a ladder, Mbit/s.
+func top(l telemetry.Ladder) float64 {
+	if l == nil {
+		return topBitrate
+	}
+	return float64(l.TopKbps()) / 1000
+}
+
 // bounds are the smallest and largest reward of a step of so many seconds.
-func (r Reward) bounds(stepSeconds int) [2]float64 {
+func (r Reward) bounds(stepSeconds int, l telemetry.Ladder) [2]float64 {
 	if r.Name == "qoe-lin" {
-		return [2]float64{-float64(r.Rebuffer)*float64(stepSeconds) - float64(r.Switch)*topBitrate, topBitrate}
+		top := top(l)
+		return [2]float64{-float64(r.Rebuffer)*float64(stepSeconds) - float64(r.Switch)*top, top}
 	}
 	return [2]float64{-2, 2}
 }
@@ -114,7 +133,7 @@ type rewardState struct {
 func (s *rewardState) reset(p player) { *s = rewardState{last: p, held: p, odd: true} }
 
 // pay is the reward of the window p.
-func (r Reward) pay(s *rewardState, p player) float32 {
+func (r Reward) pay(s *rewardState, p player, l telemetry.Ladder) float32 {
 	last := s.last
 	s.last = p
 	switch r.Name {
@@ -127,16 +146,17 @@ func (r Reward) pay(s *rewardState, p player) float32 {
 		s.paid = tutorialReward(s.held, p, s.paid)
 		return s.paid
 	case "qoe-lin":
-		kbps := min(max(float64(p.Kbps)/1000, 0), topBitrate)
-		before := min(max(float64(last.Kbps)/1000, 0), topBitrate)
+		kbps := min(max(float64(p.Kbps)/1000, 0), top(l))
+		before := min(max(float64(last.Kbps)/1000, 0), top(l))
 		return float32(kbps - float64(r.Rebuffer)*float64(p.Stall) - float64(r.Switch)*math.Abs(kbps-before))
 	}
+	class := l.Class(telemetry.Quality{FPS: p.FPS, Kbps: p.Kbps})
 	switch {
 	case p.LBO >= lboTarget:
 		return 2
-	case telemetry.Level(p.FPS) == 2:
+	case class == 2:
 		return 1
-	case telemetry.Level(p.FPS) == 1:
+	case class == 1:
 		return .5
 	case p.LBO < last.LBO || p.Stall > 0:
 		return -2

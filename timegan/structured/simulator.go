@@ -98,6 +98,17 @@ func (s *Simulator) Num() int { return len(s.rows) }
 // Columns are the fields that are simulated.
 func (s *Simulator) Columns() []telemetry.Field { return s.model.Fields() }
 
+// Ladder is what the player can show.
+func (s *Simulator) Ladder() telemetry.Ladder {
+	levels := map[string][]float32{}
+	for _, c := range s.model.Columns {
+		if c.Kind == qualityKind {
+			levels[c.Name] = c.Levels
+		}
+	}
+	return telemetry.LadderOfLevels(levels)
+}
+
 // Limits are the smallest and the largest limit recorded, packets.
 func (s *Simulator) Limits() (lo, hi int32) {
 	return s.model.Limits[0], s.model.Limits[len(s.model.Limits)-1]

@@ -54,6 +54,14 @@ func New(model Simulator) *Plant {
 	return p
 }
 
+// Ladder is what the model's player can show, where the model says it.
+func (p *Plant) Ladder() telemetry.Ladder {
+	if m, ok := p.model.(interface{ Ladder() telemetry.Ladder }); ok {
+		return m.Ladder()
+	}
+	return nil
+}
+
 // Columns are what the model generates.
 func (p *Plant) Columns() []telemetry.Field { return p.model.Columns() }
 

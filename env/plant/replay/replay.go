@@ -108,6 +108,9 @@ func (p *Plant) recording(l p4.Limit) *telemetry.Dataset {
 // Columns are the recordings' fields.
 func (p *Plant) Columns() []telemetry.Field { return p.fields }
 
+// Ladder is what the recordings' player showed.
+func (p *Plant) Ladder() telemetry.Ladder { return telemetry.LadderOf(p.recordings...) }
+
 // Switches counts the switches that the recordings measure.
 func (p *Plant) Switches() int { return p.switches }
 

@@ -56,6 +56,15 @@ func (t *Testbed) Rates() []float64 {
 // for last, what its counter of decoded kilobytes rose by, seconds stalled.
 func (t *Testbed) Columns() []telemetry.Field { return t.plan.columns() }
 
+// Ladder is what the measured player can show.
+func (t *Testbed) Ladder() telemetry.Ladder {
+	var rungs []telemetry.Quality
+	for _, l := range t.plan.cfg.Video.Ladder {
+		rungs = append(rungs, telemetry.Quality{FPS: float32(l.FPS), Kbps: float32(l.Kbps), Width: float32(l.Width), Height: float32(l.Height)})
+	}
+	return telemetry.NewLadder(rungs...)
+}
+
 func (p *plan) columns() []telemetry.Field {
 	var f []telemetry.Field
 	for n := 1; n <= p.switches; n++ {
