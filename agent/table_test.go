@@ -113,7 +113,7 @@ func TestSchedules(t *testing.T) {
 // gradient take the place of theirs.
 func TestUseAnEngine(t *testing.T) {
 	c := testConfig(t, func(c *Config) { c.Dueling, c.Normalise, c.Target = true, "fit", 3 })
-	by := func(e Engine) *DDQN {
+	by := func(e Learning) *DDQN {
 		d := testAgent(t, c, testSpaces(3, 2, 3), compute.Go)
 		r := filled(d, 60)
 		d.fit(r.obs)
@@ -129,7 +129,7 @@ func TestUseAnEngine(t *testing.T) {
 	}
 	hand := by(nil)
 	calls := 0
-	engine := by(func(u *Update) (Objective, error) {
+	engine := by(func(u *Minibatch) (Learner, error) {
 		if u.Config.Gamma != c.Gamma || len(u.Spaces.Actions) != 2 || u.Backend == nil || len(u.Actions) != 2*c.Batch || len(u.Weights) != c.Batch || len(u.Reward) != c.Batch || len(u.Discount) != c.Batch {
 			t.Errorf("%+v", u)
 		}
@@ -162,10 +162,10 @@ func TestUseAnEngine(t *testing.T) {
 		t.Errorf("%d updates", engine.Updates())
 	}
 	gone := errors.New("no such engine")
-	if err := hand.Use(func(*Update) (Objective, error) { return nil, gone }); !errors.Is(err, gone) || !strings.HasPrefix(err.Error(), "agent: engine: ") {
+	if err := hand.Use(func(*Minibatch) (Learner, error) { return nil, gone }); !errors.Is(err, gone) || !strings.HasPrefix(err.Error(), "agent: engine: ") {
 		t.Errorf("got %v", err)
 	}
-	if err := hand.Use(func(*Update) (Objective, error) { return learning(func() (float64, error) { return 0, gone }), nil }); err != nil {
+	if err := hand.Use(func(*Minibatch) (Learner, error) { return learning(func() (float64, error) { return 0, gone }), nil }); err != nil {
 		t.Fatal(err)
 	}
 	before := hand.Hash()

@@ -82,6 +82,8 @@ func (l Live) check(c queues.Config) error {
 	}
 	p := l.Probes
 	switch {
+	case p.UDP == "" && !slices.ContainsFunc(l.Switches, func(s inventory.Switch) bool { return s.Actuator != inventory.Thrift }):
+		return fmt.Errorf("scenarios: live.probes: the switches are spoken to over Thrift alone, which hands no probes up: say where INT comes in by udp = \"host:port\"")
 	case p.UDP == "" && !p.PacketIn:
 		return fmt.Errorf("scenarios: live.probes: say where INT comes in: udp = \"host:port\" or packet_in = true")
 	case !(l.GuardPatienceS >= 0 && l.GuardPatienceS <= 30*24*3600):
