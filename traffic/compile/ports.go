@@ -8,8 +8,8 @@ import (
 
 // strictTCP and strictUDP are the ports below 32768, and the few above, whose
 // dissector in tshark 4.0.17 finds neutral bytes malformed or warns: found by
-// compiling sessions of several sizes to all 65,535 ports without moving any
-// (TestStrictPorts with -strict FILE does it again).
+// compiling sessions of several sizes to all 65,535 ports with Options.Neutral,
+// which moves none, and reading what tshark -2 says of them.
 var (
 	strictTCP = []uint16{
 		22, 37, 43, 79, 123, 161, 162, 199, 389, 500, 639, 873, 925, 988, 1102, 1153, 1521, 1723, 1861,

@@ -41,7 +41,6 @@ func (a *Arrivals) UnmarshalTOML(v any) error {
 // library is what a load's sessions come to: shared by all runs, never written.
 type library struct {
 	open, reactive part
-	path, back     uint8
 	perSecond      float64 // 0: at their own times
 	period         int64   // ns after which own times begin anew
 	hash           uint64
