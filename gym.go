@@ -84,6 +84,9 @@ func (g *Gym) Open(ctx context.Context, s scenarios.Scenario, n int, mode env.Au
 	if err != nil {
 		return nil, err
 	}
+	if s.Env.Limits == nil { // those that were recorded
+		s.Env.Limits = plant.Limits()
+	}
 	s.Env.Autoreset = mode
 	v, err := g.make(s.Env, plant, n, scaler)
 	if err != nil {

@@ -45,6 +45,9 @@ type Config struct {
 	// Scaler normalises observations with these columns; nil: it is fitted to
 	// the emulated testbed of the scenario.
 	Scaler func(columns []telemetry.Field) (queues.Scaler, error)
+	// Wrap, where not nil, gives what is acted on in place of the plant, which
+	// it still must act on: to watch what is measured.
+	Wrap func(env.Plant) env.Plant
 	// Guard is the command that runs a guard (see Guard.Run) of the scenario's
 	// switches, which appends to Journal; --window DURATION is added to it.
 	// nil: nothing acts should this process be killed.
@@ -139,7 +142,7 @@ func Open(ctx context.Context, cfg Config) (d *Deployment, err error) {
 	}
 	o := liveOptions{
 		shadow: cfg.Shadow, scaler: cfg.Scaler, endless: cfg.Endless, autoreset: cfg.Autoreset,
-		act: d.acted, event: d.happened, busy: d.busy,
+		act: d.acted, event: d.happened, busy: d.busy, wrap: cfg.Wrap,
 	}
 	if cfg.Record != nil {
 		d.record = &recorder{dir: cfg.Record.Dir, limit: cfg.Record.Limit}

@@ -32,6 +32,7 @@ type liveOptions struct {
 	event     func(Event)
 	busy      func(time.Duration) // how long what comes next may take
 	tap       *collect.Tap
+	wrap      func(env.Plant) env.Plant
 }
 
 // liveRun is a scenario's switches, opened, with their telemetry coming in.
@@ -84,7 +85,11 @@ func openLive(ctx context.Context, s scenarios.Scenario, o liveOptions) (*liveRu
 	if o.endless {
 		s.Env.MaxSteps = 1 << 30
 	}
-	v, err := queues.New(s.Env, plant, 1, scaler)
+	var acting env.Plant = plant
+	if o.wrap != nil {
+		acting = o.wrap(plant)
+	}
+	v, err := queues.New(s.Env, acting, 1, scaler)
 	if err != nil {
 		return nil, errors.Join(err, plant.Close())
 	}
@@ -163,6 +168,13 @@ func (c *collected) listen(ctx context.Context, l scenarios.Live, group p4.Group
 			return fmt.Errorf("live.probes.udp: %w", err)
 		}
 		c.source(func() error { return c.ServeUDP(ctx, conn) })
+	}
+	if l.Probes.SendPerSecond > 0 && len(group) > 0 {
+		send, err := sender(l, group)
+		if err != nil {
+			return err
+		}
+		c.source(func() error { return Prober(ctx, l.Probes.SendPerSecond, send, nil) })
 	}
 	for _, s := range group {
 		if r, ok := s.(*p4rt.Client); ok && l.Probes.PacketIn {

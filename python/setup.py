@@ -14,6 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import setuptools
 from setuptools import setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_py import build_py
@@ -81,4 +82,11 @@ class Wheel(bdist_wheel):
         return "py3", "none", named or super().get_tag()[2]
 
 
-setup(cmdclass={"build_py": Build, "bdist_wheel": Wheel})
+class Distribution(setuptools.Distribution):
+    """Whose wheel goes where platforms' files go, if it has a binary."""
+
+    def has_ext_modules(self) -> bool:
+        return binary() is not None
+
+
+setup(distclass=Distribution, cmdclass={"build_py": Build, "bdist_wheel": Wheel})

@@ -31,11 +31,14 @@ type Probes struct {
 	PacketIn bool   `toml:"packet_in"` // the switches send probes up to their controller
 	// SendPerSecond is how many probes a second deploy and collect send
 	// themselves, out of the first switch by packet out; 0: something else does.
-	SendPerSecond float64  `toml:"send_per_second"`
-	TickNS        int      `toml:"tick_ns"`  // unit of the reports' times; 1, programs for BMv2 mostly write 1000
-	NoTimes       bool     `toml:"no_times"` // the switches' clocks stand still: reports are put where they come in
-	Switch        []uint32 `toml:"switch"`   // the ids that switches report under, in the order of the inventory; 1, 2, …
-	From          []string `toml:"from"`     // addresses or prefixes that reports are taken from; all
+	SendPerSecond float64 `toml:"send_per_second"`
+	// Destination is the IPv4 address that those probes go to: the switches'
+	// routes lead it along the path, on the last one to port 255, the controller.
+	Destination string   `toml:"destination"` // "10.0.9.9"
+	TickNS      int      `toml:"tick_ns"`     // unit of the reports' times; 1, programs for BMv2 mostly write 1000
+	NoTimes     bool     `toml:"no_times"`    // the switches' clocks stand still: reports are put where they come in
+	Switch      []uint32 `toml:"switch"`      // the ids that switches report under, in the order of the inventory; 1, 2, …
+	From        []string `toml:"from"`        // addresses or prefixes that reports are taken from; all
 	// Aggregation makes one value of the reports of a second;
 	// "max-timedelta1", as published, for reports that tell of the whole path.
 	Aggregation telemetry.Aggregation `toml:"aggregation"`
@@ -79,6 +82,8 @@ func (l Live) check(c queues.Config) error {
 	}
 	p := l.Probes
 	switch {
+	case p.UDP == "" && !slices.ContainsFunc(l.Switches, func(s inventory.Switch) bool { return s.Actuator != inventory.Thrift }):
+		return fmt.Errorf("scenarios: live.probes: the switches are spoken to over Thrift alone, which hands no probes up: say where INT comes in by udp = \"host:port\"")
 	case p.UDP == "" && !p.PacketIn:
 		return fmt.Errorf("scenarios: live.probes: say where INT comes in: udp = \"host:port\" or packet_in = true")
 	case !(l.GuardPatienceS >= 0 && l.GuardPatienceS <= 30*24*3600):

@@ -43,11 +43,15 @@ var ErrUnknown = errors.New("unknown scenario")
 // PLANEGYM_DATA; sessions.parquet on the emulated testbed, and model synthetic
 // of it:
 //
-//go:generate go run ../cmd/planegym fit --kernels avx2 --weights-only --force --credit "Recordings: Tavares, Castro, Almeida, Silva, Rothenberg, Verdi, SBRC 2024, BSD 3-Clause" -o bundled/recorded.safetensors
+//go:generate go run ../cmd/planegym fit --mode timegan --kernels avx2 --weights-only --force --credit "Recordings: Tavares, Castro, Almeida, Silva, Rothenberg, Verdi, SBRC 2024, BSD 3-Clause" -o bundled/recorded.safetensors
 //go:generate go run ../cmd/planegym testbed record --scenario contended --schedule switchback --block-s 120 --sessions 10 --seed 1001 -o .sessions
 //go:generate mv .sessions/recording.parquet bundled/sessions.parquet
 //go:generate rm -r .sessions
 //go:generate go run ../cmd/planegym fit --mode structured --data bundled/sessions.parquet --kernels avx2 --force --credit "Recordings: planegym's emulated testbed, scenario contended" -o bundled/synthetic.safetensors
+//go:generate go run ../cmd/planegym testbed record --scenario contended --schedule mixed --sessions 10 --seed 2001 -o .mixed
+//go:generate mv .mixed/recording.parquet bundled/mixed.parquet
+//go:generate rm -r .mixed
+//go:generate go run ../cmd/planegym fit --data bundled/mixed.parquet --kernels avx2 --force --credit "Recordings: planegym's emulated testbed, scenario contended" -o bundled/closedloop.safetensors
 
 // The bundled agent trained in scenario synthetic:
 //
@@ -55,7 +59,7 @@ var ErrUnknown = errors.New("unknown scenario")
 //go:generate mv .agent/policy.safetensors bundled/agent.safetensors
 //go:generate rm -r .agent
 
-//go:embed bundled/*.toml bundled/*.safetensors bundled/sessions.parquet
+//go:embed bundled/*.toml bundled/*.safetensors bundled/sessions.parquet bundled/mixed.parquet
 var bundled embed.FS
 
 // Names lists the bundled scenarios, sorted.
@@ -143,6 +147,16 @@ func OpenModel(name string) ([]byte, error) {
 // limits drawn for two minutes at a time: a table that telemetry/sessions reads.
 func Sessions() []byte {
 	b, err := bundled.ReadFile("bundled/sessions.parquet")
+	if err != nil {
+		panic(err) // it is embedded
+	}
+	return b
+}
+
+// Mixed are as Sessions, under limits drawn for blocks of 4 to 240 s: what a
+// closed-loop model learns most from.
+func Mixed() []byte {
+	b, err := bundled.ReadFile("bundled/mixed.parquet")
 	if err != nil {
 		panic(err) // it is embedded
 	}

@@ -511,3 +511,18 @@ func TestGridByHand(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// MaxTimedelta1 goes by the delay at switch 1 wherever that stands, the first
+// field too.
+func TestDelayStandsFirst(t *testing.T) {
+	s, err := NewSecond([]Field{{"deq_timedelta1", "us"}, {"enq_qdepth1", "packets"}}, MaxTimedelta1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Add([]float64{5, 1}, []bool{true, true})
+	s.Add([]float64{9, 2}, []bool{true, true})
+	s.Add([]float64{7, 3}, []bool{true, true})
+	if d, ok := s.Value(1); d != 2 || !ok {
+		t.Errorf("depth %v %v", d, ok)
+	}
+}

@@ -600,3 +600,20 @@ func TestLayoutOfSparseSettings(t *testing.T) {
 		t.Errorf("%d tensors of state", len(s))
 	}
 }
+
+// A field without a channel or a validity bit says -1 in a checkpoint.
+func TestColumnsWithoutChannel(t *testing.T) {
+	c := smallModel(t, nil).Codec
+	if k := c.Columns[1]; k.Kind != Constant || k.Channel != -1 || k.Bit != -1 || k.Value != 0 {
+		t.Errorf("%+v", k)
+	}
+	if k := c.Columns[2]; k.Channel != 1 || k.Bit != -1 || !slices.Equal(c.bitOf(), []int{0, -1, -1, -1, -1, -1}) {
+		t.Errorf("%+v, bits %v", k, c.bitOf())
+	}
+	if l := c.level(make([]float32, len(c.Columns))); l != -1 {
+		t.Errorf("values of no level show level %d", l)
+	}
+	if c.category() != "fps" {
+		t.Errorf("the category is %s", c.category())
+	}
+}

@@ -59,6 +59,12 @@ evaluation and doubly robust, of a discounted reward per step; advantages over
 drawing the limit at every step; and the same with the limits' labels shuffled,
 where intervals should contain 0.
 
+With --live, a scenario with plant = "live", the same policies act on the switches
+too, with A's rewards, limits and length of episodes, and the page says what A and
+what B are worth as stand-ins for them: values, drift by column, regret. The
+switches take no seeds, so their episodes and a simulator's are independent. Every
+policy is played twice on them; --episodes and --steps say how long that takes.
+
 Intervals of statistics resample the episodes. A and B are bundled scenarios,
 .toml files, or servers: ws://HOST:PORT` + ws.Path + `#SCENARIO; both need the same
 actions, which --limits sets.
@@ -73,6 +79,7 @@ plant as it did the one it was trained in, baselines observe what is measured.
   planegym compare contended synthetic --figure values.svg
   planegym testbed record --scenario contended --schedule switchback --sessions 20 -o blocks
   planegym compare contended mine.toml --recordings blocks
+  planegym compare synthetic contended --live lab.toml --episodes 3 --steps 30 --policy run/policy.safetensors
   planegym compare contended contended --seed-b 1 --policy run/policy.safetensors --json
   planegym compare contended ws://127.0.0.1:7070/v1/ws#contended --policy fixed:32 --policy fixed:64 --policy random --baselines=false`,
 		Args: exactly(2),
@@ -89,6 +96,8 @@ plant as it did the one it was trained in, baselines observe what is measured.
 	f.StringVar(&c.observe, "observe", "", "scenario whose observations the agents are given; default: what each was trained in")
 	f.StringVar(&c.figure, "figure", "", "draw the values on B over those on A, to this .svg or .png")
 	f.StringVar(&c.recordings, "recordings", "", "folder that testbed record wrote of A's scenario: estimate the policies from it too")
+	f.StringVar(&c.live, "live", "", "scenario of live switches to play the policies on too, within the rails, guard and journal of deploy")
+	f.StringVar(&c.journal, "journal", "journal.jsonl", "with --live: file to append every action to")
 	f.Float64Var(&c.gamma, "gamma", .99, "with --recordings: discount a step")
 	f.StringVar(&c.token, "token", "", "bearer token for servers; default $PLANEGYM_TOKEN")
 	addData(cmd, &c.data)
@@ -103,7 +112,7 @@ type comparer struct {
 	episodes, steps                      int
 	seed, seedB                          uint64
 	limits, observe, figure, token, data string
-	recordings                           string
+	recordings, live, journal            string
 	gamma                                float64
 
 	allowed []p4.Limit
@@ -135,10 +144,24 @@ func (c *comparer) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	bar := newProgress(cmd, int64(len(policies)), "policies", "compare")
-	result, err := eval.Run(cmd.Context(), a, b, policies, eval.Options{
-		Episodes: c.episodes, Log: log, Done: func(string) error { return bar.Add(1) },
-	})
+	runs := 1
+	if c.live != "" {
+		runs = 3
+	}
+	bar := newProgress(cmd, int64(runs*len(policies)), "policies", "compare")
+	o := eval.Options{Episodes: c.episodes, Log: log, Done: func(string) error { return bar.Add(1) }}
+	if c.live != "" {
+		all, err := c.onLive(cmd, args, a, b, policies, o)
+		if err != nil && !errors.Is(err, eval.ErrStopped) {
+			return err
+		}
+		stopped := cmp.Or(err, bar.Finish())
+		if asJSON(cmd) {
+			return cmp.Or(writeJSON(cmd.OutOrStdout(), all), stopped)
+		}
+		return cmp.Or(all.print(cmd), stopped)
+	}
+	result, err := eval.Run(cmd.Context(), a, b, policies, o)
 	if err != nil && !errors.Is(err, eval.ErrStopped) {
 		return err
 	}

@@ -103,7 +103,7 @@ func (e *emulator) run(cmd *cobra.Command) (err error) {
 	for _, sw := range em.Servers() {
 		targets = append(targets, sw.Addr())
 	}
-	if err := e.write(s, safe, depths, targets); err != nil {
+	if err := e.write(s, safe, depths, targets, em.Thrift()); err != nil {
 		return err
 	}
 	if asJSON(cmd) {
@@ -148,7 +148,7 @@ func (e *emulator) follow(c *emulate.Config) (done func() error, err error) {
 }
 
 // write writes the scenario of the switches.
-func (e *emulator) write(s scenarios.Scenario, safe p4.Limit, depths []p4.Limit, targets []string) error {
+func (e *emulator) write(s scenarios.Scenario, safe p4.Limit, depths []p4.Limit, targets, thrift []string) error {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "description = \"Emulated switches of scenario %s, %g times real time\"\nplant = \"live\"\n\n[live]\nsafe = %d\ntime_scale = %g\n", s.Name, e.scale, safe, e.scale)
 	fmt.Fprintf(&b, "probes.udp = %q\nplayer.http = %q\n", e.udp, e.player)
@@ -162,6 +162,9 @@ func (e *emulator) write(s scenarios.Scenario, safe p4.Limit, depths []p4.Limit,
 	}
 	for i, t := range targets {
 		fmt.Fprintf(&b, "\n[[live.switch]]\nname = \"s%d\"\ntarget = %q\ndevice_id = %d\nports = [%d]\nqueues = [%s]\n%s", i+1, t, i+1, emulate.Port, strings.Join(queues, ", "), role)
+		if thrift != nil {
+			fmt.Fprintf(&b, "thrift = %q\n", thrift[i])
+		}
 	}
 	b.WriteString("\n# As in the scenario: what observations are scaled by.\n")
 	if err := toml.NewEncoder(&b).Encode(map[string]any{"env": s.Env, "testbed": s.Testbed}); err != nil {

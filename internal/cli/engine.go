@@ -106,8 +106,12 @@ func (c *computing) checkThreads() error {
 	return nil
 }
 
-// bundledData is the --data of the bundled sessions.
-const bundledData = "bundled"
+// bundledData and mixedData are the --data of the bundled sessions: limits drawn
+// for two minutes at a time, or for blocks of 4 to 240 s.
+const (
+	bundledData = "bundled"
+	mixedData   = "bundled-mixed"
+)
 
 // recordings reads --data: a folder of recordings under one limit each, or
 // sessions that testbed record wrote, their folder or their .parquet file. At
@@ -135,6 +139,9 @@ func plausible(all []telemetry.Recording, share float64) error {
 func readRecordings(command, dir string) ([]telemetry.Recording, error) {
 	if dir == "" {
 		return nil, usagef("%s: no recordings: name their folder by --data or PLANEGYM_DATA", command)
+	}
+	if dir == mixedData {
+		return sessions.Decode(scenarios.Mixed())
 	}
 	if dir == bundledData {
 		return sessions.Decode(scenarios.Sessions())

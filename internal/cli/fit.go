@@ -39,14 +39,16 @@ limits in force. There are three kinds:
 Recordings lie in a folder, one limit each; or they are sessions as testbed
 record writes them, in which the limit changes (--schedule switchback): what a
 limit does can be learnt from those alone. --data bundled are ten hours of such
-sessions of scenario contended.
+sessions of scenario contended, --data bundled-mixed ten of schedule mixed, of
+which a closed loop learns more.
 
 The output is a checkpoint, written every so many updates, whole or not at all.
 Ctrl-C keeps what is done, --resume goes on from there: the bytes in the end are
 those of a run that was never interrupted. Equal data, settings and kernel set
 give equal bytes.`,
 		Example: `  planegym fit --data recordings -o model.safetensors
-  planegym fit --data bundled --set seed=7 --set updates=600 -o model.safetensors
+  planegym fit --data bundled-mixed -o model.safetensors
+  planegym fit --data bundled-mixed --set seed=7 --set updates=600 -o model.safetensors
   planegym fit --data recordings --mode timegan --set joint=2000 -o gan.safetensors
   planegym fit --csv stock.csv --window 24 -o stock.safetensors
   planegym fit --csv house.csv --time date --columns load,temperature --condition weekday -o house.safetensors

@@ -17,7 +17,7 @@ func newSwitches() *cobra.Command {
 		Short:   "Look after live switches",
 		Example: "  planegym switches check --scenario lab.toml",
 	}
-	group.AddCommand(newSwitchesCheck())
+	group.AddCommand(newSwitchesCheck(), newSwitchesProvision(), newSwitchesShow())
 	return group
 }
 

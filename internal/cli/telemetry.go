@@ -61,7 +61,7 @@ all whole packets are read.`,
 	f.Uint16Var(&d.cfg.Port, "port", 0, "UDP port that reports are sent to; default: any")
 	f.Uint8Var(&d.cfg.DSCP, "dscp", 0, "DSCP of packets that carry INT; default: look for it")
 	f.Uint16Var(&d.cfg.INTPort, "int-port", 0, "UDP destination port of packets that carry INT; default: look for it")
-	group.AddCommand(cmd)
+	group.AddCommand(cmd, newTelemetryProbe())
 	return group
 }
 

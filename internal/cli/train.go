@@ -444,7 +444,12 @@ func (t *training) finish(cmd *cobra.Command, d *agent.DDQN, took time.Duration,
 		out["evaluation"] = results
 	}
 	if asJSON(cmd) {
-		return writeJSON(cmd.OutOrStdout(), out)
+		if err := writeJSON(cmd.OutOrStdout(), out); err != nil {
+			return err
+		}
+	}
+	if live && t.last.Updates == 0 { // an hour of a live network for nothing
+		return reportedError{fmt.Errorf("train: 0 updates in %d transitions: the policy is as untrained as it began; the first update comes after %d transitions (--steps)", t.last.Steps, d.Config.Minimum)}
 	}
 	return nil
 }

@@ -52,6 +52,7 @@ type Emulation struct {
 	plant   *testbed.Testbed
 	servers []*sim.Server
 	queues  []*queue
+	thrift  []string
 	second  time.Duration
 	out     net.Conn // UDP; nil: none
 	post    chan []byte
@@ -130,6 +131,15 @@ func Open(cfg Config) (*Emulation, error) {
 			return nil, errors.Join(fmt.Errorf("emulate: switch %d: %w", i+1, err), e.Close())
 		}
 		e.servers, e.queues = append(e.servers, s), append(e.queues, q)
+		if cfg.Personality != sim.BMv2 {
+			continue
+		}
+		thrift, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("emulate: switch %d: %w", i+1, err), e.Close())
+		}
+		s.ServeThrift(thrift)
+		e.thrift = append(e.thrift, thrift.Addr().String())
 	}
 	if cfg.UDP != "" {
 		if e.out, err = net.Dial("udp", cfg.UDP); err != nil {
@@ -141,6 +151,10 @@ func Open(cfg Config) (*Emulation, error) {
 
 // Servers are the switches.
 func (e *Emulation) Servers() []*sim.Server { return e.servers }
+
+// Thrift is where the switches listen for Thrift calls; nil of those that are no
+// BMv2.
+func (e *Emulation) Thrift() []string { return e.thrift }
 
 // Lost counts the player's samples that nobody took.
 func (e *Emulation) Lost() uint64 {

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/bits"
@@ -483,6 +484,12 @@ func (s *Server) read(r *p4v1.ReadRequest) ([]*p4v1.Entity, error) {
 				return nil, err
 			}
 			out = append(out, found...)
+		case *p4v1.Entity_ActionProfileMember, *p4v1.Entity_ActionProfileGroup, *p4v1.Entity_MeterEntry, *p4v1.Entity_ValueSetEntry, *p4v1.Entity_DigestEntry:
+			// The program has none: all of them are none, one is unknown.
+			if id := cmp.Or(want.GetActionProfileMember().GetActionProfileId(), want.GetActionProfileGroup().GetActionProfileId(),
+				want.GetMeterEntry().GetMeterId(), want.GetValueSetEntry().GetValueSetId(), want.GetDigestEntry().GetDigestId()); id != 0 {
+				return nil, status.Errorf(s.unknown(), "there is no %T %d", q, id)
+			}
 		case *p4v1.Entity_PacketReplicationEngineEntry:
 			out = append(out, s.readPRE(q.PacketReplicationEngineEntry)...)
 		case *p4v1.Entity_DirectCounterEntry:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from . import ids
 from ._config import DEFAULT_URL, Options
+from ._episodes import Episode, read_episodes
 from ._launch import Server, launch
 from ._minari import to_minari
 from ._version import __version__
@@ -72,6 +73,7 @@ __all__ = [
     "DrainingError",
     "Env",
     "EnvError",
+    "Episode",
     "EpisodeOverError",
     "InternalError",
     "InvalidActionError",
@@ -101,6 +103,7 @@ __all__ = [
     "__version__",
     "launch",
     "make",
+    "read_episodes",
     "to_minari",
 ]
 

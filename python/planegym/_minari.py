@@ -70,6 +70,7 @@ def to_minari(
     return minari.create_dataset_from_buffers(
         dataset_id,
         buffers,
+        env=env.spec,
         observation_space=env.observation_space,
         action_space=env.action_space,
         **metadata,

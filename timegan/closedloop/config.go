@@ -13,7 +13,7 @@ import (
 // values are the defaults named.
 type Config struct {
 	Hidden  int     `toml:"hidden" json:"hidden"`   // units of the generator; 64
-	Updates int     `toml:"updates" json:"updates"` // of the likelihood; 1200
+	Updates int     `toml:"updates" json:"updates"` // of the likelihood; 1000
 	Window  int     `toml:"window" json:"window"`   // seconds of a training window; 192
 	Batch   int     `toml:"batch" json:"batch"`     // windows of an update; 32
 	Rate    float64 `toml:"rate" json:"rate"`       // learning rate at its highest; 3e-3
@@ -25,16 +25,15 @@ type Config struct {
 	Regimes int     `toml:"regimes" json:"regimes"` // of the load that no limit moves; 0 is as many as held-out recordings ask for, 1 is none
 	Seed    uint64  `toml:"seed" json:"seed"`
 
-	// For measuring what each part is worth.
-	Open   bool `toml:"open" json:"open,omitempty"`     // the last second is no input: open loop
-	Points bool `toml:"points" json:"points,omitempty"` // squared error of a mean instead of the likelihood of bins
+	// Open leaves the last second out of the inputs: what feedback is worth.
+	Open bool `toml:"open" json:"open,omitempty"`
 }
 
 func (c Config) withDefaults() Config {
 	for _, d := range []struct {
 		field *int
 		value int
-	}{{&c.Hidden, 64}, {&c.Updates, 1200}, {&c.Window, 192}, {&c.Batch, 32}, {&c.Bins, 24}} {
+	}{{&c.Hidden, 64}, {&c.Updates, 1000}, {&c.Window, 192}, {&c.Batch, 32}, {&c.Bins, 24}} {
 		if *d.field == 0 {
 			*d.field = d.value
 		}
