@@ -60,11 +60,11 @@ var engines = map[string]func(compute.Kernels, int) timegan.Engine{
 
 // agentEngines are what computes the updates of agents, by name; reference is a
 // kernel set of the fused one.
-var agentEngines = map[string]agent.Engine{"fused": nil, "graph": graph.NewDDQN(), "reference": nil}
+var agentEngines = map[string]agent.Learning{"fused": nil, "graph": graph.NewDDQN(), "reference": nil}
 
 // AgentEngine returns the engine of agents (see agent.DDQN.Use) and the kernel
 // set of their backend. Errors are *OptionError.
-func (c *Computing) AgentEngine(ctx context.Context) (agent.Engine, compute.Kernels, error) {
+func (c *Computing) AgentEngine(ctx context.Context) (agent.Learning, compute.Kernels, error) {
 	e, ok := agentEngines[cmp.Or(c.Engine, "fused")]
 	if !ok {
 		return nil, 0, optionError("engine", "%q is none of fused, graph, reference", c.Engine)

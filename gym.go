@@ -32,11 +32,11 @@ type Gym struct {
 	Live func(ctx context.Context, s scenarios.Scenario, mode env.Autoreset) (env.Vector, error)
 	// Wrap, where not nil, puts something around every plant, and picks the
 	// scaler of observations from nil or the plant's own.
-	Wrap func(env.Plant, queues.Scaler) (env.Plant, queues.Scaler, error)
+	Wrap func(env.Plant, queues.Normaliser) (env.Plant, queues.Normaliser, error)
 
 	mu         sync.Mutex // guards recordings and scaler
 	recordings []*telemetry.Dataset
-	scaler     queues.Scaler
+	scaler     queues.Normaliser
 	testbeds   scalers // by configuration
 }
 
@@ -100,7 +100,7 @@ func (g *Gym) Open(ctx context.Context, s scenarios.Scenario, n int, mode env.Au
 	return v, nil
 }
 
-func (g *Gym) make(cfg queues.Config, plant env.Plant, n int, scaler queues.Scaler) (v env.Vector, err error) {
+func (g *Gym) make(cfg queues.Config, plant env.Plant, n int, scaler queues.Normaliser) (v env.Vector, err error) {
 	if g.Wrap != nil {
 		if plant, scaler, err = g.Wrap(plant, scaler); err != nil {
 			return nil, err
@@ -146,7 +146,7 @@ func (g *Gym) OpenOn(ctx context.Context, s scenarios.Scenario, plant *testbed.T
 	if err != nil {
 		return nil, err
 	}
-	scaler, err := g.testbeds.get(ctx, string(key), func(ctx context.Context) (queues.Scaler, error) {
+	scaler, err := g.testbeds.get(ctx, string(key), func(ctx context.Context) (queues.Normaliser, error) {
 		return testbed.FitScaler(ctx, s.Testbed, limits)
 	})
 	if err != nil {
@@ -205,7 +205,7 @@ func (p synthetic) Close() error {
 
 // Recordings reads the recordings in Data and fits the scaler of observations
 // to them.
-func (g *Gym) Recordings() ([]*telemetry.Dataset, queues.Scaler, error) {
+func (g *Gym) Recordings() ([]*telemetry.Dataset, queues.Normaliser, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.recordings != nil {

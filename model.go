@@ -72,7 +72,7 @@ func (m Model) any() anyModel {
 func (m Model) WriteFile(path string) error { return m.any().WriteFile(path) }
 
 // Scaler is what observations of the model's simulations go through.
-func (m Model) Scaler() queues.Scaler {
+func (m Model) Scaler() queues.Normaliser {
 	switch {
 	case m.ClosedLoop != nil:
 		return m.ClosedLoop
@@ -84,7 +84,7 @@ func (m Model) Scaler() queues.Scaler {
 
 // ScalerFor is Scaler for measurements with these columns. It is an error
 // where they are not the model's.
-func (m Model) ScalerFor(columns []telemetry.Field) (queues.Scaler, error) {
+func (m Model) ScalerFor(columns []telemetry.Field) (queues.Normaliser, error) {
 	var fields []telemetry.Field
 	switch {
 	case m.ClosedLoop != nil:

@@ -25,7 +25,7 @@ type scalers struct {
 // fitting is a scaler that is being fitted, or was.
 type fitting struct {
 	done   chan struct{} // closed once scaler or err is set
-	scaler queues.Scaler
+	scaler queues.Normaliser
 	err    error
 	wanted int                // callers that wait
 	cancel context.CancelFunc // ends the fit
@@ -33,7 +33,7 @@ type fitting struct {
 
 // get gives the scaler of key, which fit makes. ctx ends the waiting, and the
 // fit once no caller waits for it.
-func (s *scalers) get(ctx context.Context, key string, fit func(context.Context) (queues.Scaler, error)) (queues.Scaler, error) {
+func (s *scalers) get(ctx context.Context, key string, fit func(context.Context) (queues.Normaliser, error)) (queues.Normaliser, error) {
 	s.mu.Lock()
 	if s.all == nil {
 		s.all, s.slot = map[string]*fitting{}, make(chan struct{}, runtime.GOMAXPROCS(0))
@@ -73,7 +73,7 @@ func (s *scalers) get(ctx context.Context, key string, fit func(context.Context)
 }
 
 // fit runs in a goroutine of its own and ends f.
-func (s *scalers) fit(ctx context.Context, key string, f *fitting, fit func(context.Context) (queues.Scaler, error)) {
+func (s *scalers) fit(ctx context.Context, key string, f *fitting, fit func(context.Context) (queues.Normaliser, error)) {
 	defer f.cancel()
 	select {
 	case s.slot <- struct{}{}:

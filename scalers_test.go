@@ -25,7 +25,7 @@ func TestScalersFitOnceForAll(t *testing.T) {
 		var s scalers
 		var fits atomic.Int32
 		release := make(chan struct{})
-		slow := func(ctx context.Context) (queues.Scaler, error) {
+		slow := func(ctx context.Context) (queues.Normaliser, error) {
 			fits.Add(1)
 			select {
 			case <-release:
@@ -51,7 +51,7 @@ func TestScalersFitOnceForAll(t *testing.T) {
 		synctest.Wait()
 		giveUp()
 		synctest.Wait()
-		quick := func(context.Context) (queues.Scaler, error) { return constScaler(2), nil }
+		quick := func(context.Context) (queues.Normaliser, error) { return constScaler(2), nil }
 		if v, err := s.get(t.Context(), "quick", quick); err != nil || v != constScaler(2) {
 			t.Errorf("beside a slow fit: %v, %v", v, err)
 		}
@@ -71,7 +71,7 @@ func TestScalersGiveUp(t *testing.T) {
 		ended := make(chan struct{})
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() {
-			_, _ = s.get(ctx, "k", func(ctx context.Context) (queues.Scaler, error) {
+			_, _ = s.get(ctx, "k", func(ctx context.Context) (queues.Normaliser, error) {
 				<-ctx.Done()
 				close(ended)
 				return nil, ctx.Err()
@@ -80,7 +80,7 @@ func TestScalersGiveUp(t *testing.T) {
 		synctest.Wait()
 		cancel()
 		<-ended
-		if v, err := s.get(t.Context(), "k", func(context.Context) (queues.Scaler, error) { return constScaler(3), nil }); err != nil || v != constScaler(3) {
+		if v, err := s.get(t.Context(), "k", func(context.Context) (queues.Normaliser, error) { return constScaler(3), nil }); err != nil || v != constScaler(3) {
 			t.Errorf("%v, %v", v, err)
 		}
 	})
@@ -89,7 +89,7 @@ func TestScalersGiveUp(t *testing.T) {
 func TestScalersAreBounded(t *testing.T) {
 	var s scalers
 	for i := range 5 * maxScalers {
-		if _, err := s.get(t.Context(), fmt.Sprint(i), func(context.Context) (queues.Scaler, error) { return constScaler(0), nil }); err != nil {
+		if _, err := s.get(t.Context(), fmt.Sprint(i), func(context.Context) (queues.Normaliser, error) { return constScaler(0), nil }); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -98,7 +98,7 @@ func TestScalersAreBounded(t *testing.T) {
 	}
 	refits := 0
 	for range 2 { // an error is not kept
-		_, _ = s.get(t.Context(), "bad", func(context.Context) (queues.Scaler, error) { refits++; return nil, ErrConfig })
+		_, _ = s.get(t.Context(), "bad", func(context.Context) (queues.Normaliser, error) { refits++; return nil, ErrConfig })
 	}
 	if refits != 2 {
 		t.Errorf("a fit that failed was tried %d times, want 2", refits)

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/planegym/planegym/compute"
-	"github.com/planegym/planegym/internal/benchtest"
+	"github.com/planegym/planegym/internal/testkit"
 )
 
 // An update from 32 transitions, and the greedy actions of 256 rows: networks
@@ -25,7 +25,7 @@ func BenchmarkDDQN(b *testing.B) {
 		}
 		r := filled(d, c.Replay)
 		b.Run(fmt.Sprintf("update/%v/threads%d", k, threads), func(b *testing.B) {
-			benchtest.PerOp(b, func() {
+			testkit.PerOp(b, func() {
 				if _, _, err := d.update(r, 1, .5); err != nil {
 					b.Fatal(err)
 				}
@@ -34,7 +34,7 @@ func BenchmarkDDQN(b *testing.B) {
 		obs, actions := make([]float32, rows*d.dim), make([]int32, rows)
 		copy(obs, r.obs)
 		b.Run(fmt.Sprintf("act/%v/threads%d", k, threads), func(b *testing.B) {
-			benchtest.PerOp(b, func() { d.Act(nil, obs, actions) })
+			testkit.PerOp(b, func() { d.Act(nil, obs, actions) })
 		})
 	}
 }

@@ -38,8 +38,8 @@ type DDQN struct {
 
 	act       pass // of Act
 	batch     batch
-	objective Objective // nil: by hand
-	seen      *Update   // of objective
+	objective Learner    // nil: by hand
+	seen      *Minibatch // of objective
 }
 
 // NewDDQN makes an agent with initial weights drawn from seed. It computes

@@ -113,7 +113,7 @@ func TestSchedules(t *testing.T) {
 // gradient take the place of theirs.
 func TestUseAnEngine(t *testing.T) {
 	c := testConfig(t, func(c *Config) { c.Dueling, c.Normalise, c.Target = true, "fit", 3 })
-	by := func(e Engine) *DDQN {
+	by := func(e Learning) *DDQN {
 		d := testAgent(t, c, testSpaces(3, 2, 3), compute.Go)
 		r := filled(d, 60)
 		d.fit(r.obs)
@@ -129,7 +129,7 @@ func TestUseAnEngine(t *testing.T) {
 	}
 	hand := by(nil)
 	calls := 0
-	engine := by(func(u *Update) (Objective, error) {
+	engine := by(func(u *Minibatch) (Learner, error) {
 		if u.Config.Gamma != c.Gamma || len(u.Spaces.Actions) != 2 || u.Backend == nil || len(u.Actions) != 2*c.Batch || len(u.Weights) != c.Batch || len(u.Reward) != c.Batch || len(u.Discount) != c.Batch {
 			t.Errorf("%+v", u)
 		}
@@ -162,10 +162,10 @@ func TestUseAnEngine(t *testing.T) {
 		t.Errorf("%d updates", engine.Updates())
 	}
 	gone := errors.New("no such engine")
-	if err := hand.Use(func(*Update) (Objective, error) { return nil, gone }); !errors.Is(err, gone) || !strings.HasPrefix(err.Error(), "agent: engine: ") {
+	if err := hand.Use(func(*Minibatch) (Learner, error) { return nil, gone }); !errors.Is(err, gone) || !strings.HasPrefix(err.Error(), "agent: engine: ") {
 		t.Errorf("got %v", err)
 	}
-	if err := hand.Use(func(*Update) (Objective, error) { return learning(func() (float64, error) { return 0, gone }), nil }); err != nil {
+	if err := hand.Use(func(*Minibatch) (Learner, error) { return learning(func() (float64, error) { return 0, gone }), nil }); err != nil {
 		t.Fatal(err)
 	}
 	before := hand.Hash()
@@ -547,5 +547,36 @@ func TestExploreByHand(t *testing.T) {
 	before := slices.Clone(actions)
 	if d.explore(k, 0, actions); !slices.Equal(actions, before) {
 		t.Error("at ε 0 it explores")
+	}
+}
+
+// A resumed training reports what the unbroken one does: the mean of the last
+// episodes, and losses since the last report.
+func TestResumeKeepsTheReport(t *testing.T) {
+	tr := cartTrainer(t, testConfig(t, func(c *Config) { c.Steps = 400 }), 2, 1, env.NextStep)
+	path := filepath.Join(t.TempDir(), "c")
+	if err := tr.Train(context.Background(), 100, func(p Progress) error {
+		if p.Steps >= 200 {
+			return errors.New("stop")
+		}
+		return nil
+	}); err == nil {
+		t.Fatal("was not stopped")
+	}
+	tr.loss.add(3)
+	tr.target.add(5)
+	if err := tr.Save(context.Background(), path); err != nil {
+		t.Fatal(err)
+	}
+	v, err := cartpole.New(2, env.NextStep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := Resume(context.Background(), path, v, 0, compute.NewBackend(compute.Go, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := again.progress(), tr.progress(); fmt.Sprint(got) != fmt.Sprint(want) || want.Episodes == 0 || math.IsNaN(want.Return) || want.Loss != 3 {
+		t.Errorf("%+v, unbroken %+v", got, want)
 	}
 }

@@ -44,7 +44,7 @@ type Config struct {
 	Record    *Record // what comes in, as logs; nil: not recorded
 	// Scaler normalises observations with these columns; nil: it is fitted to
 	// the emulated testbed of the scenario.
-	Scaler func(columns []telemetry.Field) (queues.Scaler, error)
+	Scaler func(columns []telemetry.Field) (queues.Normaliser, error)
 	// Wrap, where not nil, gives what is acted on in place of the plant, which
 	// it still must act on: to watch what is measured.
 	Wrap func(env.Plant) env.Plant

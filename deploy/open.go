@@ -25,7 +25,7 @@ import (
 // liveOptions say what to open of a scenario's switches.
 type liveOptions struct {
 	shadow    bool // nobody acts
-	scaler    func(columns []telemetry.Field) (queues.Scaler, error)
+	scaler    func(columns []telemetry.Field) (queues.Normaliser, error)
 	endless   bool // episodes end for no number of steps
 	autoreset env.Autoreset
 	act       func(live.Act)
@@ -251,7 +251,7 @@ func (c *collected) Close() error {
 
 // scalerOf is what normalises observations of live switches: given, or, where
 // it is not, fitted to the emulated testbed of the scenario.
-func scalerOf(ctx context.Context, s scenarios.Scenario, given func([]telemetry.Field) (queues.Scaler, error), columns []telemetry.Field) (queues.Scaler, error) {
+func scalerOf(ctx context.Context, s scenarios.Scenario, given func([]telemetry.Field) (queues.Normaliser, error), columns []telemetry.Field) (queues.Normaliser, error) {
 	switch n := s.Env.Observation.Normalise; {
 	case n == "none" || n == "l2":
 		return nil, nil
@@ -267,15 +267,15 @@ func scalerOf(ctx context.Context, s scenarios.Scenario, given func([]telemetry.
 
 // named is a scaler whose columns are found by their names.
 type named struct {
-	queues.Scaler
+	queues.Normaliser
 	at []int
 }
 
-func (n named) Scale(column int, x float32) float32 { return n.Scaler.Scale(n.at[column], x) }
+func (n named) Scale(column int, x float32) float32 { return n.Normaliser.Scale(n.at[column], x) }
 
 // ScalerByName is s, a scaler of the columns of, for other columns.
-func ScalerByName(s queues.Scaler, of, columns []telemetry.Field) (queues.Scaler, error) {
-	n := named{Scaler: s}
+func ScalerByName(s queues.Normaliser, of, columns []telemetry.Field) (queues.Normaliser, error) {
+	n := named{Normaliser: s}
 	for _, f := range columns {
 		at := slices.IndexFunc(of, func(g telemetry.Field) bool { return g.Name == f.Name })
 		if at < 0 && f.Name != "stall_s" { // recordings have none, observations but "window" neither

@@ -9,8 +9,8 @@ import (
 	"testing"
 
 	"github.com/planegym/planegym/compute"
-	"github.com/planegym/planegym/internal/benchtest"
 	"github.com/planegym/planegym/internal/rng"
+	"github.com/planegym/planegym/internal/testkit"
 	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/timegan"
 )
@@ -59,7 +59,7 @@ func BenchmarkPhase(b *testing.B) {
 						}
 						losses := make([]timegan.Losses, 1)
 						update := 0
-						benchtest.PerOp(b, func() {
+						testkit.PerOp(b, func() {
 							if _, err := e.Run(context.Background(), ph, update, 1, 1, losses); err != nil {
 								b.Fatal(err)
 							}
@@ -98,7 +98,7 @@ func BenchmarkSimulator(b *testing.B) {
 				}
 				var out telemetry.Window
 				out.Size(n, 4, len(sim.Columns()))
-				seconds := benchtest.PerOp(b, func() {
+				seconds := testkit.PerOp(b, func() {
 					if err := sim.Step(context.Background(), rows, limits, &out); err != nil {
 						b.Fatal(err)
 					}
@@ -112,7 +112,7 @@ func BenchmarkSimulator(b *testing.B) {
 					}
 				}
 				lanes := map[compute.Kernels]int{compute.AVX2: 8, compute.AVX512: 16}[k]
-				benchtest.Peak(b, macs*n*4, seconds, lanes)
+				testkit.Peak(b, macs*n*4, seconds, lanes)
 			})
 		}
 	}

@@ -123,7 +123,7 @@ func (t *trainer) each(p Params, s OptimiserState, do func(tensor, ours []float3
 // stepper is the rollouts of n rows.
 type stepper struct {
 	t     *trainer
-	parts [3]*nn.Stepper
+	parts [3]*nn.GRUState
 	x, h  []float32
 }
 
@@ -135,7 +135,7 @@ func (e *cpu) Stepper(n int) (Stepper, error) {
 	}
 	s := &stepper{t: e.t}
 	for i, k := range rolled {
-		s.parts[i] = e.t.nets[k].NewStepper(e.be, n)
+		s.parts[i] = e.t.nets[k].NewState(e.be, n)
 	}
 	return s, nil
 }

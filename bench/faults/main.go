@@ -30,8 +30,8 @@ import (
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/cartpole"
 	"github.com/planegym/planegym/env/ws"
-	"github.com/planegym/planegym/internal/cutter"
 	"github.com/planegym/planegym/internal/rng"
+	"github.com/planegym/planegym/internal/testkit"
 )
 
 func main() {
@@ -277,7 +277,7 @@ func cuts(b *bench) (string, bool, error) {
 	}
 	defer s.kill()
 	const want = 1000
-	p, err := cutter.Listen(s.addr, 1<<30, 1)
+	p, err := testkit.Listen(s.addr, 1<<30, 1)
 	if err != nil {
 		return "", false, err
 	}
@@ -888,7 +888,7 @@ func soak(b *bench) (string, bool, error) {
 		return "", false, err
 	}
 	defer s.kill()
-	p, err := cutter.Listen(s.addr, 1<<30, 9)
+	p, err := testkit.Listen(s.addr, 1<<30, 9)
 	if err != nil {
 		return "", false, err
 	}

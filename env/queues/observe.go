@@ -25,8 +25,8 @@ type Observation struct {
 	Normalise string `toml:"normalise"` // "fit" (default), "l2" or "none"
 }
 
-// Scaler maps a value of a plant's column into [0, 1], fitted once to data.
-type Scaler interface {
+// Normaliser maps a value of a plant's column into [0, 1], fitted once to data.
+type Normaliser interface {
 	Scale(column int, x float32) float32
 }
 
@@ -66,14 +66,14 @@ type observer struct {
 	Observation
 	columns
 	elements []element
-	scaler   Scaler
+	scaler   Normaliser
 	actions  int // S
 	seconds  int
 	fields   int
 	sorted   []float32 // scratch [T]
 }
 
-func newObserver(o Observation, c columns, fields []telemetry.Field, seconds, actions, limits int, scaler Scaler) (*observer, error) {
+func newObserver(o Observation, c columns, fields []telemetry.Field, seconds, actions, limits int, scaler Normaliser) (*observer, error) {
 	if o.Normalise == "fit" && scaler == nil {
 		return nil, fmt.Errorf(`env: observation: normalise: "fit" needs a scaler fitted to the plant's data, and there is none`)
 	}

@@ -59,7 +59,7 @@ type queueRow struct {
 // New makes n environments over plant, which it owns from then on. scaler
 // normalises observations ("fit"); the others need none. An error names the
 // field of cfg.
-func New(cfg Config, plant env.Plant, n int, scaler Scaler) (env.Vector, error) {
+func New(cfg Config, plant env.Plant, n int, scaler Normaliser) (env.Vector, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err

@@ -74,7 +74,7 @@ func (p *tape) Advance(_ context.Context, rows []int, limit []p4.Limit, out *tel
 
 var oneSwitch = []string{"deq_qdepth1", "enq_qdepth1", "rep_kbps", "deq_timedelta1", "lbo_s", "fps"}
 
-func begin(t *testing.T, cfg queues.Config, p env.Plant, s queues.Scaler) (env.Vector, *env.Batch) {
+func begin(t *testing.T, cfg queues.Config, p env.Plant, s queues.Normaliser) (env.Vector, *env.Batch) {
 	t.Helper()
 	v, err := queues.New(cfg, p, 1, s)
 	if err != nil {

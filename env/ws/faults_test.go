@@ -18,7 +18,7 @@ import (
 
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/cartpole"
-	"github.com/planegym/planegym/internal/cutter"
+	"github.com/planegym/planegym/internal/testkit"
 )
 
 func TestNoHello(t *testing.T) {
@@ -588,7 +588,7 @@ func TestRandomCuts(t *testing.T) {
 		cuts = 10
 	}
 	for _, depth := range []int{1, 16} {
-		proxy, err := cutter.Listen(strings.TrimSuffix(strings.TrimPrefix(url, "ws://"), Path), cuts+2, uint64(depth))
+		proxy, err := testkit.Listen(strings.TrimSuffix(strings.TrimPrefix(url, "ws://"), Path), cuts+2, uint64(depth))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -70,7 +70,8 @@ Intervals of statistics resample the episodes. A and B are bundled scenarios,
 actions, which --limits sets.
 
 Without --baselines=false the policies are every limit, the limits in turn at
-three paces, random, and rules that watch the queues at several levels; --policy
+three paces, random, rules that watch the queues at several levels or the player,
+and rules that hold a limit, act late, at random in part, or turned round; --policy
 adds baselines and agents (files that train wrote). An agent observes either
 plant as it did the one it was trained in, baselines observe what is measured.
 
@@ -271,7 +272,7 @@ func (c *comparer) side(name string, seed uint64) (eval.Side, error) {
 		if err != nil {
 			return nil, err
 		}
-		o.Wrap = func(p env.Plant, own queues.Scaler) (env.Plant, queues.Scaler, error) {
+		o.Wrap = func(p env.Plant, own queues.Normaliser) (env.Plant, queues.Normaliser, error) {
 			scaler, err := scaled(p.Columns(), own)
 			return tap(p), scaler, err
 		}
@@ -313,18 +314,18 @@ func (c *comparer) log(name string) (*eval.Log, error) {
 
 // observed is s with the observations that d was trained with, and what scales
 // them; baselines, d nil, observe what is measured.
-func (c *comparer) observed(s scenarios.Scenario, d *agent.DDQN) (as scenarios.Scenario, scaled func([]telemetry.Field, queues.Scaler) (queues.Scaler, error), err error) {
+func (c *comparer) observed(s scenarios.Scenario, d *agent.DDQN) (as scenarios.Scenario, scaled func([]telemetry.Field, queues.Normaliser) (queues.Normaliser, error), err error) {
 	if d != nil {
 		s.Env.Observation, scaled, err = c.trained(d)
 		return s, scaled, err
 	}
 	s.Env.Observation = queues.Observation{Normalise: "none"}
-	return s, func(_ []telemetry.Field, own queues.Scaler) (queues.Scaler, error) { return own, nil }, nil
+	return s, func(_ []telemetry.Field, own queues.Normaliser) (queues.Normaliser, error) { return own, nil }, nil
 }
 
 // trained is how the plant that an agent was trained in is observed: what is
 // shown, and its scaler for the columns of another.
-func (c *comparer) trained(d *agent.DDQN) (shown queues.Observation, scaled func([]telemetry.Field, queues.Scaler) (queues.Scaler, error), err error) {
+func (c *comparer) trained(d *agent.DDQN) (shown queues.Observation, scaled func([]telemetry.Field, queues.Normaliser) (queues.Normaliser, error), err error) {
 	name := c.observe
 	if name == "" {
 		name = d.Scenario
@@ -334,8 +335,8 @@ func (c *comparer) trained(d *agent.DDQN) (shown queues.Observation, scaled func
 		return shown, nil, fmt.Errorf("compare: the agent was trained in %q: name the scenario whose observations it is to get by --observe: %w", d.Scenario, err)
 	}
 	var columns []telemetry.Field
-	var scaler queues.Scaler
-	o := planegym.Gym{Data: c.data, Computing: c.Computing, Wrap: func(p env.Plant, own queues.Scaler) (env.Plant, queues.Scaler, error) {
+	var scaler queues.Normaliser
+	o := planegym.Gym{Data: c.data, Computing: c.Computing, Wrap: func(p env.Plant, own queues.Normaliser) (env.Plant, queues.Normaliser, error) {
 		columns, scaler = p.Columns(), own
 		return p, own, nil
 	}}
@@ -344,7 +345,7 @@ func (c *comparer) trained(d *agent.DDQN) (shown queues.Observation, scaled func
 		return shown, nil, fmt.Errorf("scenario %s, which the agent was trained in: %w", name, err)
 	}
 	_ = v.Close() // nothing was written
-	return s.Env.Observation, func(of []telemetry.Field, _ queues.Scaler) (queues.Scaler, error) {
+	return s.Env.Observation, func(of []telemetry.Field, _ queues.Normaliser) (queues.Normaliser, error) {
 		if scaler == nil {
 			return nil, nil
 		}

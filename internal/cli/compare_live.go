@@ -98,7 +98,7 @@ func (c *comparer) liveSide(cmd *cobra.Command, a string) (eval.Side, time.Durat
 		on, err := deploy.Open(ctx, deploy.Config{
 			Scenario: as, Name: c.live, Journal: c.journal, Autoreset: env.NextStep, Guard: guard,
 			Wrap:   func(p env.Plant) env.Plant { return tap(unpaired{p}) },
-			Scaler: func(columns []telemetry.Field) (queues.Scaler, error) { return scaled(columns, nil) },
+			Scaler: func(columns []telemetry.Field) (queues.Normaliser, error) { return scaled(columns, nil) },
 		})
 		if err != nil {
 			return nil, err

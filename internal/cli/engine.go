@@ -68,7 +68,7 @@ func asUsage(err error) error {
 }
 
 // agentEngine is check for commands that train agents, and their engine.
-func (c *computing) agentEngine() (agent.Engine, compute.Kernels, error) {
+func (c *computing) agentEngine() (agent.Learning, compute.Kernels, error) {
 	if err := c.checkThreads(); err != nil {
 		return nil, 0, err
 	}

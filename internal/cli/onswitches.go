@@ -49,7 +49,7 @@ func (d *deployment) config(cmd *cobra.Command, mode env.Autoreset) (deploy.Conf
 		Endless: d.endless, Autoreset: mode, Episodes: d.episodes, Record: d.record,
 	}
 	if d.data != "" {
-		c.Scaler = func(columns []telemetry.Field) (queues.Scaler, error) {
+		c.Scaler = func(columns []telemetry.Field) (queues.Normaliser, error) {
 			o := planegym.Gym{Data: d.data}
 			_, scaler, err := o.Recordings()
 			if err != nil {

@@ -91,7 +91,7 @@ type training struct {
 
 	c       agent.Config // of a training that is not resumed
 	be      *compute.Backend
-	loss    agent.Engine
+	loss    agent.Learning
 	log     *scalars.Log
 	events  *events
 	columns int // of the log

@@ -28,8 +28,8 @@ type ValueTerm func(v Values) (*G.Node, error)
 // NewDDQN makes the engine that computes DDQN's loss as an expression and
 // leaves its gradient to Gorgonia. terms are added to the loss. It trains as
 // the agent does by hand, to rounding.
-func NewDDQN(terms ...ValueTerm) agent.Engine {
-	return func(u *agent.Update) (agent.Objective, error) {
+func NewDDQN(terms ...ValueTerm) agent.Learning {
+	return func(u *agent.Minibatch) (agent.Learner, error) {
 		o := &valueObjective{u: u}
 		var err error
 		o.program, err = compile(func(g *G.ExprGraph, p *program) { o.build(g, p, terms) })
@@ -39,7 +39,7 @@ func NewDDQN(terms ...ValueTerm) agent.Engine {
 
 // valueObjective is the graph of an update: agent/ddqn.go in expressions.
 type valueObjective struct {
-	u       *agent.Update
+	u       *agent.Minibatch
 	program *program
 	heads   []int     // where each head's actions begin in A
 	total   int       // A
@@ -49,7 +49,7 @@ type valueObjective struct {
 	count   int       // applications
 }
 
-// Learn is agent.Objective's.
+// Learn is agent.Learner's.
 func (o *valueObjective) Learn() (float64, error) {
 	u, s := o.u, len(o.heads)
 	clear(o.chosen)

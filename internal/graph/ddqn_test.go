@@ -79,8 +79,8 @@ func config(tb testing.TB, change func(c *agent.Config)) agent.Config {
 
 // bothValues computes every update by graph and by hand, and compares.
 type bothValues struct {
-	graph agent.Objective
-	u     *agent.Update
+	graph agent.Learner
+	u     *agent.Minibatch
 	worst map[string]float64
 }
 
@@ -134,7 +134,7 @@ func TestValueParity(t *testing.T) {
 			defer be.Close()
 			o := recorded(t, config(t, change), be)
 			worst := map[string]float64{}
-			err := o.Agent.Use(func(u *agent.Update) (agent.Objective, error) {
+			err := o.Agent.Use(func(u *agent.Minibatch) (agent.Learner, error) {
 				g, err := NewDDQN()(u)
 				return bothValues{g, u, worst}, err
 			})
@@ -166,10 +166,10 @@ func TestValueTerm(t *testing.T) {
 		return G.Mul(G.NewConstant(float32(100)), G.Must(G.Mean(G.Must(G.Square(v.Q)))))
 	}
 	size := map[string]float64{}
-	for name, e := range map[string]agent.Engine{"without": NewDDQN(), "with": NewDDQN(flat)} {
+	for name, e := range map[string]agent.Learning{"without": NewDDQN(), "with": NewDDQN(flat)} {
 		o := recorded(t, config(t, func(c *agent.Config) { c.Steps = 200 }), be)
-		var last *agent.Update
-		err := o.Agent.Use(func(u *agent.Update) (agent.Objective, error) {
+		var last *agent.Minibatch
+		err := o.Agent.Use(func(u *agent.Minibatch) (agent.Learner, error) {
 			last = u
 			return e(u)
 		})
@@ -203,7 +203,7 @@ func TestValueTerm(t *testing.T) {
 // BenchmarkValueUpdate is an update of DDQN by graph and by hand.
 func BenchmarkValueUpdate(b *testing.B) {
 	for _, preset := range agent.PresetNames {
-		for name, e := range map[string]agent.Engine{"fused": nil, "graph": NewDDQN()} {
+		for name, e := range map[string]agent.Learning{"fused": nil, "graph": NewDDQN()} {
 			b.Run("preset="+preset+"/"+name, func(b *testing.B) {
 				be := compute.NewBackend(auto(b), 1)
 				defer be.Close()

@@ -116,7 +116,7 @@ func (s *sequence) build(g *G.ExprGraph, p *program, be *compute.Backend, parts 
 		}
 	}
 	logits := must(G.Reshape(y, tensor.Shape{1, n, m.Width()}))
-	segments := &valueObjective{u: &agent.Update{}, total: m.Width()}
+	segments := &valueObjective{u: &agent.Minibatch{}, total: m.Width()}
 	for h, head := range m.Heads {
 		segments.heads = append(segments.heads, parts.Ends[h]-head.Size)
 		segments.u.Spaces.Actions = append(segments.u.Spaces.Actions, head.Size)

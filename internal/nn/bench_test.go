@@ -7,8 +7,8 @@ import (
 	"testing"
 
 	"github.com/planegym/planegym/compute"
-	"github.com/planegym/planegym/internal/benchtest"
 	"github.com/planegym/planegym/internal/rng"
+	"github.com/planegym/planegym/internal/testkit"
 )
 
 // vectorLanes are the numbers of a vector.
@@ -32,7 +32,7 @@ func BenchmarkGRUStep(b *testing.B) {
 				adam := NewAdam(len(p), 1e-3)
 				x, y := draw(1, c.steps*c.batch*c.in, 1), make([]float32, c.steps*c.batch*c.hidden)
 				dx, grad := make([]float32, len(x)), make([]float32, len(p))
-				seconds := benchtest.PerOp(b, func() {
+				seconds := testkit.PerOp(b, func() {
 					clear(grad)
 					run.Forward(x, nil, y)
 					run.Backward(y, dx, grad)
@@ -42,7 +42,7 @@ func BenchmarkGRUStep(b *testing.B) {
 				for l := range c.layers {
 					macs += 3 * c.hidden * (layerIn(g.GRUConfig, l) + c.hidden)
 				}
-				benchtest.Peak(b, float64(3*macs*c.steps*c.batch), seconds, vectorLanes[k])
+				testkit.Peak(b, float64(3*macs*c.steps*c.batch), seconds, vectorLanes[k])
 			})
 		}
 	}
@@ -58,10 +58,10 @@ func BenchmarkStepper(b *testing.B) {
 			defer be.Close()
 			g := NewGRU(GRUConfig{In: 24, Hidden: 24, Layers: 3, Out: 24, Act: Sigmoid})
 			g.Init(rng.Key{Seed: 1})
-			s := g.NewStepper(be, n)
+			s := g.NewState(be, n)
 			x, y := draw(1, n*24, 1), make([]float32, n*24)
-			seconds := benchtest.PerOp(b, func() { s.Step(nil, x, y) })
-			benchtest.Peak(b, n*(3*3*24*48+24*24), seconds, vectorLanes[k])
+			seconds := testkit.PerOp(b, func() { s.Step(nil, x, y) })
+			testkit.Peak(b, n*(3*3*24*48+24*24), seconds, vectorLanes[k])
 		})
 	}
 }
@@ -80,13 +80,13 @@ func BenchmarkMLP(b *testing.B) {
 		grad := make([]float32, len(p))
 		x, y := draw(1, 9*256, 1), make([]float32, 2*256)
 		b.Run("update/"+k.String(), func(b *testing.B) {
-			benchtest.PerOp(b, func() {
+			testkit.PerOp(b, func() {
 				clear(grad)
 				run.Forward(x[:9*32], y[:2*32])
 				run.Backward(y[:2*32], nil, grad)
 				adam.Step(be, p, grad)
 			})
 		})
-		b.Run("act/"+k.String(), func(b *testing.B) { benchtest.PerOp(b, func() { run.Forward(x, y) }) })
+		b.Run("act/"+k.String(), func(b *testing.B) { testkit.PerOp(b, func() { run.Forward(x, y) }) })
 	}
 }

@@ -3,7 +3,7 @@
 // fused kernels.
 //
 // A network (MLP, GRU) is its sizes and parameters; a run (MLPRun, GRURun,
-// Stepper) is preallocated memory to apply it once, and a network may have
+// GRUState) is preallocated memory to apply it once, and a network may have
 // several runs under way. A Backend says with which kernels and on how many
 // threads. Sequences are time-major, [T,B,F]. Once warm nothing allocates.
 //

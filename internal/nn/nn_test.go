@@ -311,7 +311,7 @@ func TestStepper(t *testing.T) {
 				tol = 1e-6
 			}
 
-			s := g.NewStepper(be, batch)
+			s := g.NewState(be, batch)
 			y := make([]float32, batch*out)
 			for pass := range 2 {
 				for t1 := range steps {
@@ -402,7 +402,7 @@ func TestNoAllocation(t *testing.T) {
 				}
 			}
 			g := NewGRU(GRUConfig{In: 6, Hidden: 24, Layers: 3, Out: 6})
-			s := g.NewStepper(be, 100)
+			s := g.NewState(be, 100)
 			rows := []int{99, 3, 50}
 			x, y := make([]float32, 600), make([]float32, 600)
 			if n := testing.AllocsPerRun(10, func() {
@@ -431,7 +431,7 @@ func TestShapes(t *testing.T) {
 	})
 	gr.Forward(make([]float32, 40), nil, make([]float32, 60))
 	wantPanic(t, "nn: gru gradient: shape [1], want [63] = [63]", func() { gr.Backward(make([]float32, 60), nil, make([]float32, 1)) })
-	s := g.NewStepper(be, 5)
+	s := g.NewState(be, 5)
 	wantPanic(t, "nn: step input: shape [1], want [5 2] = [10]", func() { s.Step(nil, make([]float32, 1), nil) })
 	wantPanic(t, "nn: stepper: row 5 of 5", func() { s.Step([]int{5}, make([]float32, 2), make([]float32, 3)) })
 }
@@ -466,7 +466,7 @@ func TestParams(t *testing.T) {
 	if &w[0] != &m.Params().View("1.weight").Data[0] {
 		t.Error("layer 1 is not where the kernels read")
 	}
-	wantPanic(t, `nn: no parameter "x"`, func() { m.Params().View("x") })
+	wantPanic(t, `compute: no parameter "x"`, func() { m.Params().View("x") })
 }
 
 func TestInit(t *testing.T) {

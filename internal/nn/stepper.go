@@ -6,9 +6,9 @@ import (
 	"github.com/planegym/planegym/compute"
 )
 
-// Stepper advances N independent rows of a GRU one step at a time and carries
+// GRUState advances N independent rows of a GRU one step at a time and carries
 // their hidden states. What a row becomes depends on its own inputs alone.
-type Stepper struct {
+type GRUState struct {
 	g  *GRU
 	be *Backend
 	n  int
@@ -21,16 +21,16 @@ type Stepper struct {
 }
 
 // NewStepper is a stepper of n rows, all hidden states 0.
-func (g *GRU) NewStepper(be *Backend, n int) *Stepper {
+func (g *GRU) NewState(be *Backend, n int) *GRUState {
 	if n < 1 {
 		panic(fmt.Sprintf("nn: no stepper has %d rows", n))
 	}
-	return &Stepper{g: g, be: be, n: n, h: floats(tiles(n) * g.Layers * g.Hidden * lanes)}
+	return &GRUState{g: g, be: be, n: n, h: floats(tiles(n) * g.Layers * g.Hidden * lanes)}
 }
 
 // Step advances rows, nil meaning all; none may be listed twice. Entry i of x
 // [n,in] and y [n,width] belongs to rows[i].
-func (s *Stepper) Step(rows []int, x, y []float32) {
+func (s *GRUState) Step(rows []int, x, y []float32) {
 	n := s.count(rows)
 	check("step input", len(x), n, s.g.In)
 	check("step output", len(y), n, s.g.Width())
@@ -48,7 +48,7 @@ func (s *Stepper) Step(rows []int, x, y []float32) {
 	s.rows, s.x, s.y = nil, nil, nil
 }
 
-func (s *Stepper) count(rows []int) int {
+func (s *GRUState) count(rows []int) int {
 	if rows == nil {
 		return s.n
 	}
@@ -56,7 +56,7 @@ func (s *Stepper) count(rows []int) int {
 }
 
 // at is where row's first hidden value lies; the others follow lanes apart.
-func (s *Stepper) at(row int) int {
+func (s *GRUState) at(row int) int {
 	if row < 0 || row >= s.n {
 		panic(fmt.Sprintf("nn: stepper: row %d of %d", row, s.n))
 	}
@@ -65,11 +65,11 @@ func (s *Stepper) at(row int) int {
 
 // scratchWidth is what a shard needs: x, the hidden states of gathered rows,
 // one next hidden state, the gates and y, a panel each.
-func (s *Stepper) scratchWidth() int {
+func (s *GRUState) scratchWidth() int {
 	return lanes * (s.g.In + (s.g.Layers+5)*s.g.Hidden + s.g.Out)
 }
 
-func (s *Stepper) Shard(i int) {
+func (s *GRUState) Shard(i int) {
 	g, k := s.g, kernelsOf(s.be)
 	n := s.count(s.rows)
 	step, width := g.Hidden*lanes, s.scratchWidth()
@@ -120,7 +120,7 @@ func (s *Stepper) Shard(i int) {
 
 // tile is the hidden states of a tile whose rows the t-th of a call are, in
 // order and all of them; nil where they are not.
-func (s *Stepper) tile(t, rows int) []float32 {
+func (s *GRUState) tile(t, rows int) []float32 {
 	if s.rows != nil {
 		group := s.rows[t*lanes:][:rows]
 		first := group[0]
@@ -139,7 +139,7 @@ func (s *Stepper) tile(t, rows int) []float32 {
 }
 
 // Reset sets the hidden states of rows, nil meaning all, to 0.
-func (s *Stepper) Reset(rows []int) {
+func (s *GRUState) Reset(rows []int) {
 	if rows == nil {
 		clear(s.h)
 	}
@@ -152,7 +152,7 @@ func (s *Stepper) Reset(rows []int) {
 }
 
 // Hidden copies row's hidden state [layers,H] to dst.
-func (s *Stepper) Hidden(row int, dst []float32) {
+func (s *GRUState) Hidden(row int, dst []float32) {
 	check("stepper hidden state", len(dst), s.g.Layers, s.g.Hidden)
 	h := s.h[s.at(row):]
 	for j := range dst {
@@ -161,7 +161,7 @@ func (s *Stepper) Hidden(row int, dst []float32) {
 }
 
 // SetHidden makes src [layers,H] row's hidden state.
-func (s *Stepper) SetHidden(row int, src []float32) {
+func (s *GRUState) SetHidden(row int, src []float32) {
 	check("stepper hidden state", len(src), s.g.Layers, s.g.Hidden)
 	h := s.h[s.at(row):]
 	for j, v := range src {
@@ -169,7 +169,7 @@ func (s *Stepper) SetHidden(row int, src []float32) {
 	}
 }
 
-func (s *Stepper) refStep(n int) {
+func (s *GRUState) refStep(n int) {
 	g := s.g
 	p := widen(g.params.Data)
 	hs := make([]float32, g.Layers*g.Hidden)

@@ -13,7 +13,7 @@ import (
 type Sampler struct {
 	m       *Model
 	be      *compute.Backend
-	st      *nn.Stepper
+	st      *nn.GRUState
 	head    *nn.MLPRun
 	factor  [][]float32 // e^table, of what heads are given
 	x, h, y []float32
@@ -26,7 +26,7 @@ func (m *Model) NewSampler(be *compute.Backend, n int) *Sampler {
 	if m.back != nil {
 		panic("seq: a bidirectional model does not sample step by step")
 	}
-	s := &Sampler{m: m, be: be, st: m.gru.NewStepper(be, n), head: m.head.NewRun(be, n)}
+	s := &Sampler{m: m, be: be, st: m.gru.NewState(be, n), head: m.head.NewRun(be, n)}
 	for _, t := range m.tables {
 		f := make([]float32, len(t.data))
 		for i, v := range t.data {

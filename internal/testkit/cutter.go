@@ -1,6 +1,7 @@
-// Package cutter is a TCP proxy that cuts its connections, for tests of what
-// survives that.
-package cutter
+// Package testkit is what tests and benchmarks of several packages share: a
+// benchmark in processor time, and a TCP proxy that cuts its connections, for
+// tests of what survives that.
+package testkit
 
 import (
 	"io"

@@ -1,8 +1,6 @@
 //go:build unix
 
-// Package benchtest measures benchmarks by processor time, which other load on
-// a machine disturbs less than the wall clock.
-package benchtest
+package testkit
 
 import (
 	"syscall"
@@ -10,7 +8,8 @@ import (
 	"time"
 )
 
-// PerOp runs body once, to warm up, then as often as b asks, and reports the
+// PerOp measures a benchmark by processor time, which other load on a machine
+// disturbs less than the wall clock. It runs body once, to warm up, then as often as b asks, and reports the
 // processor time of the whole process per run as cpu-ns/op, and allocations.
 // It gives that time in seconds.
 func PerOp(b *testing.B, body func()) float64 {

@@ -6,21 +6,22 @@ import (
 	"github.com/planegym/planegym/compute"
 )
 
-// Engine makes what computes the updates of an agent. Engines differ in how
+// Learning makes what computes the updates of an agent (see timegan.Engine for
+// models). Two of them differ in how
 // they differentiate, never in meaning: see DDQN.Use.
-type Engine func(u *Update) (Objective, error)
+type Learning func(u *Minibatch) (Learner, error)
 
-// Objective computes the loss of the batch that its Update holds.
-type Objective interface {
+// Learner computes the loss of the batch that its Minibatch holds.
+type Learner interface {
 	// Learn gives the loss, sets Y and Delta, and adds ∂L/∂θ to Grad.
 	Learn() (loss float64, err error)
 }
 
-// Update is what an Objective works on: a batch of transitions S, A, R, S'.
+// Minibatch is what a Learner works on: a batch of transitions S, A, R, S'.
 // Its memory stays where it is; the agent fills it anew before every update.
 // Which transitions, what the gradient is used for, and when θ becomes θ⁻ are
 // the agent's.
-type Update struct {
+type Minibatch struct {
 	Config  Config
 	Spaces  Spaces
 	Backend *compute.Backend
@@ -39,7 +40,7 @@ type Update struct {
 	agent *DDQN
 }
 
-// Network is a network as an Objective sees it.
+// Network is a network as a Learner sees it.
 type Network struct {
 	compute.MLPConfig
 	Params *compute.Params
@@ -47,7 +48,7 @@ type Network struct {
 
 // Use makes e compute the updates from now on; nil is the fused engine, with
 // gradients by hand, which an agent begins with.
-func (d *DDQN) Use(e Engine) error {
+func (d *DDQN) Use(e Learning) error {
 	d.objective, d.seen = nil, nil
 	if e == nil {
 		return nil
@@ -56,7 +57,7 @@ func (d *DDQN) Use(e Engine) error {
 		d.batch = d.newBatch()
 	}
 	b := &d.batch
-	u := &Update{
+	u := &Minibatch{
 		Config: d.Config, Spaces: d.Spaces, Backend: d.be,
 		X: make([]float32, len(b.obs)), Next: make([]float32, len(b.next)),
 		Actions: b.actions, Reward: b.reward, Discount: b.discount, Weights: b.weights,
@@ -71,11 +72,11 @@ func (d *DDQN) Use(e Engine) error {
 }
 
 // Fused is the objective with gradients by hand.
-func (u *Update) Fused() Objective { return fused{u.agent} }
+func (u *Minibatch) Fused() Learner { return fused{u.agent} }
 
 type fused struct{ *DDQN }
 
-// Learn is Objective's.
+// Learn is Learner's.
 func (d fused) Learn() (float64, error) {
 	b := &d.batch
 	d.targets(b)
