@@ -115,7 +115,11 @@ func closedLoopCard(model Model) map[string]string {
 func withRest(card map[string]string, fidelity []timegan.Fidelity, credit string) map[string]string {
 	var figures []string
 	for _, f := range fidelity {
-		figures = append(figures, fmt.Sprintf("%s: %s; W1 %.3f, KS %.3f, correlation error %.3f, ACF error %.3f", f.Of, f.Effects(), f.W1, f.KS, f.Corr, f.ACF))
+		text := fmt.Sprintf("W1 %.3f, KS %.3f, correlation error %.3f, ACF error %.3f", f.W1, f.KS, f.Corr, f.ACF)
+		if f.Effect != nil { // else an older checkpoint, or one limit a recording
+			text = f.Effects() + "; " + text
+		}
+		figures = append(figures, f.Of+": "+text)
 	}
 	if len(figures) > 0 {
 		card["fidelity"] = strings.Join(figures, "; ")

@@ -549,3 +549,34 @@ func TestExploreByHand(t *testing.T) {
 		t.Error("at ε 0 it explores")
 	}
 }
+
+// A resumed training reports what the unbroken one does: the mean of the last
+// episodes, and losses since the last report.
+func TestResumeKeepsTheReport(t *testing.T) {
+	tr := cartTrainer(t, testConfig(t, func(c *Config) { c.Steps = 400 }), 2, 1, env.NextStep)
+	path := filepath.Join(t.TempDir(), "c")
+	if err := tr.Train(context.Background(), 100, func(p Progress) error {
+		if p.Steps >= 200 {
+			return errors.New("stop")
+		}
+		return nil
+	}); err == nil {
+		t.Fatal("was not stopped")
+	}
+	tr.loss.add(3)
+	tr.target.add(5)
+	if err := tr.Save(context.Background(), path); err != nil {
+		t.Fatal(err)
+	}
+	v, err := cartpole.New(2, env.NextStep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := Resume(context.Background(), path, v, 0, compute.NewBackend(compute.Go, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := again.progress(), tr.progress(); fmt.Sprint(got) != fmt.Sprint(want) || want.Episodes == 0 || math.IsNaN(want.Return) || want.Loss != 3 {
+		t.Errorf("%+v, unbroken %+v", got, want)
+	}
+}

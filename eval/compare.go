@@ -50,6 +50,10 @@ func Defaults(spec env.Spec) []string {
 	for _, x := range []string{"0.1", "0.2", "0.3", "0.42", "0.55", "0.7", "0.85"} {
 		names = append(names, "occupancy:"+x)
 	}
+	// What agents may come to do beside: hold a limit, watch the player, act late,
+	// at random in part, or the wrong way round.
+	names = append(names, "sticky:8", "hysteresis:0.3:0.6", "hysteresis:0.6:0.9", "buffer", "inverse:buffer", "level",
+		"inverse:occupancy", "delayed:3:occupancy", "noisy:0.2:occupancy")
 	return slices.DeleteFunc(names, func(name string) bool {
 		_, err := baseline.New(name, spec)
 		return err != nil

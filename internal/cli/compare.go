@@ -70,7 +70,8 @@ Intervals of statistics resample the episodes. A and B are bundled scenarios,
 actions, which --limits sets.
 
 Without --baselines=false the policies are every limit, the limits in turn at
-three paces, random, and rules that watch the queues at several levels; --policy
+three paces, random, rules that watch the queues at several levels or the player,
+and rules that hold a limit, act late, at random in part, or turned round; --policy
 adds baselines and agents (files that train wrote). An agent observes either
 plant as it did the one it was trained in, baselines observe what is measured.
 
