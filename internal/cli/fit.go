@@ -108,6 +108,11 @@ func (f *fitter) run(cmd *cobra.Command) error {
 	if err := checkOutput("fit: --output", f.out, ".safetensors"); err != nil {
 		return err
 	}
+	release, err := lockOutput("fit: --output", f.out)
+	if err != nil {
+		return err
+	}
+	defer release()
 	if f.resume && f.force {
 		return usagef("fit: --resume, --force: one or the other")
 	}
