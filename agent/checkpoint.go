@@ -108,7 +108,7 @@ func write(path string, h header, ts []safetensors.Tensor) error {
 	return nil
 }
 
-// Info is what a checkpoint tells of itself.
+// Info is the header of a checkpoint.
 type Info struct {
 	Scenario string // what it was trained in; "" where that was not said
 	Config   Config

@@ -102,7 +102,7 @@ type Snapshotter interface {
 	Restore(row int, src []byte) error
 }
 
-// Informer is a Vector that tells of a row what its observation leaves out.
+// Informer is a Vector that reports what a row's observation leaves out.
 type Informer interface {
 	InfoFields() []telemetry.Field
 	// Info appends the values of InfoFields, for row's last step, to dst.

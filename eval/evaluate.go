@@ -34,7 +34,7 @@ type Evaluation struct {
 	Returns []float64 // undiscounted, in the order of the seeds
 	Return  Estimate
 	Length  Estimate    // steps
-	QoE     *QoE        // nil where the environment tells of no player
+	QoE     *QoE        // nil where the environment reports no player
 	Shares  [][]float64 // [S][n]: how often each action was taken
 }
 
@@ -189,7 +189,7 @@ func (e *evaluator) begin(ctx context.Context, rows []int) error {
 	return nil
 }
 
-// take adds what out's i-th place tells of row r.
+// take adds row r's result, the i-th of out.
 func (e *evaluator) take(out *env.Batch, i, r int, actions []int32) error {
 	obs, reward := out.Obs[i*e.dim:(i+1)*e.dim], out.Reward[i]
 	over := out.Terminated[i] || out.Truncated[i]
@@ -259,7 +259,7 @@ func (e *evaluator) result() *Evaluation {
 	return &r
 }
 
-// player is where Info tells of the player.
+// player is where Info has the player's values.
 type player struct {
 	lbo, fps, stall int
 	ok              bool

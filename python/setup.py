@@ -42,7 +42,7 @@ class Build(build_py):
         source = binary()
         if source is None or self.editable_mode:  # an editable one is a clone, which launch builds
             return
-        folder = Path(self.build_lib) / "planegym" / "bin"
+        folder = Path(self.build_lib).resolve() / "planegym" / "bin"
         folder.mkdir(parents=True, exist_ok=True)
         platform = os.environ.get("PLANEGYM_WHEEL_PLATFORM", sys.platform)
         target = folder / ("planegym.exe" if platform.startswith("win") else "planegym")

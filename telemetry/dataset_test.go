@@ -320,7 +320,7 @@ func TestWriteCSV(t *testing.T) {
 	if got, err := os.ReadFile(path); err != nil || string(got) != text {
 		t.Errorf("%q, %v\nwant %q", got, err, text)
 	}
-	other, err := telemetry.NewDataset([]telemetry.Field{{Name: "other"}}, 0, time.UnixMilli(0), []float32{1}, []bool{true})
+	other, err := telemetry.NewDataset([]telemetry.Field{{Name: "other"}, {Name: "lbo_s", Unit: "s"}}, 0, time.UnixMilli(0), []float32{1, 2}, []bool{true, true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -340,6 +340,19 @@ func TestWriteCSV(t *testing.T) {
 	}
 	if err := decodeGrid(t, text).WriteCSV(filepath.Join(dir, "none", "x.csv")); !errors.Is(err, fs.ErrNotExist) {
 		t.Error("wrote into a folder that is not there")
+	}
+}
+
+// TestPlainCSV: columns that are none of a testbed's are written as they are,
+// negative values and all.
+func TestPlainCSV(t *testing.T) {
+	d, err := telemetry.NewDataset([]telemetry.Field{{Name: "Open"}, {Name: "a,b"}}, 1, time.UnixMilli(0), []float32{1.5, -2, 0, 4e6}, []bool{true, true, false, true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	if err := d.EncodeCSV(&b); err != nil || b.String() != "t,Open,\"a,b\"\n0,1.5,-2\n1,,4000000\n" {
+		t.Errorf("%q, %v", b.String(), err)
 	}
 }
 

@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// Quality is what a player tells of the representation it plays; 0 where it
+// Quality is what a player reports of the representation it plays; 0 where it
 // does not.
 type Quality struct {
 	FPS, Kbps, Width, Height float32

@@ -204,7 +204,9 @@ func TestLimitInName(t *testing.T) {
 // changes.
 func TestLadder(t *testing.T) {
 	const head = "t,ts_ms,fps,rep_kbps,width,height\n"
-	row := func(i int, cells string) string { return itoa(int64(i)) + "," + itoa(int64(i)*1000) + "," + cells + "\n" }
+	row := func(i int, cells string) string {
+		return itoa(int64(i)) + "," + itoa(int64(i)*1000) + "," + cells + "\n"
+	}
 	d := decodeGrid(t, head+row(0, "30,6000,1920,1080")+row(1, "24,300,426,240")+row(2, "30,1500,854,480")+row(3, "30,,,")+row(4, "30,3000,1280,720")+row(5, "24,800,640,360"))
 	l := telemetry.LadderOf(d)
 	if l.Rungs() != 5 || l.TopKbps() != 6000 {

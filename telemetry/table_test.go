@@ -498,7 +498,7 @@ func TestGridByHand(t *testing.T) {
 		f    Field
 		v    float32
 		want string
-	}{{Field{"x", ""}, 1, `no column "x"`}, {Field{"lbo_s", "ms"}, 1, `no column "lbo_s" in "ms"`}, {Field{"lbo_s", "s"}, -1, "second 0: lbo_s is -1"}} {
+	}{{Field{"calc_rate", "x"}, 1, `no column "calc_rate" in "x"`}, {Field{"lbo_s", "ms"}, 1, `no column "lbo_s" in "ms"`}, {Field{"lbo_s", "s"}, -1, "second 0: lbo_s is -1"}} {
 		d, err := NewDataset([]Field{c.f}, 0, time.Unix(0, 0), []float32{c.v}, []bool{true})
 		if err != nil {
 			t.Fatal(err)

@@ -2,8 +2,10 @@ package telemetry
 
 import (
 	"bufio"
+	"encoding/csv"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 
 	"github.com/planegym/planegym/internal/atomicfile"
@@ -20,7 +22,12 @@ func (d *Dataset) WriteCSV(path string) error {
 
 // EncodeCSV writes the recording to w in the grid format. Every field must be
 // one that Canonical knows and no value negative: what is written can be read.
+// Of a dataset with no such field, as of another's CSV, t and the columns are
+// written as they are.
 func (d *Dataset) EncodeCSV(w io.Writer) error {
+	if !slices.ContainsFunc(d.fields, func(f Field) bool { _, ok := Canonical(f.Name); return ok }) {
+		return d.encodePlain(w)
+	}
 	b := bufio.NewWriter(w)
 	b.WriteString("t,ts_ms,queue")
 	hops := false
@@ -70,4 +77,31 @@ func (d *Dataset) EncodeCSV(w io.Writer) error {
 	}
 	b.WriteByte('\n')
 	return b.Flush()
+}
+
+// encodePlain writes t and the columns; a value that was not measured is empty.
+func (d *Dataset) encodePlain(w io.Writer) error {
+	out := csv.NewWriter(w)
+	rec := []string{"t"}
+	for _, f := range d.fields {
+		rec = append(rec, f.Name)
+	}
+	if err := out.Write(rec); err != nil {
+		return err
+	}
+	for t := range d.millis {
+		rec = append(rec[:0], strconv.Itoa(t))
+		for c := range d.fields {
+			cell := ""
+			if v, ok := d.At(t, c); ok {
+				cell = strconv.FormatFloat(float64(v), 'f', -1, 32)
+			}
+			rec = append(rec, cell)
+		}
+		if err := out.Write(rec); err != nil {
+			return err
+		}
+	}
+	out.Flush()
+	return out.Error()
 }

@@ -377,8 +377,8 @@ func (t *trainer) goOn() {
 }
 
 // learn makes a step of Adam (Kingma and Ba 2015, β 0.9 and 0.999, ε 10⁻⁸) for
-// networks, and clears their gradients. A gradient that is no number stops
-// them all and is named.
+// networks, and clears their gradients. If any gradient is NaN or Inf, no network
+// is updated; Losses.At names the tensor.
 func (t *trainer) learn(l *Losses, networks ...int) {
 	for _, i := range networks {
 		if at := slices.IndexFunc(t.nets[i].grad, func(g float32) bool { return g-g != 0 }); at >= 0 && l.At == "" {

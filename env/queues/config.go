@@ -40,7 +40,7 @@ func (c Config) withDefaults() (Config, error) {
 			return c, fmt.Errorf("env: limits: %w", err)
 		}
 		if slices.Contains(c.Limits[:i], l) {
-			return c, fmt.Errorf("env: limits: %d stands twice", l)
+			return c, fmt.Errorf("env: limits: %d is a duplicate", l)
 		}
 	}
 	if c.Initial == 0 {

@@ -332,7 +332,7 @@ func meanMeasured(values []float32, valid []bool, column, fields int) float32 {
 	return float32(sum / float64(measured))
 }
 
-// InfoFields names what Info tells of a row: the player at the window's end,
+// InfoFields names the values that Info returns for a row: the player at the window's end,
 // the seconds it stalled in it, the limits in force, and the mean queue depth
 // of each switch.
 func (q *Queues) InfoFields() []telemetry.Field {

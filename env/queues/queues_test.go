@@ -217,7 +217,7 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 	}{
 		{queues.Config{Limits: []p4.Limit{}}, "env: limits: none are given"},
 		{queues.Config{Limits: []p4.Limit{0}}, "env: limits: p4: limit 0 is outside 1…524287 packets"},
-		{queues.Config{Limits: []p4.Limit{32, 32}}, "env: limits: 32 stands twice"},
+		{queues.Config{Limits: []p4.Limit{32, 32}}, "env: limits: 32 is a duplicate"},
 		{queues.Config{Initial: 16}, "env: initial: 16 is none of the limits [32 64]"},
 		{queues.Config{StepSeconds: -1}, "env: step_seconds: -1 is outside 1…3600"},
 		{queues.Config{MaxSteps: -1}, "env: max_steps: -1 is outside 1…2147483647"},

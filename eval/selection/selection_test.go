@@ -318,7 +318,7 @@ func TestReadAndWrite(t *testing.T) {
 		"t,ts_ms\n1,1\n":                      "there is no column to compare: found t, ts_ms",
 		"name,city\na,b\n":                    "no column holds numbers alone: found name, city",
 		strings.Join(Columns, ",") + "\n":     "there is no row",
-		strings.Join(Columns, ",") + ",fps\n": "column FPS stands twice",
+		strings.Join(Columns, ",") + ",fps\n": "column FPS is a duplicate",
 		strings.Join(Columns, ",") + "\n1,2,3,4,5,6,7,8,9,10,11,12,x\n":   `line 2: CalcBitrate: "x"`,
 		strings.Join(Columns, ",") + "\n1,2,3,4,5,6,7,8,9,10,11,Inf,13\n": `line 2: FPS: "Inf"`,
 	} {

@@ -162,7 +162,7 @@ func newChoice(head []string) (*choice, error) {
 			continue
 		}
 		if _, twice := places[place]; twice {
-			return nil, fmt.Errorf("column %s stands twice", name)
+			return nil, fmt.Errorf("column %s is a duplicate", name)
 		}
 		places[place], names[place] = i, name
 	}

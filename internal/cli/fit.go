@@ -50,6 +50,8 @@ give equal bytes.`,
   planegym fit --data bundled-mixed -o model.safetensors
   planegym fit --data bundled-mixed --set seed=7 --set updates=600 -o model.safetensors
   planegym fit --data recordings --mode timegan --set joint=2000 -o gan.safetensors
+  planegym fit --csv stock.csv --window 24 -o stock.safetensors
+  planegym fit --csv house.csv --time date --columns load,temperature --condition weekday -o house.safetensors
   planegym fit --data recordings --limit 32 --preset tutorial --set latent=false -o model_32.safetensors
   planegym fit --data recordings --mode timegan --device cuda -o model.safetensors
   planegym fit --data recordings -o model.safetensors --resume
@@ -77,6 +79,8 @@ give equal bytes.`,
 	fl.BoolVar(&f.force, "force", false, "begin anew where the output is there already")
 	fl.BoolVar(&f.weights, "weights-only", false, "leave the optimiser's state out of the finished checkpoint")
 	addImpossible(cmd, &f.impossible)
+	f.any.flags(cmd)
+	fl.IntVar(&f.window, "window", 0, "of --csv: rows of a training window; default: 24")
 	addProgress(cmd)
 	fl.StringVar(&f.credit, "credit", "", "whose recordings these are: kept in the checkpoint")
 	return cmd
@@ -88,6 +92,8 @@ type fitter struct {
 	sets                                    []string
 	limit, knots, every                     int
 	impossible                              float64
+	any                                     anyCSV
+	window                                  int
 	shuffle                                 uint64
 	resume, force, weights                  bool
 }
@@ -102,11 +108,28 @@ func (f *fitter) run(cmd *cobra.Command) error {
 	if err := checkOutput("fit: --output", f.out, ".safetensors"); err != nil {
 		return err
 	}
+	release, err := lockOutput("fit: --output", f.out)
+	if err != nil {
+		return err
+	}
+	defer release()
 	if f.resume && f.force {
 		return usagef("fit: --resume, --force: one or the other")
 	}
 	if f.every < 1 {
 		return usagef("fit: --every: %d is below 1", f.every)
+	}
+	if f.any.file != "" {
+		if f.mode != "" && f.mode != "timegan" {
+			return usagef("fit: --csv: --mode %s is for recordings of switches: timegan models any columns", f.mode)
+		}
+		f.mode = "timegan"
+		if f.window == 0 {
+			f.window = 24
+		}
+		f.sets = append([]string{fmt.Sprint("window=", f.window)}, f.sets...)
+	} else if f.window != 0 || f.any.time != "" || f.any.condition != "" || len(f.any.columns) > 0 {
+		return usagef("fit: --window, --time, --condition, --columns: are of --csv")
 	}
 	if f.mode == "" {
 		f.mode = "closed_loop"
@@ -216,6 +239,11 @@ func (f *fitter) run(cmd *cobra.Command) error {
 
 // recordings reads what is fitted to, and says what of it was passed over.
 func (f *fitter) recordings(cmd *cobra.Command) ([]telemetry.Recording, error) {
+	if f.any.file != "" && cmd.Flags().Changed("data") {
+		return nil, usagef("fit: --csv, --data: one or the other")
+	} else if f.any.file != "" {
+		return f.any.read(cmd)
+	}
 	data, err := readRecordings("fit", f.data)
 	if err != nil {
 		return nil, err

@@ -113,6 +113,11 @@ func (t *training) run(cmd *cobra.Command) error {
 		return err
 	}
 	defer t.be.Close()
+	release, err := lockOutput("train: --out", t.out)
+	if err != nil {
+		return err
+	}
+	defer release()
 	for _, name := range []string{"checkpoint", "policy"} {
 		if _, err := os.Stat(t.path(name)); t.resume == "" && !errors.Is(err, fs.ErrNotExist) {
 			return usagef("train: --out: %s is there: --resume %s goes on with a training, another --out begins anew", t.path(name), t.out)

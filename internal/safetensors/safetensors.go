@@ -115,7 +115,7 @@ func Write(w io.Writer, metadata map[string]string, tensors []Tensor) error {
 			return fmt.Errorf("tensor %q: shape %v holds %d numbers, not %d", t.Name, t.Shape, product, n)
 		}
 		if _, twice := header[t.Name]; twice || t.Name == metadataKey {
-			return fmt.Errorf("tensor %q stands twice", t.Name)
+			return fmt.Errorf("tensor %q is a duplicate", t.Name)
 		}
 		header[t.Name] = entry{Type: typ}
 	}
@@ -317,7 +317,7 @@ func (f *File) parse(text []byte) error {
 		name := t.(string) // what the decoder gives for a key
 		if name == metadataKey {
 			if seenMetadata {
-				return fmt.Errorf("%s stands twice", metadataKey)
+				return fmt.Errorf("%s is a duplicate", metadataKey)
 			}
 			seenMetadata = true
 			if err := dec.Decode(&f.Metadata); err != nil {
@@ -329,7 +329,7 @@ func (f *File) parse(text []byte) error {
 			continue
 		}
 		if _, twice := f.tensors[name]; twice {
-			return fmt.Errorf("tensor %q stands twice", name)
+			return fmt.Errorf("tensor %q is a duplicate", name)
 		}
 		var e entry
 		if err := dec.Decode(&e); err != nil {

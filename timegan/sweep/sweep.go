@@ -154,7 +154,7 @@ func (c Config) Members(limits []int) ([]Member, error) {
 							}
 						}
 						if slices.ContainsFunc(all, func(o Member) bool { return o.Name == m.Name }) {
-							return nil, fmt.Errorf("sweep: %s stands twice in the grid", m.Name)
+							return nil, fmt.Errorf("sweep: %s is a duplicate in the grid", m.Name)
 						}
 						all = append(all, m)
 					}

@@ -48,10 +48,10 @@ func TestPresets(t *testing.T) {
 
 func TestMembersRefuse(t *testing.T) {
 	for want, c := range map[string]Config{
-		`modes: "both"`:            {Modes: []string{"both"}},
-		"hidden: -1":               {Hidden: []int{-1}},
-		"patience -1":              {Patience: -1},
-		"stands twice in the grid": {Seeds: []uint64{1, 1}},
+		`modes: "both"`:              {Modes: []string{"both"}},
+		"hidden: -1":                 {Hidden: []int{-1}},
+		"patience -1":                {Patience: -1},
+		"is a duplicate in the grid": {Seeds: []uint64{1, 1}},
 	} {
 		if _, err := c.Members([]int{32}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)

@@ -330,7 +330,7 @@ func (c Config) compile() (*plan, error) {
 		f := &c.Phases[i]
 		key := fmt.Sprintf("phase[%d]", i)
 		if f.Name == "" || slices.ContainsFunc(c.Phases[:i], func(o Phase) bool { return o.Name == f.Name }) {
-			return nil, fault(key+".name", "%q is empty or stands twice", f.Name)
+			return nil, fault(key+".name", "%q is empty or a duplicate", f.Name)
 		}
 		if err := first(within(key+".mean_s", f.MeanS, 1, 1e5), within(key+".spread", f.Spread, 0, .99)); err != nil {
 			return nil, err
@@ -389,7 +389,7 @@ func (c Config) compile() (*plan, error) {
 
 func (q *Port) complete(key string, before []Port) error {
 	if q.Name == "" || q.Name == "-" || slices.ContainsFunc(before, func(o Port) bool { return o.Name == q.Name }) {
-		return fault(key+".name", "%q is empty, \"-\" or stands twice", q.Name)
+		return fault(key+".name", "%q is empty, \"-\" or a duplicate", q.Name)
 	}
 	if len(before) >= 100 {
 		return fault(key, "there are more than 100 ports")
