@@ -24,7 +24,6 @@ func Example() {
 	be := compute.NewBackend(must(compute.ParseKernels("auto")), 1)
 	trainer := must(agent.NewTrainer(config, v, 1, be))
 	must(0, trainer.Train(ctx, 4000, func(agent.Progress) error { return nil }))
-
 	server := httptest.NewServer(must(planegym.Handler(planegym.Options{}, nil)))
 	url := strings.Replace(server.URL, "http", "ws", 1) + ws.Path
 	remote := must(ws.Dial(ctx, url, ws.DialOptions{Scenario: "synthetic", NumEnvs: 4}))

@@ -82,7 +82,6 @@ type deployed struct {
 	d       *Deployment
 	stop    context.CancelCauseFunc
 	journal string
-	guarded <-chan error
 }
 
 func deployOn(r *rig) *deployed {

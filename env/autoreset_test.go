@@ -21,7 +21,6 @@ type clocks struct {
 	episode, step []int
 	over          []bool
 	calls         []string
-	silent        bool // is no Informer of its own
 }
 
 func newClocks(n int) *clocks {

@@ -341,8 +341,8 @@ func TestRewardWeightOfZero(t *testing.T) {
 		return b.Reward[0]
 	}
 	for text, want := range map[string]float64{
-		"":                           3.312 - 3.312 - 2.673,
-		"switch = 0":                 3.312 - 3.312,
+		"":                           -2.673,
+		"switch = 0":                 0,
 		"rebuffer = 0":               3.312 - 2.673,
 		"rebuffer = 0.0\nswitch = 0": 3.312,
 		"rebuffer = 2\nswitch = 0.5": 3.312 - 2 - 2.673/2,

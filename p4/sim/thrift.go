@@ -135,7 +135,8 @@ func (s *Server) serve(service, method string, args []int64) (value int64, wide 
 		"set_egress_queue_depth": 2, "set_egress_priority_queue_depth": 3, "set_egress_queue_rate": 2, "get_time_elapsed_us": 0,
 	}
 	if n, known := want[method]; service != "simple_switch" || !known || len(args) != n {
-		return 0, false, fmt.Errorf("Invalid method name: '%s'", method) //nolint:staticcheck // as Thrift writes it
+		//lint:ignore ST1005 the words are Thrift's
+		return 0, false, fmt.Errorf("Invalid method name: '%s'", method)
 	}
 	switch method {
 	case "set_egress_queue_depth":
