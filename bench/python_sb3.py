@@ -2,7 +2,7 @@
 the curves beside planegym's own agents in docs/environments/synthetic.md.
 
     pip install './python[sb3]'
-    python bench/sb3_synthetic.py [--seeds 3] [--csv curves.csv] [--algorithms ppo,dqn]
+    python bench/python_sb3.py [--seeds 3] [--csv curves.csv] [--algorithms ppo,dqn]
 
 Every --every transitions the greedy policy plays --episodes evaluation episodes
 (seeds that training does not use). Rows go to stdout as they come.
@@ -25,15 +25,31 @@ from stable_baselines3.common.vec_env import VecMonitor
 import planegym
 from planegym.sb3 import VecEnv
 
-# Observations lie in 0 … 1 and a step pays −2 … 2, so nothing is normalised.
+# Observations lie in 0 … 1 and a step pays -2 … 2, so nothing is normalised.
 # An action shows in the buffer up to a minute (15 steps) later.
 SETTINGS: dict[str, dict[str, Any]] = {
-    "ppo": dict(n_steps=256, batch_size=256, n_epochs=10, learning_rate=1e-3, gamma=0.99,
-                gae_lambda=0.95, ent_coef=0.01),
-    "dqn": dict(learning_rate=5e-4, buffer_size=50_000, learning_starts=1_000, batch_size=64,
-                gamma=0.99, train_freq=1, gradient_steps=8, target_update_interval=1_000,
-                exploration_fraction=0.25, exploration_final_eps=0.04),
-}  # fmt: skip
+    "ppo": {
+        "n_steps": 256,
+        "batch_size": 256,
+        "n_epochs": 10,
+        "learning_rate": 1e-3,
+        "gamma": 0.99,
+        "gae_lambda": 0.95,
+        "ent_coef": 0.01,
+    },
+    "dqn": {
+        "learning_rate": 5e-4,
+        "buffer_size": 50_000,
+        "learning_starts": 1_000,
+        "batch_size": 64,
+        "gamma": 0.99,
+        "train_freq": 1,
+        "gradient_steps": 8,
+        "target_update_interval": 1_000,
+        "exploration_fraction": 0.25,
+        "exploration_final_eps": 0.04,
+    },
+}
 STEPS = {"ppo": 131_072, "dqn": 60_000}
 ENVS = 8
 
@@ -65,9 +81,7 @@ class Curve(BaseCallback):
             self.next = self.num_timesteps + self.every
             value = evaluate(self.model, self.url, self.episodes)
             seconds = time.perf_counter() - self.began
-            self.out.writerow(
-                [*self.row, self.num_timesteps, round(value, 1), round(seconds, 1)]
-            )
+            self.out.writerow([*self.row, self.num_timesteps, round(value, 1), round(seconds, 1)])
             sys.stdout.flush()
         return True
 
