@@ -93,9 +93,27 @@ func folderOf(t *testing.T, columns ...string) string {
 		var values []float32
 		for s := range 400 {
 			k := rng.Key{Seed: uint64(limit), A: uint32(s), Purpose: rng.Start}
-			row := []float32{float32(k.Intn(0, limit)), 900, 3, float32(k.Intn(1, 40)), 24, 1867}
-			for i := range columns {
-				values = append(values, row[i%len(row)])
+			for _, name := range columns {
+				var x float32 // a value that the column can have
+				switch {
+				case strings.HasPrefix(name, "enq_qdepth"):
+					x = float32(k.Intn(0, limit))
+				case strings.HasPrefix(name, "deq_timedelta"):
+					x = 900
+				case strings.HasPrefix(name, "deq_qdepth"):
+					x = 3
+				case name == "lbo_s" || name == "Buffer":
+					x = float32(k.Intn(1, 40))
+				case name == "fps" || name == "FPS":
+					x = 24
+				case name == "width":
+					x = 854
+				case name == "height":
+					x = 480
+				default:
+					x = 1867
+				}
+				values = append(values, x)
 			}
 		}
 		d, err := telemetry.NewDataset(fields, limit, time.Unix(0, 0), values, slices.Repeat([]bool{true}, len(values)))

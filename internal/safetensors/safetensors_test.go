@@ -110,7 +110,7 @@ func TestWriteIsAtomic(t *testing.T) {
 		want    string
 	}{
 		{[]safetensors.Tensor{{Name: "a", Shape: []int{2}, Data: []float32{1}}}, "shape [2] holds 2 numbers, not 1"},
-		{[]safetensors.Tensor{{Name: "a", Data: []float32{1}}, {Name: "a", Data: []float32{1}}}, "twice"},
+		{[]safetensors.Tensor{{Name: "a", Data: []float32{1}}, {Name: "a", Data: []float32{1}}}, "duplicate"},
 		{[]safetensors.Tensor{{Name: "a", Data: []string{"x"}}}, "[]string"},
 	} {
 		if err := safetensors.WriteFile(path, nil, c.tensors); err == nil || !strings.Contains(err.Error(), c.want) {
@@ -153,7 +153,7 @@ func TestRefused(t *testing.T) {
 		{"offsets", file(`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}`, 4), "do not hold F32 [2]"},
 		{"hole", file(`{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}`, 8), "begins at byte 4"},
 		{"overlap", file(`{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}`, 8), "begins at byte 0"},
-		{"twice", file(`{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}`, 0), "is a duplicate"},
+		{"duplicate", file(`{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}`, 0), "is a duplicate"},
 		{"metadata", file(`{"__metadata__":{"a":1}}`, 0), "__metadata__"},
 	} {
 		_, err := safetensors.New(bytes.NewReader(c.data), int64(len(c.data)))

@@ -110,7 +110,8 @@ class Painter:
         """The picture, u8 [HEIGHT,WIDTH,3]."""
         pygame = _pygame()
         self._draw(pygame)
-        pixels = pygame.surfarray.pixels3d(self._canvas)
+        # A copy: a view would keep the surface locked for as long as it lives.
+        pixels = pygame.surfarray.array3d(self._canvas)
         return np.ascontiguousarray(pixels.transpose(1, 0, 2))
 
     def show(self, fps: float) -> None:

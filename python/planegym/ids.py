@@ -13,7 +13,10 @@ from typing import Any
 STEPS = {
     "calibrated": 900,
     "cartpole": 500,
+    "closed-loop": 900,
     "contended": 900,
+    "crossing": 900,
+    "crossing-attack": 900,
     "per-switch": 900,
     "recorded": 900,
     "replay": 900,
