@@ -15,8 +15,8 @@
 //	     ▲                                    ▲  └── env/ws: any language │
 //	     └────────────── live collectors ─────┴───────────────────────────┘
 //
-// A scenario (package scenarios) is an experiment as plain data: what stands in
-// for the switches (recordings, a model, the emulated testbed), what is observed,
+// A scenario (package scenarios) is an experiment as plain data: what takes the
+// place of the switches (recordings, a model, the emulated testbed), what is observed,
 // what is rewarded. Make makes a vector of it, Handler serves it to any language,
 // and package agent trains against the vector wherever it runs. Live switches need
 // package deploy, which links gRPC; this package does not.

@@ -9,7 +9,7 @@ import (
 	"github.com/planegym/planegym/env/queues"
 )
 
-// maxScalers is how many fitted scalers are kept.
+// maxScalers is how many fitted scalers are cached.
 const maxScalers = 32
 
 // scalers fits each scaler of observations once for all that ask for it at a

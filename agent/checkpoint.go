@@ -20,7 +20,7 @@ import (
 
 // A checkpoint is one safetensors file. Its metadata holds, under
 // checkpointKey, a header as JSON. Tensors "online.*" are the policy, with the
-// names and shapes of PyTorch's compute.Linear, "normalise.*" what stands before
+// names and shapes of PyTorch's nn.Linear, "normalise.*" the scaling in front of
 // it; a file that SavePolicy wrote has no more. What Save adds is all of the
 // training: θ⁻, the optimiser, the memory, every environment.
 const checkpointKey = "planegym.agent.v1"
@@ -41,7 +41,7 @@ type header struct {
 	Frozen  int    `json:"frozen,omitempty"`
 	Fitted  bool   `json:"fitted"`
 
-	Training *training `json:"training,omitempty"` // nil where only the policy is kept
+	Training *training `json:"training,omitempty"` // nil in a file that holds the policy alone
 }
 
 // training is what else Save keeps, tensors apart.
@@ -64,7 +64,7 @@ type training struct {
 	Reward mean    `json:"reward"`
 }
 
-// Hash names the policy: a digest of its weights and of what stands before
+// Hash names the policy: a digest of its weights and of the input scaling in front of
 // them.
 func (d *DDQN) Hash() string {
 	h := sha256.New()

@@ -23,7 +23,7 @@ import (
 type DDQN struct {
 	Config   Config
 	Spaces   Spaces
-	Scenario string // what it was trained in, for whoever loads it; may be ""
+	Scenario string // what it was trained in, for the program that loads it; may be ""
 
 	be             *compute.Backend
 	online, target *nn.MLP   // θ, θ⁻
@@ -225,8 +225,8 @@ func (d *DDQN) newBatch() batch {
 	}
 }
 
-// targets computes y [B], equation 4: the action is chosen by θ, its value
-// told by θ⁻. With several heads it is the mean of theirs (Tavakoli et al.
+// targets computes y [B], equation 4: θ chooses the action, θ⁻ gives its
+// value. With several heads it is the mean of theirs (Tavakoli et al.
 // 2018, equation 6).
 //
 //	y = R + γⁿ · mean_s Q_s(S', argmaxₐ Q_s(S', a; θ); θ⁻)      γⁿ is 0 where S' is terminal

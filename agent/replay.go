@@ -9,7 +9,7 @@ import (
 // replay is the memory of transitions (Lin 1992), a ring: the newest one
 // takes the place of the oldest.
 //
-// A transition stands whole, its next observation included, so that nothing
+// A transition is stored whole, with its next observation, so that nothing
 // depends on which transition was stored beside it. What bootstraps is said by
 // discount: γⁿ, also where the episode was truncated after it, and 0 where it
 // terminated.

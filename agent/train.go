@@ -209,7 +209,7 @@ func (t *Trainer) step(ctx context.Context) error {
 		return err
 	}
 	same := t.spec.Autoreset == env.SameStep
-	for i := range t.returns { // all of it before any of it is kept
+	for i := range t.returns { // check all of it before storing any
 		if err := env.CheckFinite(t.row(t.out.Obs, i), t.out.Reward[i], i, t.spec); err != nil {
 			return err
 		}

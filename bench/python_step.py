@@ -301,7 +301,7 @@ KINDS: list[tuple[str, Kind, tuple[int, ...]]] = [
 ]
 
 
-# Opened anew in each round: between rounds nobody would answer the server's pings.
+# Opened anew in each round: between rounds no client would answer the server's pings.
 ANEW = (websockets_sync, websockets_asyncio, websocket_client)
 
 

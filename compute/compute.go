@@ -1,6 +1,6 @@
-// Package compute says who computes: a kernel set of this processor and the
-// threads that run it (Backend), and the shapes and parameters of networks that
-// engines share (GRUConfig, Params).
+// Package compute chooses the kernels and threads that run neural networks on
+// this processor (Backend), and defines the network shapes and parameters that
+// all engines share (GRUConfig, Params).
 //
 //	k, err := compute.ParseKernels("auto")
 //	be := compute.NewBackend(k, runtime.NumCPU())

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ExamineClock tells whether the kernel's clock is kept by a time service:
-// reports of several machines are joined by it.
+// ExamineClock says whether a time service synchronises the kernel's clock:
+// reports of several machines are joined by their times.
 func ExamineClock() Finding {
 	f := Finding{Switch: "here", Check: "clock"}
 	var t unix.Timex

@@ -52,7 +52,7 @@ type Config struct {
 	// switches, which appends to Journal; --window DURATION is added to it.
 	// nil: nothing acts should this process be killed.
 	Guard []string
-	// Step is told of every step; nil: nobody.
+	// Step, where not nil, is called after every step.
 	Step func(Step)
 }
 
@@ -120,7 +120,7 @@ type absence struct {
 
 // ErrPolicy is wrapped where a policy returns an action that the scenario does
 // not have.
-var ErrPolicy = errors.New("the policy asked for what there is not")
+var ErrPolicy = errors.New("the policy returned an invalid action")
 
 // Open opens journal, metrics, switches and telemetry. What must end the
 // deployment ends its context, too.
@@ -393,7 +393,7 @@ func (d *Deployment) acted(a live.Act) {
 			d.last = a.Why
 		}
 	} else if d.cfg.Shadow {
-		return // told with what is in force
+		return // reported together with the limit in force
 	}
 	if d.record != nil {
 		d.record.acted(a)

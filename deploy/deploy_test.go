@@ -21,7 +21,7 @@ import (
 	collect "github.com/planegym/planegym/telemetry/live"
 )
 
-// wild is a policy that asks for limit 64 twice, then for what there is not.
+// wild is a policy that asks for limit 64 twice, then for an action that does not exist.
 type wild struct{ n int }
 
 func (*wild) Begin([]int, []uint64) {}
@@ -35,7 +35,7 @@ func (w *wild) Act(_ []int, _ []float32, actions []int32) {
 	}
 }
 
-// kept is a controller that keeps what it was told.
+// kept is a controller that records the limits it is asked to set.
 type kept struct {
 	set    []p4.Limit // in the order of time, of the first queue
 	closed bool
@@ -82,7 +82,7 @@ func (calm) Window(ctx context.Context, start time.Time, values []float32, valid
 
 func (calm) Close() error { return nil }
 
-// A policy that asks for what there is not ends the deployment, and the safe
+// A policy that returns an invalid action ends the deployment, and the safe
 // limit is in force before another window has passed.
 func TestDeployOfAWildPolicy(t *testing.T) {
 	journal := filepath.Join(t.TempDir(), "journal.jsonl")
@@ -131,7 +131,7 @@ func TestDeployOfAWildPolicy(t *testing.T) {
 		`"event":"ask","why":"policy","step":2,"asked":[64]`,
 		`"event":"set","why":"policy","step":2,"asked":[64],"got":[{"switch":"s1","port":1,"limit":64}]`,
 		`"event":"set","why":"close","step":3,"asked":[32],"got":[{"switch":"s1","port":1,"limit":32}]`,
-		`"event":"end","step":2,"error":"the policy asked for what there is not: `,
+		`"event":"end","step":2,"error":"the policy returned an invalid action: `,
 	} {
 		if !bytes.Contains(text, []byte(want)) {
 			t.Errorf("the journal has no %s:\n%s", want, text)

@@ -54,9 +54,9 @@ type Guard struct {
 	Inventory inventory.Inventory
 	Safe      p4.Limit
 	Window    time.Duration // of a heartbeat
-	Journal   func(Entry)   // told what the guard does; must not block
-	// Took is told why the guard takes over from an agent that still lives,
-	// before it does; nil: nobody.
+	Journal   func(Entry)   // receives what the guard does; must not block
+	// Took, where not nil, is called before the guard takes over from an
+	// agent that is still running, with the reason.
 	Took func(why string)
 	// Patience is how long the guard tries to reach a switch when the agent is
 	// gone; 0: an hour.
@@ -72,7 +72,7 @@ const missed = 2.5
 // is tried until Patience is over; Run's error then says which limits are not
 // known. ready is called when every switch has answered.
 //
-// An agent that hangs, with its pipe open, is kept out: the guard stays
+// An agent that hangs with its pipe open is locked out: the guard stays
 // primary until the pipe ends. The goroutine that reads the pipe ends with it.
 func (g *Guard) Run(ctx context.Context, pipe io.Reader, ready func() error) error {
 	ctx, cancel := context.WithCancel(ctx)
@@ -159,8 +159,8 @@ func (g *Guard) takeOver(ctx context.Context, group p4.Group, why string) error 
 	return errors.Join(errs...)
 }
 
-// save tries until the switch has the safe limit. It tells of the first
-// failure and of success.
+// save tries until the switch has the safe limit. It reports the first
+// failure, and success.
 func (g *Guard) save(ctx context.Context, group p4.Group, n int, queues []p4.Queue, limits []p4.Limit, why string) error {
 	begin, told := time.Now(), false
 	patience := g.Patience
@@ -204,8 +204,8 @@ func (g *Guard) save(ctx context.Context, group p4.Group, n int, queues []p4.Que
 // retry is how long the guard waits before it tries a switch again.
 const retry = 100 * time.Millisecond
 
-// claim makes the guard primary: its election id is above all that the switch
-// has told of. Over Thrift everybody may write.
+// claim makes the guard primary: its election id is above every id that the
+// switch has reported. Over Thrift every client may write.
 func claim(ctx context.Context, s p4.Switch) error {
 	c, ok := s.(*p4rt.Client)
 	if !ok {

@@ -15,7 +15,7 @@ import (
 type Entry struct {
 	Time   time.Time  `json:"time"`
 	By     string     `json:"by"`    // "agent" or "guard"
-	Event  string     `json:"event"` // "begin", "ask", "set", "decide" (nobody acts), "step", "switch", "end"
+	Event  string     `json:"event"` // "begin", "ask", "set", "decide" (shadow: no limit is set), "step", "switch", "end"
 	Why    string     `json:"why,omitempty"`
 	Step   int        `json:"step,omitempty"` // of the episode, from 1
 	Asked  []p4.Limit `json:"asked,omitempty"`

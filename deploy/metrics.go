@@ -11,8 +11,8 @@ import (
 	collect "github.com/planegym/planegym/telemetry/live"
 )
 
-// metrics are what a deployment tells Prometheus, in its text format. The zero
-// value counts, and tells nobody.
+// metrics are what a deployment exports to Prometheus, in its text format. The
+// zero value counts and serves nothing.
 type metrics struct {
 	mu     sync.Mutex
 	steps  int
@@ -82,7 +82,7 @@ func (m *metrics) text() string {
 	return b.String()
 }
 
-// serve tells at addr/metrics until stop is called; at "" nobody.
+// serve answers at addr/metrics until stop is called; addr "" serves nothing.
 func (m *metrics) serve(addr string) (stop func(), err error) {
 	if addr == "" {
 		return func() {}, nil

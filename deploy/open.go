@@ -24,7 +24,7 @@ import (
 
 // liveOptions say what to open of a scenario's switches.
 type liveOptions struct {
-	shadow    bool // nobody acts
+	shadow    bool // decide, but set no limit
 	scaler    func(columns []telemetry.Field) (queues.Normaliser, error)
 	endless   bool // episodes end for no number of steps
 	autoreset env.Autoreset

@@ -83,8 +83,8 @@ func provisioner(c inventory.Switch) func(context.Context) error {
 	}
 }
 
-// rated is a switch over Thrift alone whose ports are given their rate when
-// this run of it was told no limit yet.
+// rated is a switch reached over Thrift alone. It sets the rate of a port
+// before the first limit of this run of the switch.
 type rated struct {
 	*bmv2.Client
 	pps int64

@@ -30,7 +30,7 @@ func (p *pulse) alive() bool {
 }
 
 // beat sends a heartbeat twice a window, while the loop is alive, until ctx
-// ends or the guard is gone, which failed is told.
+// ends or the guard is gone, which it reports to failed.
 func (p *pulse) beat(ctx context.Context, b *Beater, window time.Duration, failed func(error)) {
 	t := time.NewTicker(window / 2)
 	defer t.Stop()

@@ -43,7 +43,7 @@ func ReadJournal(r io.Reader) ([]Entry, error) {
 }
 
 // wholeLines splits after each newline and keeps it, so that a last line
-// without one can be told.
+// without one can be recognised.
 func wholeLines(data []byte, atEOF bool) (advance int, token []byte, err error) {
 	for i, b := range data {
 		if b == '\n' {

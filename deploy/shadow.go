@@ -7,7 +7,7 @@ import (
 	"github.com/planegym/planegym/p4"
 )
 
-// shadow is a controller under which nobody acts.
+// shadow is a controller that sets no limit.
 type shadow struct {
 	p4.Group
 	mu    sync.Mutex
@@ -15,14 +15,14 @@ type shadow struct {
 }
 
 // NewShadow makes a controller of g's switches that changes nothing on them:
-// Set tells what is in force, and Read gives back what Set was asked for, so
-// that whoever decides goes on as if it were.
+// Set returns the limits in force, and Read returns what Set was asked for, so
+// that the policy goes on as if its limits were in force.
 func NewShadow(g p4.Group) p4.QueueController {
 	return &shadow{Group: g, asked: map[p4.Queue]p4.Limit{}}
 }
 
 func (s *shadow) Set(ctx context.Context, queues []p4.Queue, limits []p4.Limit) ([]p4.InForce, error) {
-	got, _ := s.Group.Read(ctx, queues) // what a switch does not tell stands in got
+	got, _ := s.Group.Read(ctx, queues) // a limit that could not be read is marked so in got
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, q := range queues {

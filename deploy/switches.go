@@ -26,8 +26,8 @@ func OpenSwitches(inv inventory.Inventory, safe p4.Limit, notify func(Event)) (p
 	return open(inv, safe, false, notify)
 }
 
-// OpenBackup opens every switch for reading: it is claimed by nobody, nothing
-// is pushed or put back.
+// OpenBackup opens every switch for reading: it claims none, and pushes and
+// restores nothing.
 func OpenBackup(inv inventory.Inventory, safe p4.Limit, notify func(Event)) (p4.Group, error) {
 	return open(inv, safe, true, notify)
 }

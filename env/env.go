@@ -1,7 +1,7 @@
-// Package env is the environment an agent acts in: reset and step over N
-// environments at once.
+// Package env defines the environments that agents act in: reset and step over
+// N environments at once.
 //
-// Three things meet here. Vector is what an agent sees; Plant is what an
+// Vector is the interface that an agent sees; Plant is the system that an
 // environment acts on; Autoreset says what happens when an episode ends.
 package env
 
@@ -141,7 +141,7 @@ type Pipeline interface {
 	Send(rows []int, actions []int32) (seq uint64, err error)
 	// Recv fills out with the oldest result that was not received. An error
 	// of the step itself comes with the step's seq, and the steps that were
-	// sent before Recv told of it are not executed.
+	// sent before Recv returned it are not executed.
 	Recv(ctx context.Context, out *Batch) (seq uint64, err error)
 }
 

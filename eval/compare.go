@@ -33,8 +33,8 @@ type Policy struct {
 	Agent *agent.DDQN // nil: a baseline
 }
 
-// Defaults are the baselines that policies are ranked with where nobody names
-// others: every limit (five at most, evenly chosen), the limits in turn at
+// Defaults are the baselines that policies are ranked with unless others are
+// named: every limit (five at most, evenly chosen), the limits in turn at
 // three paces, at random, and rules that watch the queues at several levels.
 func Defaults(spec env.Spec) []string {
 	var names []string
@@ -139,7 +139,7 @@ func (v *Valued) Largest(columns []Column) (name string, ks float64) {
 // Value is how a policy does on a plant.
 type Value struct {
 	Reward  Mean        `json:"reward"`            // per step that an episode may have
-	LBO     *Mean       `json:"lbo_s,omitempty"`   // where the plant tells of a player: seconds buffered,
+	LBO     *Mean       `json:"lbo_s,omitempty"`   // where the plant measures a player: seconds buffered,
 	Level   *Mean       `json:"level,omitempty"`   // quality level 0…2,
 	Stall   *Mean       `json:"stall_s,omitempty"` // seconds stalled in an episode
 	Shares  [][]float64 `json:"action_shares"`     // [switch][action]

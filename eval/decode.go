@@ -40,7 +40,7 @@ func Decode(text []byte) (*Result, error) {
 	return &r, nil
 }
 
-// told tells whether there is a player.
+// told reports whether v has a player's measurements.
 func (v *Value) told() bool { return v.LBO != nil && v.Level != nil && v.Stall != nil }
 
 func (m Mean) none() bool { return math.IsNaN(float64(m.Mean)) }

@@ -32,7 +32,7 @@ type Drift struct {
 // its windows and, where one of the plants is not at hand, the observations.
 type watch struct {
 	windows  bool // the plant is at hand
-	stride   int  // every so many windows and observations are kept
+	stride   int  // keep one in so many windows and observations
 	seen     int  // windows
 	stepped  int  // observations
 	fields   []telemetry.Field
@@ -41,7 +41,7 @@ type watch struct {
 	observed [][]float64 // by element
 }
 
-// kept bounds the windows that are kept of a policy.
+// kept is the most windows that are held of a policy.
 const kept = 1 << 15
 
 func (w *watch) begin(spec env.Spec, episodes int) {

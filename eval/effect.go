@@ -27,7 +27,7 @@ type Effects struct {
 type cell struct {
 	sw, limit, before int  // before 0: settled
 	tens              int  // since the change; 0 of settled seconds
-	full              bool // not told apart where before is not 0
+	full              bool // not distinguished where before is not 0
 }
 
 type tally struct{ seconds, rise float64 }
@@ -193,7 +193,7 @@ func (e *Effects) Against(simulated *Effects) EffectErrors {
 }
 
 // varies says whether a switch's queue is full in some seconds and not in
-// others: else it tells of no load.
+// others: otherwise it says nothing about the load.
 func (e *Effects) varies(sw int) bool {
 	full, low := false, false
 	for c, t := range e.cells {

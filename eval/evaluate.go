@@ -61,7 +61,7 @@ func HeldOut(seed uint64, n int) []uint64 {
 
 // Evaluate plays one episode per seed, as many at a time as v has rows; what
 // comes out does not depend on how many that is. record, where not nil, is
-// told everything. In a real-time v, which takes no seeds, theirs only count
+// called for every reset and step. In a real-time v, which takes no seeds, theirs only count
 // the episodes.
 func Evaluate(ctx context.Context, v env.Vector, p agent.Policy, seeds []uint64, record *episodes.Writer) (*Evaluation, error) {
 	if len(seeds) == 0 {

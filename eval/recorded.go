@@ -29,8 +29,8 @@ type Log struct {
 	Open func(d *agent.DDQN, plant env.Plant, n int) (env.Vector, error)
 }
 
-// Recordings are what recorded sessions say of the policies, nobody having
-// played them.
+// Recordings are the values of policies as estimated from recorded sessions,
+// without playing them.
 type Recordings struct {
 	Path     string  `json:"path"`
 	Sessions int     `json:"sessions"`
@@ -160,7 +160,7 @@ func (l *Log) estimate(ctx context.Context, r *Result, policies []Policy) error 
 	return nil
 }
 
-// byClock tells of a baseline that goes by the time.
+// byClock reports whether a baseline depends on the time alone.
 func byClock(name string) bool { return len(name) >= 9 && name[:9] == "alternate" }
 
 func over(x, base []float64) Mean {

@@ -1,4 +1,5 @@
-// Package p4 names queue limits and how a switch is told to use one.
+// Package p4 defines queue limits, in packets, and the interface through which
+// a program sets them on switches.
 package p4
 
 import "fmt"

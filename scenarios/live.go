@@ -40,7 +40,7 @@ type Probes struct {
 	Switch      []uint32 `toml:"switch"`      // the ids that switches report under, in the order of the inventory; 1, 2, …
 	From        []string `toml:"from"`        // addresses or prefixes that reports are taken from; all
 	// Aggregation makes one value of the reports of a second;
-	// "max-timedelta1", as published, for reports that tell of the whole path.
+	// "max-timedelta1", as published, for reports that cover the whole path.
 	Aggregation telemetry.Aggregation `toml:"aggregation"`
 }
 
@@ -53,7 +53,7 @@ type Player struct {
 	From    []string `toml:"from"`            // addresses or prefixes that may post; all
 	Origins []string `toml:"origins"`         // pages, "https://host", that may post without a token; none
 	Log     string   `toml:"log" path:"file"` // a DASH log that grows
-	// NoStalls says that it does not tell of stalls: an empty buffer is one.
+	// NoStalls says that the player does not report stalls: an empty buffer counts as one.
 	NoStalls bool `toml:"no_stalls"`
 }
 

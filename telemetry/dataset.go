@@ -19,10 +19,10 @@ const maxSeconds = 7 * 24 * 3600
 // Dataset is one recording on a 1 Hz grid: T seconds of F fields and which of
 // them were measured. It never changes, so it may be shared freely.
 //
-// Cumulative counters are kept as their differences, see Counter. Values that
+// Cumulative counters are stored as their differences, see Counter. Values that
 // were not measured hold the last one that was; before the first, the median
 // of those measured in train blocks (of all, where those hold none), so that
-// every value is finite and none tells of a test block in advance.
+// every value is finite and none leaks from a test block.
 type Dataset struct {
 	fields  []Field
 	limit   int

@@ -14,7 +14,7 @@ type Quality struct {
 
 // Ladder are the representations of a video, from the lowest. What they consist
 // of is one category: rungs may share a frame rate, or a size. A nil Ladder is
-// the published one, told by its frame rates.
+// the published one, recognised by its frame rates.
 type Ladder []Quality
 
 // Published are the representations of the published recordings' video.

@@ -13,12 +13,12 @@ import (
 	"time"
 )
 
-// ValueError is bad input: what stands in a file where something else should.
+// ValueError is bad input: a value in a file that is not what its field allows.
 type ValueError struct {
 	File   string
 	Line   int    // from 1; 0 where the whole file is meant
 	Column string // as the file names it; "" where the whole line is meant
-	Value  string // what stands there, at most its beginning
+	Value  string // the text found there, at most its beginning
 	Want   string // what was expected
 }
 
@@ -89,7 +89,7 @@ type Reader struct {
 	limit int64
 }
 
-// source is where in a line a field stands: all of a cell, or its part before
+// source is where in a line a field is found: all of a cell, or its part before
 // or after the x. Cell -1: it is in none.
 type source struct {
 	cell, part int

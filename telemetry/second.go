@@ -44,7 +44,7 @@ type Second struct {
 // hopFields are the fields of one switch, -1 for one that is not there.
 type hopFields struct{ depth, delay, out int }
 
-// kept is a report that is kept: all that it says.
+// kept is a report that was chosen for its second, with all of its values.
 type kept struct {
 	values []float64
 	valid  []bool

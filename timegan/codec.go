@@ -236,7 +236,7 @@ func knot(x []float64, u float64) float64 {
 }
 
 // scale gives x's place among the knots, in [0, 1], piecewise linear. A value
-// that fills several knots stands in their middle.
+// that fills several knots maps to their middle.
 func (c *Column) scale(x float32) float32 {
 	n := len(c.Knots) - 1
 	lo, _ := slices.BinarySearch(c.Knots, x) // the first knot ≥ x
@@ -268,7 +268,7 @@ func (c *Column) unscale(u float32) float32 {
 	return x
 }
 
-// Condition is the number that networks are told of a limit: 0 for the
+// Condition is the input that stands for a limit in the networks: 0 for the
 // smallest trained under, 1 for the largest.
 func (c *Codec) Condition(limit int32) float32 {
 	return float32(limit-c.Lo) / float32(max(c.Hi-c.Lo, 1))

@@ -2,8 +2,8 @@
 // Generative Adversarial Networks", NeurIPS 2019) and its conditional form:
 // networks, losses, the three training phases, checkpoints and rollouts.
 //
-// It reads in the paper's order: networks.go, loss.go, train.go. What departs
-// from the paper stands in DESIGN.md with its measured effect.
+// It reads in the paper's order: networks.go, loss.go, train.go. DESIGN.md
+// lists each departure from the paper with its measured effect.
 package timegan
 
 import (
@@ -40,9 +40,9 @@ type Config struct {
 	Covariances  float64 `toml:"covariances" json:"covariances"`     // weight of the loss of covariances between channels, at once and seconds apart; 20, negative none
 	Threshold    float64 `toml:"threshold" json:"threshold"`         // the discriminator rests while its loss is below; 0.15
 
-	// Clock is the seconds after which the time of day begins anew that all
-	// networks are told: of a recording its seconds from the first, of a
-	// rollout those from a random one. 3600, negative none; see above for 0.
+	// Clock is the period, in seconds, of the clock that all networks take as
+	// input: in a recording it counts from the first second, in a rollout from
+	// a random one. 3600, negative none; see above for 0.
 	Clock int `toml:"clock" json:"clock"`
 
 	// Latent compares latent codes, windows standing alone, as the paper does.
@@ -152,8 +152,8 @@ func (c Config) Check() error {
 	return nil
 }
 
-// conditions is C, how many numbers a second the networks are told: the limit
-// and, with a clock, where it stands.
+// conditions is C, the numbers a second that condition the networks: the limit
+// and, with a clock, its phase (sine and cosine).
 func (c Config) conditions() int {
 	if c.Clock <= 0 {
 		return 1
@@ -161,7 +161,7 @@ func (c Config) conditions() int {
 	return 3
 }
 
-// condition fills dst [C] with what the networks are told of a second: limit,
+// condition fills dst [C] with the condition of a second: limit,
 // as Codec.Condition gives it, and the sine and cosine of the clock.
 func (c Config) condition(dst []float32, limit float32, second int) {
 	dst[0] = limit

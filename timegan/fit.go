@@ -43,7 +43,7 @@ func NewTraining(recordings []telemetry.Recording, split telemetry.Split, c Conf
 	return t, nil
 }
 
-// Progress is where training stands.
+// Progress is how far training has come.
 type Progress struct {
 	Phase       Phase
 	Update, Of  int    // updates done of this phase's

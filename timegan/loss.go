@@ -6,8 +6,8 @@ import (
 	"github.com/planegym/planegym/internal/nn"
 )
 
-// Losses of the generator that the paper has not. What they are for, and what
-// each is worth, stands in DESIGN.md.
+// Losses of the generator that the paper does not have. DESIGN.md says what each
+// is for and what it gains.
 
 // FloorSD is added to a standard deviation that something is divided by: what
 // hardly varies in one batch must not outweigh the rest.

@@ -31,7 +31,7 @@ type Model struct {
 	Fidelity []Fidelity `json:"fidelity,omitempty"` // measured after training
 
 	Params Params         `json:"-"`
-	State  OptimiserState `json:"-"` // nil where only weights are kept
+	State  OptimiserState `json:"-"` // nil in a file of weights alone
 }
 
 // Fidelity is how far rollouts are from what was recorded, means over the

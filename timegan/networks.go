@@ -7,8 +7,8 @@ import (
 )
 
 // The five networks (section 4 of the paper, figure 2), each a stack of GRU
-// layers under one dense layer. c is the condition, the queue limit and where
-// the clock stands: the paper has none.
+// layers under one dense layer. c is the condition, the queue limit and the
+// phase of the clock: the paper has none.
 //
 //	embedder       e: x ⊕ v ⊕ c → h      v: validity bits
 //	recovery       r: h ⊕ c → x̃

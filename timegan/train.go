@@ -108,7 +108,7 @@ func (t *trainer) rows() int { return t.data.Length * t.c.Batch }
 
 func (t *trainer) valid() part { return part{t.batch.valid, t.data.Bits} }
 
-// told is the condition of a second: that of the batch, or of the generated
+// told is the condition of a second as a network's input: that of the batch, or of the generated
 // windows beside it.
 func (t *trainer) told(cond []float32) part { return part{cond, t.c.conditions()} }
 

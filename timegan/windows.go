@@ -18,7 +18,7 @@ type Windows struct {
 	Valid  []float32 // [N,V] validity bits, 0 or 1
 	Limit  []float32 // [N] as Codec.Condition gives it
 	Second []int     // [N] of its recording
-	Median []float32 // [F], of what is valid: stands before a window's first measurement
+	Median []float32 // [F], of what is valid: fills a window before its first measurement
 	Start  []int     // into N
 }
 

@@ -1,5 +1,5 @@
-// Package traffic holds sessions, their schema, and the model that samples
-// them: plain data.
+// Package traffic defines sessions of network traffic, their schema, and the
+// interface of models that sample them.
 //
 // Captures and flow records become sessions of actions (package flows,
 // netflow), a model learns them and samples new ones, and package compile

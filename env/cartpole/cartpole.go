@@ -228,7 +228,7 @@ func (k *pose) observe(out *env.Batch, i int) {
 
 func (k *pose) fallen() bool { return math.Abs(k.x) > xThreshold || math.Abs(k.theta) > thetaThreshold }
 
-// push is one Euler step. Each product that is added stands in a float64
+// push is one Euler step. Each product that is added is wrapped in a float64
 // conversion, which forbids the fused multiply-add that some architectures
 // would use.
 func (k *pose) push(action int32) {
@@ -254,7 +254,7 @@ const (
 
 // sinCos is sine and cosine of |x| ≤ 0.5, within 0.503 ulp: the C library's
 // are correctly rounded nearly always, math.Sin is not. The first term of
-// each series is kept in two doubles, the rest is below 2⁻⁸ of the result.
+// each series is held in two doubles; the rest is below 2⁻⁸ of the result.
 func sinCos(x float64) (sin, cos float64) {
 	if !(math.Abs(x) <= sinCosRange) {
 		return math.Sincos(x)

@@ -19,7 +19,7 @@ const fileRows = 1 << 18
 // the end of a file breaks into is cut, and what follows of it not recorded.
 //
 // A file that cannot be written ends the recording, not the episodes: failed
-// is told once.
+// is called once.
 func Record(v env.Vector, create func(file int) (*Writer, error), failed func(error)) (env.Vector, error) {
 	w, err := create(0)
 	if err != nil {

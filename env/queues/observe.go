@@ -51,7 +51,7 @@ func (o Observation) withDefaults() (Observation, error) {
 }
 
 const (
-	maxAge = 60 // seconds, INT values are not told to be older
+	maxAge = 60 // seconds; the age of an INT value is capped here
 )
 
 // element is one number of an observation.

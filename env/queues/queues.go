@@ -1,7 +1,7 @@
-// Package queues is the task: an action picks the queue limits of the next window,
-// the window's measurements are observed and paid. Rewards, observations and the
-// ends of episodes are defined here and nowhere else; a plant (env.Plant) only
-// measures.
+// Package queues is the environment of queue limits: an action picks the limits of
+// the next window, and the window's measurements become observation and reward.
+// Rewards, observations and the ends of episodes are defined here and nowhere
+// else; a plant (env.Plant) only measures.
 //
 //	plant, err := testbed.New(testbed.Config{})
 //	v, err := queues.New(queues.Config{}, plant, 256, scaler)

@@ -88,7 +88,7 @@ const (
 )
 
 // identity is who a connection is of: the digest of its bearer token, or of its
-// client certificate. The zero identity is whoever reaches a server that asks for
+// client certificate. The zero identity is any client of a server that asks for
 // neither.
 type identity [sha256.Size]byte
 
@@ -174,7 +174,7 @@ func cutPrefixFold(s, prefix string) (string, bool) {
 
 // checkHost refuses a request for a name that anyone's DNS may point here, where
 // no token is asked for: a page under that name could read the answer. Names that
-// nobody else can claim, and those of allowed pages, are fine.
+// no one else can claim, and those of allowed pages, are fine.
 func (s *Server) checkHost(r *http.Request) error {
 	if s.opts.Tokens != nil || safeHost(r.Host) {
 		return nil

@@ -22,7 +22,7 @@ import (
 	"github.com/planegym/planegym/telemetry"
 )
 
-// The dashboard is one page at / for who asks for HTML. It polls /v1/status
+// The dashboard is one page at /, for requests that accept HTML. It polls /v1/status
 // and, for the episode that is looked at, /v1/watch.
 
 // dashboard holds the page, and uPlot as npm has it (update.sh).

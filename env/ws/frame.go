@@ -431,7 +431,7 @@ func (c *conn) spill() {
 					err = fmt.Errorf("%w: nothing was taken for %v", ErrSlowConsumer, c.timeout)
 				}
 				c.err = err
-				_ = c.net.Close() // whoever reads finds out
+				_ = c.net.Close() // the reader gets the error
 			}
 		}
 	}

@@ -74,7 +74,7 @@ type Options struct {
 	MakeTimeout  time.Duration // of one make; 60 s, negative: none
 	ResumeFor    time.Duration // how long a session waits for a client that was cut off; 60 s, negative: not at all
 
-	// Journal is a directory where sessions are kept on disk, so that they can
+	// Journal is a directory where sessions are saved to disk, so that they can
 	// be resumed after the server was killed and started again; "": they
 	// cannot. Environments that cannot be saved are lost with the server.
 	Journal string

@@ -37,8 +37,8 @@ type Options struct {
 const rate = .001 // of Adam
 
 // Discriminative is |0.5 - accuracy| of a classifier on the fifth of real and
-// of generated windows that it was not trained on: 0 where they cannot be told
-// apart, 0.5 where they always can.
+// of generated windows that it was not trained on: 0 where it cannot
+// distinguish them, 0.5 where it always can.
 func Discriminative(ctx context.Context, be *compute.Backend, real, fake Set, o Options) (float64, error) {
 	if err := check(real, fake); err != nil {
 		return 0, err

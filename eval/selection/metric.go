@@ -37,8 +37,8 @@ func quartiles(t Table, k, rows int) (q [3]float64) {
 	return q
 }
 
-// Index is where model (i, j, k) of a grid of jMax values of its second and
-// kMax of its third parameter stands. (The published code's i·iMax + j·jMax +
+// Index is the position of model (i, j, k) in a grid of jMax values of its
+// second and kMax values of its third parameter. (The published code's i·iMax + j·jMax +
 // k gives several models of a 2×2×2, 3×2×2 or 3×3×3 grid one index.)
 func Index(i, j, k, jMax, kMax int) int { return (i*jMax+j)*kMax + k }
 

@@ -147,7 +147,7 @@ type choice struct {
 	names  []string
 	left   []string
 	values []float64 // [n,F]
-	words  []bool    // by column of the table: it holds something that is no number
+	words  []bool    // by column of the table: it holds a value that is not a number
 }
 
 func newChoice(head []string) (*choice, error) {

@@ -1,4 +1,4 @@
-// Package arch holds one test: who may import whom.
+// Package arch tests which package may import which.
 package arch
 
 import (

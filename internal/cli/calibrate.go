@@ -170,7 +170,7 @@ func (c *calibration) run(cmd *cobra.Command) error {
 	width := .5
 	for k := range c.tries {
 		if cmd.Context().Err() != nil {
-			break // what was found so far is kept
+			break // keep what was found so far
 		}
 		next := c.vary(best, k, width)
 		if next.Check() != nil { // a combination that is none, such as a load of more slots than there are

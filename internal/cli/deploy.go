@@ -24,13 +24,13 @@ of the switches of a scenario with plant = "live", a window at a time.
 
 The switches never stay in a bad state: the safe limit is put in force whenever
 telemetry is older than two windows, a switch is out of hand or was restarted,
-playback stalls for too long, or the policy asks for what there is not, and when
+playback stalls for too long, or the policy returns an invalid action, and when
 deploy ends. A second process, the guard, does it should this one be killed or
 hang. Where both are killed the last limits stay: nothing on a switch ends them.
 
 --dry-run does all but act: it looks at the switches and at one window of
 telemetry, and says what the policy would do. --shadow lets the policy decide
-for as long as you like, and nobody acts. Every decision, with its reason and
+for as long as you like, and sets no limit. Every decision, with its reason and
 what the switches read back, is a line of the journal.
 
 POLICY may be a baseline: planegym play --help lists them.`,
@@ -47,7 +47,7 @@ POLICY may be a baseline: planegym play --help lists them.`,
 	d.add(cmd)
 	f := cmd.Flags()
 	f.BoolVar(&d.dryRun, "dry-run", false, "look at everything, say what would be done, and end")
-	f.BoolVar(&d.shadow, "shadow", false, "the policy decides, nobody acts, decisions are kept")
+	f.BoolVar(&d.shadow, "shadow", false, "the policy decides and no limit is set; the journal records its decisions")
 	return cmd
 }
 

@@ -264,7 +264,7 @@ func (r *sessionRecorder) session(ctx context.Context, k int) (d session) {
 	if r.schedule == "policy" {
 		v, d.err = r.open.OpenOn(ctx, s, d.plant, 1, env.NextStep)
 	} else {
-		s.Env.Observation.Normalise = "none" // nobody looks
+		s.Env.Observation.Normalise = "none" // no policy reads it
 		v, d.err = queues.New(s.Env, d.plant, 1, nil)
 	}
 	if d.err != nil {

@@ -412,7 +412,7 @@ func (s *selector) rollOutOne(cmd *cobra.Command, name string, files []string, d
 		if err != nil {
 			return set, err
 		}
-		// The rollout that stands in the middle is the one that is kept.
+		// Keep the median rollout.
 		order := make([]int, len(scores))
 		for i := range order {
 			order[i] = i

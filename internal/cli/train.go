@@ -101,7 +101,7 @@ type training struct {
 }
 
 // logEvery is how many transitions, or updates offline, a line of the log
-// stands for.
+// covers.
 const logEvery = 100
 
 func (t *training) run(cmd *cobra.Command) error {
@@ -313,7 +313,7 @@ func (t *training) runOnline(cmd *cobra.Command, info agent.Info) (err error) {
 	return t.finish(cmd, tr.Agent, time.Since(began), v.Spec().RealTime)
 }
 
-// policyOf makes the policy that is kept that of d, the agent of the checkpoint:
+// policyOf makes the saved policy that of d, the agent of the checkpoint:
 // a kill may have come between the two, and a training that is done already
 // writes no other.
 func (t *training) policyOf(d *agent.DDQN) error {

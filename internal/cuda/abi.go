@@ -2,8 +2,8 @@ package cuda
 
 import "github.com/planegym/planegym/internal/cuda/driver"
 
-// The structures that kernels.cu shares with the host, of equal layout: what
-// their fields mean stands there.
+// The structures that kernels.cu shares with the host, of equal layout;
+// kernels.cu says what their fields mean.
 
 type control struct {
 	Seed    uint64

@@ -64,7 +64,7 @@ func (m *model) train(d timegan.Windows) {
 
 func (m *model) splits() int { return (m.T*m.B + m.share - 1) / m.share }
 
-// told is the condition of a second, as a network's input.
+// told is the condition of a second (the limit, the clock), as a network's input.
 func (m *model) told(cond driver.Ptr) part { return part{P: cond, Width: int32(m.C)} }
 
 // train1 is an application that gradients go back through.

@@ -38,8 +38,8 @@ type Config struct {
 	Addrs  []string // where the switches listen; free ports of 127.0.0.1
 	UDP    string   // host:port that telemetry reports are sent to; "": nowhere
 	HTTP   string   // URL that the player's samples are posted to; "": nowhere
-	// Changed is told of every limit that comes into force, in the order in
-	// which they do at one switch; it must not block.
+	// Changed is called for every limit that comes into force, per switch in
+	// that order; it must not block.
 	Changed func(sw int, port p4.Port, l p4.Limit)
 }
 
@@ -88,7 +88,7 @@ func (q *queue) SetLimit(port p4.Port, l p4.Limit) {
 	}
 }
 
-// Packets counts the probes that crossed: the testbed tells of no others.
+// Packets counts the probes that crossed: the testbed reports no others.
 func (q *queue) Packets(port p4.Port) int64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -156,7 +156,7 @@ func (e *Emulation) Servers() []*sim.Server { return e.servers }
 // BMv2.
 func (e *Emulation) Thrift() []string { return e.thrift }
 
-// Lost counts the player's samples that nobody took.
+// Lost counts the player's samples that no collector accepted.
 func (e *Emulation) Lost() uint64 {
 	e.lost.Lock()
 	defer e.lost.Unlock()
@@ -278,7 +278,7 @@ func (e *Emulation) probe(at time.Time, hops []testbed.HopLog) error {
 	if err != nil {
 		return fmt.Errorf("emulate: %w", err)
 	}
-	_, _ = e.out.Write(b) // nobody listening yet is no fault
+	_, _ = e.out.Write(b) // an error before a collector listens is expected
 	return nil
 }
 

@@ -79,8 +79,8 @@ func floats(v G.Value) ([]float32, error) {
 	return d.Float32s(), nil
 }
 
-// output is where an operation leaves its value: memory of its own, for the
-// machine's goes to whoever asks for the shape, and would be new every time.
+// output is where an operation leaves its value: memory of its own,
+// because the machine's pool would hand out new memory every time.
 type output struct{ *tensor.Dense }
 
 func newOutput(shape tensor.Shape) output {

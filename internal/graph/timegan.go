@@ -1,3 +1,7 @@
+// Package graph trains TimeGAN, DDQN and sequence models as Gorgonia expressions,
+// with Gorgonia's automatic differentiation: the independent second
+// implementation that the hand-written engines are checked against, and the
+// place to add a loss (Term) without writing its gradient.
 package graph
 
 import (

@@ -1,4 +1,5 @@
-// Package loads reads the sessions that a testbed's loads play.
+// Package loads opens the sessions of a testbed's background loads, from a file or a
+// traffic model.
 package loads
 
 import (

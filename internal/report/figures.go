@@ -161,7 +161,7 @@ func band(p *plot.Plot, l Line, c color.RGBA) error {
 // NRGBA keeps the colour's own value, by which the page finds it.
 func faint(c color.RGBA) color.Color { return color.NRGBA{c.R, c.G, c.B, 51} }
 
-// named puts names under what stands at 0, 1 …, and leaves room around it.
+// named puts names under positions 0, 1 …, and leaves room around them.
 func named(p *plot.Plot, names []string) {
 	p.NominalX(names...)
 	p.X.Min, p.X.Max = -.5, float64(len(names))-.5

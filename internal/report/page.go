@@ -121,7 +121,7 @@ type ink struct {
 	light, dark color.RGBA
 }
 
-// The series' colours are Okabe and Ito's, told apart with any colour vision.
+// The series' colours are Okabe and Ito's, distinct for any colour vision.
 // No two of light are equal: the page finds them by value.
 var inks = []ink{
 	{"paper", color.RGBA{255, 255, 255, 255}, color.RGBA{20, 23, 28, 255}},

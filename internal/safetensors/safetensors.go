@@ -57,7 +57,7 @@ const (
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // sizes is the bytes of an element. Types that cannot be read here still
-// count: a file may hold tensors nobody asks for.
+// count: a file may hold tensors that no caller reads.
 var sizes = map[string]int64{
 	"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4,
 	"F16": 2, "BF16": 2, "I16": 2, "U16": 2, "I8": 1, "U8": 1, "BOOL": 1,
@@ -119,7 +119,7 @@ func Write(w io.Writer, metadata map[string]string, tensors []Tensor) error {
 		}
 		header[t.Name] = entry{Type: typ}
 	}
-	// Wide elements first: every tensor then stands aligned.
+	// Wide elements first: every tensor is then aligned.
 	width := func(t Tensor) int64 { return sizes[header[t.Name].(entry).Type] }
 	slices.SortFunc(tensors, func(a, b Tensor) int {
 		if d := width(b) - width(a); d != 0 {

@@ -36,7 +36,7 @@ func Open(folder string, unix int64, names ...string) (*Log, error) {
 
 // Resume is Open for a run that goes on from its checkpoint at step. What was
 // logged of later steps, by a run that was killed before its next checkpoint,
-// is taken out of scalars.csv, and TensorBoard is told to leave it out: those
+// is removed from scalars.csv, and an event makes TensorBoard drop it: those
 // steps are done again.
 func Resume(folder string, unix, step int64, names ...string) (*Log, error) {
 	l, err := open(folder, unix, step, names)

@@ -217,7 +217,7 @@ func NewVocabulary(values []int64, often, perOctave int) (*Vocabulary, error) {
 		v.Bins = append(v.Bins, Drawing{rare[i], rare[j-1], rare[i:j:j]})
 		i = j
 	}
-	if len(v.Bins) == 0 { // a class for what was never seen: the rarest stands in
+	if len(v.Bins) == 0 { // a class for what was never seen: use the rarest
 		x := v.Exact[len(v.Exact)-1]
 		v.Bins = append(v.Bins, Drawing{x, x, []int64{x}})
 	}

@@ -44,8 +44,8 @@ type Client struct {
 	seq    int32
 	buf    []byte
 	limits map[p4.Port]p4.Limit // acknowledged in this run of the switch
-	uptime int64                // µs, last told
-	booted time.Time            // by our clock, as last told; zero: never asked
+	uptime int64                // µs, as last reported
+	booted time.Time            // by our clock, as last reported; zero: never asked
 }
 
 var _ p4.Switch = (*Client)(nil)

@@ -27,7 +27,7 @@ type Election struct {
 	Low  uint64 `toml:"low"`  // lower 64 bits
 }
 
-// DefaultElection is the id that a client claims unless told otherwise.
+// DefaultElection is the id that a client claims by default.
 var DefaultElection = Election{Low: 1 << 16}
 
 // Compare is -1, 0 or 1.
@@ -58,7 +58,7 @@ type Switch struct {
 	Target   string `toml:"target"`    // host:port
 	DeviceID uint64 `toml:"device_id"` // 0 works, but many targets start at 1: see Warnings
 	// Election is the id claimed; two clients of a switch cannot have the same.
-	// Where nobody is primary the client claims again, with the highest id
+	// Where no client is primary, this one claims again, with the highest id
 	// seen. Those that only read take random ids below it.
 	Election Election `toml:"election"` // {0, 65536}
 	Role     string   `toml:"role"`     // "": the default role; PINS wants "sdn_controller"
@@ -317,8 +317,8 @@ func (c Switch) Wanted(limits []p4.Limit) []p4.Limit {
 	return queues
 }
 
-// ThriftPort is the port that BMv2 listens at for Thrift calls unless told
-// otherwise. Of several on one host each needs one of its own.
+// ThriftPort is the port on which BMv2 listens for Thrift calls by default.
+// Several switches on one host need a port each.
 const ThriftPort = 9090
 
 // OnHost is how many switches before switch i are on its host.

@@ -18,16 +18,16 @@ import (
 	"github.com/planegym/planegym/p4/program"
 )
 
-// State is where a client stands with its switch.
+// State is the state of a client's connection to its switch.
 type State struct {
 	Connected bool // the stream is up and the switch has answered
 	Primary   bool
 	Synced    bool       // pipeline, entries and limits are as they should be
-	Election  Election   // the highest that the switch told of
+	Election  Election   // the highest that the switch reported
 	Status    codes.Code // the last arbitration answer's
 	Err       error      // why it is not connected, or not synced
 	PacketIns uint64     // received
-	Dropped   uint64     // of these, dropped because nobody took them in time
+	Dropped   uint64     // of these, dropped because no caller took them in time
 }
 
 // Kind is what an Event tells.
@@ -37,7 +37,7 @@ type Kind string
 const (
 	Up      Kind = "up"      // primary and synced
 	Down    Kind = "down"    // the connection is lost
-	Demoted Kind = "demoted" // another client is primary, or nobody
+	Demoted Kind = "demoted" // another client is primary, or none is
 	Failed  Kind = "failed"  // primary, but what the switch should hold could not be put there
 )
 
@@ -121,7 +121,7 @@ func (c *Client) State() State {
 	return c.state
 }
 
-// Packets are the packets in. Where nobody takes them the oldest are dropped
+// Packets are the packets in. When no caller takes them, the oldest are dropped
 // and counted.
 func (c *Client) Packets() <-chan PacketIn { return c.packets }
 
@@ -208,7 +208,7 @@ func (c *Client) Ready(ctx context.Context) error {
 	})
 }
 
-// InHand is nil where a write would be taken now; it asks nobody.
+// InHand is nil where the switch would accept a write now; it makes no call.
 func (c *Client) InHand() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -401,7 +401,7 @@ func (c *Client) deliver(p PacketIn) {
 		default:
 		}
 		select {
-		case <-c.packets: // the newest are kept
+		case <-c.packets: // drop the oldest, keep the newest
 			dropped++
 		default:
 		}
@@ -419,8 +419,8 @@ func (c *Client) arbitrate(stream p4v1.P4Runtime_StreamChannelClient, election *
 	return stream.Send(&p4v1.StreamMessageRequest{Update: &p4v1.StreamMessageRequest_Arbitration{Arbitration: a}})
 }
 
-// answered takes what the switch said of the arbitration. Where nobody is
-// primary it claims again: the specification, unlike BMv2, promotes nobody.
+// answered handles the switch's arbitration update. Where no client is primary
+// it claims again: by the specification, unlike BMv2, a switch promotes no one.
 func (c *Client) answered(stream p4v1.P4Runtime_StreamChannelClient, a *p4v1.MasterArbitrationUpdate) error {
 	code := codes.Code(a.GetStatus().GetCode())
 	highest := Election{High: a.GetElectionId().GetHigh(), Low: a.GetElectionId().GetLow()}

@@ -47,7 +47,7 @@ func (r *resolved) entry(port p4.Port, l p4.Limit) (*p4v1.TableEntry, error) {
 
 // limitOf is the limit that an entry enforces: the depth of the queue it
 // picks, or its meter's burst. An entry that says one limit and enforces
-// another is nobody's of ours: p4.ErrReadBack.
+// another is not one of ours: p4.ErrReadBack.
 func (r *resolved) limitOf(e *p4v1.TableEntry) (p4.Limit, error) {
 	said, _ := r.names.param(e, program.ParamLimit)
 	l := p4.Limit(said)

@@ -17,7 +17,7 @@ type Pipe struct {
 // NewPipe makes a listener.
 func NewPipe() *Pipe { return &Pipe{conns: make(chan net.Conn), done: make(chan struct{})} }
 
-// Dial connects to whoever accepts.
+// Dial connects to the next Accept.
 func (p *Pipe) Dial(ctx context.Context, _ string) (net.Conn, error) {
 	ours, theirs := net.Pipe()
 	select {

@@ -102,7 +102,7 @@ type Server struct {
 type Faults struct {
 	Delay  time.Duration                  // before every unary call is served
 	Refuse codes.Code                     // every update is refused with it
-	Lie    func(l p4.Limit) p4.Limit      // what reads tell of a limit
+	Lie    func(l p4.Limit) p4.Limit      // what reads return for a limit
 	Stall  bool                           // calls are taken and never answered
 	Before func(*p4v1.WriteRequest)       // called before a write is looked at, unlocked
 	Result func(*p4v1.WriteRequest) error // after a write was done: its answer
@@ -155,7 +155,7 @@ func Serve(cfg Config, l net.Listener) (*Server, error) {
 	return s, nil
 }
 
-// reset makes s a switch just started; s.mu is held, or nobody knows s yet.
+// reset makes s a switch just started; s.mu is held, or s is not shared yet.
 func (s *Server) reset() {
 	s.clients, s.past = map[string][]*client{}, map[string]*p4v1.Uint128{}
 	s.pipeline, s.tables, s.resources = nil, tables{}, newResources()
@@ -508,7 +508,7 @@ func (s *Server) Capabilities(context.Context, *p4v1.CapabilitiesRequest) (*p4v1
 	return &p4v1.CapabilitiesResponse{P4RuntimeApiVersion: "1.5.0"}, nil
 }
 
-// nowhere is the backend of a switch whose packets nobody looks at.
+// nowhere is the backend of a switch that drops its packets.
 type nowhere struct{}
 
 func (nowhere) SetLimit(p4.Port, p4.Limit) {}

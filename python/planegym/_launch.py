@@ -37,7 +37,7 @@ class Server:
         self.command = list(command)
         self.process = subprocess.Popen(
             self.command,
-            stdin=subprocess.PIPE,  # its end tells the server that nobody is left
+            stdin=subprocess.PIPE,  # its end tells the server that the client is gone
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -60,7 +60,7 @@ _seq = struct.Struct("<Q").unpack_from
 
 # A masked STEP of one row and one action is a sum in one integer, its first byte the lowest: two
 # bytes of frame head, the masking key, 36 bytes of message. The key times this masks them all,
-# and stands in its own place.
+# and puts the key itself in its own place.
 _EVERY_WORD = sum(1 << 8 * i for i in range(2, 42, 4))
 
 _pid = os.getpid()
@@ -499,7 +499,7 @@ class Session:
 
     def _send(self, request: _Request, kind: int, flags: int, n: int) -> int:
         if self.failed or not self.pending:
-            # Skipping may end: the caller was told of the error, or nothing is in flight.
+            # Skipping may end: the caller got the error, or nothing is in flight.
             flags |= RESYNC
         key, what = self.ws.key(), kind | flags << 8
         return self.send(request.framed(key, what, self.env, n, self.seq + 1, self.ack))

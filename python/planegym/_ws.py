@@ -151,7 +151,7 @@ class WebSocket:
         self.sendall(frame(opcode, payload, self.key()))
 
     def keepalive(self) -> None:
-        """Write an unasked pong; any thread may. Whoever is writing already
+        """Write an unasked pong; any thread may. A thread that is writing already
         serves as well."""
         if self._lock.acquire(blocking=False):
             try:
@@ -430,7 +430,7 @@ def frame(opcode: int, payload: bytes, key: int) -> bytes:
 
 
 def frame_header(opcode: int, length: int) -> bytes:
-    """What stands before the masking key: 2, 4 or 10 bytes."""
+    """The frame head in front of the masking key: 2, 4 or 10 bytes."""
     if length < 126:
         return bytes((0x80 | opcode, 0x80 | length))
     if length < 1 << 16:

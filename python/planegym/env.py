@@ -53,7 +53,7 @@ class Env(Described, gymnasium.Env[np.ndarray, Any]):
 
     metadata = {"render_modes": list(RENDER_MODES), "render_fps": 15}  # noqa: RUF012 (Gymnasium's form)
 
-    made: dict[str, Any]  # what the server told of it: limits, step_seconds, model_hash, …
+    made: dict[str, Any]  # what the server says of it: limits, step_seconds, model_hash, …
 
     def __init__(
         self,

@@ -92,7 +92,7 @@ class VectorEnv(Described, GymnasiumVectorEnv):
             the scenario's; gymnasium.make_vec passes it.
     """
 
-    made: dict[str, Any]  # what the server told of it: limits, step_seconds, model_hash, …
+    made: dict[str, Any]  # what the server says of it: limits, step_seconds, model_hash, …
 
     def __init__(
         self,

@@ -37,8 +37,8 @@ func NewDecoder(cfg Config) (*Decoder, error) {
 }
 
 // Report decodes a telemetry report, the payload of a UDP datagram, and calls
-// each for every packet that it tells of; the Report is overwritten by the
-// next. A v2.0 report may tell of several packets: one that is wrong does not
+// each for every packet in it; the Report is overwritten by the next. A v2.0
+// report may hold several packets: one that is wrong does not
 // stop the others. What is wrong is an *Error, the first one if several.
 func (d *Decoder) Report(b []byte, each func(*Report)) error {
 	d.b, d.each, d.guess, d.strict = b, each, false, false
@@ -193,8 +193,8 @@ func (d *Decoder) bad(at int, field string, value uint32, want string, a, b int)
 }
 
 // report decodes a telemetry report by its version. Some v2.0 reports call
-// themselves version 1; a v1.0 header tells its own length, which follows from
-// its bitmap and is never what stands there in v2.0.
+// themselves version 1; a v1.0 header gives its own length, which follows from
+// its bitmap and never equals the v2.0 field at that place.
 func (d *Decoder) report(at, end int) error {
 	if end-at < 4 {
 		d.start(0)
@@ -380,8 +380,8 @@ func firstOf(first, then error) error {
 	return then
 }
 
-// individual decodes the contents of an individual report whose first word, w,
-// stands at.
+// individual decodes the contents of an individual report whose first word is
+// w, at offset at.
 //
 //	RepMdBits 16, Domain Specific ID 16; DSMdBits 16, DSMdstatus 16;
 //	baseline metadata; domain specific metadata; inner contents

@@ -1,7 +1,7 @@
-// Package intreport reads what switches tell of the packets they forward, and
-// writes it for emulated ones: the probes of the tutorial's testbed and the
-// telemetry reports of the P4.org specifications, all as one hop record with
-// explicit units.
+// Package intreport decodes the telemetry that switches send about the packets
+// they forward, and encodes it for emulated switches: the probes of the
+// tutorial's testbed and the telemetry reports of the P4.org specifications, all
+// as one hop record with explicit units.
 //
 // What is decoded:
 //
@@ -12,7 +12,7 @@
 //
 // INT is found behind TCP and UDP, VXLAN-GPE and Geneve. IOAM, and INT behind
 // GRE, whose protocol number was never assigned, are not decoded. Where reports
-// in the field depart from the specification and can still be told apart, they
+// in the field depart from the specification and are still unambiguous, they
 // are decoded and the departure is a Quirk.
 package intreport
 
@@ -93,7 +93,7 @@ func (f Field) String() string {
 	return strings.Join(s, "+")
 }
 
-// Hop is what one switch tells of one packet. A member that Has does not name
+// Hop is what one switch reports of one packet. A member that Has does not name
 // is 0.
 type Hop struct {
 	Has    Field  `json:"has"`
@@ -124,10 +124,10 @@ type Hop struct {
 	Drop uint8  `json:"drop,omitempty"` // reason
 }
 
-// Queueing is what a hop tells of its queue in the columns of recordings:
+// Queueing is what a hop reports of its queue, in the columns of recordings:
 // enq_qdepth, deq_timedelta in µs, deq_qdepth, and which of them are known.
 // Where the time in the queue is not, it is the latency from ingress to egress,
-// told or the difference of the two times. A difference below 0, as the clocks
+// as reported or as the difference of the two times. A difference below 0, as the clocks
 // of two pipes give, is not known: it would be nearly a whole turn of the clock.
 func (h *Hop) Queueing() (values [3]float64, valid [3]bool) {
 	wait, waited := h.Wait, h.Has&HasWait != 0
@@ -184,13 +184,13 @@ func (q Quirk) String() string {
 	return strings.Join(s, "+")
 }
 
-// Report is what was told of one packet.
+// Report is what the hops of its path reported of one packet.
 type Report struct {
 	Format   Format `json:"format"`
 	Node     uint32 `json:"node"`               // that sent the report; 0 for a probe
 	Hardware uint8  `json:"hardware,omitempty"` // part of the node
 	Seq      uint32 `json:"seq"`                // counts the reports of (Node, Hardware)
-	SeqBits  uint8  `json:"seq_bits,omitempty"` // of Seq, which then wraps; 0: there is no number
+	SeqBits  uint8  `json:"seq_bits,omitempty"` // of Seq, which then wraps; 0: the report has no number
 	Part     int    `json:"part,omitempty"`     // among the reports under one Seq, from 0
 
 	Dropped      bool `json:"dropped,omitempty"`
@@ -246,7 +246,7 @@ func (c *Config) tick() uint64 {
 	return uint64(c.Tick)
 }
 
-// Error is a packet that is no report: what stands at a byte of it.
+// Error is a packet that is not a report: what is wrong, at which byte.
 type Error struct {
 	Format Format
 	Offset int    // in the bytes given, from 0

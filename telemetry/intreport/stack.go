@@ -22,8 +22,8 @@ const (
 	geneveINT = 0x0103 // option class
 )
 
-// ethernet gives the type of what an Ethernet header at leads to and where
-// that stands.
+// ethernet returns the EtherType behind the Ethernet header at offset at, and
+// the offset of that payload.
 func ethernet(b []byte, at, end int) (uint16, int, bool) {
 	at += 12
 	for range 3 { // at most two VLAN tags
@@ -290,7 +290,7 @@ func (d *Decoder) shim(at, end int) error {
 }
 
 // cutHeader is header of INT-MD of which there is a beginning only, up to cut:
-// the newest hops. They are kept where the whole would be right.
+// the newest hops. They are returned where the whole would be valid.
 func (d *Decoder) cutHeader(at, end, cut int) error {
 	if cut-at < 12 {
 		if d.guess {

@@ -30,16 +30,16 @@ type Config struct {
 	// path: Switches[0] is switch 1 of the columns.
 	Switches []uint32
 	// Ports are the egress ports, by switch, whose queues are meant; nil: all.
-	// Where traffic is reported both ways a switch tells of two queues. A hop
-	// that does not tell its port is taken.
+	// Where traffic is reported both ways a switch reports two queues. A hop
+	// that does not name its port is taken.
 	Ports []uint32
 	// Aggregate makes one value a second of its reports; "" is max-timedelta1,
-	// for reports that tell of the whole path, as probes do. Reports of one
+	// for reports that cover the whole path, as probes do. Reports of one
 	// hop each need another one.
 	Aggregate telemetry.Aggregation
-	// Stalls says that the player tells of stalls, in column stall_s.
+	// Stalls says that the player reports stalls, in column stall_s.
 	Stalls bool
-	// Reports is how many reports are kept, 0: 65,536, about 80 bytes a switch
+	// Reports is how many reports are buffered, 0: 65,536, about 80 bytes a switch
 	// each.
 	Reports int
 	// Settle is how long after the end of a window what was measured in it may
@@ -49,7 +49,7 @@ type Config struct {
 	// 1 s. Emulated switches may be faster; the stamps of reports and samples
 	// are none the less of clocks that run as ours.
 	Second time.Duration
-	// Tap, where not nil, is told of what comes in before it is joined.
+	// Tap, where not nil, is called with what comes in, before it is joined.
 	Tap *Tap
 	// Probes says whose reports ServeUDP takes, PlayerAccess whose samples
 	// Player does.
@@ -58,7 +58,7 @@ type Config struct {
 	Decode intreport.Config
 }
 
-// Tap is told of what comes in, at the time that it was measured by our clock.
+// Tap receives what comes in, with its time of measurement by our clock.
 // Its functions are called one at a time and own nothing: they copy what they
 // keep. They must not call the Collector. Either may be nil.
 type Tap struct {
@@ -115,7 +115,7 @@ func (c Config) withDefaults() (Config, error) {
 	return c, nil
 }
 
-// The player's columns, as they are kept.
+// The player's columns, in the order in which they are stored.
 const (
 	lbo = iota
 	fps
@@ -129,8 +129,7 @@ const (
 
 var playerNames = [playerColumns]string{"lbo_s", "fps", "rep_kbps", "calc_cum", "width", "height", "stall_s"}
 
-// sample is what the player told, at the time that its lattice of seconds
-// gives it.
+// sample is one sample of the player, at its time on the lattice of seconds.
 type sample struct {
 	at     int64
 	values [playerColumns]float64
@@ -346,7 +345,7 @@ func (c *Collector) report(r *intreport.Report) {
 
 const elsewhere = maxSwitches // the index of a queue that is not meant
 
-// index is the switch that a hop tells of: -1 where it is none of ours.
+// index is the index of the hop's switch: -1 where it is none of ours.
 func (c *Collector) index(h *intreport.Hop) int {
 	if h.Has&intreport.HasSwitch == 0 {
 		return -1

@@ -127,7 +127,7 @@ type stamped struct {
 // sampled keeps samples that came at a time, sent at now by the player's clock;
 // 0: at the time of the latest. Those that were taken later than they were sent
 // are refused and counted; so are those of a time that an earlier request had,
-// which keep nobody from noticing that no new ones come.
+// so that a player that sends nothing new still counts as silent.
 func (c *Collector) sampled(at time.Time, now int64, samples []stamped) (taken int) {
 	if len(samples) == 0 {
 		return 0

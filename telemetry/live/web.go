@@ -11,7 +11,7 @@ import (
 
 // maxConns is how many connections a port for telemetry holds: a player needs
 // one. Where more come the one that has been idle for longest goes, so that
-// nobody is locked out by those who say nothing.
+// silent connections lock no client out.
 const maxConns = 64
 
 // ServeHTTP serves handler on l, which it closes, until ctx ends, and then

@@ -12,7 +12,7 @@ import (
 
 // The load is exogenous: what others send does not answer to a queue limit. So
 // it is a process of its own, a latent regime whose transitions know no limit,
-// and the generator is told the regime of each second. Regimes are inferred
+// and the generator takes the regime of each second as input. Regimes are inferred
 // from what share of their limits the queues hold: a hidden Markov chain
 // (Rabiner, "A Tutorial on Hidden Markov Models and Selected Applications in
 // Speech Recognition", Proc. IEEE 1989) whose emission of a second depends on

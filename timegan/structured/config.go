@@ -4,7 +4,7 @@
 // simulation what it changes on switches.
 //
 //	z_t   regime of the load: a semi-Markov chain                     load.go
-//	u_t   ranks of what the switches measure: a TimeGAN told z_t      ranks.go
+//	u_t   ranks of what the switches measure: a TimeGAN given z_t     ranks.go
 //	x_t = Q(u_t | z_t, limit_t): depths are shares of the limit, a wait is
 //	      depth over service rate and a remainder                     ranks.go
 //	log d ~ N(μ, σ)(z, limit, level, idle): what a download takes     player.go

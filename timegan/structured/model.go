@@ -120,7 +120,7 @@ func (m *Model) networks() {
 	m.levelNet = nn.NewMLP([]int{m.levelIn(), h, h, len(m.Kbps)}, compute.Tanh, compute.Linear)
 }
 
-// Progress is where fitting stands.
+// Progress is how far fitting has come.
 type Progress struct {
 	What  string
 	Ranks *timegan.Progress // while the TimeGAN is trained

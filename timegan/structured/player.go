@@ -14,7 +14,7 @@ import (
 const (
 	maxQueued = 32 // segments in a buffer
 	window    = 4  // downloads whose throughput a player averages (dash.js, ThroughputHistory)
-	least     = .3 // seconds, the shortest download that is told from another
+	least     = .3 // seconds, the shortest download that is distinguished from the next
 	tooSlow   = 1.8
 	firstLook = .5 // seconds
 )
@@ -121,7 +121,7 @@ func (m *Model) track(r telemetry.Recording, path []uint8) (down []download, ask
 	return down, asked, first
 }
 
-// took is how long a download took, as well as can be told: the mean of what
+// took estimates how long a download took: the mean of what
 // the network gives between the bounds that the recording does.
 func (m *Model) took(run *nn.MLPRun, x, y []float32, d *download) float64 {
 	if math.IsInf(d.hi, 1) || !d.alike {

@@ -54,8 +54,8 @@ func (m *Model) fitService(recordings []telemetry.Recording) {
 	}
 }
 
-// tabulate fills the quantile tables and gives each recording's ranks: where
-// in its regime and limit a second's measurement stands.
+// tabulate fills the quantile tables and gives each recording's ranks: the
+// rank of a second's measurement within its regime and limit.
 func (m *Model) tabulate(recordings []telemetry.Recording, paths [][]uint8) ([]telemetry.Recording, error) {
 	k, n, q := m.Config.Regimes, len(m.Limits), m.Config.Knots
 	m.Tables = make([]float32, m.channels()*k*n*q)
@@ -162,7 +162,7 @@ func (m *Model) level(ctx context.Context, e timegan.Engine) error {
 	return nil
 }
 
-// rank is where v stands among knots, in [0, 1].
+// rank is the rank of v among knots, in [0, 1].
 func rank(knots []float32, v float32) float64 {
 	n := len(knots) - 1
 	lo, _ := slices.BinarySearch(knots, v)

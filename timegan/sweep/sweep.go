@@ -82,7 +82,7 @@ type Member struct {
 	Files  []string       `json:"files"` // in the sweep's folder
 }
 
-// State says where a member stands.
+// State is the state of a member.
 type State string
 
 // The states of a member.
@@ -179,8 +179,8 @@ func (c Config) Members(limits []int) ([]Member, error) {
 // must exist: checkpoints, and result.json with every member's status. What
 // lies there of an earlier run, killed or ended, is gone on with. engine makes
 // an engine for each model; report, which may be nil, is called with a member
-// and its status as it goes, never twice at once. A member that fails is told
-// of in its status, and the others go on.
+// and its status as it goes, never twice at once. A member that fails says
+// so in its status, and the others go on.
 func Run(ctx context.Context, c Config, recordings []telemetry.Recording, folder string, engine func() (timegan.Engine, error), report func(i int, s Status)) ([]Status, error) {
 	var limits []int
 	var real []selection.Table
@@ -251,7 +251,7 @@ type sweep struct {
 	err error // of writing the result
 }
 
-// set changes a member's status, tells of it and writes the result.
+// set changes a member's status, reports it and writes the result.
 func (s *sweep) set(i int, change func(*Status)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

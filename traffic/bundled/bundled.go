@@ -1,5 +1,5 @@
-// Package bundled is the model of traffic that comes with planegym: an n-gram
-// of the flows of NEMEA-SIoT and of seven captures that may be redistributed.
+// Package bundled embeds the traffic model that comes with planegym: an n-gram
+// model of the flows of NEMEA-SIoT and of seven captures that may be redistributed.
 // NOTICE beside this file credits them. It holds counts of sizes, flags and
 // gaps, no address and no payload.
 package bundled

@@ -1,10 +1,11 @@
-// Package eval says how far generated sessions are from real ones, beside the
-// noise floor and what counting alone reaches.
+// Package eval measures how far generated sessions are from real ones, beside the
+// noise floor and models that only count.
 //
 // Every candidate is compared with held-out real sessions that nothing was
 // fitted to. The row "real" is the training sessions in a generator's place:
-// no generator can be told from a better one below it. The floors bootstrap,
-// markov and witten-bell-3 are fitted to the same training sessions.
+// below it, a better generator cannot be distinguished from a worse one. The
+// floors bootstrap, markov and witten-bell-3 are fitted to the same training
+// sessions.
 package eval
 
 import (

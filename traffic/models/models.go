@@ -1,5 +1,5 @@
-// Package models opens models of traffic, whatever kind their files say they
-// are.
+// Package models opens a traffic model from its file, of any kind: the file names
+// the kind.
 package models
 
 import (

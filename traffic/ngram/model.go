@@ -198,7 +198,7 @@ func (m *Model) begin(label int, meta []float64) *history {
 	return h
 }
 
-// opening stands in a context for what is before the first token.
+// opening fills a context before the first token.
 const opening = -2
 
 // maxPosition is the last position with a context of its own.

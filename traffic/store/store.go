@@ -1,7 +1,7 @@
-// Package store keeps sessions in files: Parquet of ours, one row a session,
-// and what others publish, MIRAGE's Parquet and NEMEA-SIoT's JSON.
+// Package store reads and writes files of sessions: planegym's own Parquet, one row a
+// session, and two published formats, MIRAGE's Parquet and NEMEA-SIoT's JSON.
 //
-// A file of ours has the columns label and start, meta.NAME for each field of
+// planegym's own file has the columns label and start, meta.NAME for each field of
 // a session and steps.NAME, a list, for each field of its steps. Symbols are
 // strings; sizes, ports and address ranks int64; all else double. The schema
 // is JSON in the file's metadata under "planegym.schema".

@@ -1,5 +1,5 @@
 // Package live is the plant of real switches: one row, in real time. It puts limits
-// in force, waits a window and joins what switches and player told of it.
+// in force, waits a window and joins what switches and player reported of it.
 package live
 
 import (
@@ -94,7 +94,7 @@ func (c Config) Check() error {
 	return err
 }
 
-// Act is one change of the limits: told before the switches are asked, and
+// Act is one change of the limits: reported before the switches are asked, and
 // again when they have answered.
 type Act struct {
 	Time  time.Time // of the decision
@@ -108,8 +108,8 @@ type Act struct {
 
 // Plant is the plant of real switches: one row, in real time. A reset or
 // advance puts limits in force, waits a window and joins what switches and
-// player told of it. What they did not tell is marked invalid. Where one tells
-// nothing for too long, a switch is out of hand or playback stalls, the safe
+// player reported of it. What they did not report is marked invalid. When one
+// reports nothing for too long, a switch is out of hand or playback stalls, the safe
 // limit is put in force and the episode is truncated with the reason.
 type Plant struct {
 	cfg      Config
@@ -122,7 +122,7 @@ type Plant struct {
 	columns []telemetry.Field
 	from    []int // of told's columns, by ours
 	lbo     int   // of ours
-	stall   int   // of ours, -1: not told
+	stall   int   // of ours, -1: not measured
 
 	second  time.Duration // ours, of one of the switches'
 	window  time.Duration
@@ -139,8 +139,8 @@ type Plant struct {
 }
 
 // New makes the plant of switches: limit s of an action goes to every
-// queue of switch s. It owns control and told from then on. notify is told of
-// every change of limits; it may be nil.
+// queue of switch s. It owns control and told from then on. notify, which
+// may be nil, is called for every change of limits.
 func New(cfg Config, control p4.QueueController, queues []p4.Queue, told Telemetry, notify func(Act)) (*Plant, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -202,7 +202,7 @@ func (l *Plant) Switches() int { return l.switches }
 // RealTime is true: one row, no seeds, windows as long as they are.
 func (l *Plant) RealTime() bool { return true }
 
-// stale says who has told nothing for too long, or "".
+// stale names the source that has reported nothing for too long, or "".
 func (l *Plant) stale(ages Ages) string {
 	who := []string{"the player"}
 	for s := range l.switches {

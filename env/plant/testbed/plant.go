@@ -18,7 +18,7 @@ import (
 type Testbed struct {
 	plan *plan
 	rows []*sim // by row; nil before its first reset
-	logs []*Log // by row; nil: nobody reads it
+	logs []*Log // by row; nil: no log is written
 }
 
 // New makes the plant of a configuration. An error names the TOML key.

@@ -28,7 +28,7 @@ type sim struct {
 
 	foreign bool // was restored: see each
 
-	log *Log // where not nil, it is told of every probe
+	log *Log // where not nil, it records every probe
 }
 
 // plan is what a configuration comes to: shared by all runs, never written.

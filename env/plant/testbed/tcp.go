@@ -2,8 +2,8 @@ package testbed
 
 import "math"
 
-// A flow is a TCP connection in whole segments: its sender stands at the
-// first port of its path, the rest of its round trip is the wire on which
+// A flow is a TCP connection in whole segments: its sender sits at the
+// first port of its path; the rest of its round trip is the wire on which
 // acknowledgements come back.
 //
 //	congestion control   RFC 5681 (Reno), RFC 9438 (CUBIC), window counted by

@@ -89,7 +89,7 @@ type stream struct {
 	in    *capture
 }
 
-// record is one use of an event: where it stands in a stream's queue.
+// record is one use of an event: its place in a stream's queue.
 type record struct {
 	stream *stream
 	done   bool

@@ -2,5 +2,5 @@
 
 package drivertest
 
-// threadID is 0: threads are told apart on Linux only.
+// threadID is 0: threads have ids on Linux only.
 func threadID() int { return 0 }

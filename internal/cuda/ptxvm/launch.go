@@ -1,3 +1,6 @@
+// Package ptxvm executes PTX, the assembly of NVIDIA GPUs, on the CPU, and checks
+// every access on the way: data races, misaligned addresses, reads of unwritten
+// memory and kernels that do not end are errors that name the PTX line.
 package ptxvm
 
 import (

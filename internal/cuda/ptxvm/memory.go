@@ -37,7 +37,7 @@ const (
 	guard      = 4096
 )
 
-// Alloc returns n bytes that nobody wrote, 256-byte aligned.
+// Alloc returns n unwritten bytes, 256-byte aligned.
 func (m *Memory) Alloc(n int) (uint64, error) {
 	if n < 1 || n > 1<<36 {
 		return 0, fmt.Errorf("ptxvm: alloc: %d bytes", n)
@@ -133,8 +133,8 @@ func (m *Memory) Write(addr uint64, b []byte) error {
 	return nil
 }
 
-// Read copies from the device to b. It errors where b covers bytes that
-// nobody wrote.
+// Read copies from the device to b. It errors where b covers
+// unwritten bytes.
 func (m *Memory) Read(b []byte, addr uint64) error {
 	a, off, err := m.span("read", addr, len(b))
 	if err != nil {
@@ -214,7 +214,7 @@ func (s stamp) warpEpoch() uint32 { return uint32(s & warpEpochs) }
 // cell is who wrote and who read a few bytes of memory last.
 type cell struct{ w, r stamp }
 
-// Where an earlier access stands to a new one.
+// How an earlier access relates to a new one.
 const (
 	past      = iota // another launch, or an ordered access of this block
 	same             // the same thread
@@ -224,7 +224,7 @@ const (
 	notOrders = inWarp
 )
 
-// relation says how the access stamped s stands to a new one stamped n, by a
+// relation says how the access stamped s relates to a new one stamped n, by a
 // block whose first interval is block in a launch whose first is launch.
 func (s stamp) relation(n stamp, launch, block uint32) int {
 	switch i := s.interval(); {

@@ -551,7 +551,7 @@ func (p *parser) body(s *source) error {
 }
 
 // registers reads ".b32 %r<10>, %x;". Names in inline assembly's own block
-// are told from others by a suffix.
+// get a suffix that keeps them apart from others.
 func (p *parser) registers(s *source) error {
 	t := p.next()
 	class := byte('p')
@@ -638,7 +638,7 @@ func (p *parser) instruction(s *source) error {
 	return nil
 }
 
-// resolve returns the register that a name stands for here.
+// resolve returns the register that a name denotes here.
 func (p *parser) resolve(name string) string {
 	for i := len(p.rename) - 1; i > 0; i-- {
 		if r, ok := p.rename[i][name]; ok {
