@@ -1,7 +1,7 @@
-// Package agent trains what picks queue limits: a double DQN (DDQN), its replay
-// memory and its training loop (Trainer), and checkpoints that go on bit for bit.
+// Package agent trains agents that pick queue limits: a double DQN (DDQN), its replay
+// memory and training loop (Trainer), and checkpoints that resume bit for bit.
 //
-// Policy is what an agent is to an environment. agent/baseline has the policies to
+// Policy is the interface that picks actions from observations. agent/baseline has the policies to
 // compare with, eval plays and values them.
 package agent
 

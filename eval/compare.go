@@ -1,5 +1,5 @@
-// Package eval values the same policies on two plants and tells how far
-// the second can stand in for the first: whether it ranks them alike, what is
+// Package eval values the same policies on two plants and reports how far
+// the second can replace the first: whether it ranks them alike, what is
 // lost by the choice it makes, and where its measurements drift.
 package eval
 

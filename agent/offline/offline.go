@@ -1,4 +1,5 @@
-// Package offline trains agents from recorded episodes, never acting.
+// Package offline trains agents from recorded episodes, without stepping an
+// environment.
 package offline
 
 import (

@@ -1,4 +1,4 @@
-// Package onnx writes agents as ONNX models, for any runtime to act with.
+// Package onnx exports agents as ONNX models, which any ONNX runtime can run.
 package onnx
 
 import (

@@ -1,5 +1,5 @@
-// Command faults does to a server what a long training run meets, and prints
-// what became of it: go run ./bench/faults [--long] [--only name]. It builds and
+// Command faults injects the faults that a long training run meets into a server,
+// and prints the outcome: go run ./bench/faults [--long] [--only name]. It builds and
 // starts the server itself, as a process of its own, so that it can be killed
 // and its memory measured. Figures and criteria are in env/ws/FAULTS.md.
 package main

@@ -1,6 +1,6 @@
-// Command simulator measures what a simulator of a switch must not do: drift
-// over an hour, jump when the queue limit changes, see an effect of the limit
-// where there is none.
+// Command simulator measures three errors of a learned simulator of switches: drift
+// over an hour, jumps when the queue limit changes, and an effect of the limit
+// where the recordings have none.
 //
 //	go run ./bench/simulator --data recordings [--model model.safetensors]
 //	go run ./bench/simulator --data recordings --shuffle folder

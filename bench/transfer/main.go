@@ -1,6 +1,5 @@
-// Command transfer asks how far a simulator can stand in for the emulated
-// testbed: it values policies on the testbed once, and then as many models as
-// are named.
+// Command transfer measures how far a simulator can replace the emulated testbed:
+// it values policies on the testbed once, and then on each model named.
 //
 //	go run ./bench/transfer -truth contended -o truth.json
 //	go run ./bench/transfer -against truth.json model.safetensors ...

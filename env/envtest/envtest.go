@@ -1,4 +1,4 @@
-// Package envtest is the contract that every env.Vector passes.
+// Package envtest tests the contract of env.Vector, on any implementation.
 //
 //	envtest.Check(t, func(t *testing.T) env.Vector { … })
 //

@@ -1,5 +1,5 @@
-// Package episodes is the one file format of recorded episodes: Parquet, a
-// row per step, written by play --record and serve --record, read by offline
+// Package episodes reads and writes recorded episodes: a Parquet file with a row
+// per step, written by play --record and serve --record, read by offline
 // training.
 //
 // A row holds the observation that was acted on, the action, and what the step

@@ -1,8 +1,8 @@
 // Package selection ranks generative models: by the metric M that the field
-// reports, and by what M cannot see.
+// reports, and by scores that see what M misses.
 //
 // M compares quartiles column by column, so shuffled rows win it; beside it
-// stand distances of distributions (W1, KS), of structure (correlation,
+// are distances of distributions (W1, KS), of structure (correlation,
 // autocorrelation, spread and step ratios) and of memory (copy share), each
 // with the noise floor of real data against itself.
 package selection

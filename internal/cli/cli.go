@@ -1,4 +1,4 @@
-// Package cli is the commands: a file per subcommand, wiring only.
+// Package cli defines planegym's commands: a file per subcommand, wiring only.
 package cli
 
 import (

@@ -1,6 +1,6 @@
-// Package cuda is the engine that trains TimeGAN on an NVIDIA GPU: data,
-// weights, moments and noise stay there, an update is one graph of some ten
-// launches, and losses are read every so many updates.
+// Package cuda trains TimeGAN on an NVIDIA GPU: data, weights, moments and noise
+// stay on the device, an update is one CUDA graph of some ten launches, and losses
+// are read back once in several updates.
 //
 // It computes what package timegan's train.go does, which stays the reference.
 package cuda

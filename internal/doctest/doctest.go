@@ -1,5 +1,4 @@
-// Package doctest holds one test: the commands that README.md and docs print
-// work as printed, page by page, each page in an empty folder.
+// Package doctest tests that the commands in README.md and docs work as printed, page by page, each page in an empty folder.
 //
 // In a page, a fenced block is run by its info string:
 //

@@ -1,4 +1,4 @@
-// Package emulate lets the emulated testbed pass for real switches: each is a
+// Package emulate makes the emulated testbed look like real switches: each is a
 // P4Runtime server, telemetry reports leave it over UDP or as packets in, and
 // the player posts its samples, in real time or a multiple of it.
 package emulate

@@ -1,4 +1,4 @@
-// Package nearest finds what a mistyped key, flag or name was meant to be.
+// Package nearest suggests the key, flag or name closest to a mistyped one.
 package nearest
 
 import (

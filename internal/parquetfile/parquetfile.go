@@ -1,5 +1,6 @@
 // Package parquetfile opens Parquet files that may be damaged, and reads their
-// rows: what the library panics on, allocates for or never ends in is an error.
+// rows. Input that makes the library panic, allocate without bound or loop is an
+// error.
 package parquetfile
 
 import (

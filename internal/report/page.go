@@ -1,5 +1,5 @@
-// Package report draws what people look at before they trust a model: figures
-// and tables, on one page of HTML that needs nothing else.
+// Package report draws the figures and tables by which people judge a model, on one
+// self-contained HTML page.
 package report
 
 import (

@@ -1,5 +1,5 @@
-// Package rng gives random numbers as pure functions of what they are for:
-// the counter-based generator Philox4x32-10, keyed by seed and purpose.
+// Package rng computes random numbers as pure functions of a seed and a purpose,
+// with the counter-based generator Philox4x32-10.
 //
 // A number depends on its key and position alone, never on who asked before,
 // so batch 1 and batch n, one thread and many, a run and its resumption draw

@@ -1,5 +1,5 @@
-// Package inventory is live switches as plain data: what a scenario says of
-// each, checked without dialling any. It links no gRPC.
+// Package inventory describes live switches as plain data, as a scenario lists them,
+// and checks them without dialling any. It links no gRPC.
 package inventory
 
 import (

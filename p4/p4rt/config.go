@@ -1,5 +1,5 @@
-// Package p4rt sets queue limits over P4Runtime 1.5: a client that holds its
-// place as primary through cuts, restarts and rivals, and puts back what a
+// Package p4rt sets queue limits over P4Runtime 1.5. Its client stays primary
+// through cut connections, restarts and rival controllers, and restores what a
 // switch has lost.
 package p4rt
 

@@ -1,11 +1,11 @@
-// Package live collects what running switches and a player tell and joins it
-// second by second, with the columns of telemetry.Join.
+// Package live collects the reports of running switches and the samples of a player,
+// and joins them second by second into the columns of telemetry.Join.
 //
 // A Collector is fed by its sources, each a method that runs until its context
 // ends: ServeUDP (telemetry reports), Frame (packets that a P4Runtime stream
 // hands up), ReadPcap, Player (a player's samples over HTTP) and Tail (a
-// player's log). Memory is bounded: of what comes faster than it is read the
-// newest is kept, and what is dropped is counted.
+// player's log). Memory is bounded: where input comes faster than it is
+// read, the oldest is dropped and counted.
 package live
 
 import (

@@ -1,6 +1,6 @@
-// Package sessions reads the Parquet table of recorded sessions, a row per
-// session and second with the queue limits in force, as testbed record writes
-// it: what holds recordings in which the limit changes.
+// Package sessions reads the Parquet table of recorded sessions that testbed record
+// writes: a row per session and second, with the queue limits in force. It is the
+// format of recordings in which the limit changes.
 package sessions
 
 import (

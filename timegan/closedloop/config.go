@@ -1,7 +1,7 @@
 // Package closedloop is TimeGAN's closed-loop form: a recurrent generator that
 // reads its own last second and the queue limits in force, and draws the next
-// second from the distribution that it gives. DESIGN.md has what departs from
-// the paper, and what each departure is worth.
+// second from the distribution that it gives. timegan/DESIGN.md lists the
+// departures from the paper with their measured effects.
 package closedloop
 
 import (

@@ -1,4 +1,4 @@
-// Package enginetest is the contract that every timegan.Engine passes.
+// Package enginetest tests the contract of timegan.Engine, on any implementation.
 //
 //	enginetest.Check(t, func(t *testing.T) timegan.Engine { … })
 //

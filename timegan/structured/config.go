@@ -1,7 +1,7 @@
-// Package structured is a simulator whose load is a latent process that no
-// action moves, and whose queue and player follow rules: what of a recording
-// depends on the limit goes through the rules, so that a limit changes in a
-// simulation what it changes on switches.
+// Package structured simulates switches and player by rules, under a load that is
+// a latent process independent of the actions. Whatever depends on the queue
+// limit goes through the rules, so that a limit has the same effects in the
+// simulation as on switches.
 //
 //	z_t   regime of the load: a semi-Markov chain                     load.go
 //	u_t   ranks of what the switches measure: a TimeGAN given z_t     ranks.go

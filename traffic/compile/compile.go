@@ -1,5 +1,5 @@
-// Package compile makes legal packets of sessions of actions, and logs every
-// action that it had to change.
+// Package compile turns sessions into legal packets, and logs every action that it
+// had to change.
 //
 // A session says direction, size, flags and gap of each packet. Addresses,
 // ports, sequence and acknowledgement numbers, options, lengths, checksums and

@@ -1,5 +1,5 @@
-// Package flows makes sessions of actions of captured packets; what cannot be
-// said as actions is counted.
+// Package flows turns captured packets into sessions of actions, and counts what
+// actions cannot express.
 package flows
 
 import (

@@ -1,5 +1,5 @@
-// Package gasf shows a series as its Gramian angular summation field (Wang and
-// Oates 2015), and gets it back exactly.
+// Package gasf encodes a time series as an image, its Gramian angular summation
+// field (Wang and Oates 2015), and decodes the image exactly.
 package gasf
 
 import (

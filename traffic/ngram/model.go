@@ -1,4 +1,4 @@
-// Package ngram is the floor that learned models of traffic must beat:
+// Package ngram holds the baselines that learned models of traffic must beat:
 // bootstrap, Markov chain and Witten-Bell n-gram of a session's steps.
 package ngram
 

@@ -1,5 +1,5 @@
-// Package nprint is nPrint's table of header bits (Holland et al., CCS 2021;
-// nPrint 1.2.1's columns), to packets and back. A cell is a bit, 0 or 1, or -1
+// Package nprint converts packets to nPrint's table of header bits and back (Holland
+// et al., CCS 2021; nPrint 1.2.1's columns). A cell is a bit, 0 or 1, or -1
 // where the packet has no such header or option.
 package nprint
 

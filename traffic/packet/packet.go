@@ -1,5 +1,5 @@
-// Package packet turns headers of IPv4, IPv6, TCP, UDP and ICMP to bytes, with
-// checksums, and back.
+// Package packet encodes and decodes headers of IPv4, IPv6, TCP, UDP and ICMP, with
+// checksums.
 package packet
 
 import (

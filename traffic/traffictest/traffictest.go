@@ -1,4 +1,4 @@
-// Package traffictest is the contract that every traffic.Model passes.
+// Package traffictest tests the contract of traffic.Model, on any implementation.
 //
 //	traffictest.Check(t, func(t *testing.T) traffic.Model { … })
 package traffictest

@@ -1,5 +1,5 @@
-// Package live is the plant of real switches: one row, in real time. It puts limits
-// in force, waits a window and joins what switches and player reported of it.
+// Package live runs an environment on real switches: one row, in real time. It puts
+// limits in force, waits a window and joins what switches and player reported of it.
 package live
 
 import (

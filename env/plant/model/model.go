@@ -1,5 +1,5 @@
-// Package model is the plant of a generative model: rollouts of it are what is
-// measured, and the queue limit is a condition on the next window of a simulation
+// Package model runs environments on a generative model: a window of its rollout is
+// the measurement, and the queue limit conditions the next window of a simulation
 // that continues.
 package model
 

@@ -1,6 +1,6 @@
-// Package replay is the plant of recordings: the limit of an action decides which
-// recording the next window comes from, at the row's own clock, as the published
-// tutorial does it.
+// Package replay runs environments on recordings: the queue limit selects the
+// recording that the next window comes from, at the row's own clock, as in the
+// published tutorial.
 package replay
 
 import (

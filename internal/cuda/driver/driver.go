@@ -1,4 +1,4 @@
-// Package driver is what planegym needs of NVIDIA's CUDA driver: an interface,
+// Package driver is the part of NVIDIA's CUDA driver that planegym uses: an interface,
 // and its binding to the driver's library, opened at run time without cgo.
 package driver
 

@@ -1,7 +1,7 @@
-// Package drivertest is a CUDA driver without a device: kernels run in package
+// Package drivertest emulates a CUDA driver without a device: kernels run in package
 // ptxvm, with its checks.
 //
-// It does what a driver may do and hopes not to be relied on: work that is
+// It uses every freedom that a real driver has: work that is
 // submitted runs as late as it can, when something waits for it; the nodes of a
 // graph run in an order that only their edges restrict; device memory starts
 // unknown. It tracks what was made and not given back, what was used wrongly,
