@@ -63,7 +63,7 @@ func TestScalersFitOnceForAll(t *testing.T) {
 	})
 }
 
-// TestScalersGiveUp: a fit that nobody waits for any more ends, and the next
+// TestScalersGiveUp: a fit that no caller waits for any more ends, and the next
 // caller fits anew.
 func TestScalersGiveUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

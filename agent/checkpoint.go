@@ -25,7 +25,7 @@ import (
 // training: θ⁻, the optimiser, the memory, every environment.
 const checkpointKey = "planegym.agent.v1"
 
-// ErrCheckpoint is wrapped by the error of a file that is no agent of ours.
+// ErrCheckpoint is wrapped by the error of a file that is not an agent of planegym.
 var ErrCheckpoint = errors.New("not a checkpoint of an agent")
 
 // header is the JSON part of a checkpoint.

@@ -117,7 +117,7 @@ func (t *Trainer) progress() Progress {
 //
 // An error leaves the agent as it was after the last whole step; files are
 // not touched. Errors: those of v and of report, the context's, a reward or an
-// observation that is no finite number (*env.RowError inside), and learning
+// observation that is not finite (*env.RowError inside), and learning
 // that diverged.
 func (t *Trainer) Train(ctx context.Context, every int64, report func(Progress) error) error {
 	if !t.begun {

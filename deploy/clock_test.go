@@ -46,7 +46,7 @@ func TestClockUnit(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			_, _ = to.Write(b) // nobody listens between the two
+			_, _ = to.Write(b) // there is no listener between the two
 			time.Sleep(50 * time.Millisecond)
 		}
 	}()

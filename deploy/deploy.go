@@ -213,7 +213,7 @@ func (d *Deployment) broken() error {
 }
 
 // Run lets a policy act until Config.For is over or ctx, or Open's, ends; the
-// latter is no error. who names the policy in the journal.
+// latter is not an error. who names the policy in the journal.
 func (d *Deployment) Run(policy agent.Policy, who string) error {
 	if err := d.begin(who); err != nil {
 		return err
@@ -232,7 +232,7 @@ func (d *Deployment) ended(err error) error {
 }
 
 // shortestBeat is the least time between heartbeats: where windows are shorter,
-// as those of emulated switches, a machine's hiccup is no agent that hangs.
+// as those of emulated switches, a machine's hiccup is not a hung agent.
 const shortestBeat = time.Second
 
 // begin starts the guard, and the journal's account of who acts.

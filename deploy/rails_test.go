@@ -317,7 +317,7 @@ func TestGuardGivesUp(t *testing.T) {
 }
 
 // Beside a running deploy and its guard a check, a second check and a shadow
-// look at every switch; a second deploy is told why it may not.
+// look at every switch; a second deploy gets an error that says why it may not run.
 func TestBesideARunningDeploy(t *testing.T) {
 	for _, p := range personalities {
 		t.Run(string(p), func(t *testing.T) {
@@ -355,7 +355,7 @@ func TestBesideARunningDeploy(t *testing.T) {
 				if err := x.d.Close(nil); err != nil {
 					t.Error(err)
 				}
-				// Nobody is left: 64 would be unguarded.
+				// No controller is left: 64 would be unguarded.
 				r.inForce(safe, safe, safe)
 			})
 		})

@@ -15,7 +15,7 @@ var ErrCut = errors.New("the last line is cut off")
 // maxJournalLine bounds a line: an entry of a hundred switches is far below.
 const maxJournalLine = 1 << 20
 
-// ReadJournal reads what a Journal wrote. A line that is no entry is an error
+// ReadJournal reads what a Journal wrote. A line that is not an entry is an error
 // with its number; the entries before it are returned.
 func ReadJournal(r io.Reader) ([]Entry, error) {
 	var all []Entry

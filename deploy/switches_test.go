@@ -205,7 +205,7 @@ func TestGuardLeavesWithItsAgent(t *testing.T) {
 	})
 }
 
-// A switch that nobody reaches when the agent dies is safe within a second of
+// A switch that is unreachable when the agent dies is safe within a second of
 // its return; the others at once.
 func TestGuardWaitsForASwitch(t *testing.T) {
 	each(t, func(r *rig) {

@@ -47,7 +47,7 @@ type Vector interface {
 type Spec struct {
 	Observation Box
 	Action      MultiDiscrete
-	Limits      []p4.Limit // packets, by action index; nil where actions are no limits
+	Limits      []p4.Limit // packets, by action index; nil where actions are not limits
 	Initial     []p4.Limit // [S], in force at reset
 	Reward      [2]float64 // smallest and largest reward of a step
 	StepSeconds float64    // how much time a step covers

@@ -16,7 +16,7 @@ func TestKendall(t *testing.T) {
 }
 
 // The interval covers what only the noise of few seeds hides: two policies
-// that are told apart by no seed rank either way.
+// that no seed separates rank either way.
 func TestAgreeInterval(t *testing.T) {
 	a := [][]float64{{0, 1, 0, 1, 0, 1}, {1, 0, 1, 0, 1, 0}, {5, 5, 5, 5, 5, 5}}
 	b := [][]float64{{0, 0, 0, 0, 0, 0}, {1, 1, 1, 1, 1, 1}, {2, 2, 2, 2, 2, 2}}

@@ -33,7 +33,7 @@ type cell struct {
 type tally struct{ seconds, rise float64 }
 
 const (
-	settle    = 30  // seconds after a change that are no settled ones
+	settle    = 30  // seconds after a change that do not count as settled
 	transient = 60  // seconds after a change that are its transient
 	enough    = 300 // seconds of a cell that counts
 )

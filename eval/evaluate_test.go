@@ -97,7 +97,7 @@ func TestEvaluateRecords(t *testing.T) {
 	}
 }
 
-// viewer is an environment of two steps that tells of a player.
+// viewer is an environment of two steps that measures a player.
 type viewer struct {
 	env.Vector
 	step int

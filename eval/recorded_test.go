@@ -48,7 +48,7 @@ func record(t *testing.T, plant *toy, sessions, steps, block int) *eval.Log {
 	return l
 }
 
-// Recordings rank policies as playing them does, although nobody played them;
+// Recordings rank policies as playing them does, although the policies never played;
 // with the limits' labels shuffled they do not.
 func TestRecordings(t *testing.T) {
 	a := side(t, "a", 1, func() *toy { return &toy{} }, cfg)

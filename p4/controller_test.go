@@ -43,7 +43,7 @@ func TestGroupReportsWhatTookEffect(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		spoil func(s []*memory)
-		want  []p4.Limit // in force, as told
+		want  []p4.Limit // in force, as reported
 		is    error
 		text  string
 	}{

@@ -151,7 +151,7 @@ func TestDatasetFill(t *testing.T) {
 }
 
 // TestDatasetFillKeepsTestBlocks has a first value that is measured in a test
-// block, which must not be told before.
+// block, which must not leak into earlier seconds.
 func TestDatasetFillKeepsTestBlocks(t *testing.T) {
 	const n = 401
 	values, valid := make([]float32, n), make([]bool, n)
@@ -284,8 +284,8 @@ func TestCounter(t *testing.T) {
 	}
 }
 
-// TestCounterOfFractions: rates that are no whole numbers, as a model makes
-// them, are kept exactly all the same.
+// TestCounterOfFractions: rates that are not whole numbers, as a model makes
+// them, are stored exactly, too.
 func TestCounterOfFractions(t *testing.T) {
 	const n = 5000
 	rate, _ := telemetry.Canonical("calc_rate")

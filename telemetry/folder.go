@@ -54,7 +54,7 @@ func (r Recording) LimitAt(t int) int {
 
 // LimitInName is the queue limit that a file's name ends in, before its
 // extension, in packets; false where it ends in none. The number of a version,
-// as in grid_v2.csv, and what follows a dot are no limits.
+// as in grid_v2.csv, and what follows a dot are not limits.
 func LimitInName(path string) (int, bool) {
 	stem := strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
 	before := strings.TrimRight(stem, "0123456789")

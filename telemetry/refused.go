@@ -12,7 +12,7 @@ import (
 )
 
 // MaxRefused is the share of a column's cells that may be impossible before a
-// file is refused whole: more than that is no accident.
+// file is refused whole: more than that is not an accident.
 const MaxRefused = .05
 
 // Refused are the cells of one column that hold what cannot be a measurement:
@@ -202,7 +202,7 @@ func Open(path string) (*os.File, error) {
 	return f, nil
 }
 
-// kind names what is no regular file.
+// kind names the kind of a file that is not regular.
 func kind(m fs.FileMode) string {
 	switch {
 	case m.IsDir():

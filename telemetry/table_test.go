@@ -323,7 +323,7 @@ func TestDatasetByHand(t *testing.T) {
 	if c, counted := d.Counter(); c != nil || counted != nil {
 		t.Error("has a counter")
 	}
-	// The sum of rates, which are kept between measurements.
+	// The sum of rates, which hold between measurements.
 	rate, _ := Canonical("calc_rate")
 	r, err := NewDataset([]Field{rate}, 0, time.Unix(0, 0), []float32{2, 9, 3}, []bool{true, false, true})
 	if err != nil {
@@ -512,8 +512,8 @@ func TestGridByHand(t *testing.T) {
 	}
 }
 
-// MaxTimedelta1 goes by the delay at switch 1 wherever that stands, the first
-// field too.
+// MaxTimedelta1 goes by the delay at switch 1 wherever that field is, the
+// first included.
 func TestDelayStandsFirst(t *testing.T) {
 	s, err := NewSecond([]Field{{"deq_timedelta1", "us"}, {"enq_qdepth1", "packets"}}, MaxTimedelta1)
 	if err != nil {

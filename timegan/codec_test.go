@@ -314,7 +314,7 @@ func TestPresets(t *testing.T) {
 	}
 }
 
-// The clock begins anew after a turn, and stands where the recording does.
+// The clock begins anew after a turn, and is where the recording is.
 func TestCondition(t *testing.T) {
 	c := Config{Clock: 100}
 	a, b, quarter := make([]float32, 3), make([]float32, 3), make([]float32, 3)

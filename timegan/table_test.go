@@ -474,7 +474,7 @@ func TestFitReports(t *testing.T) {
 	}
 }
 
-// Where windows begin, what they are told, and what stands before their first
+// Where windows begin, their conditions, and the values before their first
 // measurement.
 func TestNewWindows(t *testing.T) {
 	fields := []telemetry.Field{{Name: "a"}, {Name: "b"}}

@@ -34,9 +34,9 @@ type trainer struct {
 	objective Objective
 
 	// One application each: real data, and generated ones.
-	embed, recover, super, judge            *pass
-	generate, next, render, again, judgeGen *pass
-	judgeOwn                                *pass     // of the generator's own code, where Latent
+	embed, recover, super, discReal         *pass
+	generate, next, render, again, discFake *pass
+	discOwn                                 *pass     // of the generator's own code, where Latent
 	filled                                  []float32 // [T,B,F] generated channels with the real batch's gaps
 	dH, dX, dS, dY                          []float32
 	deltaX, deltaReal, dDelta               []float32 // [T-1,B,F], changes
@@ -61,13 +61,13 @@ func newTrainer(be *compute.Backend, c Config, d Windows) *trainer {
 	n := (T - 1) * B * f
 	t.deltaX, t.deltaReal, t.dDelta = make([]float32, n), make([]float32, n), make([]float32, n)
 	pass := func(n int) *pass { return newPass(be, t.nets[n], T, B) }
-	t.embed, t.recover, t.super, t.judge = pass(embedder), pass(recovery), pass(supervisor), pass(discriminator)
-	t.generate, t.next, t.render, t.again, t.judgeGen = pass(generator), pass(supervisor), pass(recovery), pass(embedder), pass(discriminator)
+	t.embed, t.recover, t.super, t.discReal = pass(embedder), pass(recovery), pass(supervisor), pass(discriminator)
+	t.generate, t.next, t.render, t.again, t.discFake = pass(generator), pass(supervisor), pass(recovery), pass(embedder), pass(discriminator)
 	t.unit, t.unitReal, t.dUnit = make([]float32, T*B*f), make([]float32, T*B*f), make([]float32, T*B*f)
 	t.mean, t.sd = make([]float32, f), make([]float32, f)
 	t.products, t.realProducts = make([]float32, f*f), make([]float32, f*f)
 	if c.Latent {
-		t.judgeOwn = pass(discriminator)
+		t.discOwn = pass(discriminator)
 	} else {
 		t.generate.h0, t.next.h0, t.render.h0 = t.carry[generator], t.carry[supervisor], t.carry[recovery]
 	}
@@ -141,8 +141,8 @@ func (t *trainer) latent(p *pass, h, cond []float32) []float32 {
 	return p.forward()
 }
 
-// judgeCode runs the discriminator.
-func (t *trainer) judgeCode(p *pass, h, cond []float32) []float32 {
+// discriminate runs the discriminator.
+func (t *trainer) discriminate(p *pass, h, cond []float32) []float32 {
 	join(p.x, t.rows(), part{h, t.c.Hidden}, t.valid(), t.told(cond))
 	return p.forward()
 }
@@ -248,8 +248,8 @@ func (t *trainer) generator(h []float32, l *Losses) {
 	l.V = float32(nn.Moments(x, t.batch.x, t.data.Length, t.c.Batch, f, float32(t.c.Moments), t.dX))
 	l.C = float32(t.changes(x))
 	l.K = float32(t.covariances(x))
-	l.U = float32(nn.BCEWithLogits(t.judgeGen.y, 1, 1, t.dY))
-	take(t.dH, t.judgeGen.passOn(t.dY), H, H+v+k)
+	l.U = float32(nn.BCEWithLogits(t.discFake.y, 1, 1, t.dY))
+	take(t.dH, t.discFake.passOn(t.dY), H, H+v+k)
 	if !t.c.Latent { // the discriminator saw the codes of x
 		take(t.dX, t.again.passOn(t.dH), f, f+v+k)
 		t.data.fillGrad(t.dX, t.batch.valid, t.c.Batch)
@@ -261,8 +261,8 @@ func (t *trainer) generator(h []float32, l *Losses) {
 	take(dOwn, t.next.learnAndPass(t.dH), H, H+k)
 	if t.c.Latent {
 		clear(t.dY)
-		l.U += float32(t.c.Gamma * nn.BCEWithLogits(t.judgeOwn.y, 1, float32(t.c.Gamma), t.dY))
-		take(dOwn, t.judgeOwn.passOn(t.dY), H, H+v+k)
+		l.U += float32(t.c.Gamma * nn.BCEWithLogits(t.discOwn.y, 1, float32(t.c.Gamma), t.dY))
+		take(dOwn, t.discOwn.passOn(t.dY), H, H+v+k)
 	}
 	t.generate.learn(dOwn)
 }
@@ -291,11 +291,11 @@ func (t *trainer) discriminator(h []float32, l *Losses) bool {
 		p.learn(t.dY)
 		return loss
 	}
-	t.judgeCode(t.judge, h, t.batch.cond)
+	t.discriminate(t.discReal, h, t.batch.cond)
 	all := func(learn bool) float64 {
-		loss := one(t.judge, 1, 1, learn) + one(t.judgeGen, 0, 1, learn)
+		loss := one(t.discReal, 1, 1, learn) + one(t.discFake, 0, 1, learn)
 		if t.c.Latent {
-			loss += one(t.judgeOwn, 0, t.c.Gamma, learn)
+			loss += one(t.discOwn, 0, t.c.Gamma, learn)
 		}
 		return loss
 	}
@@ -347,7 +347,7 @@ func (c *Config) noiseAt(z []float32, key rng.Key, second uint32) {
 	}
 }
 
-// fake generates a batch, gives it the real one's gaps, and has it judged. It
+// fake generates a batch, gives it the real one's gaps, and runs the discriminator on it. It
 // gives the channels.
 func (t *trainer) fake() []float32 {
 	join(t.generate.x, t.rows(), part{t.z, t.c.Noise}, t.told(t.cond))
@@ -355,14 +355,14 @@ func (t *trainer) fake() []float32 {
 	h := t.latent(t.next, own, t.cond)
 	x := t.latent(t.render, h, t.cond)
 	if t.c.Latent {
-		t.judgeCode(t.judgeOwn, own, t.cond)
-		t.judgeCode(t.judgeGen, h, t.cond)
+		t.discriminate(t.discOwn, own, t.cond)
+		t.discriminate(t.discFake, h, t.cond)
 		return x
 	}
 	copy(t.filled, x)
 	t.data.fill(t.filled, t.batch.valid, t.c.Batch)
 	join(t.again.x, t.rows(), part{t.filled, t.data.Channels()}, t.valid(), t.told(t.cond))
-	t.judgeCode(t.judgeGen, t.again.forward(), t.cond)
+	t.discriminate(t.discFake, t.again.forward(), t.cond)
 	return t.filled
 }
 

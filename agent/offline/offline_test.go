@@ -114,7 +114,7 @@ func TestOfflineLearnsFromRecordings(t *testing.T) {
 	}
 }
 
-// An action that nobody recorded is worth what the network happens to say of
+// An action without recordings is worth what the network happens to say of
 // it: plain DDQN may take it, the conservative one does not.
 func TestConservativeAvoidsTheUnseen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "e.parquet")

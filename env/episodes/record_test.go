@@ -121,7 +121,7 @@ func TestRecordWithoutSteps(t *testing.T) {
 	}
 }
 
-// A recording that cannot go on is told once, and the steps go on.
+// A recording that cannot go on is reported once, and the steps go on.
 func TestRecordFails(t *testing.T) {
 	ctx := context.Background()
 	v, _ := cartpole.New(1, env.NextStep)

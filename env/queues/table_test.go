@@ -32,7 +32,7 @@ type tape struct {
 	realtime bool
 }
 
-const gap = -1e9 // not measured: the value before stands
+const gap = -1e9 // not measured: the value before it holds
 
 func (p *tape) Switches() int { return p.switches }
 func (p *tape) Close() error  { p.closed++; return nil }

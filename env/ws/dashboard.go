@@ -328,7 +328,7 @@ func (s *Server) watched(r *http.Request) (any, error) {
 	w.until.Store(time.Now().Add(watchFor).UnixNano())
 	out := struct {
 		Columns []column    `json:"columns"`
-		Limits  []p4.Limit  `json:"limits"`  // by action index; none where actions are no limits
+		Limits  []p4.Limit  `json:"limits"`  // by action index; none where actions are not limits
 		Picture string      `json:"picture"` // of the newest sample, SVG; "" where there is nothing to draw
 		Next    uint64      `json:"next"`
 		First   uint64      `json:"first"`

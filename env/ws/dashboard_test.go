@@ -435,7 +435,7 @@ func TestDashboard(t *testing.T) {
 	b.call("Page.navigate", map[string]any{"url": page + "/"})
 	b.until(`document.readyState == "complete" && !document.getElementById("login").hidden`)
 	b.mu.Lock()
-	b.problems = nil // the browser tells of the 401
+	b.problems = nil // the browser reports the 401
 	b.mu.Unlock()
 	b.value(`document.getElementById("token").focus()`)
 	b.call("Input.insertText", map[string]any{"text": token})

@@ -10,8 +10,8 @@ import (
 	"github.com/planegym/planegym/env"
 )
 
-// TestScenarioMetrics: steps, episodes and rows are counted by scenario, and what
-// was built is told; names beyond a bound share a label.
+// TestScenarioMetrics: steps, episodes and rows are counted by scenario, and the
+// build is reported; names beyond a bound share a label.
 func TestScenarioMetrics(t *testing.T) {
 	s, url := serve(t, Options{Open: openAny})
 	metrics := func() string {

@@ -9,8 +9,8 @@ import (
 	"github.com/planegym/planegym/env"
 )
 
-// TestStatesAreFinite: no state with a number that is none, or beyond bounds, gets
-// into an environment, wherever it stands: the next observations are finite.
+// TestStatesAreFinite: no state with a NaN, or a number beyond bounds, at any place
+// gets into an environment: the next observations are finite.
 func TestStatesAreFinite(t *testing.T) {
 	_, url := serve(t, Options{Open: openAny})
 	for _, scenario := range []string{"cartpole", "queues"} {

@@ -30,7 +30,7 @@ func backend(t *testing.T) *compute.Backend {
 	return be
 }
 
-// What comes from one source cannot be told apart, what differs can.
+// The classifier cannot separate windows of one source, and separates different ones.
 func TestDiscriminative(t *testing.T) {
 	o := Options{Updates: 300, Batch: 64}
 	same, err := Discriminative(context.Background(), backend(t), waves(400, 1, .5), waves(400, 2, .5), o)

@@ -15,8 +15,8 @@ import (
 const module = "github.com/planegym/planegym/"
 
 // allowed.txt has a line for each import of one of our packages by another:
-// "importer imported". A package that imports none of ours stands alone on its
-// line. A line a pair, so that two branches which add imports merge.
+// "importer imported". A package that imports none of ours is alone on its
+// line. Each pair has its own line, so that two branches which add imports merge.
 //
 //go:embed allowed.txt
 var allowed string

@@ -20,7 +20,7 @@ import (
 var toMove []string
 
 // TestPublicIsUsable checks that no exported declaration of a public package
-// names a type of an internal one: whoever imports this module could not spell it.
+// names a type of an internal one: an importer of this module could not spell it.
 func TestPublicIsUsable(t *testing.T) {
 	out, err := exec.Command("go", "list", "-json=ImportPath,Dir,Name,GoFiles", module+"...").Output()
 	if err != nil {

@@ -70,8 +70,8 @@ func TestBundledModels(t *testing.T) {
 	}
 }
 
-// The default scenario values policies as the testbed does that it stands in
-// for: want is what scenarios/TRANSFER.md measured there.
+// The default scenario values policies as the testbed does that it replaces:
+// want is what scenarios/TRANSFER.md measured there.
 func TestDefaultTransfers(t *testing.T) {
 	if testing.Short() {
 		t.Skip("plays a hundred hours")

@@ -11,7 +11,7 @@ import (
 )
 
 // checkOutput prepares the file that a flag names before the work that fills
-// it: its suffix is one of suffixes, and its folder is made. "" is no file.
+// it: its suffix is one of suffixes, and its folder is made. "" means no file.
 func checkOutput(flag, file string, suffixes ...string) error {
 	if file == "" {
 		return nil

@@ -99,7 +99,7 @@ func (m *minutely) Write(b []byte) (int, error) {
 }
 
 // newProgress is a bar with an ETA on stderr, total steps of unit long (-1:
-// unknown). Where stderr is no terminal it is a line a minute; where results are
+// unknown). Where stderr is not a terminal it is a line a minute; where results are
 // JSON, or --progress says so, nothing shows.
 // Callers Add to it and Finish it.
 func newProgress(cmd *cobra.Command, total int64, unit, what string) *progressbar.ProgressBar {

@@ -171,7 +171,7 @@ func (s *server) tls() (*tls.Config, error) {
 // listen opens the address that clients connect to, and gives its URL.
 func (s *server) listen(secure bool) (net.Listener, string, error) {
 	if s.unix != "" {
-		// What a killed server left is no server's any more.
+		// No running server owns what a killed one left.
 		if c, err := net.Dial("unix", s.unix); err == nil {
 			c.Close()
 			return nil, "", fmt.Errorf("serve: --unix: a server listens at %s", s.unix)

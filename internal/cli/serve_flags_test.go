@@ -190,7 +190,7 @@ func TestServeUnix(t *testing.T) {
 }
 
 // TestIdleConnectionsEnd: connections that send nothing more, after a request or
-// before the first, are closed, so that they lock nobody out.
+// before the first, are closed, so that they lock no client out.
 func TestIdleConnectionsEnd(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes some seconds")

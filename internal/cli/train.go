@@ -280,7 +280,7 @@ func (t *training) runOnline(cmd *cobra.Command, info agent.Info) (err error) {
 		}
 	}
 	save := func() error {
-		// An interruption is no reason to write less.
+		// Write everything after an interruption, too.
 		if err := tr.Save(context.WithoutCancel(ctx), t.path("checkpoint")); err != nil {
 			return err
 		}

@@ -100,7 +100,7 @@ func TestPlayRefusesAnotherSchema(t *testing.T) {
 	}
 }
 
-// On recordings, every baseline plays, and a viewer's experience is told.
+// On recordings, every baseline plays, and the result includes the viewer's experience.
 func TestPlayRecordings(t *testing.T) {
 	code, out, stderr := command(context.Background(), "play", "--scenario", "replay", "--data", folder(t), "--episodes", "2")
 	if code != exitOK {

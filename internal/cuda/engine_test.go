@@ -260,7 +260,7 @@ func TestNoDevice(t *testing.T) {
 	}
 }
 
-// TestDiverged: a weight that is no number stops training, named as the CPU
+// TestDiverged: a NaN weight stops training, named as the CPU
 // names it, and changes no weight.
 func TestDiverged(t *testing.T) {
 	c, w := tiny()

@@ -51,7 +51,7 @@ func newStepper(e *engine, m *model, n int) (*stepper, error) {
 	}
 	s.passes = put(&m.arena, list)
 	if err := m.wait(); err != nil {
-		m.back(mark) // too many rows for the memory are no harm to the model
+		m.back(mark) // too many rows for the memory leave the model intact
 		return nil, err
 	}
 	return s, nil

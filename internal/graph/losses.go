@@ -17,8 +17,8 @@ func (b *builder) encode(x, c *G.Node, passes bool) *G.Node {
 	return b.apply(&b.Embedder, passes, nil, b.beside(x, b.valid(), c)...)
 }
 
-// judge is d: h ⊕ v ⊕ c → a logit.
-func (b *builder) judge(h, c *G.Node, passes bool) *G.Node {
+// discriminate is d: h ⊕ v ⊕ c → a logit.
+func (b *builder) discriminate(h, c *G.Node, passes bool) *G.Node {
 	return b.apply(&b.Discriminator, passes, nil, b.beside(h, b.valid(), c)...)
 }
 
@@ -173,14 +173,14 @@ func (b *builder) fake(passes bool) (x, judged, own *G.Node) {
 	h := b.apply(&b.Supervisor, passes, start(&b.Supervisor), code, c)
 	x = b.apply(&b.Recovery, passes, start(&b.Recovery), h, c)
 	if b.Config.Latent {
-		return x, b.judge(h, c, passes), b.judge(code, c, passes)
+		return x, b.discriminate(h, c, passes), b.discriminate(code, c, passes)
 	}
 	x = must(Linear{
 		name: "gaps", in: x.Shape().Clone(), out: x.Shape().Clone(),
 		apply:   func(dst, src []float32) { copy(dst, src); b.Fill(dst) },
 		adjoint: func(dst, src []float32) { copy(dst, src); b.FillBack(dst) },
 	}.Apply(x))
-	return x, b.judge(b.encode(x, c, passes), c, passes), nil
+	return x, b.discriminate(b.encode(x, c, passes), c, passes), nil
 }
 
 // generator: min over g, s of L_U + γ·L_U(ê) + η·√L_S + moments + terms.
@@ -213,7 +213,7 @@ func (b *builder) generator(terms []Term) {
 // discriminator: max over d of L_U.
 func (b *builder) discriminator() {
 	b.learns = []*timegan.Network{&b.Discriminator}
-	losses := []*G.Node{b.taken(b.judge(b.encode(b.real(), b.told(), false), b.told(), false), true)}
+	losses := []*G.Node{b.taken(b.discriminate(b.encode(b.real(), b.told(), false), b.told(), false), true)}
 	_, judged, own := b.fake(false)
 	losses = append(losses, b.taken(judged, false))
 	if own != nil {

@@ -51,7 +51,7 @@ type Figure struct {
 	Name    string // of its file, where it becomes one: letters, digits, dashes
 	Caption string
 	wide    bool      // takes the page's whole width
-	height  vg.Length // of a figure that is no strip or tile; 0: it is one
+	height  vg.Length // of a figure that is neither strip nor tile; 0: it is one
 	plot    *plot.Plot
 }
 

@@ -24,7 +24,7 @@ import (
 	"github.com/planegym/planegym/internal/atomicfile"
 )
 
-// ErrFormat is wrapped by every error that says a file is no valid
+// ErrFormat is wrapped by every error that says a file is not a valid
 // safetensors file, or none with the tensor asked for.
 var ErrFormat = errors.New("not a valid safetensors file")
 

@@ -151,7 +151,7 @@ func TestNoOpMeterWriteIsSkipped(t *testing.T) {
 	}
 }
 
-// The safe limit is the default action of the table: a port that nobody set
+// The safe limit is the default action of the table: a port without an entry
 // has it.
 func TestSafeLimitIsTheDefault(t *testing.T) {
 	s := serve(t, sim.Config{})
@@ -364,7 +364,7 @@ type contest struct {
 	logs map[*Client]*log
 }
 
-// join opens a client that only does what it is told; low 0 leaves its id unset.
+// join opens a client that takes no action of its own; low 0 leaves its id unset.
 func (m *contest) join(low uint64, edit ...func(*Config)) *Client {
 	m.Helper()
 	cfg := config(m.s, m.p)
@@ -513,7 +513,7 @@ func TestElectionMatrix(t *testing.T) {
 		}},
 		{"unset election id", func(m *contest) {
 			a := m.join(0)
-			if m.p == sim.BMv2 { // 0, and nobody higher
+			if m.p == sim.BMv2 { // 0, and none higher
 				m.is(a, ok, 0)
 				m.ended(m.join(0), invalid)
 				return

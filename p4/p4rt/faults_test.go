@@ -152,7 +152,7 @@ func TestFaultMastershipLostMidWrite(t *testing.T) {
 		// The rival leaves: mastership regained is the safe limit.
 		at := time.Now()
 		(<-rival).Close()
-		synctest.Wait() // the client has heard of both: that it was demoted, that nobody is primary
+		synctest.Wait() // the client has heard of both: that it was demoted, that no client is primary
 		r.safeWithin(0, at, time.Second)
 		r.set(64)
 	})
@@ -344,7 +344,7 @@ func TestFaultSilentSwitch(t *testing.T) {
 	})
 }
 
-// Somebody else's pipeline is seen although nobody writes.
+// Another controller's pipeline is detected even when no client writes.
 func TestFaultPipelineReplacedUnseen(t *testing.T) {
 	fault(t, func(r *rig) {
 		r.s[0].ReplacePipeline(&configv1.P4Info{}, 99)
@@ -387,7 +387,7 @@ func TestReconnectIsJittered(t *testing.T) {
 		var all []*Client
 		for i := range 20 {
 			c, err := Open(Config{
-				Switch: inventory.Switch{Target: "nowhere:1", Queues: []p4.Limit{64}, Dial: sim.NewPipe().Dial}, // nobody accepts
+				Switch: inventory.Switch{Target: "nowhere:1", Queues: []p4.Limit{64}, Dial: sim.NewPipe().Dial}, // nothing accepts
 				Seed:   uint64(i),
 				Notify: func(Event) {
 					mu.Lock()

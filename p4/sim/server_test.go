@@ -22,7 +22,7 @@ import (
 	"github.com/planegym/planegym/p4/program"
 )
 
-// raw is a client that sends what it is told.
+// raw is a client that sends requests as given.
 type raw struct {
 	t *testing.T
 	p4v1.P4RuntimeClient

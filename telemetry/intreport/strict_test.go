@@ -135,7 +135,7 @@ func TestBackwards(t *testing.T) {
 	}
 }
 
-// TestCutStack: the hops before the cut are kept, and the cut is told.
+// TestCutStack: the hops before the cut are returned, and the report says that it was cut.
 func TestCutStack(t *testing.T) {
 	const stack = "20000001 00000009 04000020 45000088 00010000 40110000 0a000001 0a000002 9c401389 00740000" +
 		"10181234 20000700 dc000000 00000000"

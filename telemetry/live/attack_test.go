@@ -172,7 +172,7 @@ func TestWhoMayReport(t *testing.T) {
 	}
 }
 
-// Connections that say nothing lock nobody out.
+// Silent connections lock no client out.
 func TestIdleConnections(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -38,7 +38,7 @@ func post(t testing.TB, c *live.Collector, query, body string) (int, string) {
 	return w.Code, strings.TrimSpace(w.Body.String())
 }
 
-// probeOf tells of queues, by switch: depth, µs of waiting, depth at dequeue.
+// probeOf reports queues, by switch: depth, µs of waiting, depth at dequeue.
 func probeOf(hops ...[3]uint32) *intreport.Report {
 	r := &intreport.Report{Format: intreport.Probe}
 	for i, h := range hops {
@@ -288,8 +288,8 @@ func TestSecond(t *testing.T) {
 	}
 }
 
-// TestOverload: of what comes faster than it is read the newest is kept, and
-// what is dropped is counted.
+// TestOverload: where reports come faster than they are read, the oldest are
+// dropped and counted.
 func TestOverload(t *testing.T) {
 	start := time.Now().Add(-2 * time.Hour)
 	c := collector(t, live.Config{Reports: 100, Aggregate: telemetry.Count})
@@ -314,7 +314,7 @@ func TestOverload(t *testing.T) {
 	}
 }
 
-// TestFields: what a hop tells of queues, by format.
+// TestFields: what a hop reports of queues, by format.
 func TestFields(t *testing.T) {
 	start := time.Now().Add(-time.Minute)
 	c := collector(t, live.Config{Switches: []uint32{1}, Aggregate: telemetry.Max})

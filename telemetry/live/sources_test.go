@@ -92,7 +92,7 @@ func TestServeUDP(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	// The socket's own error is told.
+	// The socket's own error is returned.
 	conn, err = net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -19,7 +19,7 @@ import (
 // Format names our checkpoints in their metadata.
 const Format = "planegym.closedloop.v1"
 
-// metadata is the part of a checkpoint that is no tensor.
+// metadata is the part of a checkpoint that is not a tensor.
 type metadata struct {
 	Config   Config             `json:"config"`
 	Codec    *codec             `json:"codec"`

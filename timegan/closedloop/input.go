@@ -193,7 +193,7 @@ func (k *codec) numbersIn() int {
 	return n + k.regimesIn() + k.clockIn()
 }
 
-// given is how many of the numbers are no measurements: limits, regime, clock.
+// given is how many of the numbers are not measurements: limits, regime, clock.
 func (k *codec) given() int {
 	return (2+len(averages))*k.limitsIn() + k.Switches + k.regimesIn() + k.clockIn()
 }

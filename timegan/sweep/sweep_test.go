@@ -158,7 +158,7 @@ func read(t *testing.T, folder, name string) []byte {
 	return b
 }
 
-// A model whose M does not fall is stopped; one that cannot train is told of,
+// A model whose M does not fall is stopped; one that cannot train is reported,
 // and the others go on.
 func TestRunStopsAndFails(t *testing.T) {
 	c := tiny()

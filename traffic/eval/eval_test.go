@@ -113,7 +113,7 @@ func toy(n int, turn int, seed uint64) *traffic.Set {
 }
 
 // A set of the same source is near the floor in every figure; one with labels
-// swapped is told apart, fails TSTR, and its marginals do not show it; a copy
+// swapped is recognised, fails TSTR, and its marginals do not show it; a copy
 // of training is a copy.
 func TestCompare(t *testing.T) {
 	train, held := toy(400, 0, 1), toy(400, 0, 2)

@@ -125,7 +125,7 @@ func ReadCSV(in io.Reader, name string, o Options) ([]Record, error) {
 }
 
 // The fields of sessions of flow records. "direction" and "flags" are missing:
-// records are no packets.
+// records are not packets.
 var stepFields = []traffic.Field{
 	{Name: "gap", Unit: "s", Kind: traffic.Gap},
 	{Name: "duration", Unit: "s", Kind: traffic.Number},

@@ -24,7 +24,7 @@ import (
 	"github.com/planegym/planegym/telemetry"
 )
 
-// ticker tells of second n, counted from its beginning, enq n, delay 100 n and
+// ticker reports, for second n counted from its beginning, enq n, delay 100 n and
 // deq n/2 at every switch, 20+n s in the player's buffer. It joins seconds of
 // any phase.
 type ticker struct {
@@ -291,7 +291,7 @@ func TestLiveSwitchOutOfHand(t *testing.T) {
 		synctest.Wait()
 		b.advance(usual)
 		b.truncated("switch 2 port 1, limit 64: ")
-		b.inForce(safe, usual, safe) // nobody reaches the second
+		b.inForce(safe, usual, safe) // the second switch is unreachable
 		if _, ok := b.at(0, "lbo_s"); ok {
 			b.Error("an unmeasured window has valid cells")
 		}

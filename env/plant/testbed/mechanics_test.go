@@ -136,7 +136,7 @@ func TestBMv2OnOff(t *testing.T) {
 // A limit that shrinks drops nothing that waits: BMv2 refuses arrivals until
 // there is room. Metadata are BMv2's: depth before the push, after the pop.
 func TestShrinkingLimit(t *testing.T) {
-	s := simulate(t, bench(Port{PPS: 1000, Limit: 64}, Load{Kind: "udp", PPS: 1}), 1, 1) // nobody sends
+	s := simulate(t, bench(Port{PPS: 1000, Limit: 64}, Load{Kind: "udp", PPS: 1}), 1, 1) // no load sends
 	send := func(n int) {
 		for range n {
 			s.arrive(1, packet{kind: udpPacket, size: 1500, path: 2})

@@ -138,7 +138,7 @@ func dropTimes(t *testing.T, q Port, pps float64, ms int) (at []int, p []float64
 	return at, p
 }
 
-// RFC 8289, sections 4.3 and 5.5: with a queue that stands above the target the
+// RFC 8289, sections 4.3 and 5.5: with a queue that stays above the target the
 // first packet is dropped an interval after it was first seen above, the n-th drop
 // follows the one before by interval/√n.
 func TestPaperCoDelControlLaw(t *testing.T) {

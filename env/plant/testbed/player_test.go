@@ -55,7 +55,7 @@ func TestPlayerStalls(t *testing.T) {
 }
 
 // A wire that breaks down while a segment of the top quality is on it: the
-// request is dropped for a lower quality, unless told not to.
+// request is dropped for a lower quality, unless the configuration forbids it.
 func TestPlayerAbandons(t *testing.T) {
 	for _, keep := range []bool{false, true} {
 		s := simulate(t, alone(6, Video{NoAbandon: keep}), 1, 12)

@@ -45,7 +45,7 @@ func sessionsOf(arrivals Arrivals) Load {
 	return Load{Kind: "sessions", Sessions: func() *traffic.Set { return set }, Arrivals: arrivals, Flow: Flow{RTTMS: [2]float64{20, 60}}}
 }
 
-// Packets of a port that loads share with nobody, by second.
+// Packets of a port that carries no other traffic, by second.
 func TestSessionsPlayed(t *testing.T) {
 	// 20 sessions of 5 packets down in 20.5 s; TCP: 20 sessions of 2 messages of
 	// 100,100 bytes, 70 segments each.

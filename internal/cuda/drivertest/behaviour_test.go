@@ -294,7 +294,7 @@ func TestSticky(t *testing.T) {
 	r := newRig(t)
 	p, err := r.Alloc(4)
 	r.ok(err)
-	r.launch(p, 1, r.s) // of what nobody wrote
+	r.launch(p, 1, r.s) // of unwritten memory
 	for range 2 {
 		if err := r.Wait(r.s); err == nil || !strings.Contains(err.Error(), "kernel add, PTX line 12 (ld.global.u32 %r2, [%rd1])") || !strings.Contains(err.Error(), "CUDA_ERROR_LAUNCH_FAILED") {
 			t.Errorf("%v", err)

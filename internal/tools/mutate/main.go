@@ -6,7 +6,7 @@
 //
 // Nothing in the working tree is written: a mutant is compiled by the go
 // command's -overlay. Equal seeds and equal code give equal mutants. A change
-// that does not compile is no mutant, and another is drawn in its place.
+// that does not compile is not a mutant, and another is drawn in its place.
 // Changes are compiled and run one after the other; the tests run with -short, and lock
 // mutants under the race detector, which is what sees them.
 package main
