@@ -71,7 +71,7 @@ def config(
 
 
 class Described:
-    """The spec of an environment: of whoever made it, Gymnasium or planegym.make."""
+    """The spec of an environment, from Gymnasium or planegym.make, as either made it."""
 
     _spec: EnvSpec | None = None
     _own = True  # Gymnasium sets its own

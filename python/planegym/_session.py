@@ -1,7 +1,7 @@
 """A session of planegym.v1 that holds one environment batch (env/ws/PROTOCOL.md).
 
 Requests are numbered; with one batch per session replies come in the order of
-requests. A request is kept until its reply has arrived, so that a connection
+requests. The session holds a request until its reply has arrived, so that a connection
 that breaks is resumed without anybody noticing but the log.
 """
 

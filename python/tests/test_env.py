@@ -88,7 +88,7 @@ def test_truncation(env: planegym.Env) -> None:
 
 
 def test_unseeded_is_random(url: str) -> None:
-    """Two environments that nobody seeded differ, as Gymnasium's do; the
+    """Two environments without a seed differ, as Gymnasium's do; the
     generator that drew can be asked for."""
     a, b = planegym.make(url, "cartpole"), planegym.make(url, "cartpole")
     assert not np.array_equal(a.reset()[0], b.reset()[0])

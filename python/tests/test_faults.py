@@ -302,7 +302,7 @@ def test_resume_when_busy(fake: Fake) -> None:
 
 @pytest.mark.parametrize("code", [4500, 4504])
 def test_final_close_codes(fake: Fake, code: int) -> None:
-    """After 4500 to 4999 nobody tries again."""
+    """After 4500 to 4999 the client does not retry."""
     counter = Counter()
 
     def close(conn: Conn, seq: int) -> bool:
@@ -593,7 +593,7 @@ def test_random_text(fake: Fake, seed: int) -> None:
 
 
 def test_unknown_event_and_code(fake: Fake) -> None:
-    """A newer server says more: events are ignored, codes are told."""
+    """A newer server says more: events are ignored, codes are reported."""
     counter = Counter()
 
     def more(conn: Conn, seq: int) -> bool:

@@ -107,7 +107,7 @@ def test_kill_ends_the_server(binary: str, tmp_path: Path) -> None:
 
 
 def running(pid: int) -> bool:
-    """Whether a process is there and no zombie, which it is where nobody adopts it."""
+    """Whether a process is there and not a zombie, as one is that no parent has reaped."""
     try:
         stat_line = Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:
@@ -186,7 +186,7 @@ def test_binary_that_says_nothing(tmp_path: Path) -> None:
 
 
 def test_output_is_read_on(tmp_path: Path) -> None:
-    """A server that talks does not stop at a full pipe; its last lines are kept."""
+    """A server that talks does not stop at a full pipe; its last lines stay available."""
     text = "echo at ws://127.0.0.1:1/v1/ws; i=0\n"
     text += 'while [ $i -lt 20000 ]; do echo "line $i of many"; i=$((i+1)); done\n'
     with planegym.launch(binary=script(tmp_path / "talker", text)) as server:

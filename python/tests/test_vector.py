@@ -276,7 +276,7 @@ def test_bad_rows(url: str, rows: Any) -> None:
 
 def test_errors_in_a_pipeline(url: str) -> None:
     """What was sent before the error was seen is skipped, what is sent after
-    is executed, and nobody is out of step."""
+    is executed, and client and server stay in step."""
     ours = vector(url, 2, AutoresetMode.NEXT_STEP)
     own = sync(2, AutoresetMode.NEXT_STEP)
     ours.reset(seed=1)
