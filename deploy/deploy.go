@@ -145,7 +145,7 @@ func Open(ctx context.Context, cfg Config) (d *Deployment, err error) {
 		act: d.acted, event: d.happened, busy: d.busy, wrap: cfg.Wrap,
 	}
 	if cfg.Record != nil {
-		d.record = &recorder{dir: cfg.Record.Dir, limit: cfg.Record.Limit}
+		d.record = &recorder{dir: cfg.Record.Dir, limit: cfg.Record.Limit, most: cfg.Record.most()}
 		if err = d.record.open(&d.cfg.Scenario); err == nil {
 			o.tap = d.record.tap()
 			for _, name := range d.record.continued() {

@@ -22,12 +22,27 @@ import (
 type Record struct {
 	Dir   string
 	Limit p4.Limit // recorded while it is in force; 0: whatever is
+	// MaxImpossible is the share of a column's values that may be impossible
+	// before the recording is refused; 0: telemetry.MaxRefused, negative: none.
+	MaxImpossible float64
+}
+
+// most is the share of values that may be impossible.
+func (r Record) most() float64 {
+	switch {
+	case r.MaxImpossible == 0:
+		return telemetry.MaxRefused
+	case r.MaxImpossible < 0:
+		return 0
+	}
+	return r.MaxImpossible
 }
 
 // recorder writes what comes in as the published logs have it.
 type recorder struct {
 	dir   string
 	limit p4.Limit // the one recorded under; 0: any
+	most  float64  // share of a column's values that may be impossible
 	files []string // written
 
 	how   telemetry.Aggregation
@@ -205,7 +220,7 @@ func (r *recorder) finish(refused []telemetry.Refused) error {
 	}
 	r.files = append(r.files, r.int.name, r.dash.name)
 	reading := telemetry.Reading{Refused: refused}
-	if err := reading.Check(telemetry.MaxRefused); err != nil {
+	if err := reading.Check(r.most); err != nil {
 		return fmt.Errorf("collect: %w; the logs without them are %s", err, strings.Join(r.files, ", "))
 	}
 	if r.limit == 0 {

@@ -14,7 +14,7 @@ import (
 
 func recordInto(t *testing.T, dir string) *recorder {
 	t.Helper()
-	r := &recorder{dir: dir}
+	r := &recorder{dir: dir, most: telemetry.MaxRefused}
 	s := scenarios.Scenario{Live: scenarios.Live{Switches: inventory.Inventory{{}}}}
 	if err := r.open(&s); err != nil {
 		t.Fatal(err)
@@ -50,7 +50,7 @@ func TestRecordingSurvivesAKill(t *testing.T) {
 		t.Fatalf("%d lines on disk of a header and ten reports", n)
 	}
 	// Another process keeps off.
-	other := &recorder{dir: dir}
+	other := &recorder{dir: dir, most: telemetry.MaxRefused}
 	s := scenarios.Scenario{Live: scenarios.Live{Switches: inventory.Inventory{{}}}}
 	if err := other.open(&s); err == nil || !strings.Contains(err.Error(), "another process is writing it") {
 		t.Errorf("two recorders of one log: %v", err)
@@ -119,10 +119,26 @@ func TestRecordingSurvivesAKill(t *testing.T) {
 		t.Errorf("%d rises of the counter", rises)
 	}
 	// A log of other columns is not written into.
-	bad := &recorder{dir: dir}
+	bad := &recorder{dir: dir, most: telemetry.MaxRefused}
 	s.Live.Switches = append(s.Live.Switches, inventory.Switch{})
 	if err := bad.open(&s); err == nil || !strings.Contains(err.Error(), "other columns") {
 		t.Errorf("a log of one switch, continued by two: %v", err)
 	}
 	_ = bad.close()
+}
+
+func TestRecordBoundsWhatIsImpossible(t *testing.T) {
+	for given, want := range map[float64]float64{0: telemetry.MaxRefused, -1: 0, .25: .25} {
+		if got := (Record{MaxImpossible: given}).most(); got != want {
+			t.Errorf("MaxImpossible %v: %v, want %v", given, got, want)
+		}
+	}
+	r := &recorder{most: .25}
+	some := []telemetry.Refused{{Column: "lbo_s", Count: 2, Of: 10, First: &telemetry.ValueError{}}}
+	if err := (telemetry.Reading{Refused: some}).Check(r.most); err != nil {
+		t.Errorf("a fifth of a column, where a quarter may be: %v", err)
+	}
+	if err := (telemetry.Reading{Refused: some}).Check((Record{}).most()); err == nil {
+		t.Error("a fifth of a column is accepted by default")
+	}
 }

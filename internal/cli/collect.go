@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 
@@ -15,6 +16,7 @@ func newCollect() *cobra.Command {
 	var limit int
 	var dir string
 	var parquet bool
+	var impossible float64
 	cmd := &cobra.Command{
 		Use:   "collect --scenario FILE (--limit N | --policy POLICY)",
 		Short: "Record what live switches and a player tell",
@@ -40,7 +42,10 @@ episodes too, for train --offline.`,
 			case limit != 0:
 				d.policy = fmt.Sprint("fixed:", limit)
 			}
-			d.record = &deploy.Record{Dir: dir, Limit: p4.Limit(limit)}
+			if !(impossible >= 0 && impossible <= 1) {
+				return usagef("collect: --max-impossible: %v is no share from 0 to 1", impossible)
+			}
+			d.record = &deploy.Record{Dir: dir, Limit: p4.Limit(limit), MaxImpossible: cmp.Or(impossible, -1)}
 			if d.endless = !parquet; parquet {
 				d.episodes = filepath.Join(dir, "episodes.parquet")
 			}
@@ -52,6 +57,7 @@ episodes too, for train --offline.`,
 	f.IntVar(&limit, "limit", 0, "queue limit to keep in force, packets")
 	f.StringVar(&d.policy, "policy", "", "policy that sets the limits: a file that train wrote, or a baseline")
 	f.StringVarP(&dir, "out", "o", ".", "folder to write to")
+	addImpossible(cmd, &impossible)
 	f.BoolVar(&parquet, "parquet", false, "keep the episodes too, as episodes.parquet")
 	return cmd
 }

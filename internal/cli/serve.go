@@ -256,6 +256,15 @@ func (s *server) run(cmd *cobra.Command) error {
 		return fmt.Errorf("serve: scenario %s: %w", first.Name, err)
 	}
 	spec := trial.Spec()
+	if first.Plant == "replay" {
+		recordings, _, err := open.Recordings()
+		if err != nil {
+			return err
+		}
+		for _, r := range recordings {
+			fmt.Fprintf(cmd.ErrOrStderr(), "limit %d, %d s: measured: %s\n", r.Limit(), r.Len(), describeShares(r))
+		}
+	}
 	if err := trial.Close(); err != nil {
 		return err
 	}
