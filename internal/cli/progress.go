@@ -116,6 +116,7 @@ func newProgress(cmd *cobra.Command, total int64, unit, what string) *progressba
 		progressbar.OptionSetItsString(unit),
 		progressbar.OptionSetPredictTime(true),
 		progressbar.OptionThrottle(100*time.Millisecond),
+		progressbar.OptionSetSpinnerChangeInterval(0), // else a goroutine of the bar's races with Add while the total is not known
 		progressbar.OptionClearOnFinish(),
 	)
 }
