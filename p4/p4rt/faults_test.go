@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -276,9 +277,9 @@ func TestFaultMastershipLostMidSync(t *testing.T) {
 	fault(t, func(r *rig) {
 		cfg := r.c[0].cfg.Config
 		cfg.Election, cfg.Notify, cfg.Safe, cfg.Entries = Election{High: 50}, nil, 0, nil
-		reads := 0
+		var reads atomic.Int32
 		r.s[0].Inject(sim.Faults{Found: func() {
-			if reads++; reads != 4 { // entries and default entry, before and after the write
+			if reads.Add(1) != 4 { // entries and default entry, before and after the write
 				return
 			}
 			rival, err := Open(cfg)
@@ -299,8 +300,8 @@ func TestFaultMastershipLostMidSync(t *testing.T) {
 		r.s[0].Mend()
 		time.Sleep(2 * time.Second)
 		r.s[0].Inject(sim.Faults{})
-		if reads < 4 {
-			r.Fatalf("%d reads: the rival never came", reads)
+		if reads.Load() < 4 {
+			r.Fatalf("%d reads: the rival never came", reads.Load())
 		}
 		if got := r.s[0].InForce(1); got != safe {
 			r.Errorf("limit %d in force, the rival's: want the safe %d", got, safe)
