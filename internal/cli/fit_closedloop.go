@@ -46,8 +46,11 @@ func (f *fitter) closedLoop(cmd *cobra.Command, data []telemetry.Recording) erro
 	o.Engine = engine
 	be := compute.NewBackend(k, f.Threads)
 	defer be.Close()
-	bar := newProgress(cmd, -1, "update", "fit")
+	bar, events := newProgress(cmd, -1, "update", "fit"), newEvents(cmd)
 	o.Report = func(p closedloop.Progress) {
+		events.emit("closed_loop", p.Update >= p.Of, map[string]any{
+			"phase": "closed_loop", "done": p.Update, "total": p.Of, "nats_per_second": float64(p.Loss),
+		})
 		bar.ChangeMax(p.Of)
 		bar.Describe(fmt.Sprintf("%.3f nats a second", p.Loss))
 		_ = bar.Set(p.Update)
