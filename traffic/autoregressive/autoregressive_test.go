@@ -11,7 +11,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/traffic"
 	"github.com/planegym/planegym/traffic/traffictest"
@@ -56,9 +55,11 @@ func toy(n int, seed uint64) *traffic.Set {
 	return s
 }
 
-var quick = Config{Hidden: 32, Updates: 700, Rows: 32, Rate: 1e-2, Seed: 3}
+var quick = Config{Hidden: 32, Updates: 700, Rows: 32, Rate: 1e-2}
 
-var fitted = sync.OnceValues(func() (*Model, error) { return Fit(context.Background(), toy(400, 1), quick, FitOptions{}) })
+var fitted = sync.OnceValues(func() (*Model, error) {
+	return Fit(context.Background(), toy(400, 1), quick, traffic.FitOptions{Seed: 3})
+})
 
 func model(tb testing.TB) *Model {
 	tb.Helper()
@@ -174,14 +175,24 @@ func TestResume(t *testing.T) {
 		}
 		return b.Bytes()
 	}
-	whole, err := Fit(ctx, data, c, FitOptions{})
+	whole, err := Fit(ctx, data, c, traffic.FitOptions{Threads: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	path := t.TempDir() + "/m.safetensors"
-	if _, err = Fit(ctx, data, c, FitOptions{Path: path, Every: 17, Checkpoint: func(*Model) error { return ErrStop }}); err != nil {
-		t.Fatal(err)
+	stop := func(c Config, at int) {
+		t.Helper()
+		stopped, cancel := context.WithCancel(ctx)
+		defer cancel()
+		if m, err := Fit(stopped, data, c, traffic.FitOptions{Path: path, Threads: 1, Report: func(p traffic.Progress) {
+			if p.Done == at {
+				cancel()
+			}
+		}}); !errors.Is(err, context.Canceled) || m == nil || m.Updates != at {
+			t.Fatalf("stopped after %d: %v", at, err)
+		}
 	}
+	stop(c, 17)
 	half, err := Open(path)
 	if err != nil {
 		t.Fatal(err)
@@ -194,41 +205,32 @@ func TestResume(t *testing.T) {
 			t.Errorf("sampling a model in training gives %v", err)
 		}
 	}
-	be := compute.NewBackend(compute.Available()[len(compute.Available())-1], 2)
-	defer be.Close()
-	again, err := Fit(ctx, data, c, FitOptions{Resume: half, Backend: be})
+	other := c
+	other.Hidden++
+	resume := traffic.FitOptions{Path: path, Resume: true, Threads: 2}
+	for name, fit := range map[string]func() error{
+		"config": func() error { _, err := Fit(ctx, data, other, resume); return err },
+		"seed": func() error {
+			o := resume
+			o.Seed = 9
+			_, err := Fit(ctx, data, c, o)
+			return err
+		},
+		"data": func() error { _, err := Fit(ctx, toy(100, 9), c, resume); return err },
+	} {
+		if err := fit(); !errors.Is(err, ErrResume) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	again, err := Fit(ctx, data, c, resume)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(bytesOf(whole), bytesOf(again)) {
 		t.Error("resumed and uninterrupted training differ")
 	}
-	other := c
-	other.Seed++
-	for name, fit := range map[string]func(*Model) error{
-		"config": func(m *Model) error { _, err := Fit(ctx, data, other, FitOptions{Resume: m}); return err },
-		"data":   func(m *Model) error { _, err := Fit(ctx, toy(100, 9), c, FitOptions{Resume: m}); return err },
-		"ended":  func(*Model) error { _, err := Fit(ctx, data, c, FitOptions{Resume: whole}); return err },
-	} {
-		m, err := Open(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := fit(m); !errors.Is(err, ErrResume) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	stopped, cancel := context.WithCancel(ctx)
-	m, err := Fit(stopped, data, c, FitOptions{Path: path, Report: func(p Progress) {
-		if p.Update == 5 {
-			cancel()
-		}
-	}})
-	if !errors.Is(err, context.Canceled) || m == nil {
-		t.Fatalf("after cancel: %v", err)
-	}
-	if half, err = Open(path); err != nil || half.Updates != 5 {
-		t.Errorf("the last checkpoint: %v", err)
+	if _, err := Fit(ctx, data, c, resume); !errors.Is(err, ErrResume) {
+		t.Errorf("a model whose training has ended: %v", err)
 	}
 }
 
@@ -334,7 +336,7 @@ func TestNothingRareInFile(t *testing.T) {
 	}
 	c := quick
 	c.Updates = 1
-	o, err := Fit(context.Background(), other, c, FitOptions{})
+	o, err := Fit(context.Background(), other, c, traffic.FitOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -353,14 +355,12 @@ func TestLongSessions(t *testing.T) {
 		long.Steps = append(long.Steps, s.Sessions[0].Steps...)
 	}
 	s.Sessions[0] = long
-	c := Config{Hidden: 16, Updates: 3, Window: 32, Rows: 4, MaxSteps: -1}.withDefaults()
-	m, err := Fit(context.Background(), s, c, FitOptions{})
+	c := Config{Hidden: 16, Updates: 3, Window: 32, Rows: 4, MaxSteps: -1}
+	m, err := Fit(context.Background(), s, c, traffic.FitOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Updates = 3
-	c.Dropout = -1
-	b := newBatches(m, s, c)
+	b := newBatches(m, s)
 	seen := map[piece]int{}
 	for u := range b.epoch {
 		var batch = *newBatch(m.net0(), 1, 1)
@@ -396,12 +396,12 @@ func TestConfigIsChecked(t *testing.T) {
 		"hidden": {Hidden: -1}, "window": {Window: 1}, "often": {Often: 1}, "rate": {Rate: 2}, "dropout": {Dropout: 1}, "rows": {Rows: -3},
 		"updates": {Updates: -1}, "max_steps": {MaxSteps: -2},
 	} {
-		if _, err := Fit(context.Background(), toy(4, 1), c, FitOptions{}); err == nil || !strings.Contains(err.Error(), name) {
+		if _, err := Fit(context.Background(), toy(4, 1), c, traffic.FitOptions{}); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	empty := toy(0, 1)
-	if _, err := Fit(context.Background(), empty, quick, FitOptions{}); err == nil {
+	if _, err := Fit(context.Background(), empty, quick, traffic.FitOptions{}); err == nil {
 		t.Error("no session is learnt from")
 	}
 }

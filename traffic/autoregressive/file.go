@@ -23,6 +23,7 @@ var ErrFormat = errors.New("autoregressive: no autoregressive model of traffic")
 
 type settings struct {
 	Config   Config        `json:"config"`
+	Seed     uint64        `json:"seed"`
 	Codec    *tokens.Codec `json:"codec"`
 	MaxSteps int           `json:"max_steps"`
 	Longest  int           `json:"longest"`
@@ -54,7 +55,7 @@ func (m *Model) Write(w io.Writer, about map[string]string) error {
 }
 
 func (m *Model) tensors(about map[string]string) (map[string]string, []safetensors.Tensor, error) {
-	text, err := json.Marshal(settings{m.Config, m.codec, m.maxSteps, m.longest, m.Data, m.Engine, m.Updates, m.Loss, m.Done()})
+	text, err := json.Marshal(settings{m.Config, m.Seed, m.codec, m.maxSteps, m.longest, m.Data, m.Engine, m.Updates, m.Loss, m.Done()})
 	if err != nil {
 		return nil, nil, fmt.Errorf("autoregressive: %w", err)
 	}
@@ -126,7 +127,7 @@ func read(f *safetensors.File) (*Model, error) {
 	if c.MaxSteps < 0 || c.Longest < 1 || c.Longest > 1<<30 || c.MaxSteps > 1<<30 {
 		return nil, bad("max_steps %d, longest %d", c.MaxSteps, c.Longest)
 	}
-	m := &Model{Config: c.Config, Data: c.Data, Engine: c.Engine, Updates: c.Updates, Loss: c.Loss,
+	m := &Model{Config: c.Config, Seed: c.Seed, Data: c.Data, Engine: c.Engine, Updates: c.Updates, Loss: c.Loss,
 		codec: c.Codec, maxSteps: c.MaxSteps, longest: c.Longest}
 	sizes := network(m.codec, c.Config.Hidden)
 	if err := sizes.Check(); err != nil {

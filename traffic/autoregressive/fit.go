@@ -1,9 +1,11 @@
 package autoregressive
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/rng"
@@ -12,31 +14,9 @@ import (
 	"github.com/planegym/planegym/traffic"
 )
 
-// Progress is where training is.
-type Progress struct {
-	Update, Of int
-	Loss       float64 // nats a step of the latest update, all fields
-}
-
-// FitOptions say what happens along the way. The zero value is silence, on one
-// thread.
-type FitOptions struct {
-	Report func(Progress)
-	Path   string // of checkpoints; "" is none
-	Every  int    // updates between checkpoints; 500
-	Resume *Model // go on from a checkpoint of the same config and sessions
-	// Checkpoint is called with the model at each checkpoint, written or not,
-	// and at the end. ErrStop ends training there, without an error.
-	Checkpoint func(*Model) error
-	Backend    *compute.Backend // nil: the best kernels of this machine, one thread
-	Engine     string           // computes gradients: "" by hand, or what internal/seq knows by another name
-}
-
-// Fit trains. Equal config, sessions and kernel set give equal bytes, for any
-// number of threads, and so does a run that was interrupted and resumed. When
-// ctx ends, Fit ends between two updates, after a last checkpoint, with the
-// context's error beside the model as it is.
-func Fit(ctx context.Context, src traffic.Source, c Config, o FitOptions) (*Model, error) {
+// Fit trains. When ctx ends, Fit ends between two updates, after a last
+// checkpoint, with the context's error beside the model as it is.
+func Fit(ctx context.Context, src traffic.Source, c Config, o traffic.FitOptions) (*Model, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
@@ -48,14 +28,17 @@ func Fit(ctx context.Context, src traffic.Source, c Config, o FitOptions) (*Mode
 	if s.Len() == 0 {
 		return nil, errors.New("autoregressive: there is no session to learn from")
 	}
-	be := o.Backend
-	if be == nil {
-		be = fastest()
+	kernels, err := compute.ParseKernels(cmp.Or(o.Kernels, "auto"))
+	if err != nil {
+		return nil, fmt.Errorf("autoregressive: %w", err)
 	}
-	m := &Model{Engine: be.Kernels.String()}
-	if o.Engine != "" && o.Engine != seq.Fused {
-		m.Engine = o.Engine + "/" + m.Engine
+	threads := o.Threads
+	if threads == 0 {
+		threads = runtime.GOMAXPROCS(0)
 	}
+	be := compute.NewBackend(kernels, threads)
+	defer be.Close()
+	m := &Model{Seed: o.Seed, Engine: cmp.Or(o.Engine, seq.Fused) + "/" + kernels.String()}
 	if m.Data, err = traffic.Hash(s); err != nil {
 		return nil, err
 	}
@@ -63,27 +46,27 @@ func Fit(ctx context.Context, src traffic.Source, c Config, o FitOptions) (*Mode
 		return nil, err
 	}
 	m.census(s, c.MaxSteps)
-	b := newBatches(m, s, c)
-	if c.Updates == 0 {
-		c.Updates = min(max(48*len(b.epoch), 500), 6000)
-	}
 	m.Config = c
-	if r := o.Resume; r != nil {
-		if err := m.resume(r, be); err != nil {
+	b := newBatches(m, s)
+	if c.Updates == 0 {
+		m.Config.Updates = min(max(48*len(b.epoch), 500), 6000)
+	}
+	if o.Resume {
+		if err := m.resume(o.Path, be); err != nil {
 			return nil, err
 		}
 	} else {
-		if m.net, err = seq.New(network(m.codec, c.Hidden), c.Seed); err != nil {
+		if m.net, err = seq.New(network(m.codec, c.Hidden), o.Seed); err != nil {
 			return nil, err
 		}
-		if m.state, err = seq.NewTrainer(m.net, be, c.training()); err != nil {
+		if m.state, err = seq.NewTrainer(m.net, be, m.Config.training()); err != nil {
 			return nil, err
 		}
 	}
 	return m, m.train(ctx, b, be, o)
 }
 
-func (m *Model) train(ctx context.Context, b *batches, be *compute.Backend, o FitOptions) error {
+func (m *Model) train(ctx context.Context, b *batches, be *compute.Backend, o traffic.FitOptions) error {
 	trainer, c := m.state, m.Config
 	objective := &buckets{}
 	for _, k := range b.shapes {
@@ -98,38 +81,39 @@ func (m *Model) train(ctx context.Context, b *batches, be *compute.Backend, o Fi
 		if trainer.Update == c.Updates {
 			m.net, m.state = trainer.Averaged(), nil
 		}
-		if o.Path != "" {
-			if err := m.Save(o.Path, nil); err != nil {
-				return err
-			}
-		}
-		if o.Checkpoint == nil {
+		if o.Path == "" {
 			return nil
 		}
-		return o.Checkpoint(m)
+		return m.Save(o.Path, nil)
 	}
 	var batch seq.Batch
 	return trainer.Fit(ctx, objective, &batch, func(u int, into *seq.Batch) error {
 		objective.at = b.fill(u, into)
 		return nil
 	}, seq.FitOptions{Every: o.Every, Checkpoint: store, Report: func(u int, losses []float64) {
-		sum := 0.
-		for _, l := range losses {
+		sum, by := 0., map[string]float64{}
+		for h, l := range losses {
 			sum += l
+			by[m.codec.Steps[h].Name+"_nats_per_step"] = l
 		}
 		keep := min(float64(u)/float64(u+1), .98)
 		m.Loss += (1 - keep) * (sum - m.Loss)
 		if o.Report != nil {
-			o.Report(Progress{u, c.Updates, sum})
+			o.Report(traffic.Progress{Phase: "autoregressive", Done: u, Total: c.Updates, Losses: by})
 		}
 	}})
 }
 
-// resume takes over what r was trained to so far.
-func (m *Model) resume(r *Model, be *compute.Backend) error {
+// resume takes over what the checkpoint at path was trained to so far.
+func (m *Model) resume(path string, be *compute.Backend) error {
+	r, err := Open(path)
 	switch {
+	case err != nil:
+		return err
 	case r.Config != m.Config:
-		return fmt.Errorf("%w: its config is %+v, not %+v", ErrResume, r.Config, m.Config)
+		return fmt.Errorf("%w: its settings are %+v, not %+v", ErrResume, r.Config, m.Config)
+	case r.Seed != m.Seed:
+		return fmt.Errorf("%w: its seed is %d, not %d", ErrResume, r.Seed, m.Seed)
 	case r.Data != m.Data:
 		return fmt.Errorf("%w: it was trained on other sessions", ErrResume)
 	case r.Engine != m.Engine:
@@ -180,7 +164,8 @@ type place struct{ shape, at int }
 // overlap is how many steps of a later piece only give the state a past.
 const overlap = 8
 
-func newBatches(m *Model, s *traffic.Set, c Config) *batches {
+func newBatches(m *Model, s *traffic.Set) *batches {
+	c := m.Config
 	b := &batches{m: m, c: c, now: -1}
 	longest := min(m.longest+1, c.Window)
 	for steps := min(11, longest); ; steps = min(2*steps, longest) {
@@ -241,17 +226,17 @@ func (b *batches) fill(update int, into *seq.Batch) int {
 	pass := update / len(b.epoch)
 	if pass != b.now {
 		b.now = pass
-		b.order = permutation(len(b.epoch), rng.Key{Seed: b.c.Seed, A: uint32(pass), Purpose: rng.BatchOrder})
+		b.order = permutation(len(b.epoch), rng.Key{Seed: b.m.Seed, A: uint32(pass), Purpose: rng.BatchOrder})
 		b.orders = nil
 		for k := range b.shapes {
-			b.orders = append(b.orders, permutation(len(b.shapes[k].pieces), rng.Key{Seed: b.c.Seed, A: uint32(pass), B: uint32(1 + k), Purpose: rng.BatchOrder}))
+			b.orders = append(b.orders, permutation(len(b.shapes[k].pieces), rng.Key{Seed: b.m.Seed, A: uint32(pass), B: uint32(1 + k), Purpose: rng.BatchOrder}))
 		}
 	}
 	p := b.epoch[b.order[update%len(b.epoch)]]
 	sh, out := &b.shapes[p.shape], &b.memory[p.shape]
 	for row := range sh.rows {
 		x := sh.pieces[b.orders[p.shape][(p.at+row)%len(sh.pieces)]]
-		b.row(out, row, x, rng.Key{Seed: b.c.Seed, A: uint32(update), B: uint32(row), Purpose: rng.Noise})
+		b.row(out, row, x, rng.Key{Seed: b.m.Seed, A: uint32(update), B: uint32(row), Purpose: rng.Noise})
 	}
 	*into = *out
 	return p.shape

@@ -21,18 +21,17 @@ import (
 
 // Config says what to fit. Zero values are the defaults in the comments.
 type Config struct {
-	Hidden  int     `json:"hidden"`  // units of the recurrent layer; 128
-	Updates int     `json:"updates"` // of the weights; 48 passes over the sessions, 500 at least, 6000 at most
-	Rows    int     `json:"rows"`    // sessions of up to 11 steps in an update, fewer of longer ones; 128
-	Window  int     `json:"window"`  // steps through which gradients go back; longer sessions are cut into such; 64
-	Rate    float64 `json:"rate"`    // of AdamW, at its highest; 2e-3
-	Dropout float64 `json:"dropout"` // share of the past's values that an update hides; .1, negative: none
-	Often   int     `json:"often"`   // a size has a class of its own if training has it as often; 3
+	Hidden  int     `toml:"hidden" json:"hidden"`   // units of the recurrent layer; 128
+	Updates int     `toml:"updates" json:"updates"` // of the weights; 48 passes over the sessions, 500 at least, 6000 at most
+	Rows    int     `toml:"rows" json:"rows"`       // sessions of up to 11 steps in an update, fewer of longer ones; 128
+	Window  int     `toml:"window" json:"window"`   // steps through which gradients go back; longer sessions are cut into such; 64
+	Rate    float64 `toml:"rate" json:"rate"`       // of AdamW, at its highest; 2e-3
+	Dropout float64 `toml:"dropout" json:"dropout"` // share of the past's values that an update hides; 0: none, of Defaults .1
+	Often   int     `toml:"often" json:"often"`     // a size has a class of its own if training has it as often; 3
 	// MaxSteps is where sessions were cut when they were recorded: one as long
 	// has no end to learn from. 0: the longest length, if 2 % of the sessions
 	// have it, else none; -1: none.
-	MaxSteps int    `json:"max_steps"`
-	Seed     uint64 `json:"seed"`
+	MaxSteps int `toml:"max_steps" json:"max_steps"`
 }
 
 func (c Config) withDefaults() Config {
@@ -48,10 +47,6 @@ func (c Config) withDefaults() Config {
 	if c.Rate == 0 {
 		c.Rate = 2e-3
 	}
-	if c.Dropout == 0 {
-		c.Dropout = .1
-	}
-	c.Dropout = max(c.Dropout, -1)
 	return c
 }
 
@@ -75,8 +70,8 @@ func (c Config) Check() error {
 	if !(d.Rate > 0 && d.Rate <= 1) {
 		return fmt.Errorf("autoregressive: rate: %v is outside 0…1", d.Rate)
 	}
-	if !(d.Dropout < 1) {
-		return fmt.Errorf("autoregressive: dropout: %v is not below 1", d.Dropout)
+	if !(d.Dropout >= 0 && d.Dropout < 1) {
+		return fmt.Errorf("autoregressive: dropout: %v is not at least 0 and below 1", d.Dropout)
 	}
 	return nil
 }
@@ -84,6 +79,7 @@ func (c Config) Check() error {
 // Model is a fitted model.
 type Model struct {
 	Config  Config
+	Seed    uint64
 	Data    string // traffic.Hash of what it was fitted to
 	Engine  string // kernels it was fitted with
 	Updates int    // done
@@ -106,13 +102,18 @@ type kind struct {
 	count  int32
 }
 
-// Errors of Fit.
-var (
-	// ErrStop is what FitOptions.Checkpoint returns to end training early.
-	ErrStop = seq.ErrStop
-	// ErrResume is wrapped by the error of a checkpoint that does not fit.
-	ErrResume = errors.New("autoregressive: cannot go on from this checkpoint")
-)
+// ErrResume is wrapped by the error of a checkpoint that Fit cannot go on from.
+var ErrResume = errors.New("autoregressive: cannot go on from this checkpoint")
+
+// Settings are what the model was fitted with.
+func (m *Model) Settings() Config { return m.Config }
+
+// Defaults are the settings that sessions are well learnt with. Updates, which
+// depend on the sessions, are 0.
+func Defaults() Config {
+	c := Config{Dropout: .1}
+	return c.withDefaults()
+}
 
 // Schema says what is sampled.
 func (m *Model) Schema() *traffic.Schema { return &m.codec.Schema }
