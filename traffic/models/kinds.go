@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/planegym/planegym/traffic"
+	"github.com/planegym/planegym/traffic/autoregressive"
 	"github.com/planegym/planegym/traffic/ngram"
 )
 
@@ -14,6 +15,7 @@ var Kinds = []Kind{
 	kind("bootstrap", "a step depends on label and position alone", ngram.Format, ngram.Parse, ngram.Defaults(ngram.Bootstrap), counts),
 	kind("markov", "on the step before as well", ngram.Format, ngram.Parse, ngram.Defaults(ngram.Markov), counts),
 	kind("ngram", "on the steps before (Witten-Bell); the floor that learned models must beat, in seconds", ngram.Format, ngram.Parse, ngram.Defaults(ngram.WittenBell), counts),
+	kind("autoregressive", "on all steps before (a recurrent network); minutes", autoregressive.Format, autoregressive.Parse, autoregressive.Defaults, autoregressive.Fit),
 }
 
 // Kind is one way to model traffic.
