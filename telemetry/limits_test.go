@@ -3,6 +3,8 @@ package telemetry_test
 import (
 	"bytes"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -183,5 +185,72 @@ func TestRestartsAndSkippedSeconds(t *testing.T) {
 	}
 	if len(lines) != len(want) {
 		t.Errorf("%d seconds, want %d:\n%s", len(lines), len(want), b.String())
+	}
+}
+
+// A log of one line with a time and another without is a log of one line; without
+// any line, or without a line that has a time, it is an error that says so.
+func TestLogsOfOneLine(t *testing.T) {
+	good, bad := "1700000000,1,2,3\n", "7,1,2,3\n"
+	for _, c := range []struct{ name, lines, err string }{
+		{"one line", good, ""}, {"and one without a time", good + bad, ""}, {"two and one", good + good + bad, ""},
+		{"no line", "", "a probe within the recording"}, {"no line with a time", bad, "timestamp"},
+	} {
+		_, err := telemetry.Join(stringReader(t, telemetry.INT, intHead+c.lines), nil, telemetry.Max)
+		if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
+			t.Errorf("%s: probes: %v, want %q", c.name, err, c.err)
+		}
+	}
+	good, bad = "1700000000000;4;18;639;426x240;0\n", "7;4;18;639;426x240;0\n"
+	for _, c := range []struct{ name, lines, err string }{
+		{"one line", good, ""}, {"and one without a time", good + bad, ""},
+		{"no line", "", "at least one line after the header"}, {"no line with a time", bad, "timestamp"},
+	} {
+		_, err := telemetry.Join(nil, stringReader(t, telemetry.DASH, dashHead+c.lines), telemetry.Max)
+		if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
+			t.Errorf("%s: player: %v, want %q", c.name, err, c.err)
+		}
+	}
+}
+
+// What a folder's files were read through is closed again, in each of the ways in
+// which a folder holds a recording.
+func TestOpenFolderClosesFiles(t *testing.T) {
+	open := func() int {
+		e, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Skip("/proc/self/fd cannot be read: ", err)
+		}
+		return len(e)
+	}
+	for name, files := range map[string]map[string]string{
+		"grid":      {"grid_32.csv": "t,ts_ms,lbo_s,fps\n0,0,1,\n1,0,2,\n"},
+		"published": {"dash_32.csv": dashHead + "1700000000000;4;18;639;426x240;0\n1700000001000;4;18;639;426x240;0\n"},
+		"neither":   {"notes.txt": "none"},
+	} {
+		dir := t.TempDir()
+		for f, text := range files {
+			if err := os.WriteFile(filepath.Join(dir, f), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := open()
+		for range 8 {
+			_, _ = telemetry.OpenFolder(dir)
+		}
+		if after := open(); after >= before+8 {
+			t.Errorf("%s: %d files are open, %d before", name, after, before)
+		}
+	}
+	if dir := os.Getenv("PLANEGYM_DATA"); dir != "" {
+		before := open()
+		for range 8 {
+			if _, err := telemetry.OpenFolder(dir); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if after := open(); after >= before+8 {
+			t.Errorf("the recordings: %d files are open, %d before", after, before)
+		}
 	}
 }
