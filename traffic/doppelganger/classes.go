@@ -23,6 +23,9 @@ type classes struct {
 // eight to a power of two (1,000 of a continuous field).
 func grid(k traffic.Kind, x float64) float64 {
 	if x < 0 {
+		if grid(k, -x) == -x {
+			return x
+		}
 		return -gridUp(k, -x)
 	}
 	if whole(k) && x < 8 {
@@ -36,7 +39,12 @@ func grid(k traffic.Kind, x float64) float64 {
 	return math.Ldexp(math.Floor(f*n)/n, e)
 }
 
+// gridUp is the smallest point of the grid above x.
 func gridUp(k traffic.Kind, x float64) float64 {
+	if x < 0 {
+		f := math.Nextafter(-x, 0)
+		return -grid(k, f)
+	}
 	g := grid(k, x)
 	for g <= x { // the next point: at most two tries
 		switch f, e := math.Frexp(g); {

@@ -26,6 +26,7 @@ type codec struct {
 	Chunks  int            `json:"chunks"`
 	Span    float64        `json:"span"` // s of a chunk
 	Longest int            `json:"longest"`
+	Series  bool           `json:"series"` // blocks of tags and normalisation: for the series generator
 	Meta    []classes      `json:"meta"`
 	Low     []classes      `json:"low"`    // by numeric field
 	Range   []classes      `json:"range"`  // by numeric field
@@ -90,7 +91,7 @@ func unscale(k traffic.Kind, y float64) float64 {
 
 // newCodec fits a codec to sessions.
 func newCodec(c Config, set *traffic.Set) (*codec, error) {
-	k := &codec{Schema: set.Of, Labels: make([]int32, len(set.Of.Labels)+1)}
+	k := &codec{Schema: set.Of, Series: c.Mode == Adversarial, Labels: make([]int32, len(set.Of.Labels)+1)}
 	k.index0()
 	meta := make([][]float64, len(set.Of.Meta))
 	low, wide, steps := make([][]float64, len(k.numeric)), make([][]float64, len(k.numeric)), make([][]float64, len(set.Of.Steps))
@@ -190,7 +191,7 @@ func (k *codec) index() {
 		k.blocks = append(k.blocks, k.Meta[i].len())
 	}
 	k.tags = len(k.blocks)
-	if k.Chunks > 1 {
+	if k.Series && k.Chunks > 1 {
 		for range k.Chunks {
 			k.blocks = append(k.blocks, 2)
 		}
@@ -260,7 +261,7 @@ func (k *codec) encode(set *traffic.Set, window int) *table {
 		lows, highs := make([]float64, len(k.numeric)), make([]float64, len(k.numeric))
 		for j, f := range k.numeric {
 			lows[j], highs[j] = k.extremes(s, f)
-			if len(k.Low) > 0 {
+			if k.Series {
 				a[k.norms+2*j], a[k.norms+2*j+1] = k.Low[j].encode(lows[j]), k.Range[j].encode(highs[j]-lows[j])
 			}
 		}
@@ -268,7 +269,7 @@ func (k *codec) encode(set *traffic.Set, window int) *table {
 		rows := make([]float32, n*k.row)
 		at, piece, from := s.Start, start, 0
 		cut := func(to, chunk int) { // steps from … to are a piece
-			if k.Chunks > 1 {
+			if k.Series && k.Chunks > 1 {
 				a[k.tags+chunk] = 1
 			}
 			t.account.Pieces++
@@ -294,7 +295,7 @@ func (k *codec) encode(set *traffic.Set, window int) *table {
 					row[j] = float32((scale(kind, x[f]) - lo) / (hi - lo))
 				}
 			}
-			if len(k.Low) > 0 {
+			if k.Series {
 				o := len(k.numeric)
 				for j, f := range k.other {
 					row[o+int(k.Steps[j].encode(x[f]))] = 1

@@ -26,7 +26,7 @@ var Modes = []string{Adversarial, Likelihood}
 // are the defaults in the comments.
 type Config struct {
 	Mode    string  `json:"mode"`    // Adversarial
-	Updates int     `json:"updates"` // 6000; of the likelihood 1500
+	Updates int     `json:"updates"` // 4000; of the likelihood 1500
 	Batch   int     `json:"batch"`   // sessions of an update; 128
 	Noise   int     `json:"noise"`   // normals that an attribute vector is made of; 24
 	Width   int     `json:"width"`   // of the hidden layers of the attribute generator; 128
@@ -36,7 +36,7 @@ type Config struct {
 	Critic  int     `json:"critic"`  // width of the critics' two hidden layers; 128
 	Packing int     `json:"packing"` // sessions that the attribute critic sees at once; 2
 	Rounds  int     `json:"rounds"`  // updates of the critics for one of the generators; 2
-	Rate    float64 `json:"rate"`    // of Adam; 5e-4; of the likelihood 3e-3
+	Rate    float64 `json:"rate"`    // of Adam; 1e-3; of the likelihood 3e-3
 	Penalty float64 `json:"penalty"` // weight of the gradient penalty; 10
 	Average float64 `json:"average"` // of the moving average of generators' weights; .995
 	Chunks  int     `json:"chunks"`  // equal times that the trace is cut into; 10
@@ -55,7 +55,7 @@ func (c Config) withDefaults() Config {
 	if c.Mode == "" {
 		c.Mode = Adversarial
 	}
-	updates, rate := 6000, 5e-4
+	updates, rate := 4000, 1e-3
 	if c.Mode == Likelihood {
 		updates, rate = 1500, 3e-3
 	}

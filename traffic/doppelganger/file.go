@@ -62,7 +62,11 @@ func (m *Model) tensors(about map[string]string) (map[string]string, []safetenso
 	}
 	meta["format"], meta["model"] = Format, string(text)
 	if m.lm != nil {
-		return meta, m.lm.tensors(), nil
+		all := m.lm.tensors()
+		if m.training != nil {
+			all = append(all, m.training()...)
+		}
+		return meta, all, nil
 	}
 	tensors := m.nets.tensors("generator.")
 	if m.trainer != nil {
@@ -120,6 +124,9 @@ func Parse(b []byte) (*Model, error) {
 		if m.lm, err = readLikelihood(m, f); err != nil {
 			return nil, bad(err)
 		}
+		if !m.Done() {
+			m.state = f
+		}
 		return m, nil
 	}
 	read := func(prefix string) (*networks, error) {
@@ -157,6 +164,9 @@ func Parse(b []byte) (*Model, error) {
 func (k *codec) check(mode string) error {
 	if err := k.Schema.Check(); err != nil {
 		return err
+	}
+	if k.Series != (mode == Adversarial) {
+		return fmt.Errorf("codec: series is %v in mode %s", k.Series, mode)
 	}
 	k.index0()
 	low, steps := len(k.numeric), len(k.other)
@@ -200,7 +210,7 @@ func (k *codec) check(mode string) error {
 		}
 	}
 	for j, f := range k.numeric {
-		if len(k.Low) > 0 {
+		if k.Series {
 			if err := errors.Join(k.Low[j].valid(&k.Schema.Steps[f]), k.Range[j].valid(&k.Schema.Steps[f])); err != nil {
 				return err
 			}

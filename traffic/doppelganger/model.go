@@ -1,7 +1,6 @@
 package doppelganger
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -26,9 +25,10 @@ type Model struct {
 	codec      *codec
 	nets       *networks // the chosen candidate's
 	candidates []*networks
-	trainer    *trainer          // nil once training has ended
-	state      *safetensors.File // of a checkpoint that was read
-	lm         *likelihood
+	trainer    *trainer                    // nil once training has ended
+	state      *safetensors.File           // of a checkpoint that was read
+	lm         *likelihood                 // of mode Likelihood
+	training   func() []safetensors.Tensor // its state, until training has ended
 }
 
 // Schema says what is sampled.
@@ -75,11 +75,7 @@ func Fit(ctx context.Context, c Config, be *compute.Backend, src traffic.Source,
 			return r, nil
 		}
 		if r.state == nil { // not of a file: make it one
-			var b bytes.Buffer
-			if err := r.Write(&b, nil); err != nil {
-				return nil, err
-			}
-			if o.Resume, err = Parse(b.Bytes()); err != nil {
+			if o.Resume, err = r.again(); err != nil {
 				return nil, err
 			}
 		}
@@ -188,7 +184,7 @@ func (m *Model) candidate(be *compute.Backend, t train) error {
 
 // drawLike draws n sessions with the labels and starts that training has.
 func (m *Model) drawLike(be *compute.Backend, n int, seed uint64) ([]traffic.Session, error) {
-	s := m.newSampler(be, min(n, block))
+	s := m.nets.newSampler(be, min(n, block))
 	r := traffic.Request{N: n, Seed: seed}
 	var all []traffic.Session
 	start := 0.

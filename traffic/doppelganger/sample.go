@@ -32,19 +32,31 @@ func (m *Model) Sample(ctx context.Context, r traffic.Request) iter.Seq2[traffic
 		all := compute.Available()
 		be := compute.NewBackend(all[len(all)-1], runtime.GOMAXPROCS(0))
 		defer be.Close()
-		s := m.newSampler(be, min(block, r.N))
+		rows := max(min(block, r.N), 1)
+		labels, starts := make([]int, rows), make([]float64, rows)
+		var s *sampler
+		if m.lm == nil {
+			s = m.nets.newSampler(be, rows)
+			labels, starts = s.label, s.start
+		}
 		start := 0.
 		for first := 0; first < r.N; first += block {
 			n := min(block, r.N-first)
 			for i := range n {
 				start += m.pause(r.Seed, first+i)
-				s.label[i], s.start[i] = m.label(&r, first+i), start
+				labels[i], starts[i] = m.label(&r, first+i), start
 			}
 			if err := ctx.Err(); err != nil {
 				yield(traffic.Session{}, err)
 				return
 			}
-			for i, x := range s.draw(&r, first, n) {
+			var drawn []traffic.Session
+			if s != nil {
+				drawn = s.draw(&r, first, n)
+			} else {
+				drawn = m.lm.draw(be, &r, first, n, labels, starts)
+			}
+			for _, x := range drawn {
 				if err := ctx.Err(); err != nil {
 					yield(traffic.Session{}, err)
 					return
@@ -52,7 +64,6 @@ func (m *Model) Sample(ctx context.Context, r traffic.Request) iter.Seq2[traffic
 				if !yield(x, nil) {
 					return
 				}
-				_ = i
 			}
 		}
 	}
@@ -67,7 +78,7 @@ func (m *Model) checkRequest(r *traffic.Request) error {
 			return fmt.Errorf("%w: no session of training has label %d %q", traffic.ErrRequest, l, m.codec.Schema.LabelName(l))
 		}
 	}
-	if r.Prefix != nil {
+	if r.Prefix != nil && m.lm == nil {
 		return fmt.Errorf("%w: %w: a model of mode %s goes on from no prefix", traffic.ErrRequest, errors.ErrUnsupported, m.Config.Mode)
 	}
 	return nil
@@ -87,6 +98,9 @@ func (m *Model) pause(seed uint64, i int) float64 {
 func (m *Model) label(r *traffic.Request, i int) int {
 	if len(r.Labels) > 0 {
 		return r.Labels[i%len(r.Labels)]
+	}
+	if r.Prefix != nil {
+		return r.Prefix.Label
 	}
 	total := int32(0)
 	for _, n := range m.codec.Labels {
@@ -245,7 +259,7 @@ func (s *sampler) begin(r *traffic.Request, first, i int) {
 	class := s.class[i*len(k.blocks):][:len(k.blocks)]
 	x := traffic.Session{Label: s.label[i], Start: s.start[i], Meta: make([]float64, len(k.Meta))}
 	for j := range k.Meta {
-		x.Meta[j] = k.Meta[j].decode(class[k.given+j], key.Float64(uint32(16+j)))
+		x.Meta[j] = k.Meta[j].decode(class[k.given+j], k.inside(j, r.Seed, first+i, key.Float64(uint32(16+j))))
 	}
 	w := &s.walks[i]
 	*w = walk{chunk: k.chunk(x.Start), first: true, at: x.Start, low: w.low, top: w.top}
@@ -260,6 +274,18 @@ func (s *sampler) begin(r *traffic.Request, first, i int) {
 		_ = kind
 	}
 	s.out[i] = x
+}
+
+// inside is where session i's value of a meta field lies in its range, from 0 to
+// 1: u, but for addresses, which are ranks of popularity: one at the tail is
+// that of few sessions. There it is the additive recurrence i/φ, so that
+// ranks of a range come round in turn and do not repeat by chance.
+func (k *codec) inside(field int, seed uint64, i int, u float64) float64 {
+	if k.Schema.Meta[field].Kind != traffic.Address {
+		return u
+	}
+	_, f := math.Modf(sessionKey(seed, 0, 1<<31+uint32(field)).Float64(0) + float64(i)*(math.Sqrt(5)-1)/2)
+	return f
 }
 
 // emit takes one call's logits as steps of row i.
