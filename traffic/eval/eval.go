@@ -161,18 +161,14 @@ func Compare(ctx context.Context, train, held *traffic.Set, candidates []Candida
 	}
 	r.Rows = append(r.Rows, *real)
 	if !o.NoFloors {
-		for _, mode := range ngram.Modes {
-			m, err := ngram.Fit(ctx, train, ngram.Config{Mode: mode})
+		floors, err := Floors(ctx, train)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range floors {
+			row, err := j.row(ctx, "floor", f)
 			if err != nil {
-				return nil, err
-			}
-			name := mode
-			if mode == ngram.WittenBell {
-				name += "-3"
-			}
-			row, err := j.row(ctx, "floor", Candidate{Name: name, Model: m})
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", name, err)
+				return nil, fmt.Errorf("%s: %w", f.Name, err)
 			}
 			r.Rows = append(r.Rows, *row)
 		}
@@ -190,6 +186,22 @@ func Compare(ctx context.Context, train, held *traffic.Set, candidates []Candida
 		}
 	}
 	return r, nil
+}
+
+// Floors are the models that only count, fitted to sessions.
+func Floors(ctx context.Context, train traffic.Source) (all []Candidate, err error) {
+	for _, mode := range ngram.Modes {
+		m, err := ngram.Fit(ctx, train, ngram.Config{Mode: mode})
+		if err != nil {
+			return nil, err
+		}
+		name := mode
+		if mode == ngram.WittenBell {
+			name += "-3"
+		}
+		all = append(all, Candidate{Name: name, Model: m})
+	}
+	return all, nil
 }
 
 // Work counts the calls of Options.Progress in a comparison of n candidates.

@@ -1,0 +1,228 @@
+package autoregressive
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+
+	"github.com/planegym/planegym/compute"
+	"github.com/planegym/planegym/internal/rng"
+	"github.com/planegym/planegym/internal/seq"
+	"github.com/planegym/planegym/internal/tokens"
+	"github.com/planegym/planegym/traffic"
+)
+
+// Fit trains. When ctx ends, Fit ends between two updates, after a last
+// checkpoint, with the context's error beside the model as it is.
+func Fit(ctx context.Context, src traffic.Source, c Config, o traffic.FitOptions) (*Model, error) {
+	if err := c.Check(); err != nil {
+		return nil, err
+	}
+	c = c.withDefaults()
+	s, err := traffic.Load(src)
+	if err != nil {
+		return nil, err
+	}
+	if s.Len() == 0 {
+		return nil, errors.New("autoregressive: there is no session to learn from")
+	}
+	kernels, err := compute.ParseKernels(cmp.Or(o.Kernels, "auto"))
+	if err != nil {
+		return nil, fmt.Errorf("autoregressive: %w", err)
+	}
+	threads := o.Threads
+	if threads == 0 {
+		threads = runtime.GOMAXPROCS(0)
+	}
+	be := compute.NewBackend(kernels, threads)
+	defer be.Close()
+	m := &Model{Seed: o.Seed, Engine: cmp.Or(o.Engine, seq.Fused) + "/" + kernels.String()}
+	if m.Data, err = traffic.Hash(s); err != nil {
+		return nil, err
+	}
+	if m.codec, err = tokens.New(s, tokens.Options{Often: c.Often}); err != nil {
+		return nil, err
+	}
+	m.census = m.codec.NewCensus(s, c.MaxSteps)
+	m.Config = c
+	b := newBatches(m, s)
+	if c.Updates == 0 {
+		m.Config.Updates = min(max(48*b.schedule.Batches(), 500), 6000)
+	}
+	if o.Resume {
+		if err := m.resume(o.Path, be); err != nil {
+			return nil, err
+		}
+	} else {
+		if m.net, err = seq.New(network(m.codec, c.Hidden), o.Seed); err != nil {
+			return nil, err
+		}
+		if m.state, err = seq.NewTrainer(m.net, be, m.Config.training()); err != nil {
+			return nil, err
+		}
+	}
+	return m, m.train(ctx, b, be, o)
+}
+
+func (m *Model) train(ctx context.Context, b *batches, be *compute.Backend, o traffic.FitOptions) error {
+	trainer, c := m.state, m.Config
+	objective := &tokens.Objectives{}
+	for _, k := range b.schedule.Shapes {
+		run, err := seq.Open(o.Engine, m.net, be, k.Steps, k.Rows)
+		if err != nil {
+			return fmt.Errorf("autoregressive: %w", err)
+		}
+		objective.Of = append(objective.Of, run)
+	}
+	store := func() error {
+		m.Updates = trainer.Update
+		if trainer.Update == c.Updates {
+			m.net, m.state = trainer.Averaged(), nil
+		}
+		if o.Path == "" {
+			return nil
+		}
+		return m.Save(o.Path, nil)
+	}
+	var batch seq.Batch
+	return trainer.Fit(ctx, objective, &batch, func(u int, into *seq.Batch) error {
+		objective.At = b.fill(u, into)
+		return nil
+	}, seq.FitOptions{Every: o.Every, Checkpoint: store, Report: func(u int, losses []float64) {
+		sum, by := 0., map[string]float64{}
+		for h, l := range losses {
+			sum += l
+			by[m.codec.Steps[h].Name+"_nats_per_step"] = l
+		}
+		keep := min(float64(u)/float64(u+1), .98)
+		m.Loss += (1 - keep) * (sum - m.Loss)
+		if o.Report != nil {
+			o.Report(traffic.Progress{Phase: "autoregressive", Done: u, Total: c.Updates, Losses: by})
+		}
+	}})
+}
+
+// resume takes over what the checkpoint at path was trained to so far.
+func (m *Model) resume(path string, be *compute.Backend) error {
+	r, err := Open(path)
+	switch {
+	case err != nil:
+		return err
+	case r.Config != m.Config:
+		return fmt.Errorf("%w: its settings are %+v, not %+v", ErrResume, r.Config, m.Config)
+	case r.Seed != m.Seed:
+		return fmt.Errorf("%w: its seed is %d, not %d", ErrResume, r.Seed, m.Seed)
+	case r.Data != m.Data:
+		return fmt.Errorf("%w: it was trained on other sessions", ErrResume)
+	case r.Engine != m.Engine:
+		return fmt.Errorf("%w: it was trained on engine %s: %s gives other bytes", ErrResume, r.Engine, m.Engine)
+	case r.state == nil:
+		return fmt.Errorf("%w: training has ended", ErrResume)
+	}
+	m.Updates, m.Loss, m.net, m.state = r.Updates, r.Loss, r.net, r.state
+	m.state.On(be)
+	return nil
+}
+
+// batches are the pieces of sessions as the network sees them.
+type batches struct {
+	m        *Model
+	schedule *tokens.Schedule
+	past     [][]int32   // by session: classes of its steps, [n,columns]
+	about    [][]int32   // by session: tokens of label and meta
+	memory   []seq.Batch // by shape
+}
+
+// overlap is how many steps of a later piece only give the state a past.
+const overlap = 8
+
+func newBatches(m *Model, s *traffic.Set) *batches {
+	c := m.Config
+	b := &batches{m: m}
+	var steps []int
+	for i := range s.Sessions {
+		x := &s.Sessions[i]
+		b.past = append(b.past, m.codec.Classes(x, nil))
+		t := make([]int32, 1+len(m.codec.Meta))
+		m.codec.MetaTokens(x.Label, x.Meta, t)
+		b.about = append(b.about, t)
+		steps = append(steps, b.targets(i))
+	}
+	b.schedule = tokens.NewSchedule(steps, 11, c.Window, c.Rows, min(overlap, c.Window-1), m.Seed)
+	for _, sh := range b.schedule.Shapes {
+		b.memory = append(b.memory, *tokens.NewBatch(network(m.codec, c.Hidden), sh.Steps, sh.Rows))
+	}
+	return b
+}
+
+// targets counts what is to be said of session i: its steps, and its end.
+func (b *batches) targets(i int) int {
+	n := len(b.past[i]) / len(b.m.codec.Steps)
+	if most := b.m.census.MaxSteps; most == 0 || n < most {
+		n++
+	}
+	return n
+}
+
+// fill puts the batch of an update into b and gives its shape.
+func (b *batches) fill(update int, into *seq.Batch) int {
+	shape, piece := b.schedule.Batch(update)
+	out := &b.memory[shape]
+	for row := range out.Rows {
+		b.row(out, row, piece(row), rng.Key{Seed: b.m.Seed, A: uint32(update), B: uint32(row), Purpose: rng.Noise})
+	}
+	*into = *out
+	return shape
+}
+
+// row puts one piece into a batch.
+func (b *batches) row(out *seq.Batch, row int, x tokens.Piece, key rng.Key) {
+	cols := len(b.m.codec.Steps)
+	about, past := b.about[x.Session], b.past[x.Session]
+	e, end := cols+1+len(about), b.targets(int(x.Session))
+	for t := range out.Steps {
+		at := t*out.Rows + row
+		in, values := out.Tokens[at*e:][:e], out.Values[at*cols:][:cols]
+		i := int(x.From) + t
+		for k := range values {
+			values[k] = -1
+		}
+		if i >= end {
+			for k := range in {
+				in[k] = -1
+			}
+			continue
+		}
+		b.m.inputs(in, past, i, about)
+		if p := b.m.Config.Dropout; p > 0 {
+			for k := range cols {
+				if key.Float64(uint32(t*cols+k)) < p {
+					in[k] = -1
+				}
+			}
+		}
+		switch {
+		case x.From > 0 && t < overlap: // the piece before has learnt it
+		case i*cols < len(past):
+			copy(values, past[i*cols:])
+		default:
+			values[0] = b.m.end()
+		}
+	}
+}
+
+// inputs are the tokens of step i of a session whose steps have classes past
+// and whose label and meta have tokens about.
+func (m *Model) inputs(dst, past []int32, i int, about []int32) {
+	cols := len(m.codec.Steps)
+	for k := range cols {
+		dst[k] = -1
+		if i > 0 {
+			dst[k] = past[(i-1)*cols+k]
+		}
+	}
+	dst[cols] = tokens.Position(i)
+	copy(dst[cols+1:], about)
+}
