@@ -15,7 +15,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/traffic"
 	"github.com/planegym/planegym/traffic/doppelganger"
@@ -117,14 +116,11 @@ func draw(ctx context.Context, row string, train *traffic.Set, n int, seed uint6
 	case "columns":
 		return columns(train, n, seed), "", nil
 	case "doppelganger", "likelihood":
-		all := compute.Available()
-		be := compute.NewBackend(all[len(all)-1], threads)
-		defer be.Close()
-		c := doppelganger.Config{Seed: seed, Updates: updates}
+		c := doppelganger.Config{Updates: updates}
 		if row == "likelihood" {
 			c.Mode, c.Updates = doppelganger.Likelihood, 0
 		}
-		fitted, err := doppelganger.Fit(ctx, c, be, train, doppelganger.FitOptions{})
+		fitted, err := doppelganger.Fit(ctx, train, c, traffic.FitOptions{Seed: seed, Threads: threads})
 		if err != nil {
 			return nil, "", err
 		}

@@ -6,11 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/internal/safetensors"
 	"github.com/planegym/planegym/traffic"
@@ -48,19 +48,12 @@ func sessions(n int) *traffic.Set {
 }
 
 func tiny(mode string) Config {
-	return Config{Mode: mode, Updates: 24, Batch: 16, Width: 16, Hidden: 8, Critic: 16, Chunks: 4, Checks: 3, Noise: 4, Seed: 3}
+	return Config{Mode: mode, Updates: 24, Batch: 16, Width: 16, Hidden: 8, Critic: 16, Chunks: 4, Checks: 3, Noise: 4}
 }
 
-func backend(t testing.TB, threads int) *compute.Backend {
-	all := compute.Available()
-	be := compute.NewBackend(all[len(all)-1], threads)
-	t.Cleanup(be.Close)
-	return be
-}
-
-func fitted(t testing.TB, c Config, threads int, o FitOptions) *Model {
+func fitted(t testing.TB, c Config, o traffic.FitOptions) *Model {
 	t.Helper()
-	m, err := Fit(context.Background(), c, backend(t, threads), sessions(150), o)
+	m, err := Fit(context.Background(), sessions(150), c, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +71,7 @@ func encoded(t testing.TB, m *Model) []byte {
 
 func TestContract(t *testing.T) {
 	for _, mode := range Modes {
-		m := fitted(t, tiny(mode), 1, FitOptions{})
+		m := fitted(t, tiny(mode), traffic.FitOptions{})
 		t.Run(mode, func(t *testing.T) {
 			traffictest.Check(t, func(*testing.T) traffic.Model { return m })
 		})
@@ -105,46 +98,44 @@ func TestContract(t *testing.T) {
 }
 
 // A run gives equal bytes on one thread and two, and when it was stopped
-// halfway, between candidates, and resumed from its file.
+// halfway, before and between candidates, and resumed from its file.
 func TestResume(t *testing.T) {
 	for _, mode := range Modes {
-		want := encoded(t, fitted(t, tiny(mode), 1, FitOptions{}))
-		if got := encoded(t, fitted(t, tiny(mode), 2, FitOptions{})); !bytes.Equal(got, want) {
+		want := encoded(t, fitted(t, tiny(mode), traffic.FitOptions{Seed: 3, Threads: 1}))
+		if got := encoded(t, fitted(t, tiny(mode), traffic.FitOptions{Seed: 3, Threads: 2})); !bytes.Equal(got, want) {
 			t.Errorf("%s: two threads give other bytes than one", mode)
 		}
-		for _, every := range []int{7, 18} {
-			var half []byte
-			fitted(t, tiny(mode), 1, FitOptions{Every: every, Checkpoint: func(m *Model) error {
-				half = encoded(t, m)
-				return ErrStop
-			}})
-			m, err := Parse(half)
-			if err != nil {
-				t.Fatal(err)
+		for _, stop := range []int{7, 18} {
+			o := traffic.FitOptions{Seed: 3, Path: filepath.Join(t.TempDir(), "m.safetensors")}
+			ctx, cancel := context.WithCancel(t.Context())
+			o.Report = func(p traffic.Progress) {
+				if p.Done == stop {
+					cancel()
+				}
 			}
-			if m.Done() || m.Updates != every {
-				t.Fatalf("%s: the checkpoint is of %d updates", mode, m.Updates)
+			m, err := Fit(ctx, sessions(150), tiny(mode), o)
+			if !errors.Is(err, context.Canceled) || m == nil || m.Updates != stop || m.Done() {
+				t.Fatalf("%s: cancelled: %v, model %v", mode, err, m != nil)
 			}
-			if got := encoded(t, fitted(t, tiny(mode), 1, FitOptions{Resume: m})); !bytes.Equal(got, want) {
-				t.Errorf("%s: resumed after %d updates, the bytes differ", mode, every)
+			o.Report, o.Resume = nil, true
+			for name, change := range map[string]func(c *Config, o *traffic.FitOptions, n *int){
+				"seed":     func(c *Config, o *traffic.FitOptions, n *int) { o.Seed++ },
+				"settings": func(c *Config, o *traffic.FitOptions, n *int) { c.Hidden++ },
+				"sessions": func(c *Config, o *traffic.FitOptions, n *int) { *n-- },
+				"engine":   func(c *Config, o *traffic.FitOptions, n *int) { o.Kernels = "go" },
+			} {
+				c, o, n := tiny(mode), o, 150
+				change(&c, &o, &n)
+				if _, err := Fit(t.Context(), sessions(n), c, o); !errors.Is(err, ErrResume) || !strings.Contains(err.Error(), name) {
+					t.Errorf("%s: other %s: %v", mode, name, err)
+				}
 			}
-			other := tiny(mode)
-			other.Seed++
-			if _, err := Fit(context.Background(), other, backend(t, 1), sessions(150), FitOptions{Resume: m}); !errors.Is(err, ErrResume) {
-				t.Errorf("%s: another seed: %v", mode, err)
+			if got := encoded(t, fitted(t, tiny(mode), o)); !bytes.Equal(got, want) {
+				t.Errorf("%s: resumed after %d updates, the bytes differ", mode, stop)
 			}
-			if _, err := Fit(context.Background(), tiny(mode), backend(t, 1), sessions(149), FitOptions{Resume: m}); !errors.Is(err, ErrResume) {
-				t.Errorf("%s: other sessions: %v", mode, err)
+			if _, err := Fit(t.Context(), sessions(150), tiny(mode), o); !errors.Is(err, ErrResume) {
+				t.Errorf("%s: resumed after its end: %v", mode, err)
 			}
-		}
-		ctx, cancel := context.WithCancel(context.Background())
-		m, err := Fit(ctx, tiny(mode), backend(t, 1), sessions(150), FitOptions{Report: func(p Progress) {
-			if p.Update == 5 {
-				cancel()
-			}
-		}})
-		if !errors.Is(err, context.Canceled) || m == nil || m.Updates != 5 {
-			t.Errorf("%s: cancelled: %v, model %v", mode, err, m != nil)
 		}
 	}
 }
@@ -229,7 +220,7 @@ func TestNoRareValueInFile(t *testing.T) {
 		t.Fatalf("%d rare values", len(rare))
 	}
 	for _, mode := range Modes {
-		m := fitted(t, tiny(mode), 1, FitOptions{})
+		m := fitted(t, tiny(mode), traffic.FitOptions{})
 		b := encoded(t, m)
 		f, err := safetensors.New(bytes.NewReader(b), int64(len(b)))
 		if err != nil {
@@ -374,7 +365,7 @@ func TestLearns(t *testing.T) {
 	for _, mode := range Modes {
 		c := tiny(mode)
 		c.Updates, c.Batch, c.Width, c.Critic, c.Hidden, c.Noise, c.Rate = 800, 64, 32, 48, 24, 8, 1e-3
-		m := fitted(t, c, 1, FitOptions{})
+		m := fitted(t, c, traffic.FitOptions{})
 		set, err := traffic.Collect(m.Schema(), m.Sample(context.Background(), traffic.Request{N: 1000, Labels: []int{0}, Seed: 1}))
 		if err != nil {
 			t.Fatal(err)
@@ -407,19 +398,19 @@ func TestConfig(t *testing.T) {
 	} {
 		c := tiny(Adversarial)
 		change(&c)
-		_, err := Fit(context.Background(), c, backend(t, 1), sessions(5), FitOptions{})
+		_, err := Fit(t.Context(), sessions(5), c, traffic.FitOptions{})
 		if err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	empty := &traffic.Set{Of: sessions(1).Of}
-	if _, err := Fit(context.Background(), tiny(Adversarial), backend(t, 1), empty, FitOptions{}); err == nil {
+	if _, err := Fit(t.Context(), empty, tiny(Adversarial), traffic.FitOptions{}); err == nil {
 		t.Error("no session is accepted")
 	}
 }
 
 func TestParseRefuses(t *testing.T) {
-	good := encoded(t, fitted(t, tiny(Adversarial), 1, FitOptions{}))
+	good := encoded(t, fitted(t, tiny(Adversarial), traffic.FitOptions{}))
 	for name, b := range map[string][]byte{
 		"empty": nil, "cut": good[:len(good)/2],
 		"format": bytes.Replace(good, []byte(Format), []byte("planegym.doppelganger.v9"), 1),
@@ -434,8 +425,8 @@ func TestParseRefuses(t *testing.T) {
 func BenchmarkSample(b *testing.B) {
 	for _, mode := range Modes {
 		b.Run(mode, func(b *testing.B) {
-			c := Config{Mode: mode, Updates: 2, Seed: 1}
-			m := fitted(b, c, 1, FitOptions{})
+			c := Config{Mode: mode, Updates: 2}
+			m := fitted(b, c, traffic.FitOptions{})
 			records := 0
 			for b.Loop() {
 				for s, err := range m.Sample(context.Background(), traffic.Request{N: 4096, Labels: []int{0}}) {

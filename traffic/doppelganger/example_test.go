@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/traffic"
 	"github.com/planegym/planegym/traffic/doppelganger"
 )
@@ -19,9 +18,7 @@ func Example() {
 	for i := range 20 {
 		set.Sessions = append(set.Sessions, traffic.Session{Label: -1, Start: float64(i), Meta: []float64{53}, Steps: []float64{0, 60, .01, 120}})
 	}
-	be := compute.NewBackend(compute.Go, 1)
-	defer be.Close()
-	m, err := doppelganger.Fit(context.Background(), doppelganger.Config{Updates: 10, Batch: 8}, be, set, doppelganger.FitOptions{})
+	m, err := doppelganger.Fit(context.Background(), set, doppelganger.Config{Updates: 10, Batch: 8}, traffic.FitOptions{})
 	if err != nil {
 		panic(err)
 	}

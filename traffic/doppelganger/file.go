@@ -23,6 +23,7 @@ var ErrFormat = errors.New("doppelganger: no model of traffic by attributes and 
 // metadata is the part of a file that is not a tensor.
 type metadata struct {
 	Config    Config      `json:"config"`
+	Seed      uint64      `json:"seed"`
 	Data      string      `json:"data_sha256"`
 	Engine    string      `json:"engine"`
 	Updates   int         `json:"updates"`
@@ -52,7 +53,7 @@ func (m *Model) Write(w io.Writer, about map[string]string) error {
 }
 
 func (m *Model) tensors(about map[string]string) (map[string]string, []safetensors.Tensor, error) {
-	text, err := json.Marshal(metadata{m.Config, m.Data, m.Engine, m.Updates, m.Account, m.Distances, m.Chosen, m.codec})
+	text, err := json.Marshal(metadata{m.Config, m.Seed, m.Data, m.Engine, m.Updates, m.Account, m.Distances, m.Chosen, m.codec})
 	if err != nil {
 		return nil, nil, fmt.Errorf("doppelganger: %w", err)
 	}
@@ -116,7 +117,8 @@ func Parse(b []byte) (*Model, error) {
 		return nil, bad(err)
 	}
 	c.Codec.index()
-	m := &Model{Config: c.Config, Data: c.Data, Engine: c.Engine, Updates: c.Updates, Account: c.Account, Distances: c.Distances, Chosen: c.Chosen, codec: c.Codec}
+	c.Config.seed = c.Seed
+	m := &Model{Config: c.Config, Seed: c.Seed, Data: c.Data, Engine: c.Engine, Updates: c.Updates, Account: c.Account, Distances: c.Distances, Chosen: c.Chosen, codec: c.Codec}
 	if c.Updates < 0 || c.Updates > c.Config.Updates {
 		return nil, bad(fmt.Errorf("updates: %d of %d", c.Updates, c.Config.Updates))
 	}

@@ -1,7 +1,6 @@
 package doppelganger
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -52,7 +51,7 @@ func newLikelihood(k *codec, c Config) (*likelihood, error) {
 		Embeddings: []seq.Embedding{{Name: "value", Size: n, Dim: 24}, {Name: "site", Size: len(l.sites), Dim: 12},
 			{Name: "label", Size: len(k.Labels), Dim: 8}, {Name: "chunk", Size: k.Chunks, Dim: 8}},
 		Hidden: c.Hidden, Heads: heads,
-	}, c.Seed)
+	}, c.seed)
 	return l, err
 }
 
@@ -152,11 +151,11 @@ func (l *likelihood) positions() int {
 // fitLikelihood trains on nine tenths of the sessions and keeps the weights,
 // out of Checks candidates, under which the others are likeliest. With fewer
 // than 100 sessions all are for both.
-func (m *Model) fitLikelihood(ctx context.Context, be *compute.Backend, set *traffic.Set, o FitOptions) (*Model, error) {
+func (m *Model) fitLikelihood(ctx context.Context, be *compute.Backend, set *traffic.Set, from *Model, o traffic.FitOptions) error {
 	c := m.Config
 	l, err := newLikelihood(m.codec, c)
 	if err != nil {
-		return nil, fmt.Errorf("doppelganger: %w", err)
+		return fmt.Errorf("doppelganger: %w", err)
 	}
 	all := nonEmpty(set)
 	train, held := all, all
@@ -173,21 +172,23 @@ func (m *Model) fitLikelihood(ctx context.Context, be *compute.Backend, set *tra
 	segments := l.segments(train)
 	t, err := seq.NewTrainer(l.net, be, seq.Training{Updates: c.Updates, Rate: c.Rate, Decay: 1e-2, Average: c.Average})
 	if err != nil {
-		return nil, fmt.Errorf("doppelganger: %w", err)
+		return fmt.Errorf("doppelganger: %w", err)
 	}
-	if r := o.Resume; r != nil {
-		if err := errors.Join(l.net.Load(r.state, "training."), t.Restore(r.state, "state.")); err != nil {
-			return nil, err
+	m.lm = l
+	if from != nil {
+		if err := errors.Join(l.net.Load(from.state, "training."), t.Restore(from.state, "state.")); err != nil {
+			return err
 		}
-		m.Distances, m.Chosen = r.Distances, r.Chosen
-		if m.lm = r.lm; m.Chosen < 0 {
-			m.lm = l
+		if m.Distances, m.Chosen = from.Distances, from.Chosen; m.Chosen >= 0 {
+			m.lm = from.lm
 		}
-	} else {
-		m.lm = l
 	}
 	steps := l.positions()
-	run, b := l.net.NewRun(be, steps, c.Batch), l.batch(steps, c.Batch)
+	run, err := seq.Open(o.Engine, l.net, be, steps, c.Batch)
+	if err != nil {
+		return fmt.Errorf("doppelganger: %w", err)
+	}
+	b := l.batch(steps, c.Batch)
 	every := o.Every
 	if every <= 0 {
 		every = 1000
@@ -198,15 +199,10 @@ func (m *Model) fitLikelihood(ctx context.Context, be *compute.Backend, set *tra
 		if m.Done() {
 			m.training = nil
 		}
-		if o.Path != "" {
-			if err := m.Save(o.Path, nil); err != nil {
-				return err
-			}
+		if o.Path == "" {
+			return nil
 		}
-		if o.Checkpoint != nil {
-			return o.Checkpoint(m)
-		}
-		return nil
+		return m.Save(o.Path, nil)
 	}
 	options := seq.FitOptions{Every: every, Checkpoint: store, Report: func(update int, losses []float64) {
 		if update*c.Checks/c.Updates > (update-1)*c.Checks/c.Updates {
@@ -232,25 +228,21 @@ func (m *Model) fitLikelihood(ctx context.Context, be *compute.Backend, set *tra
 			for _, x := range losses {
 				total += x
 			}
-			o.Report(Progress{Update: update, Of: c.Updates, Loss: total * float64(len(l.sites))})
+			o.Report(traffic.Progress{Phase: "doppelganger-likelihood", Done: update, Total: c.Updates, Losses: map[string]float64{"nats_per_field": total}})
 		}
 	}}
 	err = t.Fit(ctx, run, b, func(update int, b *seq.Batch) error {
 		for row := range b.Rows {
-			key := rng.Key{Seed: c.Seed, A: uint32(update), B: uint32(row), Purpose: rng.BatchOrder}
+			key := rng.Key{Seed: c.seed, A: uint32(update), B: uint32(row), Purpose: rng.BatchOrder}
 			g := segments[key.Intn(0, len(segments))]
 			l.fill(b, row, &train[g.session], g, func(pos int) bool { return key.Float64(uint32(1+pos)) < .05 })
 		}
 		return nil
 	}, options)
-	var diverged *seq.DivergedError
-	if errors.As(err, &diverged) {
-		return nil, fmt.Errorf("doppelganger: %w", err)
+	if err != nil {
+		return fmt.Errorf("doppelganger: %w", err)
 	}
-	if errors.Is(err, ErrStop) {
-		err = nil
-	}
-	return m, err
+	return nil
 }
 
 // nats is the negative logarithm of a session's probability, by site, and of
@@ -422,13 +414,4 @@ func readLikelihood(m *Model, f *safetensors.File) (*likelihood, error) {
 		return nil, err
 	}
 	return l, l.net.Load(f, "likelihood.")
-}
-
-// again is m as its file would be read.
-func (m *Model) again() (*Model, error) {
-	var b bytes.Buffer
-	if err := m.Write(&b, nil); err != nil {
-		return nil, err
-	}
-	return Parse(b.Bytes())
 }

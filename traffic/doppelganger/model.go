@@ -1,13 +1,16 @@
 package doppelganger
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/safetensors"
+	"github.com/planegym/planegym/internal/seq"
 	"github.com/planegym/planegym/traffic"
 )
 
@@ -15,8 +18,9 @@ import (
 // concurrent use.
 type Model struct {
 	Config    Config
+	Seed      uint64
 	Data      string // hash of the sessions
-	Engine    string // kernel set that trained it
+	Engine    string // and kernel set that trained it
 	Updates   int    // done
 	Account   Account
 	Distances [][]float64 // of each candidate, by field
@@ -31,30 +35,39 @@ type Model struct {
 	training   func() []safetensors.Tensor // its state, until training has ended
 }
 
+// Settings are those it was fitted with.
+func (m *Model) Settings() Config { return m.Config }
+
 // Schema says what is sampled.
 func (m *Model) Schema() *traffic.Schema { return &m.codec.Schema }
 
 // Done reports whether training has ended.
 func (m *Model) Done() bool { return m.Updates == m.Config.Updates }
 
-func (m *Model) newSampler(be *compute.Backend, rows int) *sampler {
-	return m.nets.newSampler(be, rows)
-}
-
-// Fit trains on be, whose owner the caller stays. Equal config, sessions and
-// kernel set give equal bytes, and so does a run that was interrupted and
-// resumed. When ctx ends, Fit ends between two updates, after a last
-// checkpoint, with the context's error beside the model as it is.
-func Fit(ctx context.Context, c Config, be *compute.Backend, src traffic.Source, o FitOptions) (*Model, error) {
+// Fit trains. Equal config, sessions, seed and kernel set give equal bytes, and
+// so does a run that was interrupted and resumed. When ctx ends, Fit ends
+// between two updates, after a last checkpoint, with the context's error beside
+// the model as it is.
+func Fit(ctx context.Context, src traffic.Source, c Config, o traffic.FitOptions) (*Model, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
 	c = c.withDefaults()
+	c.seed = o.Seed
 	set, err := traffic.Load(src)
 	if err != nil {
 		return nil, fmt.Errorf("doppelganger: %w", err)
 	}
-	m := &Model{Config: c, Engine: be.Kernels.String(), Chosen: -1}
+	kernels, err := compute.ParseKernels(cmp.Or(o.Kernels, "auto"))
+	if err != nil {
+		return nil, fmt.Errorf("doppelganger: %w", err)
+	}
+	if o.Engine != "" && o.Engine != seq.Fused && c.Mode == Adversarial {
+		return nil, fmt.Errorf("doppelganger: engine %q: a model against critics is trained by %q alone", o.Engine, seq.Fused)
+	}
+	be := compute.NewBackend(kernels, cmp.Or(o.Threads, runtime.GOMAXPROCS(0)))
+	defer be.Close()
+	m := &Model{Config: c, Seed: o.Seed, Engine: cmp.Or(o.Engine, seq.Fused) + "/" + kernels.String(), Chosen: -1}
 	if m.Data, err = traffic.Hash(set); err != nil {
 		return nil, err
 	}
@@ -63,39 +76,45 @@ func Fit(ctx context.Context, c Config, be *compute.Backend, src traffic.Source,
 	}
 	t := m.codec.encode(set, c.Window)
 	m.Account = t.account
-	if r := o.Resume; r != nil {
-		switch {
-		case r.Config != c:
-			return nil, fmt.Errorf("%w: the checkpoint's config is %+v, not %+v", ErrResume, r.Config, c)
-		case r.Data != m.Data:
-			return nil, fmt.Errorf("%w: the checkpoint is of other sessions", ErrResume)
-		case r.Engine != m.Engine:
-			return nil, fmt.Errorf("%w: the checkpoint was trained on %s, this is %s", ErrResume, r.Engine, m.Engine)
-		case r.Done():
-			return r, nil
-		}
-		if r.state == nil { // not of a file: make it one
-			if o.Resume, err = r.again(); err != nil {
-				return nil, err
-			}
+	var from *Model
+	if o.Resume {
+		if from, err = m.resume(o.Path); err != nil {
+			return nil, err
 		}
 	}
 	if c.Mode == Likelihood {
-		return m.fitLikelihood(ctx, be, set, o)
+		return m, m.fitLikelihood(ctx, be, set, from, o)
 	}
 	m.trainer = newTrainer(c, m.codec, t, be)
-	if r := o.Resume; r != nil {
-		if err := m.trainer.restore(r.state); err != nil {
+	if from != nil {
+		if err := m.trainer.restore(from.state); err != nil {
 			return nil, err
 		}
-		m.Distances, m.candidates = r.Distances, r.candidates
+		m.Distances, m.candidates = from.Distances, from.candidates
 		m.pick()
 	}
-	kept := train{set: nonEmpty(set)}
-	return m, m.train(ctx, be, kept, o)
+	return m, m.train(ctx, be, nonEmpty(set), o)
 }
 
-type train struct{ set []traffic.Session }
+// resume reads the checkpoint at path, which m must be able to go on with.
+func (m *Model) resume(path string) (*Model, error) {
+	r, err := Open(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case r.Seed != m.Seed:
+		return nil, fmt.Errorf("%w: its seed is %d, not %d", ErrResume, r.Seed, m.Seed)
+	case r.Config != m.Config:
+		return nil, fmt.Errorf("%w: its settings are %+v, not %+v", ErrResume, r.Config, m.Config)
+	case r.Data != m.Data:
+		return nil, fmt.Errorf("%w: it was trained on other sessions", ErrResume)
+	case r.Engine != m.Engine:
+		return nil, fmt.Errorf("%w: it was trained on engine %s: %s gives other bytes", ErrResume, r.Engine, m.Engine)
+	case r.Done():
+		return nil, fmt.Errorf("%w: training has ended", ErrResume)
+	}
+	return r, nil
+}
 
 func nonEmpty(set *traffic.Set) []traffic.Session {
 	var s []traffic.Session
@@ -107,7 +126,7 @@ func nonEmpty(set *traffic.Set) []traffic.Session {
 	return s
 }
 
-func (m *Model) train(ctx context.Context, be *compute.Backend, t train, o FitOptions) error {
+func (m *Model) train(ctx context.Context, be *compute.Backend, set []traffic.Session, o traffic.FitOptions) error {
 	c, r := m.Config, m.trainer
 	every := o.Every
 	if every <= 0 {
@@ -121,22 +140,14 @@ func (m *Model) train(ctx context.Context, be *compute.Backend, t train, o FitOp
 		if m.Done() {
 			m.trainer, m.candidates = nil, nil
 		}
-		if o.Path != "" {
-			if err := m.Save(o.Path, nil); err != nil {
-				return err
-			}
+		if o.Path == "" {
+			return nil
 		}
-		if o.Checkpoint != nil {
-			return o.Checkpoint(m)
-		}
-		return nil
+		return m.Save(o.Path, nil)
 	}
 	for r.done < c.Updates {
 		if err := ctx.Err(); err != nil {
-			if stop := checkpoint(); stop != nil && !errors.Is(stop, ErrStop) {
-				return errors.Join(err, stop)
-			}
-			return err
+			return errors.Join(err, checkpoint())
 		}
 		losses, err := r.update()
 		if err != nil {
@@ -144,40 +155,36 @@ func (m *Model) train(ctx context.Context, be *compute.Backend, t train, o FitOp
 		}
 		// Candidates come in the second half: earlier ones lose.
 		if from := c.Updates / 2; r.done > from && (r.done-from)*c.Checks/(c.Updates-from) > (r.done-1-from)*c.Checks/(c.Updates-from) {
-			if err := m.candidate(be, t); err != nil {
+			if err := m.candidate(be, set); err != nil {
 				return err
 			}
 		}
 		if o.Report != nil {
-			o.Report(Progress{Update: r.done, Of: c.Updates, Losses: losses})
+			o.Report(traffic.Progress{Phase: "doppelganger", Done: r.done, Total: c.Updates, Losses: map[string]float64{
+				"attributes_distance": losses.Attributes, "series_distance": losses.Series, "penalty": losses.Penalty}})
 		}
 		if r.done%every == 0 && r.done < c.Updates {
-			if err := checkpoint(); errors.Is(err, ErrStop) {
-				return nil
-			} else if err != nil {
+			if err := checkpoint(); err != nil {
 				return err
 			}
 		}
 	}
-	if err := checkpoint(); err != nil && !errors.Is(err, ErrStop) {
-		return err
-	}
-	return nil
+	return checkpoint()
 }
 
 // candidate adds the averaged generators as they are to those that the best is
 // chosen of.
-func (m *Model) candidate(be *compute.Backend, t train) error {
+func (m *Model) candidate(be *compute.Backend, set []traffic.Session) error {
 	n := m.trainer.avg.clone()
 	m.candidates = append(m.candidates, n)
 	was := m.nets
 	m.nets = n
-	drawn, err := m.drawLike(be, min(len(t.set), 5000), uint64(len(m.candidates))+m.Config.Seed<<16)
+	drawn, err := m.drawLike(be, min(len(set), 5000), uint64(len(m.candidates))+m.Config.seed<<16)
 	m.nets = was
 	if err != nil {
 		return err
 	}
-	m.Distances = append(m.Distances, marginals(&m.codec.Schema, t.set, drawn))
+	m.Distances = append(m.Distances, marginals(&m.codec.Schema, set, drawn))
 	m.pick()
 	return nil
 }

@@ -33,8 +33,8 @@ func newNetworks(k *codec, c Config) *networks {
 	n := &networks{k: k, c: c}
 	n.attributes = nn.NewMLP([]int{c.Noise + n.givenWidth(), c.Width, c.Width, k.width - n.givenWidth()}, nn.ReLU, nn.Linear)
 	n.series = nn.NewGRU(nn.GRUConfig{In: k.width + place + seriesNoise, Hidden: c.Hidden, Layers: 1, Out: c.Emit * n.emitWidth()})
-	n.attributes.Init(rng.Key{Seed: c.Seed, A: 1, Purpose: rng.Init})
-	n.series.Init(rng.Key{Seed: c.Seed, A: 2, Purpose: rng.Init})
+	n.attributes.Init(rng.Key{Seed: c.seed, A: 1, Purpose: rng.Init})
+	n.series.Init(rng.Key{Seed: c.seed, A: 2, Purpose: rng.Init})
 	return n
 }
 

@@ -50,8 +50,8 @@ func newTrainer(c Config, k *codec, t *table, be *compute.Backend) *trainer {
 	r := &trainer{c: c, k: k, be: be, t: t, n: newNetworks(k, c)}
 	r.d1 = nn.NewMLP([]int{c.Packing * k.width, c.Critic, c.Critic, 1}, nn.ReLU, nn.Linear)
 	r.d2 = nn.NewMLP([]int{r.n.windowWidth(), c.Critic, c.Critic, 1}, nn.ReLU, nn.Linear)
-	r.d1.Init(rng.Key{Seed: c.Seed, A: 3, Purpose: rng.Init})
-	r.d2.Init(rng.Key{Seed: c.Seed, A: 4, Purpose: rng.Init})
+	r.d1.Init(rng.Key{Seed: c.seed, A: 3, Purpose: rng.Init})
+	r.d2.Init(rng.Key{Seed: c.seed, A: 4, Purpose: rng.Init})
 	for i, p := range r.params() {
 		a := nn.NewAdam(len(p.Data), c.Rate)
 		a.Beta1, a.Beta2 = .5, .9
@@ -83,7 +83,7 @@ var trained = []string{"attributes.", "series.", "attribute_critic.", "series_cr
 
 // key is of stream s of an update: one of its batches, and what it is for.
 func (r *trainer) key(update, s, row int, p rng.Purpose) rng.Key {
-	return rng.Key{Seed: r.c.Seed, A: uint32(update), B: uint32(s)<<16 | uint32(row), Purpose: p}
+	return rng.Key{Seed: r.c.seed, A: uint32(update), B: uint32(s)<<16 | uint32(row), Purpose: p}
 }
 
 // The streams of an update's rounds.
@@ -361,27 +361,6 @@ func (r *trainer) restore(f *safetensors.File) error {
 	return nil
 }
 
-// ErrStop is what FitOptions.Checkpoint returns to end training early.
-var ErrStop = errors.New("training was stopped early")
-
 // ErrResume is wrapped by errors that say why a checkpoint cannot be gone on
 // from.
 var ErrResume = errors.New("doppelganger: cannot resume")
-
-// Progress is where training is.
-type Progress struct {
-	Update, Of int
-	Losses     Losses  // adversarial
-	Loss       float64 // nats a session, of the likelihood
-}
-
-// FitOptions say what happens along the way. The zero value is silence.
-type FitOptions struct {
-	Report func(Progress)
-	Path   string // of checkpoints; "" is none
-	Every  int    // updates between checkpoints; 1000
-	Resume *Model // go on from a checkpoint of the same config and sessions
-	// Checkpoint is called with the model at each checkpoint, written or not,
-	// and at the end. ErrStop ends training there, without an error.
-	Checkpoint func(*Model) error
-}
