@@ -17,7 +17,6 @@ import (
 	"os/signal"
 	"path/filepath"
 
-	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/traffic"
 	"github.com/planegym/planegym/traffic/autoregressive"
 	"github.com/planegym/planegym/traffic/compile"
@@ -183,7 +182,7 @@ func table(path string) (*nprint.Marginals, error) {
 func marginals(s *traffic.Set, seed uint64, each func(*nprint.Row) error) (*nprint.Marginals, error) {
 	m := &nprint.Marginals{}
 	for i := range s.Sessions {
-		err := headers.Rows(&s.Of, &s.Sessions[i], rng.Key{Seed: seed, A: uint32(i), Purpose: rng.Headers}, func(r *nprint.Row) error {
+		err := headers.Rows(&s.Of, &s.Sessions[i], seed, i, func(r *nprint.Row) error {
 			m.Add(r)
 			if each != nil {
 				return each(r)

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/planegym/planegym/internal/pcap"
-	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/traffic"
 	"github.com/planegym/planegym/traffic/flows"
 	"github.com/planegym/planegym/traffic/nprint"
@@ -89,7 +88,7 @@ func TestRoundTrip(t *testing.T) {
 	names := nprint.Columns()
 	at := 0
 	for i := range set.Sessions[:3] { // of the first time, in the order of their packets
-		err := Rows(&set.Of, &set.Sessions[i], rng.Key{Seed: 1, A: uint32(i)}, func(r *nprint.Row) error {
+		err := Rows(&set.Of, &set.Sessions[i], 1, i, func(r *nprint.Row) error {
 			for c, x := range r {
 				if !free(names[c]) && x != want[at][c] {
 					t.Errorf("packet %d: %s is %d, was %d", at, names[c], x, want[at][c])
@@ -123,7 +122,7 @@ func TestNumbers(t *testing.T) {
 	set, _ := build(t, connection(), 3)
 	want := connection()
 	var got []packet.Packet
-	if err := Rows(&set.Of, &set.Sessions[0], rng.Key{Seed: 5}, func(r *nprint.Row) error {
+	if err := Rows(&set.Of, &set.Sessions[0], 5, 0, func(r *nprint.Row) error {
 		ip, err := r.Decode()
 		if err != nil {
 			return err
@@ -214,7 +213,7 @@ func TestAnchors(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i := range set.Sessions {
-			if err := Rows(&set.Of, &set.Sessions[i], rng.Key{Seed: 1, A: uint32(i)}, func(r *nprint.Row) error { is.Add(r); return nil }); err != nil {
+			if err := Rows(&set.Of, &set.Sessions[i], 1, i, func(r *nprint.Row) error { is.Add(r); return nil }); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -15,13 +15,14 @@ import (
 
 // Rows calls emit with nPrint's row of every step of s, as the fields say it and
 // nothing repaired: a model's impossible flags, windows and lengths stay. What
-// fields leave out is computed (lengths, checksums over zero payload) or drawn
-// by key (the client's port, the first sequence numbers and timestamps). An
-// error names the step that headers cannot hold at all.
-func Rows(c *traffic.Schema, s *traffic.Session, key rng.Key, emit func(*nprint.Row) error) error {
+// fields leave out is computed (lengths, checksums over zero payload) or drawn,
+// for session number of a seed (the client's port, the first sequence numbers
+// and timestamps). An error names the step that headers cannot hold at all.
+func Rows(c *traffic.Schema, s *traffic.Session, seed uint64, number int, emit func(*nprint.Row) error) error {
 	if len(c.Steps) != Fields || c.Steps[Options].Name != "options" {
 		return fmt.Errorf("headers: steps have no header fields")
 	}
+	key := rng.Key{Seed: seed, A: uint32(number), B: 1, Purpose: rng.Headers}
 	b := builder{c: c, s: s, port: uint16(32768 + key.Intn(0, 28232)), profiles: c.Steps[Options].Levels}
 	for d := range b.side {
 		b.side[d].next, b.side[d].time = uint32(key.Uint64(uint32(1+d))), uint32(key.Uint64(uint32(3+d)))
