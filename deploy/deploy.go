@@ -298,7 +298,7 @@ func (d *Deployment) loop(ctx context.Context, policy agent.Policy) (err error) 
 	}
 	var to *episodes.Writer
 	if d.cfg.Episodes != "" {
-		if to, err = episodes.Create(d.cfg.Episodes, episodes.SpacesOf(spec), d.cfg.Scenario.Name, ""); err != nil {
+		if to, err = episodes.Create(d.cfg.Episodes, episodes.SpacesOf(spec), d.cfg.Scenario.Name, "", episodes.InfosOf(v)...); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, to.Close()) }()
@@ -313,7 +313,7 @@ func (d *Deployment) loop(ctx context.Context, policy agent.Policy) (err error) 
 			}
 			policy.Begin(nil, []uint64{episode})
 			if to != nil {
-				if err := to.Begin(0, episode, out.Obs); err != nil {
+				if err := to.Begin(0, episode, out.Obs, to.InfoOf(v, 0, false)...); err != nil {
 					return err
 				}
 			}
@@ -332,7 +332,7 @@ func (d *Deployment) loop(ctx context.Context, policy agent.Policy) (err error) 
 			return err
 		}
 		if to != nil {
-			if err := to.Step(0, actions, out.Reward[0], out.Terminated[0], out.Truncated[0], out.Obs); err != nil {
+			if err := to.Step(0, actions, out.Reward[0], out.Terminated[0], out.Truncated[0], out.Obs, to.InfoOf(v, 0, over)...); err != nil {
 				return err
 			}
 		}

@@ -159,7 +159,7 @@ func (p *player) run(cmd *cobra.Command, files []string) error {
 		if m, ok := v.(interface{ ModelHash() string }); ok {
 			hash = m.ModelHash()
 		}
-		if to, err = episodes.Create(p.record, episodes.SpacesOf(v.Spec()), p.where.scenario, hash); err != nil {
+		if to, err = episodes.Create(p.record, episodes.SpacesOf(v.Spec()), p.where.scenario, hash, episodes.InfosOf(v)...); err != nil {
 			return err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/planegym/planegym/traffic"
 	"github.com/planegym/planegym/traffic/autoregressive"
+	"github.com/planegym/planegym/traffic/masked"
 	"github.com/planegym/planegym/traffic/ngram"
 )
 
@@ -16,6 +17,7 @@ var Kinds = []Kind{
 	kind("markov", "on the step before as well", ngram.Format, ngram.Parse, ngram.Defaults(ngram.Markov), counts),
 	kind("ngram", "on the steps before (Witten-Bell); the floor that learned models must beat, in seconds", ngram.Format, ngram.Parse, ngram.Defaults(ngram.WittenBell), counts),
 	kind("autoregressive", "on all steps before (a recurrent network); minutes", autoregressive.Format, autoregressive.Parse, autoregressive.Defaults, autoregressive.Fit),
+	kind("masked", "on all steps around it, unmasked a few at a time (discrete diffusion); minutes", masked.Format, masked.Parse, masked.Defaults, masked.Fit),
 }
 
 // Kind is one way to model traffic.
