@@ -197,6 +197,11 @@ func (j *judge) distances(set *traffic.Set, real bool) map[string]float64 {
 		"size_acf1":      s.sizeACF - h.sizeACF,
 		"dispersion_1s":  math.Log(s.dispersion) - math.Log(h.dispersion),
 	}
+	if len(j.heldRecords) > 0 {
+		if r := records(set); len(r) > 0 {
+			netShare(j.heldRecords, r, d)
+		}
+	}
 	of := set
 	if real {
 		of = j.held
