@@ -27,6 +27,15 @@ type Side struct {
 	Open func(ctx context.Context, d *agent.DDQN, tap func(env.Plant) env.Plant) (env.Vector, error)
 }
 
+// Spec is what the side's environments take and return: it opens one and closes it.
+func (s Side) Spec(ctx context.Context) (env.Spec, error) {
+	v, err := s.Open(ctx, nil, func(p env.Plant) env.Plant { return p })
+	if err != nil {
+		return env.Spec{}, fmt.Errorf("%s: %w", s.Name, err)
+	}
+	return v.Spec(), v.Close()
+}
+
 // Policy is what is valued: an agent, or a baseline by its name.
 type Policy struct {
 	Name  string

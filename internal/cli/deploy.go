@@ -19,8 +19,8 @@ func newDeploy() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "deploy POLICY --scenario FILE",
 		Short: "Let an agent set the queues of live switches",
-		Long: `deploy lets a policy (a file that train wrote, or a baseline) set the queue limits
-of the switches of a scenario with plant = "live", a window at a time.
+		Long: `deploy lets a policy (a file that train wrote, bundled, or a baseline) set the queue
+limits of the switches of a scenario with plant = "live", a window at a time.
 
 The switches never stay in a bad state: the safe limit is put in force whenever
 telemetry is older than two windows, a switch is out of hand or was restarted,

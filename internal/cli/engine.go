@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 
 	"github.com/BurntSushi/toml"
@@ -165,17 +163,6 @@ func constant(command, dir string) ([]telemetry.Recording, error) {
 		}
 	}
 	return all, err
-}
-
-// limitsOf are the limits in force in recordings, packets, in order.
-func limitsOf(all []telemetry.Recording) []int {
-	limits := map[int]bool{}
-	for _, r := range all {
-		for t := range r.Data.Len() {
-			limits[r.LimitAt(t)] = true
-		}
-	}
-	return slices.Sorted(maps.Keys(limits))
 }
 
 // decodeFile sets what a TOML file says. A key that means nothing is an error.

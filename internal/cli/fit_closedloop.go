@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -15,29 +14,22 @@ import (
 )
 
 // closedLoop fits a closed-loop simulator.
-func (f *fitter) closedLoop(cmd *cobra.Command, data []telemetry.Recording) error {
+func (f *fitter) closedLoop(cmd *cobra.Command, data []telemetry.Recording) (err error) {
 	if f.preset != "" || f.limit != 0 {
 		return usagef("fit: --preset, --limit: are of --mode timegan")
 	}
 	c, o := closedloop.Config{}, closedloop.FitOptions{Path: f.out, Every: f.every}
-	if _, err := os.Stat(f.out); f.resume {
+	if err := f.refuseLoss("--resume goes on from it, --force begins anew"); err != nil {
+		return err
+	}
+	if f.resume {
 		if o.Resume, err = closedloop.ReadFile(f.out); err != nil {
 			return err
 		}
 		c = o.Resume.Config
-	} else if !f.force && !errors.Is(err, os.ErrNotExist) {
-		return usagef("fit: %s is there already: --resume goes on from it, --force begins anew", f.out)
 	}
-	if f.config != "" {
-		if err := decodeFile(f.config, &c); err != nil {
-			return err
-		}
-	}
-	if err := set("fit", f.sets, &c); err != nil {
+	if err := f.settings(&c); err != nil {
 		return err
-	}
-	if err := c.Check(); err != nil {
-		return usagef("fit: %w", err)
 	}
 	engine, k, err := f.ClosedLoop(cmd.Context())
 	if err != nil {
@@ -63,20 +55,12 @@ func (f *fitter) closedLoop(cmd *cobra.Command, data []telemetry.Recording) erro
 		return err
 	}
 	m.Credit = f.credit
-	if err := bar.Finish(); err != nil {
-		return err
-	}
-	bytes, err := f.keep(cmd, planegym.Model{ClosedLoop: m}, &m.Fidelity, data, false)
-	if err != nil {
-		return err
-	}
-	if asJSON(cmd) {
-		return writeJSON(cmd.OutOrStdout(), map[string]any{
-			"output": f.out, "bytes": bytes, "limits": m.Limits(), "switches": m.Switches(), "regimes": m.Regimes(), "engine": m.Engine,
-			"config": m.Config, "nats_per_second": m.Loss, "fidelity": m.Fidelity,
-		})
-	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: limits %v, a load of %d regimes, %d updates on %s, %d KiB\n%.3f nats a second\n",
-		f.out, m.Limits(), m.Regimes(), m.Updates, m.Engine, (bytes+512)/1024, m.Loss)
-	return err
+	return f.done(cmd, bar, data, fitted{
+		model: planegym.Model{ClosedLoop: m}, fidelity: &m.Fidelity, limits: m.Limits(),
+		what:   fmt.Sprintf("a load of %d regimes, %d updates on %s", m.Regimes(), m.Updates, m.Engine),
+		losses: fmt.Sprintf("%.3f nats a second", m.Loss),
+		json: map[string]any{
+			"switches": m.Switches(), "regimes": m.Regimes(), "engine": m.Engine, "config": m.Config, "nats_per_second": m.Loss,
+		},
+	})
 }

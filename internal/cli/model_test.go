@@ -138,37 +138,6 @@ func TestDefaultModelIsReproduced(t *testing.T) {
 	}
 }
 
-// Shuffling keeps how long each limit was in force to a stretch, moves the
-// limits, and leaves what was measured.
-func TestShuffled(t *testing.T) {
-	all, err := recordings("test", bundledData)
-	if err != nil {
-		t.Fatal(err)
-	}
-	null := shuffled(all, 1)
-	moved, seconds := 0, 0
-	for i, r := range all {
-		if null[i].Data != r.Data {
-			t.Fatalf("recording %d is another", i)
-		}
-		for s := range r.Data.Len() {
-			seconds++
-			if r.LimitAt(s) != null[i].LimitAt(s) {
-				moved++
-			}
-			if s > 0 && r.LimitAt(s) == r.LimitAt(s-1) && null[i].LimitAt(s) != null[i].LimitAt(s-1) {
-				t.Fatalf("recording %d, second %d: a stretch was cut", i, s)
-			}
-		}
-	}
-	if share := float64(moved) / float64(seconds); share < .5 || share > .8 {
-		t.Errorf("%.2f of seconds are under another limit: two thirds expected", share)
-	}
-	if fmt.Sprint(limitsOf(null)) != fmt.Sprint(limitsOf(all)) {
-		t.Errorf("limits %v, were %v", limitsOf(null), limitsOf(all))
-	}
-}
-
 // first200 is what the weights of model recorded's run hash to after 200
 // updates on AVX2.
 const first200 = "b11b27e5694c3c7e52fed4e8e6a8c784c3028427ccb4c122baa3cd2e571d9e9c"

@@ -3,7 +3,6 @@ package cli
 import (
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -85,13 +84,13 @@ func (d *deployment) add(cmd *cobra.Command) {
 
 // load loads the policy; who is what the journal calls it.
 func (d *deployment) load(spec env.Spec, be *compute.Backend) (p agent.Policy, who string, err error) {
-	if _, e := os.Stat(d.policy); e != nil && !strings.HasSuffix(d.policy, ".safetensors") {
+	if _, e := os.Stat(d.policy); e != nil && !isAgent(d.policy) {
 		if p, err = baseline.New(d.policy, spec); err != nil {
 			return nil, "", usageError{fmt.Errorf("%s: %w, nor a file that train wrote", d.name, err)}
 		}
 		return p, d.policy, nil
 	}
-	trained, err := agent.Load(d.policy, be)
+	trained, err := loadAgent(d.policy, be)
 	if err == nil {
 		err = trained.Fits(episodes.SpacesOf(spec))
 	}

@@ -22,7 +22,6 @@ import (
 	"github.com/planegym/planegym/eval"
 	"github.com/planegym/planegym/internal/atomicfile"
 	"github.com/planegym/planegym/internal/picture"
-	"github.com/planegym/planegym/scenarios"
 )
 
 func newPlay() *cobra.Command {
@@ -59,17 +58,6 @@ episode as an animated SVG: queues against their limits, the player, the reward.
 	f.IntVar(&p.pictureSteps, "picture-steps", 150, "steps that --picture shows")
 	p.computing.flags(cmd)
 	return cmd
-}
-
-func policyHelp() string {
-	var b strings.Builder
-	b.WriteString("Baselines:\n")
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	for _, k := range baseline.Names {
-		fmt.Fprintf(w, "  %s\t%s\n", k.Name, k.About)
-	}
-	_ = w.Flush() // b takes everything
-	return strings.TrimSuffix(b.String(), "\n")
 }
 
 type player struct {
@@ -186,17 +174,6 @@ func (p *player) run(cmd *cobra.Command, files []string) error {
 		err = errors.Join(printResults(cmd, p.where.scenario, v.Spec(), results), err)
 	}
 	return err
-}
-
-// bundledAgent is the name of the agent that comes with planegym.
-const bundledAgent = "bundled"
-
-// loadAgent reads an agent's file, or the bundled agent.
-func loadAgent(file string, be *compute.Backend) (*agent.DDQN, error) {
-	if file == bundledAgent {
-		return agent.LoadBytes(file, scenarios.Agent(), be)
-	}
-	return agent.Load(file, be)
 }
 
 // draw plays e's first evaluation episode once more and draws it.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/planegym/planegym/eval/fidelity"
 	"github.com/planegym/planegym/timegan"
 )
 
@@ -73,7 +74,7 @@ func (s *sampler) run(cmd *cobra.Command, args []string) error {
 	bar := newProgress(cmd, int64(len(s.limits)*s.rollouts), "rollout", "sample")
 	var files []string
 	for _, l := range s.limits {
-		all, err := timegan.Sample(cmd.Context(), sim, seedsFrom(s.seed, s.rollouts), s.clock, int32(l), s.seconds)
+		all, err := timegan.Sample(cmd.Context(), sim, fidelity.Seeds(s.seed, s.rollouts), s.clock, int32(l), s.seconds)
 		if err != nil {
 			return err
 		}
@@ -98,13 +99,4 @@ func (s *sampler) run(cmd *cobra.Command, args []string) error {
 		fmt.Fprintln(cmd.OutOrStdout(), f)
 	}
 	return nil
-}
-
-// seedsFrom are n seeds that count up.
-func seedsFrom(first uint64, n int) []uint64 {
-	seeds := make([]uint64, n)
-	for i := range seeds {
-		seeds[i] = first + uint64(i)
-	}
-	return seeds
 }

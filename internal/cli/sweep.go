@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/timegan"
 	"github.com/planegym/planegym/timegan/sweep"
 )
@@ -112,7 +113,7 @@ func (s *sweeper) run(cmd *cobra.Command) error {
 			return err
 		}
 	}
-	members, err := c.Members(limitsOf(data))
+	members, err := c.Members(telemetry.LimitsOf(data))
 	if err != nil {
 		return usagef("sweep: %w", err)
 	}
@@ -188,7 +189,7 @@ func newSweepTable(cmd *cobra.Command) *sweepTable {
 }
 
 func (l *sweepTable) report(i int, s sweep.Status) {
-	fields := fitted(s.Progress)
+	fields := s.Progress.Fields()
 	fields["model"], fields["state"] = s.Name, s.State
 	if s.Error != "" {
 		fields["error"] = s.Error
@@ -260,7 +261,7 @@ func writeSweep(w io.Writer, all []sweep.Status, eta func(int) string) error {
 			state += ": " + s.Error
 		}
 		fmt.Fprintf(t, "%s\t%s\t%d/%d\t%s\t%s\t%s\t%s\t\n", s.Name, state, s.Progress.Done, s.Progress.Total,
-			describe(s.Progress.Phase, s.Progress.Losses), strings.Join(m, ", "), best, left)
+			s.Progress.Losses.Describe(s.Progress.Phase), strings.Join(m, ", "), best, left)
 	}
 	return t.Flush()
 }

@@ -18,75 +18,9 @@ import (
 	"github.com/planegym/planegym/traffic/compile"
 	"github.com/planegym/planegym/traffic/gasf"
 	"github.com/planegym/planegym/traffic/models"
-	"github.com/planegym/planegym/traffic/ngram"
 	"github.com/planegym/planegym/traffic/nprint"
 	"github.com/planegym/planegym/traffic/store"
 )
-
-func newTrafficFit() *cobra.Command {
-	var data, mode, out string
-	cfg := ngram.Config{}
-	cmd := &cobra.Command{
-		Use:   "fit --data FILE -o MODEL",
-		Short: "Fit a model of traffic to sessions",
-		Long: `fit learns a model of sessions. Modes:
-
-  bootstrap    a step depends on label and position alone
-  markov       on the step before as well
-  ngram        on the --order steps before (Witten-Bell); the floor that learned
-               models must beat, in seconds`,
-		Example: `  planegym traffic fit --data sessions.parquet -o model.safetensors
-  planegym traffic fit --data sessions.parquet --mode ngram --order 5 -o m5.safetensors`,
-		Args: exactly(0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			switch {
-			case data == "":
-				return usagef("traffic fit: --data: which sessions?")
-			case filepath.Ext(out) != ".safetensors":
-				return usagef("traffic fit: --output: %q does not end in .safetensors", out)
-			case !slices.Contains([]string{"ngram", ngram.Bootstrap, ngram.Markov, ngram.WittenBell}, mode):
-				return usagef("traffic fit: --mode: %q is none of bootstrap, markov, ngram", mode)
-			}
-			if cfg.Mode = mode; mode == "ngram" {
-				cfg.Mode = ngram.WittenBell
-			}
-			s, err := readSessions("--data", data)
-			if err != nil {
-				return err
-			}
-			if err := checkProgress(cmd); err != nil {
-				return err
-			}
-			start, events := time.Now(), newEvents(cmd)
-			events.emit("", true, map[string]any{"phase": cfg.Mode, "done": 0, "total": s.Len()})
-			m, err := ngram.Fit(cmd.Context(), s, cfg)
-			if err != nil {
-				return err
-			}
-			events.emit("", true, map[string]any{"phase": cfg.Mode, "done": s.Len(), "total": s.Len()})
-			hash, err := traffic.Hash(s)
-			if err != nil {
-				return err
-			}
-			if err := m.Save(out, map[string]string{"data": filepath.Base(data), "data_sha256": hash}); err != nil {
-				return err
-			}
-			if asJSON(cmd) {
-				return writeJSON(cmd.OutOrStdout(), map[string]any{"model": out, "mode": mode, "sessions": s.Len(), "labels": s.Of.Labels, "data_sha256": hash})
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s: %s of %d sessions, %d labels, in %.1f s\n", out, mode, s.Len(), len(s.Of.Labels), time.Since(start).Seconds())
-			return nil
-		},
-	}
-	f := cmd.Flags()
-	f.StringVar(&data, "data", "", "Parquet file of sessions (required)")
-	f.StringVar(&mode, "mode", "ngram", "what to fit: bootstrap, markov, ngram")
-	f.IntVar(&cfg.Order, "order", 3, "of ngram: steps that the next one depends on")
-	f.IntVar(&cfg.MaxSteps, "cut", 0, "steps that the recording kept of a session; 0: found, -1: all")
-	f.StringVarP(&out, "output", "o", "", "model to write, .safetensors (required)")
-	addProgress(cmd)
-	return cmd
-}
 
 func newTrafficSample() *cobra.Command {
 	var s trafficSampler

@@ -22,6 +22,8 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgimg"
 	"gonum.org/v1/plot/vg/vgsvg"
+
+	"github.com/planegym/planegym/internal/atomicfile"
 )
 
 // Page is a report.
@@ -170,6 +172,12 @@ func (p *Page) WriteHTML(w io.Writer) error {
 	}
 	_, err = w.Write(b.Bytes())
 	return err
+}
+
+// WriteFile writes the figure to a file in the format that ends its name: .svg or
+// .png.
+func (f Figure) WriteFile(path string) error {
+	return atomicfile.Write(path, func(w io.Writer) error { return f.Write(w, filepath.Ext(path)) })
 }
 
 // Write writes the figure alone, light: ext is ".svg" or ".png", the latter

@@ -1,7 +1,6 @@
 package seq
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -165,30 +164,27 @@ func (b *Bins) LogWidth(i int32) float64 {
 }
 
 // Vocabulary turns integers, some of them common, into classes: exact values
-// that were seen often, and bins of the logarithm for the rest, out of which a
-// value that was seen is drawn.
+// that were seen often, and cells of a grid of logarithms for all others. The
+// grid depends on nothing but the largest magnitude, rounded up to a power of
+// two, and a cell has at least 8 integers: no value that was seen less often
+// can be read out of a vocabulary.
 type Vocabulary struct {
-	Exact []int64   `json:"exact"` // ascending; classes 0 … len(Exact)-1
-	Bins  []Drawing `json:"bins"`  // the classes after them
+	Exact []int64 `json:"exact"` // ascending; classes 0 … len(Exact)-1
+	Cells []int64 `json:"cells"` // ascending; class len(Exact)+i is Cells[i] … Cells[i+1]-1
 }
 
-// Drawing is a bin of rare values: those seen, as often as they were.
-type Drawing struct {
-	Lo     int64   `json:"lo"` // of all integers that belong to it
-	Hi     int64   `json:"hi"`
-	Values []int64 `json:"values"` // ascending, with repetitions; never empty
-}
+// narrowest is how many integers a cell has at least.
+const narrowest = 8
 
 // NewVocabulary fits a vocabulary: values seen at least often times are exact,
-// the others go into perOctave bins a factor of two, positive and negative
-// apart. The bins cover every integer, those never seen included.
+// the others go into perOctave cells a factor of two, positive and negative
+// apart. Values beyond the grid belong to its last cell.
 func NewVocabulary(values []int64, often, perOctave int) (*Vocabulary, error) {
 	if len(values) == 0 || often < 1 || perOctave < 1 {
-		return nil, fmt.Errorf("seq: a vocabulary of %d values, %d times at least, %d bins an octave", len(values), often, perOctave)
+		return nil, fmt.Errorf("seq: a vocabulary of %d values, %d times at least, %d cells an octave", len(values), often, perOctave)
 	}
 	v := &Vocabulary{}
 	sorted := slices.Sorted(slices.Values(values))
-	var rare []int64
 	for i := 0; i < len(sorted); {
 		j := i
 		for j < len(sorted) && sorted[j] == sorted[i] {
@@ -196,58 +192,106 @@ func NewVocabulary(values []int64, often, perOctave int) (*Vocabulary, error) {
 		}
 		if j-i >= often {
 			v.Exact = append(v.Exact, sorted[i])
-		} else {
-			rare = append(rare, sorted[i:j]...)
 		}
 		i = j
 	}
-	bin := func(x int64) int {
-		m := math.Log2(float64(max(x, -x)) + 1)
-		k := int(m * float64(perOctave))
-		if x < 0 {
-			return -1 - k
+	grid := func(most int64) (cells []int64) { // edges from 0 to at least most
+		const limit = 1 << 53
+		end := int64(narrowest)
+		for end <= min(most, limit) {
+			end *= 2
 		}
-		return k
-	}
-	for i := 0; i < len(rare); {
-		j := i
-		for j < len(rare) && bin(rare[j]) == bin(rare[i]) {
-			j++
+		for x := int64(0); x < end; {
+			cells = append(cells, x)
+			x += max(narrowest, int64(float64(x)*(math.Exp2(1/float64(perOctave))-1)))
 		}
-		v.Bins = append(v.Bins, Drawing{rare[i], rare[j-1], rare[i:j:j]})
-		i = j
+		return append(cells, end)
 	}
-	if len(v.Bins) == 0 { // a class for what was never seen: use the rarest
-		x := v.Exact[len(v.Exact)-1]
-		v.Bins = append(v.Bins, Drawing{x, x, []int64{x}})
+	if lo := sorted[0]; lo < 0 {
+		for _, x := range slices.Backward(grid(-max(lo, -math.MaxInt64))) {
+			v.Cells = append(v.Cells, 1-x) // -x … -1, mirrored
+		}
+		v.Cells = v.Cells[:len(v.Cells)-1] // 1 is where the positive ones go on
 	}
-	for i := range v.Bins[1:] { // what lies between two bins is the nearer one's
-		a, b := &v.Bins[i], &v.Bins[i+1]
-		a.Hi += (b.Lo - a.Hi) / 2
-		b.Lo = a.Hi + 1
+	if hi := sorted[len(sorted)-1]; hi >= 0 {
+		v.Cells = append(v.Cells, grid(hi)...)
+	} else {
+		v.Cells = append(v.Cells, 1)
 	}
-	v.Bins[0].Lo, v.Bins[len(v.Bins)-1].Hi = math.MinInt64, math.MaxInt64
 	return v, nil
 }
 
+// Check reports what is wrong with a vocabulary that was read from a file.
+func (v *Vocabulary) Check() error {
+	if v == nil || len(v.Cells) < 2 || len(v.Exact)+len(v.Cells) > 1<<20 {
+		return fmt.Errorf("seq: a vocabulary needs at least one cell, and at most 2²⁰ classes")
+	}
+	for i, x := range v.Exact {
+		if i > 0 && x <= v.Exact[i-1] {
+			return fmt.Errorf("seq: vocabulary: exact value %d does not ascend", i)
+		}
+	}
+	for i, x := range v.Cells {
+		if i > 0 && x <= v.Cells[i-1] {
+			return fmt.Errorf("seq: vocabulary: cell %d does not ascend", i)
+		}
+	}
+	return nil
+}
+
 // Len is the number of classes.
-func (v *Vocabulary) Len() int { return len(v.Exact) + len(v.Bins) }
+func (v *Vocabulary) Len() int { return len(v.Exact) + len(v.Cells) - 1 }
 
 // Encode is the class of x.
 func (v *Vocabulary) Encode(x int64) int32 {
 	if i, ok := slices.BinarySearch(v.Exact, x); ok {
 		return int32(i)
 	}
-	i, _ := slices.BinarySearchFunc(v.Bins, x, func(b Drawing, x int64) int { return cmp.Compare(b.Hi, x) })
-	return int32(len(v.Exact) + i)
+	i, begins := slices.BinarySearch(v.Cells, x)
+	if begins {
+		i++
+	}
+	return int32(len(v.Exact) + min(max(i-1, 0), len(v.Cells)-2))
 }
 
-// Decode is the value of a class, in a bin the one at share u in [0, 1) of
-// what was seen.
+// cell is the range of a class that is not exact, the exact values in it, and
+// how many integers it has beside them.
+func (v *Vocabulary) cell(class int32) (lo int64, exact []int64, free int64) {
+	i := int(class) - len(v.Exact)
+	lo = v.Cells[i]
+	from, _ := slices.BinarySearch(v.Exact, lo)
+	to, _ := slices.BinarySearch(v.Exact, v.Cells[i+1])
+	exact = v.Exact[from:to]
+	return lo, exact, v.Cells[i+1] - lo - int64(len(exact))
+}
+
+// Decode is the value of a class, in a cell the one at share u in [0, 1) of
+// its integers that are not exact values.
 func (v *Vocabulary) Decode(class int32, u float64) int64 {
 	if int(class) < len(v.Exact) {
 		return v.Exact[class]
 	}
-	of := v.Bins[int(class)-len(v.Exact)].Values
-	return of[min(int(u*float64(len(of))), len(of)-1)]
+	lo, exact, free := v.cell(class)
+	x := lo + min(int64(u*float64(free)), max(free-1, 0))
+	for _, e := range exact {
+		if e > x {
+			break
+		}
+		x++
+	}
+	return x
+}
+
+// LogShare is the logarithm of x's probability within its class: 0 for an
+// exact value, equal for all others of a cell. A value beyond the grid counts
+// as one of 2⁵³.
+func (v *Vocabulary) LogShare(class int32, x int64) float64 {
+	if int(class) < len(v.Exact) {
+		return 0
+	}
+	if x < v.Cells[0] || x >= v.Cells[len(v.Cells)-1] {
+		return -53 * math.Ln2
+	}
+	_, _, free := v.cell(class)
+	return -math.Log(float64(max(free, 1)))
 }

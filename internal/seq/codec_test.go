@@ -80,16 +80,19 @@ func ks(x, y []float64) (worst float64) {
 	return worst
 }
 
-// Every integer has a class; common ones come back exactly, rare ones as a
-// value that was seen near them.
+// Every integer has a class; common ones come back exactly, others as one of
+// their cell, which says nothing about what was seen in it.
 func TestVocabulary(t *testing.T) {
 	var x []int64
 	for range 50 {
 		x = append(x, 1460, -1460, 0)
 	}
 	x = append(x, 100, 101, 102, 1000, -3, -700)
-	v, err := NewVocabulary(x, 10, 1)
+	v, err := NewVocabulary(x, 10, 2)
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Check(); err != nil {
 		t.Fatal(err)
 	}
 	for _, n := range []int64{1460, -1460, 0} {
@@ -97,20 +100,40 @@ func TestVocabulary(t *testing.T) {
 			t.Errorf("%d comes back as %d", n, got)
 		}
 	}
-	for n, want := range map[int64][]int64{101: {100, 101, 102}, 999: {1000}, -690: {-700}, -2: {-3}, 1 << 40: {1000}, math.MinInt64: {-700}, math.MaxInt64: {1000}} {
+	mass := map[int64]float64{} // of every integer of the grid, classes being equally probable
+	for n := v.Cells[0]; n < v.Cells[len(v.Cells)-1]; n++ {
 		class := v.Encode(n)
-		if got := v.Decode(class, .5); !slices.Contains(want, got) || int(class) >= v.Len() {
-			t.Errorf("%d is of class %d, which gives %d, want one of %v", n, class, got, want)
+		mass[int64(class)] += math.Exp(v.LogShare(class, n))
+		for _, u := range []float64{0, .3, .999999} {
+			if got := v.Decode(class, u); v.Encode(got) != class {
+				t.Fatalf("%d of class %d gives %d of class %d", n, class, got, v.Encode(got))
+			}
+		}
+	}
+	if len(mass) != v.Len() {
+		t.Errorf("%d of %d classes have an integer", len(mass), v.Len())
+	}
+	for class, p := range mass {
+		if math.Abs(p-1) > 1e-9 {
+			t.Errorf("the values of class %d have probability %v", class, p)
+		}
+	}
+	other, err := NewVocabulary(append(slices.Clone(x[:150]), 1001, 103, -4, -701), 10, 2) // other rare values
+	if err != nil || !slices.Equal(v.Exact, other.Exact) || !slices.Equal(v.Cells, other.Cells) {
+		t.Errorf("rare values show in the vocabulary: %v, %v", v, other)
+	}
+	for _, n := range []int64{1 << 40, math.MinInt64, math.MaxInt64} {
+		if class := v.Encode(n); int(class) >= v.Len() || v.LogShare(class, n) > -30 {
+			t.Errorf("%d is of class %d of %d with share %v", n, class, v.Len(), v.LogShare(class, n))
 		}
 	}
 	if _, err := NewVocabulary(nil, 1, 1); err == nil {
 		t.Error("a vocabulary of nothing")
 	}
-	only, err := NewVocabulary([]int64{5, 5, 5}, 2, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := only.Decode(only.Encode(77), 0); got != 5 {
-		t.Errorf("77 comes back as %d", got)
+	for _, one := range []int64{5, -5, math.MinInt64, math.MaxInt64} {
+		v, err := NewVocabulary([]int64{one, one}, 2, 1)
+		if err != nil || v.Check() != nil || v.Decode(v.Encode(one), 0) != one {
+			t.Errorf("%d: %v %v", one, v, err)
+		}
 	}
 }

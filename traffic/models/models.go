@@ -1,25 +1,18 @@
-// Package models opens a traffic model from its file, of any kind: the file names
-// the kind.
+// Package models lists the kinds of models of traffic: how each is fitted, and how
+// its file, which names the kind, is opened.
 package models
 
 import (
 	"bytes"
 	"context"
 	"fmt"
-	"maps"
 	"os"
 	"slices"
 
 	"github.com/planegym/planegym/internal/safetensors"
 	"github.com/planegym/planegym/traffic"
 	"github.com/planegym/planegym/traffic/bundled"
-	"github.com/planegym/planegym/traffic/ngram"
 )
-
-// formats parses a file by its metadata "format".
-var formats = map[string]func(b []byte) (traffic.Model, error){
-	ngram.Format: func(b []byte) (traffic.Model, error) { return ngram.Parse(b) },
-}
 
 // Bundled is the name of the model that comes with planegym.
 const Bundled = "bundled"
@@ -52,11 +45,14 @@ func Parse(b []byte) (traffic.Model, error) {
 		return nil, err
 	}
 	format := f.Metadata["format"]
-	parse, ok := formats[format]
-	if !ok {
-		return nil, fmt.Errorf("format %q is none of a model of traffic: %q", format, slices.Sorted(maps.Keys(formats)))
+	var known []string
+	for _, k := range Kinds {
+		if k.Format == format {
+			return k.Parse(b)
+		}
+		known = append(known, k.Format)
 	}
-	return parse(b)
+	return nil, fmt.Errorf("format %q is none of a model of traffic: %q", format, slices.Compact(known))
 }
 
 // Pool is n sessions of a model with labels (nil: all), drawn from seed 0: what

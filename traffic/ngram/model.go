@@ -26,15 +26,20 @@ var Modes = []string{Bootstrap, Markov, WittenBell}
 
 // Config says what to fit. Zero values are the defaults in the comments.
 type Config struct {
-	Mode  string // WittenBell
-	Order int    // 3; of WittenBell
+	Mode  string `toml:"-" json:"-"`         // WittenBell
+	Order int    `toml:"order" json:"order"` // 3; of WittenBell
 	// MaxSteps is where sessions were cut when they were recorded: one as long
 	// has no end to learn from. 0: the longest length, if 2 % of the sessions
 	// have it, else none; -1: none.
-	MaxSteps int
+	MaxSteps int `toml:"max_steps" json:"max_steps"`
 	// Condition names symbols of the session that its steps depend on, beside
 	// the label; nil: "protocol" where the schema has it.
-	Condition []string
+	Condition []string `toml:"condition" json:"condition,omitempty"`
+}
+
+// Defaults makes the default Config of a mode.
+func Defaults(mode string) func() Config {
+	return func() Config { return Config{Mode: mode, Order: 3} }
 }
 
 // Model is a fitted floor.

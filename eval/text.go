@@ -1,0 +1,75 @@
+package eval
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"text/tabwriter"
+)
+
+// WriteText writes the comparison as the page that planegym compare prints: a line
+// for each policy, how alike the plants rank them, and what recordings say.
+func (r *Result) WriteText(out io.Writer) error {
+	fmt.Fprintf(out, "A: %s, seed %d    B: %s, seed %d\n%d episodes of %d steps each, limits %v; mean reward a step ± 95 %%\n", r.A.Name, r.A.Seed, r.B.Name, r.B.Seed, r.Episodes, r.Steps, r.Limits)
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	qoe := r.Policies[0].A.LBO != nil && r.Policies[0].B.LBO != nil
+	head := "POLICY\tON A\tON B\tB − A\tOF THE SPAN\t"
+	if qoe {
+		head += "BUFFER A, B (s)\tLEVEL A, B\tSTALLED A, B (s)\t"
+	}
+	fmt.Fprintln(w, head+"DRIFT (KS, LARGEST)")
+	for _, p := range r.Policies {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t", p.Policy, p.A.Reward, p.B.Reward, p.Difference, p.Normalised.Mean.percent("%+.0f"))
+		if qoe {
+			fmt.Fprintf(w, "%.1f, %.1f\t%.2f, %.2f\t%.0f, %.0f\t", p.A.LBO.Mean, p.B.LBO.Mean, p.A.Level.Mean, p.B.Level.Mean, p.A.Stall.Mean, p.B.Stall.Mean)
+		}
+		if name, ks := p.Largest(r.Columns); name == "" {
+			fmt.Fprintln(w, "–")
+		} else {
+			fmt.Fprintf(w, "%.2f %s\n", ks, name)
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if err := r.Agreement.writeText(out, r.Span); err != nil {
+		return err
+	}
+	if r.Recordings == nil {
+		return nil
+	}
+	return r.Recordings.writeText(out)
+}
+
+func (g *Agreement) writeText(out io.Writer, span Number) error {
+	share, same := g.Regret.Share, g.Similarity
+	fmt.Fprintf(out, "\nSpearman's ρ %s, Kendall's τ %s\n", g.Spearman, g.Kendall)
+	fmt.Fprintf(out, "Regret@1: B picks %s, A's best is %s: %s reward a step, %s [%s, %s] of the %.2f between A's best and worst\n",
+		g.Regret.Chosen, g.Regret.Best, g.Regret.Absolute, share.Value.percent("%.1f"), share.Low.percent("%.1f"), share.High.percent("%.1f"), span)
+	_, err := fmt.Fprintf(out, "Similarity as the tutorial takes it: %s of reward, %s of the frame rate; of A's worst policy and its best: %s, %s\n",
+		same.Reward.percent("%.1f"), same.FPS.percent("%.1f"), same.Apart.Reward.percent("%.1f"), same.Apart.FPS.percent("%.1f"))
+	return err
+}
+
+func (log *Recordings) writeText(out io.Writer) error {
+	fmt.Fprintf(out, "\n%s: %d sessions of %d steps, a limit drawn every %d; recorded %s a step; estimates: (1-γ)·V, γ %v\n", log.Path, log.Sessions, log.Steps, log.Block, log.Reward, log.Gamma)
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "POLICY\tFQE\tOVER RANDOM\tDOUBLY ROBUST\tOVER RANDOM\tSTEPS FOLLOWED")
+	for _, p := range log.Policies {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%.1f\n", p.Policy, p.FQE, p.AdvantageFQE, p.DR, p.AdvantageDR, p.Followed)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(out, "Spearman's ρ with the values on A: FQE %.2f, DR %.2f. Labels shuffled %d times: %s of FQE's intervals contain 0, %s of DR's\n",
+		log.FQE, log.DR, log.Null.Shuffles, log.Null.FQE.percent("%.0f"), log.Null.DR.percent("%.0f"))
+	return err
+}
+
+// percent is a share in percent, – where it was not measured.
+func (n Number) percent(format string) string {
+	if math.IsNaN(float64(n)) {
+		return "–"
+	}
+	return fmt.Sprintf(format+" %%", 100*n)
+}

@@ -1,0 +1,41 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/planegym/planegym/agent"
+	"github.com/planegym/planegym/agent/baseline"
+	"github.com/planegym/planegym/compute"
+	"github.com/planegym/planegym/scenarios"
+)
+
+// bundledAgent is the name of the agent that comes with planegym.
+const bundledAgent = "bundled"
+
+// isAgent reports whether a policy's name is an agent's: its file, or the bundled
+// one's name. Other names are baselines'.
+func isAgent(name string) bool {
+	return name == bundledAgent || strings.HasSuffix(name, ".safetensors")
+}
+
+// loadAgent reads an agent's file, or the bundled agent.
+func loadAgent(file string, be *compute.Backend) (*agent.DDQN, error) {
+	if file == bundledAgent {
+		return agent.LoadBytes(file, scenarios.Agent(), be)
+	}
+	return agent.Load(file, be)
+}
+
+// policyHelp lists the baselines.
+func policyHelp() string {
+	var b strings.Builder
+	b.WriteString("Baselines:\n")
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	for _, k := range baseline.Names {
+		fmt.Fprintf(w, "  %s\t%s\n", k.Name, k.About)
+	}
+	_ = w.Flush() // b takes everything
+	return strings.TrimSuffix(b.String(), "\n")
+}

@@ -1,0 +1,168 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/planegym/planegym/traffic"
+	"github.com/planegym/planegym/traffic/models"
+)
+
+func newTrafficFit() *cobra.Command {
+	var f trafficFitter
+	var modes []string
+	about := ""
+	for _, k := range models.Kinds {
+		modes = append(modes, k.Mode)
+		about += fmt.Sprintf("  %-15s %s\n", k.Mode, k.About)
+	}
+	cmd := &cobra.Command{
+		Use:   "fit --data FILE -o MODEL",
+		Short: "Fit a model of traffic to sessions",
+		Long: `fit learns a model of sessions. Modes:
+
+` + about + `
+Settings of a mode are changed by --set; an unknown key names the nearest one.
+Learned modes write checkpoints to the output: Ctrl-C keeps what is done, --resume
+goes on from there. Equal data, settings, seed and kernel set give equal bytes.`,
+		Example: `  planegym traffic fit --data sessions.parquet -o model.safetensors
+  planegym traffic fit --data sessions.parquet --mode ngram --set order=5 -o m5.safetensors
+  planegym traffic fit --data sessions.parquet --mode markov -o m.safetensors --force`,
+		Args: exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+	}
+	fl := cmd.Flags()
+	fl.StringVar(&f.data, "data", "", "Parquet file of sessions (required)")
+	fl.StringVar(&f.mode, "mode", "ngram", "what to fit: "+strings.Join(modes, ", "))
+	fl.StringArrayVar(&f.sets, "set", nil, "one setting of the mode, as KEY=VALUE; repeat for more")
+	fl.IntVar(&f.order, "order", 3, "of ngram, as --set order=: steps that the next one depends on")
+	fl.IntVar(&f.cut, "cut", 0, "as --set max_steps=: steps that the recording kept of a session; 0: found, -1: all")
+	fl.Uint64Var(&f.options.Seed, "seed", 0, "of a learned mode's weights and batches")
+	fl.IntVar(&f.options.Every, "every", 0, "of a learned mode: updates between checkpoints; default: the mode's")
+	fl.BoolVar(&f.options.Resume, "resume", false, "go on from the output, with its settings")
+	fl.BoolVar(&f.force, "force", false, "begin anew where the output is there already")
+	fl.StringVarP(&f.out, "output", "o", "", "model to write, .safetensors (required)")
+	f.flags(cmd)
+	f.engineFlag(cmd, "")
+	addProgress(cmd)
+	return cmd
+}
+
+type trafficFitter struct {
+	computing
+	data, mode, out string
+	sets            []string
+	order, cut      int
+	force           bool
+	options         traffic.FitOptions
+}
+
+func (f *trafficFitter) run(cmd *cobra.Command) error {
+	k, err := f.check(cmd)
+	if err != nil {
+		return err
+	}
+	release, err := lockOutput("traffic fit: --output", f.out)
+	if err != nil {
+		return err
+	}
+	defer release()
+	s, err := readSessions("--data", f.data)
+	if err != nil {
+		return err
+	}
+	settings, err := f.settings(k)
+	if err != nil {
+		return err
+	}
+	engine, kernels, err := f.ClosedLoop(cmd.Context())
+	if err != nil {
+		return asUsage(err)
+	}
+	o := f.options
+	o.Path, o.Engine, o.Kernels, o.Threads = f.out, engine, kernels.String(), f.Threads
+	bar, events := newProgress(cmd, -1, "updates", "fit"), newEvents(cmd)
+	o.Report = func(p traffic.Progress) {
+		fields, shown := map[string]any{"phase": p.Phase, "done": p.Done, "total": p.Total}, p.Phase
+		for _, name := range slices.Sorted(maps.Keys(p.Losses)) {
+			fields[name] = p.Losses[name]
+			shown += fmt.Sprintf(" %s %.3f", name, p.Losses[name])
+		}
+		events.emit(p.Phase, p.Done == 0 || p.Done >= p.Total, fields)
+		bar.ChangeMax(p.Total)
+		bar.Describe(shown)
+		_ = bar.Set(p.Done)
+	}
+	start := time.Now()
+	m, err := k.Fit(cmd.Context(), s, settings, o)
+	if err != nil {
+		if _, there := os.Stat(f.out); errors.Is(err, context.Canceled) && there == nil {
+			return fmt.Errorf("traffic fit: stopped; %s keeps what is done, --resume goes on: %w", f.out, err)
+		}
+		return err
+	}
+	if err := bar.Finish(); err != nil {
+		return err
+	}
+	hash, err := traffic.Hash(s)
+	if err != nil {
+		return err
+	}
+	if err := m.Save(f.out, map[string]string{"data": filepath.Base(f.data), "data_sha256": hash}); err != nil {
+		return err
+	}
+	if asJSON(cmd) {
+		return writeJSON(cmd.OutOrStdout(), map[string]any{"model": f.out, "mode": f.mode, "settings": settings, "seed": f.options.Seed,
+			"sessions": s.Len(), "labels": s.Of.Labels, "data_sha256": hash})
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%s: %s of %d sessions, %d labels, in %.1f s\n", f.out, f.mode, s.Len(), len(s.Of.Labels), time.Since(start).Seconds())
+	return nil
+}
+
+// check finds the mode, and refuses wrong usage.
+func (f *trafficFitter) check(cmd *cobra.Command) (*models.Kind, error) {
+	k, err := models.Find(f.mode)
+	switch _, there := os.Stat(f.out); {
+	case f.data == "":
+		return nil, usagef("traffic fit: --data: which sessions?")
+	case filepath.Ext(f.out) != ".safetensors":
+		return nil, usagef("traffic fit: --output: %q does not end in .safetensors", f.out)
+	case err != nil:
+		return nil, usagef("traffic fit: --mode: %w", err)
+	case f.options.Resume && f.force:
+		return nil, usagef("traffic fit: --resume, --force: one or the other")
+	case f.options.Every < 0:
+		return nil, usagef("traffic fit: --every: %d is negative", f.options.Every)
+	case there == nil && !f.options.Resume && !f.force:
+		return nil, usagef("traffic fit: %s is there already: --resume goes on from it, --force begins anew", f.out)
+	}
+	if cmd.Flags().Changed("order") {
+		f.sets = append([]string{fmt.Sprint("order=", f.order)}, f.sets...)
+	}
+	if cmd.Flags().Changed("cut") {
+		f.sets = append([]string{fmt.Sprint("max_steps=", f.cut)}, f.sets...)
+	}
+	return k, errors.Join(checkProgress(cmd), f.checkThreads())
+}
+
+// settings are the mode's, or the checkpoint's, as --set changes them.
+func (f *trafficFitter) settings(k *models.Kind) (any, error) {
+	var from traffic.Model
+	if f.options.Resume {
+		var err error
+		if from, err = models.Open(f.out); err != nil {
+			return nil, err
+		}
+	}
+	settings := k.Settings(from)
+	return settings, set("traffic fit", f.sets, settings)
+}

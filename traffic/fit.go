@@ -1,0 +1,34 @@
+package traffic
+
+// Fitted is a model that can be written to a file.
+type Fitted interface {
+	Model
+	// Save writes the model to a file that appears whole or not at all. about is
+	// added to its metadata: where the data come from.
+	Save(path string, about map[string]string) error
+}
+
+// FitOptions say how a model is fitted: what does not depend on its kind. A
+// fit of equal sessions, settings, Seed, Engine and Kernels gives equal bytes,
+// whatever Threads is, resumed or not.
+type FitOptions struct {
+	Seed uint64
+	// Path is where checkpoints go, each whole or not at all; "": none is written.
+	Path string
+	// Every is how many updates lie between checkpoints; 0: the kind's default.
+	Every int
+	// Resume goes on from the checkpoint at Path. One of other sessions (see
+	// Hash) or of settings that it cannot go on with is an error.
+	Resume  bool
+	Engine  string         // what computes, as internal/seq names it; "": "fused"
+	Kernels string         // as compute.ParseKernels takes it; "": "auto"
+	Threads int            // 0: GOMAXPROCS
+	Report  func(Progress) // called as the fit proceeds; may be nil
+}
+
+// Progress is how far a fit has come.
+type Progress struct {
+	Phase       string             // of the fit
+	Done, Total int                // of the phase: updates, or sessions
+	Losses      map[string]float64 // by name, with their unit: "nats_per_step"
+}

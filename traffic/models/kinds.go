@@ -1,0 +1,94 @@
+package models
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/planegym/planegym/traffic"
+	"github.com/planegym/planegym/traffic/autoregressive"
+	"github.com/planegym/planegym/traffic/ngram"
+)
+
+// Kinds are the kinds of models, in the order that help lists them. A new kind
+// is one more entry.
+var Kinds = []Kind{
+	kind("bootstrap", "a step depends on label and position alone", ngram.Format, ngram.Parse, ngram.Defaults(ngram.Bootstrap), counts),
+	kind("markov", "on the step before as well", ngram.Format, ngram.Parse, ngram.Defaults(ngram.Markov), counts),
+	kind("ngram", "on the steps before (Witten-Bell); the floor that learned models must beat, in seconds", ngram.Format, ngram.Parse, ngram.Defaults(ngram.WittenBell), counts),
+	kind("autoregressive", "on all steps before (a recurrent network); minutes", autoregressive.Format, autoregressive.Parse, autoregressive.Defaults, autoregressive.Fit),
+}
+
+// Kind is one way to model traffic.
+type Kind struct {
+	Mode   string // what a command calls it
+	About  string // after "Mode:", a phrase
+	Format string // metadata "format" of its files; several modes may share it
+	Parse  func(file []byte) (traffic.Model, error)
+	// Settings are a pointer to the kind's settings, a struct with toml tags, for
+	// the caller to change: those of from, where the kind's models know theirs,
+	// else the defaults. from may be nil.
+	Settings func(from traffic.Model) any
+	// Fit fits a model to sessions. settings is what Settings gave.
+	Fit func(ctx context.Context, src traffic.Source, settings any, o traffic.FitOptions) (traffic.Fitted, error)
+}
+
+// Find is the kind of a mode.
+func Find(mode string) (*Kind, error) {
+	var modes []string
+	for i := range Kinds {
+		if Kinds[i].Mode == mode {
+			return &Kinds[i], nil
+		}
+		modes = append(modes, Kinds[i].Mode)
+	}
+	return nil, fmt.Errorf("%q is none of %q", mode, modes)
+}
+
+// kind is a Kind of models M with settings C. Where M has a method Settings() C,
+// a fit that is resumed begins with the settings of the checkpoint.
+func kind[C any, M traffic.Fitted](mode, about, format string, parse func([]byte) (M, error), defaults func() C,
+	fit func(context.Context, traffic.Source, C, traffic.FitOptions) (M, error)) Kind {
+	return Kind{
+		Mode: mode, About: about, Format: format,
+		Parse: func(b []byte) (traffic.Model, error) {
+			m, err := parse(b)
+			if err != nil {
+				return nil, err
+			}
+			return m, nil
+		},
+		Settings: func(from traffic.Model) any {
+			c := defaults()
+			if m, ok := from.(interface{ Settings() C }); ok {
+				c = m.Settings()
+			}
+			return &c
+		},
+		Fit: func(ctx context.Context, src traffic.Source, settings any, o traffic.FitOptions) (traffic.Fitted, error) {
+			c, ok := settings.(*C)
+			if !ok {
+				return nil, fmt.Errorf("models: %s: settings are %T, not %T", mode, settings, c)
+			}
+			m, err := fit(ctx, src, *c, o)
+			if err != nil {
+				return nil, err
+			}
+			return m, nil
+		},
+	}
+}
+
+// counts fits a floor: a pass over the sessions, nothing to seed or to resume.
+func counts(ctx context.Context, src traffic.Source, c ngram.Config, o traffic.FitOptions) (*ngram.Model, error) {
+	report := func(done int) {
+		if o.Report != nil {
+			o.Report(traffic.Progress{Phase: c.Mode, Done: done, Total: src.Len()})
+		}
+	}
+	report(0)
+	m, err := ngram.Fit(ctx, src, c)
+	if err == nil {
+		report(src.Len())
+	}
+	return m, err
+}
