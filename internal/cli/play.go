@@ -178,24 +178,33 @@ func (p *player) run(cmd *cobra.Command, files []string) error {
 
 // draw plays e's first evaluation episode once more and draws it.
 func (p *player) draw(ctx context.Context, v env.Vector, e entry) error {
-	seed := eval.HeldOut(p.seed, 1)
-	rows := []int{0}
-	e.policy.Begin(rows, seed)
-	act := func(obs []float32, actions []int32) { e.policy.Act(rows, obs, actions) }
-	moments, err := picture.Record(ctx, v, act, seed[0], p.pictureSteps)
+	svg, err := animate(ctx, v, p.where.scenario, e, p.seed, p.pictureSteps)
 	if err != nil {
 		return err
 	}
-	title := fmt.Sprintf("%s: %s", p.where.scenario, strings.TrimSuffix(filepath.Base(e.name), ".safetensors"))
-	scale := picture.ScaleOf(title, moments)
-	for _, l := range v.Spec().Limits {
-		scale.MaxLimit = max(scale.MaxLimit, float64(l))
-	}
-	svg := scale.Animation(moments, .2)
 	return atomicfile.Write(p.picture, func(w io.Writer) error {
 		_, err := io.WriteString(w, svg)
 		return err
 	})
+}
+
+// animate plays the first steps of e's first evaluation episode in v and draws
+// them, a moment a step, as one SVG.
+func animate(ctx context.Context, v env.Vector, scenario string, e entry, seed uint64, steps int) (string, error) {
+	seeds := eval.HeldOut(seed, 1)
+	rows := []int{0}
+	e.policy.Begin(rows, seeds)
+	act := func(obs []float32, actions []int32) { e.policy.Act(rows, obs, actions) }
+	moments, err := picture.Record(ctx, v, act, seeds[0], steps)
+	if err != nil {
+		return "", err
+	}
+	title := fmt.Sprintf("%s: %s", scenario, strings.TrimSuffix(filepath.Base(e.name), ".safetensors"))
+	scale := picture.ScaleOf(title, moments)
+	for _, l := range v.Spec().Limits {
+		scale.MaxLimit = max(scale.MaxLimit, float64(l))
+	}
+	return scale.Animation(moments, .2), nil
 }
 
 // addBaselines adds those that work in spec and are not there yet.

@@ -33,6 +33,7 @@ type scenarioDoc struct {
 	keep     string
 	episodes int
 	policies []string
+	curves   []string
 	open     planegym.Gym
 }
 
@@ -48,6 +49,7 @@ scenario's baselines, and the agents that --policy names, and gives their return
 stdout, or with -o into a folder, one file each.`,
 		Example: `  planegym scenario doc contended
   planegym scenario doc mine.toml --measure --policy run/policy.safetensors
+  planegym scenario doc mine.toml --curves curves.csv -o pages
   planegym scenario doc -o docs/environments`,
 		RunE: func(cmd *cobra.Command, names []string) error { return d.run(cmd, names) },
 	}
@@ -57,6 +59,7 @@ stdout, or with -o into a folder, one file each.`,
 	f.IntVar(&d.episodes, "episodes", 20, "episodes a policy, with --measure")
 	f.StringVar(&d.keep, "keep", "", "JSON file to keep what --measure measures in, beside other scenarios' entries")
 	f.StringArrayVar(&d.policies, "policy", nil, "an agent's file or a baseline to measure beside the defaults; repeat for more")
+	f.StringArrayVar(&d.curves, "curves", nil, "CSV of learning curves to add: algorithm,seed,transitions,return,settings; repeat for more")
 	addData(cmd, &d.open.Data)
 	return cmd
 }
@@ -65,8 +68,12 @@ func (d *scenarioDoc) run(cmd *cobra.Command, names []string) error {
 	switch {
 	case d.episodes < 2:
 		return usagef("scenario doc: --episodes: %d is less than 2: an interval needs two", d.episodes)
-	case (len(d.policies) > 0 || d.keep != "") && !d.measure:
-		return usagef("scenario doc: --policy and --keep go with --measure")
+	case len(d.policies) > 0 && !d.measure:
+		return usagef("scenario doc: --policy goes with --measure")
+	case d.keep != "" && !d.measure && len(d.curves) == 0:
+		return usagef("scenario doc: --keep goes with --measure or --curves")
+	case len(d.curves) > 0 && len(names) != 1:
+		return usagef("scenario doc: --curves are of one scenario: name it")
 	}
 	every := len(names) == 0
 	if every {
@@ -110,6 +117,14 @@ func (d *scenarioDoc) write(cmd *cobra.Command, page envpage.Page) error {
 		_, err := io.WriteString(cmd.OutOrStdout(), page.Markdown())
 		return err
 	}
+	page.Figure = curvesFigure(page)
+	if page.Figure != "" {
+		file := filepath.Join(d.out, page.Figure)
+		if err := drawCurves(file, page); err != nil {
+			return err
+		}
+		fmt.Fprintln(cmd.ErrOrStderr(), file)
+	}
 	file := filepath.Join(d.out, page.Scenario.Name+".md")
 	err := atomicfile.Write(file, func(w io.Writer) error {
 		_, err := io.WriteString(w, page.Markdown())
@@ -138,17 +153,32 @@ func (d *scenarioDoc) describe(ctx context.Context, o *planegym.Gym, s scenarios
 	if i, ok := v.(env.Informer); ok {
 		page.Info = i.InfoFields()
 	}
-	if !d.measure {
+	if !own {
 		all, err := scenarios.MeasuredReturns()
-		if !own {
-			page.Returns = all[s.Name]
+		if err != nil {
+			return page, err
 		}
-		return page, err
+		page.Returns = all[s.Name]
+	}
+	if len(d.curves) > 0 {
+		if page.Returns.Curves, err = readCurves(d.curves); err != nil {
+			return page, fmt.Errorf("--curves: %w", err)
+		}
+	}
+	if !d.measure {
+		return page, nil
 	}
 	if page.Returns.Policies, err = d.returns(ctx, v); err != nil {
 		return page, err
 	}
 	page.Returns.Measured = fmt.Sprintf("planegym scenario doc %s --measure --episodes %d", s.Name, d.episodes)
+	switch {
+	case d.open.Data == "":
+	case d.open.Data == os.Getenv("PLANEGYM_DATA"):
+		page.Returns.Measured += ` --data "$PLANEGYM_DATA"`
+	default:
+		page.Returns.Measured += " --data " + d.open.Data
+	}
 	for _, p := range d.policies {
 		page.Returns.Measured += " --policy " + p
 	}
