@@ -96,7 +96,7 @@ def train(name: str, seed: int, url: str, episodes: int, out: Any) -> None:
         value = evaluate(model, url, episodes)
         seconds = time.perf_counter() - began
         row = [f"SB3 {name.upper()}", seed, transitions, round(value, 1), round(seconds, 1)]
-        out.writerow([*row, settings])
+        out.writerow([*row, settings, "python bench/python_sb3.py"])
         sys.stdout.flush()
 
     model.learn(STEPS[name], callback=Curve(write, STEPS[name] // 8, episodes))
@@ -114,7 +114,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     out = csv.writer(sys.stdout)
-    out.writerow(["algorithm", "seed", "transitions", "return", "seconds", "settings"])
+    out.writerow(["algorithm", "seed", "transitions", "return", "seconds", "settings", "command"])
     with planegym.launch(scenario="synthetic") as server:
         for name in args.algorithms.split(","):
             for seed in range(1, args.seeds + 1):

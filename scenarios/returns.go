@@ -18,6 +18,7 @@ type Returns struct {
 type Curve struct {
 	Algorithm string  `json:"algorithm"`
 	Settings  string  `json:"settings"` // key=value, …
+	Command   string  `json:"command"`  // that measured it
 	Seeds     int     `json:"seeds"`    // trainings
 	Points    []Point `json:"points"`   // in order of their transitions
 }

@@ -75,7 +75,7 @@ func run(ctx context.Context, o options) error {
 	}
 	var at []float64    // transitions
 	var all [][]float64 // [evaluation][seed]
-	rows := [][]string{{"algorithm", "seed", "transitions", "return", "settings"}}
+	rows := [][]string{{"algorithm", "seed", "transitions", "return", "settings", "command"}}
 	for seed := range o.seeds {
 		config, err := agent.Preset("default")
 		if err != nil {
@@ -101,7 +101,7 @@ func run(ctx context.Context, o options) error {
 			}
 			all[i] = append(all[i], r)
 			i++
-			rows = append(rows, []string{"planegym double DQN", fmt.Sprint(seed + 1), fmt.Sprint(steps), fmt.Sprintf("%.1f", r), settings(config)})
+			rows = append(rows, []string{"planegym double DQN", fmt.Sprint(seed + 1), fmt.Sprint(steps), fmt.Sprintf("%.1f", r), settings(config), "go run ./bench/learning"})
 			fmt.Fprintf(os.Stderr, "seed %d: %d transitions: %.0f\n", seed+1, steps, r)
 			return nil
 		}

@@ -23,10 +23,10 @@ import (
 // a header, and returns a curve for each algorithm, in the files' order.
 func readCurves(files []string) ([]scenarios.Curve, error) {
 	var order []string
-	settings := map[string]string{}
+	settings := map[string][2]string{}                // and the command
 	values := map[string]map[int]map[string]float64{} // by algorithm, transitions, seed
 	for _, file := range files {
-		rows, err := readTable(file, "algorithm", "seed", "transitions", "return", "settings")
+		rows, err := readTable(file, "algorithm", "seed", "transitions", "return", "settings", "command")
 		if err != nil {
 			return nil, err
 		}
@@ -42,10 +42,10 @@ func readCurves(files []string) ([]scenarios.Curve, error) {
 			}
 			if values[name] == nil {
 				order = append(order, name)
-				values[name], settings[name] = map[int]map[string]float64{}, r[4]
+				values[name], settings[name] = map[int]map[string]float64{}, [2]string{r[4], r[5]}
 			}
-			if settings[name] != r[4] {
-				return nil, fmt.Errorf("%s: row %d: %s has settings %q, and %q before", file, i+2, name, r[4], settings[name])
+			if settings[name] != [2]string{r[4], r[5]} {
+				return nil, fmt.Errorf("%s: row %d: %s has settings and command %q, and %q before", file, i+2, name, r[4:], settings[name])
 			}
 			if values[name][n] == nil {
 				values[name][n] = map[string]float64{}
@@ -58,7 +58,7 @@ func readCurves(files []string) ([]scenarios.Curve, error) {
 	}
 	var out []scenarios.Curve
 	for _, name := range order {
-		c := scenarios.Curve{Algorithm: name, Settings: settings[name]}
+		c := scenarios.Curve{Algorithm: name, Settings: settings[name][0], Command: settings[name][1]}
 		for _, n := range slices.Sorted(maps.Keys(values[name])) {
 			at := slices.Collect(maps.Values(values[name][n]))
 			if c.Seeds == 0 {

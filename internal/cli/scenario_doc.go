@@ -59,7 +59,7 @@ stdout, or with -o into a folder, one file each.`,
 	f.IntVar(&d.episodes, "episodes", 20, "episodes a policy, with --measure")
 	f.StringVar(&d.keep, "keep", "", "JSON file to keep what --measure measures in, beside other scenarios' entries")
 	f.StringArrayVar(&d.policies, "policy", nil, "an agent's file or a baseline to measure beside the defaults; repeat for more")
-	f.StringArrayVar(&d.curves, "curves", nil, "CSV of learning curves to add: algorithm,seed,transitions,return,settings; repeat for more")
+	f.StringArrayVar(&d.curves, "curves", nil, "CSV of learning curves to add: algorithm,seed,transitions,return,settings,command; repeat for more")
 	addData(cmd, &d.open.Data)
 	return cmd
 }
@@ -173,7 +173,7 @@ func (d *scenarioDoc) describe(ctx context.Context, o *planegym.Gym, s scenarios
 	}
 	page.Returns.Measured = fmt.Sprintf("planegym scenario doc %s --measure --episodes %d", s.Name, d.episodes)
 	switch {
-	case d.open.Data == "":
+	case s.Plant != "replay":
 	case d.open.Data == os.Getenv("PLANEGYM_DATA"):
 		page.Returns.Measured += ` --data "$PLANEGYM_DATA"`
 	default:

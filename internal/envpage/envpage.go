@@ -237,18 +237,23 @@ func (p Page) returns(b *strings.Builder) {
 	}
 }
 
-// twins says which rules return what a constant limit does, to the digit: there
-// they never choose another limit.
+// twins says which rules return what one constant limit does, to the digit:
+// there they never choose another. Where constants equal each other, equal
+// returns say nothing about a rule.
 func (p Page) twins() []string {
 	var out []string
 	for _, r := range p.Returns.Policies {
 		if strings.HasPrefix(r.Policy, "fixed:") {
 			continue
 		}
+		var same []string
 		for _, c := range p.Returns.Policies {
 			if strings.HasPrefix(c.Policy, "fixed:") && c.Mean == r.Mean && c.CI == r.CI {
-				out = append(out, fmt.Sprintf("`%s` is `%s` here: it never chooses anything else.", r.Policy, c.Policy))
+				same = append(same, c.Policy)
 			}
+		}
+		if len(same) == 1 {
+			out = append(out, fmt.Sprintf("`%s` is `%s` here: it never chooses anything else.", r.Policy, same[0]))
 		}
 	}
 	return out
@@ -264,7 +269,7 @@ func (p Page) curves(b *strings.Builder) {
 		fmt.Fprintf(b, "\n![Return over transitions of each algorithm, beside the best constant limit](%s)\n", p.Figure)
 	}
 	for _, c := range p.Returns.Curves {
-		fmt.Fprintf(b, "\n**%s**, %d trainings: `%s`\n\n| transitions |", c.Algorithm, c.Seeds, c.Settings)
+		fmt.Fprintf(b, "\n**%s**, %d trainings by `%s`, with `%s`\n\n| transitions |", c.Algorithm, c.Seeds, c.Command, c.Settings)
 		for _, x := range c.Points {
 			fmt.Fprintf(b, " %d |", x.Transitions)
 		}
