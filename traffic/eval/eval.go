@@ -413,7 +413,7 @@ func (j *judge) row(ctx context.Context, kind string, c Candidate) (*Row, error)
 		r.Figures[name] = estimate(v)
 	}
 	if m, ok := c.Model.(Scorer); ok {
-		if err := j.likelihood(m, r); err != nil {
+		if err := j.likelihood(m, r); err != nil && !errors.Is(err, errors.ErrUnsupported) { // a model of several modes, not all with a probability
 			return nil, err
 		}
 	}
