@@ -298,8 +298,15 @@ func (d *Deployment) loop(ctx context.Context, policy agent.Policy) (err error) 
 	}
 	var to *episodes.Writer
 	if d.cfg.Episodes != "" {
-		if to, err = episodes.Create(d.cfg.Episodes, episodes.SpacesOf(spec), d.cfg.Scenario.Name, ""); err != nil {
+		var left string
+		if to, left, err = episodes.CreateKept(d.cfg.Episodes, episodes.SpacesOf(spec), d.cfg.Scenario.Name, "", episodes.InfosOf(v)...); err != nil {
 			return err
+		}
+		if left != "" {
+			d.write(Entry{Event: "record", Why: left + " holds the episodes that a run before, which was killed, had recorded"})
+		}
+		if to.Path() != d.cfg.Episodes {
+			d.write(Entry{Event: "record", Why: "the episodes go to " + to.Path() + ": " + d.cfg.Episodes + " is there already"})
 		}
 		defer func() { err = errors.Join(err, to.Close()) }()
 	}
@@ -313,7 +320,7 @@ func (d *Deployment) loop(ctx context.Context, policy agent.Policy) (err error) 
 			}
 			policy.Begin(nil, []uint64{episode})
 			if to != nil {
-				if err := to.Begin(0, episode, out.Obs); err != nil {
+				if err := to.Begin(0, episode, out.Obs, to.InfoOf(v, 0, false)...); err != nil {
 					return err
 				}
 			}
@@ -332,7 +339,7 @@ func (d *Deployment) loop(ctx context.Context, policy agent.Policy) (err error) 
 			return err
 		}
 		if to != nil {
-			if err := to.Step(0, actions, out.Reward[0], out.Terminated[0], out.Truncated[0], out.Obs); err != nil {
+			if err := to.Step(0, actions, out.Reward[0], out.Terminated[0], out.Truncated[0], out.Obs, to.InfoOf(v, 0, over)...); err != nil {
 				return err
 			}
 		}

@@ -180,7 +180,7 @@ func (e *evaluator) begin(ctx context.Context, rows []int) error {
 		copy(e.obs[r*e.dim:], obs)
 		e.rows[r] = playing{episode: e.next + i, going: true}
 		if e.record != nil {
-			if err := e.record.Begin(r, seeds[i], obs); err != nil {
+			if err := e.record.Begin(r, seeds[i], obs, e.record.InfoOf(e.v, r, false)...); err != nil {
 				return err
 			}
 		}
@@ -215,7 +215,7 @@ func (e *evaluator) take(out *env.Batch, i, r int, actions []int32) error {
 		d.stall += float64(e.info[e.at.stall])
 	}
 	if e.record != nil {
-		return e.record.Step(r, actions, reward, out.Terminated[i], out.Truncated[i], obs)
+		return e.record.Step(r, actions, reward, out.Terminated[i], out.Truncated[i], obs, e.record.InfoOf(e.v, r, over)...)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -57,7 +58,7 @@ func record(t *testing.T) string {
 func read(path string) (all []episodes.Episode, err error) {
 	err = episodes.Read(path, func(_ episodes.Spaces, e *episodes.Episode) error {
 		c := *e
-		c.Obs, c.Actions, c.Reward = append([]float32{}, e.Obs...), append([]int32{}, e.Actions...), append([]float32{}, e.Reward...)
+		c.Obs, c.Actions, c.Reward, c.Info = slices.Clone(e.Obs), slices.Clone(e.Actions), slices.Clone(e.Reward), slices.Clone(e.Info)
 		all = append(all, c)
 		return nil
 	})
@@ -71,10 +72,62 @@ func TestRoundTrip(t *testing.T) {
 	}
 	want := []episodes.Episode{
 		{Env: "test", ModelHash: "cafe", Number: 0, Seed: 7, Obs: []float32{1, 2, 3, 2, 4, 5}, Actions: []int32{1, 0}, Reward: []float32{.5, -2}, Terminated: true},
+		{Env: "test", ModelHash: "cafe", Number: 1, Seed: math.MaxUint64, Obs: []float32{10, 20, 11, 21, 12, 22}, Actions: []int32{0, 1}, Reward: []float32{9, 8}, Cut: true},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v\nwant %+v", got, want)
+	}
+}
+
+// first.parquet was written by the first release, with these calls: it has
+// neither infos nor a mark for what the recording cut.
+func TestReadsFilesOfTheFirstRelease(t *testing.T) {
+	got, err := read("testdata/first.parquet")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []episodes.Episode{
+		{Env: "test", ModelHash: "cafe", Number: 0, Seed: 7, Obs: []float32{1, 2, 3, 2, 4, 5}, Actions: []int32{1, 0}, Reward: []float32{.5, -2}, Terminated: true},
 		{Env: "test", ModelHash: "cafe", Number: 1, Seed: math.MaxUint64, Obs: []float32{10, 20, 11, 21, 12, 22}, Actions: []int32{0, 1}, Reward: []float32{9, 8}},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v\nwant %+v", got, want)
+	}
+}
+
+func TestInfos(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "e.parquet")
+	infos := []telemetry.Field{{Name: "stall_s", Unit: "s"}, {Name: "fps"}}
+	w, err := episodes.Create(path, spaces, "test", "", infos...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nan := float32(math.NaN())
+	err = errors.Join(
+		w.Begin(0, 7, []float32{1, 2}, 0, 30),
+		w.Step(0, []int32{1}, .5, false, false, []float32{3, 2}, 4, 24),
+		w.Step(0, []int32{0}, 1, false, true, []float32{4, 2}), // not known
+		w.Begin(0, 8, []float32{1, 2}, 1, 18),
+		w.Step(0, []int32{0}, 1, false, false, []float32{4, 2}, 2, 18),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Begin(0, 7, []float32{1, 2}, 5); err == nil || !strings.Contains(err.Error(), "info: 1 values, expected 2") {
+		t.Errorf("one info of two: %v", err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := read(path)
+	if err != nil || len(got) != 2 {
+		t.Fatal(len(got), err)
+	}
+	same := func(a, b float32) bool { return a == b || a != a && b != b }
+	for i, want := range [][]float32{{0, 30, 4, 24, nan, nan}, {1, 18, 2, 18}} {
+		if e := got[i]; !slices.EqualFunc(e.Info, want, same) || !slices.Equal(e.Infos, infos) || e.Cut != (i == 1) {
+			t.Errorf("episode %d: %v of %v, cut %v", i, e.Info, e.Infos, e.Cut)
+		}
 	}
 }
 
@@ -141,14 +194,14 @@ func TestPyArrowReadsIt(t *testing.T) {
 	}
 	out, err := exec.Command(python, "-c", `
 import sys, pyarrow.parquet
-for r in pyarrow.parquet.read_table(sys.argv[1]).to_pylist(): print(*r.values())
+for r in pyarrow.parquet.read_table(sys.argv[1]).to_pylist(): print(*list(r.values())[:-1])
 `, record(t)).CombinedOutput()
-	const want = `test 0 0 [1.0, 2.0] [1] 0.5 False False 7 cafe
-test 0 1 [3.0, 2.0] [0] -2.0 True False 7 cafe
-test 0 2 [4.0, 5.0] [] 0.0 False False 7 cafe
-test 1 0 [10.0, 20.0] [0] 9.0 False False 18446744073709551615 cafe
-test 1 1 [11.0, 21.0] [1] 8.0 False True 18446744073709551615 cafe
-test 1 2 [12.0, 22.0] [] 0.0 False False 18446744073709551615 cafe`
+	const want = `test 0 0 [1.0, 2.0] [1] 0.5 False False 7 cafe False
+test 0 1 [3.0, 2.0] [0] -2.0 True False 7 cafe False
+test 0 2 [4.0, 5.0] [] 0.0 False False 7 cafe False
+test 1 0 [10.0, 20.0] [0] 9.0 False False 18446744073709551615 cafe False
+test 1 1 [11.0, 21.0] [1] 8.0 False True 18446744073709551615 cafe True
+test 1 2 [12.0, 22.0] [] 0.0 False False 18446744073709551615 cafe False`
 	if got := strings.TrimSpace(string(out)); err != nil || got != want {
 		t.Errorf("%v\n%s", err, got)
 	}

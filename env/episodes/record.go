@@ -17,6 +17,7 @@ const fileRows = 1 << 18
 // owns v; Close cuts the open episodes and finishes the file. Seed in a row is
 // what its row of the vector was last seeded with. An episode that a Restore or
 // the end of a file breaks into is cut, and what follows of it not recorded.
+// Infos are recorded where create gave the writer InfosOf v.
 //
 // A file that cannot be written ends the recording, not the episodes: failed
 // is called once.
@@ -63,7 +64,7 @@ func (r *recorder) do(err error) {
 
 func (r *recorder) begin(row int, obs []float32) {
 	if r.out != nil {
-		r.do(r.out.Begin(row, r.seeds[row], obs))
+		r.do(r.out.Begin(row, r.seeds[row], obs, r.out.InfoOf(r, row, false)...))
 		r.open[row], r.resetting[row] = true, false
 		r.rows++
 	}
@@ -111,7 +112,7 @@ func (r *recorder) Step(ctx context.Context, rows []int, actions []int32, out *e
 			if over && r.mode == env.SameStep {
 				next = out.FinalObs[i*r.dim : (i+1)*r.dim]
 			}
-			r.do(r.out.Step(row, actions[i*r.s:(i+1)*r.s], out.Reward[i], out.Terminated[i], out.Truncated[i], next))
+			r.do(r.out.Step(row, actions[i*r.s:(i+1)*r.s], out.Reward[i], out.Terminated[i], out.Truncated[i], next, r.out.InfoOf(r, row, over)...))
 			r.rows++
 			r.steps++
 		}

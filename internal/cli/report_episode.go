@@ -12,6 +12,7 @@ import (
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/episodes"
+	"github.com/planegym/planegym/eval"
 	"github.com/planegym/planegym/internal/picture"
 	"github.com/planegym/planegym/internal/report"
 )
@@ -64,13 +65,16 @@ func episodeOf(ctx context.Context, name string, d *agent.DDQN) (string, error) 
 	if err := d.Fits(episodes.SpacesOf(v.Spec())); err != nil {
 		return "", err
 	}
-	return animate(ctx, v, d.Scenario, entry{name: name, policy: d}, 0, shownSteps)
+	seed, rows := eval.HeldOut(0, 1), []int{0}
+	d.Begin(rows, seed)
+	act := func(obs []float32, actions []int32) { d.Act(rows, obs, actions) }
+	return picture.Episode(ctx, v, act, seed[0], shownSteps, d.Scenario+": "+name)
 }
 
 // policyIn names the agent's file at path: in a folder that train wrote, or the
 // path itself. It is "" where there is none.
 func policyIn(path string) string {
-	if path == bundledAgent || filepath.Ext(path) == ".safetensors" {
+	if isAgent(path) {
 		return path
 	}
 	file := filepath.Join(path, "policy.safetensors")

@@ -1,17 +1,11 @@
 package cli
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -20,7 +14,7 @@ import (
 	"github.com/planegym/planegym/agent/baseline"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
-	"github.com/planegym/planegym/eval"
+	"github.com/planegym/planegym/eval/standings"
 	"github.com/planegym/planegym/internal/atomicfile"
 	"github.com/planegym/planegym/internal/envpage"
 	"github.com/planegym/planegym/scenarios"
@@ -93,12 +87,17 @@ func (d *scenarioDoc) run(cmd *cobra.Command, names []string) error {
 			fmt.Fprintf(cmd.ErrOrStderr(), "%s is left out: it needs recordings, see --data\n", name)
 			continue
 		}
-		page, err := d.describe(cmd.Context(), &d.open, s, strings.HasSuffix(name, ".toml"))
+		page, err := d.describe(cmd.Context(), s, strings.HasSuffix(name, ".toml"))
 		if err != nil {
 			return fmt.Errorf("scenario %s: %w", name, err)
 		}
+		if len(d.curves) > 0 {
+			if page.Returns.Curves, err = envpage.ReadCurves(d.curves); err != nil {
+				return fmt.Errorf("scenario doc: --curves: %w", err)
+			}
+		}
 		if d.keep != "" {
-			if err := keepReturns(d.keep, s.Name, page.Returns); err != nil {
+			if err := page.Returns.Keep(d.keep, s.Name); err != nil {
 				return fmt.Errorf("scenario doc: --keep: %w", err)
 			}
 		}
@@ -117,61 +116,53 @@ func (d *scenarioDoc) write(cmd *cobra.Command, page envpage.Page) error {
 		_, err := io.WriteString(cmd.OutOrStdout(), page.Markdown())
 		return err
 	}
-	page.Figure = curvesFigure(page)
-	if page.Figure != "" {
-		file := filepath.Join(d.out, page.Figure)
-		if err := drawCurves(file, page); err != nil {
+	write := func(name string, f func(io.Writer) error) error {
+		file := filepath.Join(d.out, name)
+		err := atomicfile.Write(file, f)
+		if err == nil {
+			fmt.Fprintln(cmd.ErrOrStderr(), file)
+		}
+		return err
+	}
+	if page.Figure() != "" {
+		if err := write(page.Figure(), page.WriteFigure); err != nil {
 			return err
 		}
-		fmt.Fprintln(cmd.ErrOrStderr(), file)
 	}
-	file := filepath.Join(d.out, page.Scenario.Name+".md")
-	err := atomicfile.Write(file, func(w io.Writer) error {
+	return write(page.Scenario.Name+".md", func(w io.Writer) error {
 		_, err := io.WriteString(w, page.Markdown())
 		return err
 	})
-	if err == nil {
-		fmt.Fprintln(cmd.ErrOrStderr(), file)
-	}
-	return err
 }
 
 // describe opens s and describes it; a user's own scenario has no measured returns,
 // whatever its name.
-func (d *scenarioDoc) describe(ctx context.Context, o *planegym.Gym, s scenarios.Scenario, own bool) (envpage.Page, error) {
-	page := envpage.Page{Scenario: s}
-	rows := 1
-	if d.measure {
-		rows = d.episodes
-	}
-	v, err := o.Open(ctx, s, rows, env.NextStep)
-	if err != nil {
-		return page, err
-	}
-	defer v.Close()
-	page.Spec = v.Spec()
-	if i, ok := v.(env.Informer); ok {
-		page.Info = i.InfoFields()
-	}
-	if !own {
-		all, err := scenarios.MeasuredReturns()
-		if err != nil {
-			return page, err
-		}
-		page.Returns = all[s.Name]
-	}
-	if len(d.curves) > 0 {
-		if page.Returns.Curves, err = readCurves(d.curves); err != nil {
-			return page, fmt.Errorf("--curves: %w", err)
-		}
-	}
+func (d *scenarioDoc) describe(ctx context.Context, s scenarios.Scenario, own bool) (envpage.Page, error) {
 	if !d.measure {
-		return page, nil
+		return envpage.Describe(ctx, &d.open, s, own)
 	}
-	if page.Returns.Policies, err = d.returns(ctx, v); err != nil {
-		return page, err
+	k, err := new(computing).check()
+	if err != nil {
+		return envpage.Page{}, err
 	}
-	page.Returns.Measured = fmt.Sprintf("planegym scenario doc %s --measure --episodes %d", s.Name, d.episodes)
+	be := compute.NewBackend(k, 1)
+	defer be.Close()
+	policies := func(spec env.Spec) (all []standings.Entry, err error) {
+		for _, name := range d.policies {
+			e := standings.Entry{Name: name}
+			if isAgent(name) {
+				e.Policy, err = loadAgent(name, be)
+			} else if e.Policy, err = baseline.New(name, spec); err != nil {
+				err = usagef("--policy: %w", err)
+			}
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, e)
+		}
+		return all, nil
+	}
+	page, err := envpage.Measure(ctx, &d.open, s, d.episodes, policies)
 	switch {
 	case s.Plant != "replay":
 	case d.open.Data == os.Getenv("PLANEGYM_DATA"):
@@ -182,62 +173,5 @@ func (d *scenarioDoc) describe(ctx context.Context, o *planegym.Gym, s scenarios
 	for _, p := range d.policies {
 		page.Returns.Measured += " --policy " + p
 	}
-	return page, nil
-}
-
-// keepReturns replaces a scenario's entry in the JSON file.
-func keepReturns(file, name string, r scenarios.Returns) error {
-	all := map[string]scenarios.Returns{}
-	text, err := os.ReadFile(file)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		return err
-	default:
-		if err := json.Unmarshal(text, &all); err != nil {
-			return fmt.Errorf("%s: %w", file, err)
-		}
-	}
-	all[name] = r
-	return atomicfile.Write(file, func(w io.Writer) error { return writeJSON(w, all) })
-}
-
-// returns plays the baselines of v and d's policies, best first.
-func (d *scenarioDoc) returns(ctx context.Context, v env.Vector) ([]scenarios.Return, error) {
-	k, err := new(computing).check()
-	if err != nil {
-		return nil, err
-	}
-	be := compute.NewBackend(k, 1)
-	defer be.Close()
-	var entries []entry
-	for _, name := range d.policies {
-		if name != bundledAgent && !strings.HasSuffix(name, ".safetensors") {
-			p, err := baseline.New(name, v.Spec())
-			if err != nil {
-				return nil, usageError{fmt.Errorf("--policy: %w", err)}
-			}
-			entries = append(entries, entry{name: name, policy: p})
-			continue
-		}
-		a, err := loadAgent(name, be)
-		if err != nil {
-			return nil, err
-		}
-		entries = append(entries, entry{name: name, policy: a})
-	}
-	var out []scenarios.Return
-	for _, e := range addBaselines(entries, v.Spec()) {
-		got, err := eval.Evaluate(ctx, v, e.policy, eval.HeldOut(0, d.episodes), nil)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", e.name, err)
-		}
-		r := scenarios.Return{Policy: e.name, Mean: got.Return.Mean, Episodes: d.episodes}
-		if !math.IsNaN(got.Return.CI) {
-			r.CI = got.Return.CI
-		}
-		out = append(out, r)
-	}
-	slices.SortStableFunc(out, func(a, b scenarios.Return) int { return cmp.Compare(b.Mean, a.Mean) })
-	return out, nil
+	return page, err
 }

@@ -401,7 +401,7 @@ func (r *recorder) wrap(open func(context.Context, ws.MakeRequest) (env.Vector, 
 		}
 		rec, err := episodes.Record(v, func(file int) (*episodes.Writer, error) {
 			name := fmt.Sprintf("%s-%s-%d-%d.parquet", filepath.Base(m.Scenario), m.Session, m.Env, file)
-			return episodes.Create(filepath.Join(r.dir, name), episodes.SpacesOf(v.Spec()), m.Scenario, hash)
+			return episodes.Create(filepath.Join(r.dir, name), episodes.SpacesOf(v.Spec()), m.Scenario, hash, episodes.InfosOf(v)...)
 		}, func(err error) {
 			r.failed.Add(1)
 			r.log.Error("recording ends, stepping goes on", "session", m.Session, "error", err)

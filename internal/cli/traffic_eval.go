@@ -1,17 +1,14 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
-	"io"
-	"path/filepath"
-	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"github.com/planegym/planegym/traffic"
 	"github.com/planegym/planegym/traffic/eval"
-	"github.com/planegym/planegym/traffic/models"
+	"github.com/planegym/planegym/traffic/inloop"
 )
 
 func newTrafficEval() *cobra.Command {
@@ -20,16 +17,27 @@ func newTrafficEval() *cobra.Command {
 		Use:   "eval --real FILE [--held FILE] [--synth NAME=FILE]...",
 		Short: "Say how far generated sessions are from real ones",
 		Long: `eval compares sessions with held-out real ones. A --synth is a Parquet file of
-sessions, or a model, which is sampled --seeds times and whose likelihood counts.
+sessions, a capture, or a model, which is sampled --seeds times and whose likelihood
+counts. Of a capture the legality of its own packets is measured, of sessions that
+of the packets which compile makes of them.
 Without --held, every second session of --real is held out; give models that were
 fitted to the others then, or likelihood and copies say little.
 
 Beside every figure stand the row "real", the training sessions in a generator's
 place, and the floors bootstrap, markov and witten-bell-3, fitted to the same
 sessions. Intervals are 95 %, over seeds; of nll over held-out sessions. Likelihood
-first: TSTR and C2ST reward copies, so read them where copy is near real's.`,
+first: TSTR and C2ST reward copies, so read them where copy is near real's.
+
+With --in, a testbed scenario with loads of kind "sessions", policies are played
+under the held-out sessions in the place of the scenario's, and under each row's:
+what they are worth, by the same seeds; how far a row is off, beside the row
+"real", half of the real sessions against the other half; and whether it ranks
+policies that differ beyond noise as the real load does. A load that names labels
+takes the sessions with these. Likeness is measured as well, unless --only-in.`,
 		Example: `  planegym traffic eval --real train.parquet --held test.parquet --synth mine=model.safetensors
-  planegym traffic eval --real sessions.parquet --synth a=a.parquet --synth b=b.parquet --json > eval.json`,
+  planegym traffic eval --real sessions.parquet --synth a=a.parquet --synth b=b.parquet --json > eval.json
+  planegym traffic eval --real sessions.parquet --synth mine=model.safetensors --in crossing --only-in
+  planegym traffic eval --real sessions.parquet --in mine.toml --policy fixed:32 --policy fixed:128 --policy occupancy:0.42 --episode-steps 250`,
 		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return e.run(cmd) },
 	}
@@ -44,19 +52,31 @@ first: TSTR and C2ST reward copies, so read them where copy is near real's.`,
 	f.IntVar(&e.options.Trees, "trees", 200, "of a forest")
 	f.BoolVar(&e.options.NoForest, "no-forest", false, "leave out what needs forests: seconds instead of minutes")
 	f.BoolVar(&e.options.Mixing, "mixing", false, "also the curve of mixtures of real and generated sessions")
+	f.StringVar(&e.in, "in", "", "testbed scenario to value policies in under real and generated load: bundled, or a .toml file")
+	f.BoolVar(&e.onlyIn, "only-in", false, "with --in: leave likeness out")
+	f.IntVar(&e.loop.Episodes, "episodes", 20, "with --in: episodes of each policy under each load")
+	f.IntVar(&e.steps, "episode-steps", 0, "with --in: steps of an episode; default: the scenario's")
+	f.StringArrayVar(&e.policies, "policy", nil, "with --in: a policy, a baseline or an agent's .safetensors file; repeat for more; default: those of compare")
 	return cmd
 }
 
 type trafficEval struct {
-	real, held string
-	synth      []string
-	options    eval.Options
+	real, held, in  string
+	synth, policies []string
+	steps           int
+	onlyIn          bool
+	options         eval.Options
+	loop            inloop.Options
 }
 
 func (e *trafficEval) run(cmd *cobra.Command) error {
 	switch {
 	case e.real == "":
 		return usagef("traffic eval: --real: which sessions are the real ones?")
+	case e.onlyIn && e.in == "":
+		return usagef("traffic eval: --only-in: of which scenario? --in names it")
+	case e.loop.Episodes < 2 || e.steps < 0:
+		return usagef("traffic eval: --episodes is at least 2, --episode-steps at least 0")
 	case e.options.Seeds < 1 || e.options.Steps < 1 || e.options.Trees < 1 || e.options.N < 0:
 		return usagef("traffic eval: --seeds, --steps and --trees are at least 1")
 	}
@@ -70,68 +90,60 @@ func (e *trafficEval) run(cmd *cobra.Command) error {
 			return err
 		}
 	}
-	var candidates []eval.Candidate
-	for _, s := range e.synth {
-		name, path, ok := strings.Cut(s, "=")
-		if !ok || name == "" || path == "" {
-			return usagef("traffic eval: --synth: %q is not NAME=FILE", s)
-		}
-		c := eval.Candidate{Name: name}
-		if filepath.Ext(path) == ".safetensors" {
-			c.Model, err = models.Open(path)
-		} else {
-			c.Set, err = readSessions("--synth", path)
-		}
-		if err != nil {
-			return err
-		}
-		candidates = append(candidates, c)
-	}
-	bar := newProgress(cmd, int64(e.options.Work(len(candidates))), "sets", "eval")
-	e.options.Progress = func() { _ = bar.Add(1) }
-	r, err := eval.Compare(cmd.Context(), train, held, candidates, e.options)
+	candidates, err := readCandidates(e.synth)
 	if err != nil {
 		return err
 	}
-	if err := bar.Finish(); err != nil {
-		return err
+	var all trafficEvaluation
+	if e.in != "" {
+		if all.InLoop, err = e.inLoop(cmd, train, held, candidates); err != nil {
+			return err
+		}
+	}
+	if !e.onlyIn {
+		bar := newProgress(cmd, int64(e.options.Work(len(candidates))), "sets", "eval")
+		e.options.Progress = func() { _ = bar.Add(1) }
+		all.Result, err = eval.Compare(cmd.Context(), train, held, candidates, e.options)
+		if err := cmp.Or(err, bar.Finish()); err != nil {
+			return err
+		}
 	}
 	if asJSON(cmd) {
-		return writeJSON(cmd.OutOrStdout(), r)
+		return writeJSON(cmd.OutOrStdout(), all)
 	}
-	return printTrafficEval(cmd.OutOrStdout(), r)
+	if all.InLoop != nil {
+		if err := printInLoop(cmd.OutOrStdout(), all.InLoop); err != nil || e.onlyIn {
+			return err
+		}
+		fmt.Fprintln(cmd.OutOrStdout())
+	}
+	return printTrafficEval(cmd.OutOrStdout(), all.Result)
 }
 
-func printTrafficEval(out io.Writer, r *eval.Result) error {
-	fmt.Fprintf(out, "%d sessions to fit to, %d held out, %d labels; forests of %d trees see %d steps; %d seeds\n", r.Train, r.Held, len(r.Labels), r.Trees, r.Steps, r.Seeds)
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprint(w, "FIGURE\tBEST")
-	for _, row := range r.Rows {
-		fmt.Fprintf(w, "\t%s", strings.ToUpper(row.Name))
+// trafficEvaluation is what eval prints as JSON: likeness' keys, and "in_loop".
+type trafficEvaluation struct {
+	*eval.Result
+	InLoop *inloop.Result `json:"in_loop,omitempty"`
+}
+
+// inLoop values policies under the loads.
+func (e *trafficEval) inLoop(cmd *cobra.Command, train, held *traffic.Set, candidates []eval.Candidate) (*inloop.Result, error) {
+	s, err := loadScenario(e.in)
+	if err != nil {
+		return nil, err
 	}
-	fmt.Fprintln(w)
-	for _, f := range r.Figures {
-		fmt.Fprintf(w, "%s\t%v", f.Name, f.Best)
-		for _, row := range r.Rows {
-			fmt.Fprintf(w, "\t%v", row.Figures[f.Name])
-		}
-		fmt.Fprintln(w)
+	if e.steps > 0 {
+		s.Env.MaxSteps = e.steps
 	}
-	for _, row := range r.Rows {
-		if len(row.Mixing) == 0 {
-			continue
-		}
-		fmt.Fprintf(w, "mixing, %s", row.Name)
-		for _, p := range row.Mixing {
-			fmt.Fprintf(w, "\t%.0f %%: %.3f", 100*p.Generated, float64(p.F1))
-		}
-		fmt.Fprintln(w)
+	if e.loop.Policies, err = inloop.Choose(cmd.Context(), s, e.policies); err != nil {
+		return nil, usagef("traffic eval: --in, --policy: %w", err)
 	}
-	if err := w.Flush(); err != nil {
-		return err
+	e.loop.Seed, e.loop.NoFloors = e.options.Seed, e.options.NoFloors
+	bar := newProgress(cmd, int64(e.loop.Work(len(candidates), len(e.loop.Policies))), "policies", "eval --in")
+	e.loop.Done = func(policy, load string) error {
+		bar.Describe(load + " " + policy)
+		return bar.Add(1)
 	}
-	for _, f := range r.Figures {
-		fmt.Fprintf(out, "%-15s %s\n", f.Name, f.About)
-	}
-	return nil
+	r, err := inloop.Compare(cmd.Context(), s, train, held, candidates, e.loop)
+	return r, cmp.Or(err, bar.Finish())
 }

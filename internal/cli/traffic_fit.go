@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -92,12 +93,14 @@ func (f *trafficFitter) run(cmd *cobra.Command) error {
 	o.Path, o.Engine, o.Kernels, o.Threads = f.out, engine, kernels.String(), f.Threads
 	bar, events := newProgress(cmd, -1, "updates", "fit"), newEvents(cmd)
 	o.Report = func(p traffic.Progress) {
-		fields, shown := map[string]any{"phase": p.Phase, "done": p.Done, "total": p.Total}, p.Phase
+		shown, losses := p.Phase, map[string]float64{}
 		for _, name := range slices.Sorted(maps.Keys(p.Losses)) {
-			fields[name] = p.Losses[name]
-			shown += fmt.Sprintf(" %s %.3f", name, p.Losses[name])
+			if x := p.Losses[name]; !math.IsNaN(x) && !math.IsInf(x, 0) {
+				losses[name] = x
+				shown += fmt.Sprintf(" %s %.3f", name, x)
+			}
 		}
-		events.emit(p.Phase, p.Done == 0 || p.Done >= p.Total, fields)
+		events.emit(p.Phase, p.Done == 0 || p.Done >= p.Total, map[string]any{"phase": p.Phase, "done": p.Done, "total": p.Total, "losses": losses})
 		bar.ChangeMax(p.Total)
 		bar.Describe(shown)
 		_ = bar.Set(p.Done)

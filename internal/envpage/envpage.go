@@ -21,7 +21,6 @@ type Page struct {
 	Spec     env.Spec
 	Info     []telemetry.Field // of each step, beside the observation
 	Returns  scenarios.Returns // measured; may be empty
-	Figure   string            // a drawing of the learning curves beside the page; "" for none
 }
 
 // Markdown writes the page.
@@ -259,15 +258,22 @@ func (p Page) twins() []string {
 	return out
 }
 
+// Figure names the file that the page's learning curves are drawn in, beside the
+// page: see WriteFigure. It is "" where there are none.
+func (p Page) Figure() string {
+	if len(p.Returns.Curves) == 0 {
+		return ""
+	}
+	return p.Scenario.Name + ".svg"
+}
+
 // curves are how algorithms learn here.
 func (p Page) curves(b *strings.Builder) {
 	if len(p.Returns.Curves) == 0 {
 		return
 	}
 	b.WriteString("\n## How agents learn\n\nReturn of greedy episodes that training does not use, mean ± 95 % interval over trainings from different seeds.\n")
-	if p.Figure != "" {
-		fmt.Fprintf(b, "\n![Return over transitions of each algorithm, beside the best constant limit](%s)\n", p.Figure)
-	}
+	fmt.Fprintf(b, "\n![Return over transitions of each algorithm, beside the best constant limit](%s)\n", p.Figure())
 	for _, c := range p.Returns.Curves {
 		fmt.Fprintf(b, "\n**%s**, %d trainings by `%s`, with `%s`\n\n| transitions |", c.Algorithm, c.Seeds, c.Command, c.Settings)
 		for _, x := range c.Points {

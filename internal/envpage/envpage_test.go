@@ -51,7 +51,7 @@ func TestPage(t *testing.T) {
 }
 
 func TestPageShowsCurvesAndTwins(t *testing.T) {
-	page := envpage.Page{Spec: specOf(), Figure: "mine.svg", Returns: scenarios.Returns{
+	page := envpage.Page{Scenario: scenarios.Scenario{Name: "mine"}, Spec: specOf(), Returns: scenarios.Returns{
 		Policies: []scenarios.Return{{Policy: "fixed:64", Mean: 9, CI: 1}, {Policy: "fixed:32", Mean: 4, CI: 2}, {Policy: "threshold", Mean: 4, CI: 2}},
 		Curves: []scenarios.Curve{{Algorithm: "PPO", Settings: "gamma=0.99", Command: "make ppo", Seeds: 3,
 			Points: []scenarios.Point{{Transitions: 0, Mean: 1.2, CI: 0.6}, {Transitions: 64, Mean: 7}}}}}}

@@ -3,6 +3,7 @@
 package loads
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -47,32 +48,38 @@ func same(a, b *testbed.Load) bool {
 }
 
 func read(ctx context.Context, l *testbed.Load) (*traffic.Set, error) {
-	pool := l.Pool
-	if pool == 0 {
-		pool = 2048
-	}
 	if l.File == "" {
 		m, err := models.Open(l.Model)
 		if err != nil {
 			return nil, fmt.Errorf("model: %w", err)
 		}
-		return models.Pool(ctx, m, l.Labels, pool)
+		return Draw(ctx, m, l, 0)
 	}
 	set, err := store.ReadFile(l.File)
 	if err != nil {
 		return nil, fmt.Errorf("file: %w", err)
 	}
-	if l.Labels == nil {
+	return Labelled(set, l.Labels)
+}
+
+// Draw is the pool of sessions that l draws from where its model is m.
+func Draw(ctx context.Context, m traffic.Model, l *testbed.Load, seed uint64) (*traffic.Set, error) {
+	return models.Pool(ctx, m, l.Labels, cmp.Or(l.Pool, 2048), seed)
+}
+
+// Labelled is the sessions of a set with labels by name; nil: all.
+func Labelled(set *traffic.Set, labels []string) (*traffic.Set, error) {
+	if labels == nil {
 		return set, nil
 	}
 	some := &traffic.Set{Of: set.Of}
-	for _, name := range l.Labels {
+	for _, name := range labels {
 		if !slices.Contains(set.Of.Labels, name) {
 			return nil, fmt.Errorf("labels: %q is none of %q", name, set.Of.Labels)
 		}
 	}
 	for _, x := range set.Sessions {
-		if slices.Contains(l.Labels, set.Of.LabelName(x.Label)) {
+		if slices.Contains(labels, set.Of.LabelName(x.Label)) {
 			some.Sessions = append(some.Sessions, x)
 		}
 	}

@@ -21,7 +21,7 @@ from . import ids
 from ._config import DEFAULT_URL, Options
 from ._episodes import Episode, read_episodes
 from ._launch import Server, launch
-from ._minari import to_minari
+from ._minari import recording_to_minari, to_minari
 from ._version import __version__
 from .env import Env
 from .errors import (
@@ -104,6 +104,7 @@ __all__ = [
     "launch",
     "make",
     "read_episodes",
+    "recording_to_minari",
     "to_minari",
 ]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,16 @@ class Episode:
         observations: f32 [T+1,D], from the first to the last.
         actions: i32 [T], or [T,S] where each of S switches has its own.
         rewards: f32 [T].
-        terminations, truncations: bool [T]. An episode that the recording cut, since
-            the environment was reset or closed before its end, is truncated, too.
+        terminations, truncations: bool [T]. An episode that was cut is truncated, too.
         model_hash: of the environment's model; "" without one.
+        infos: f32 [T+1] by name, beside the observations; NaN where a value is not
+            known. Empty in files of planegym 0.1 before recordings kept them.
+        cut: the recording ended the episode, not the environment: it was reset or
+            closed, its client left, or the server stopped. Of a file that does not
+            say, False.
+        elements: names of the D elements of an observation.
+        choices: actions of each of the S switches, such as (3,).
+        limits: queue limits by action, packets; () where there are none.
     """
 
     scenario: str
@@ -33,6 +41,21 @@ class Episode:
     terminations: np.ndarray
     truncations: np.ndarray
     model_hash: str
+    infos: dict[str, np.ndarray] = field(default_factory=dict)
+    cut: bool = False
+    elements: tuple[str, ...] = ()
+    choices: tuple[int, ...] = ()
+    limits: tuple[int, ...] = ()
+
+    @property
+    def terminated(self) -> bool:
+        """Whether the environment terminated it."""
+        return bool(self.terminations[-1])
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the environment truncated it; see cut."""
+        return bool(self.truncations[-1]) and not self.cut
 
 
 def read_episodes(path: str | os.PathLike[str]) -> list[Episode]:
@@ -67,22 +90,56 @@ def _read(file: Path) -> list[Episode]:
         raise ValueError(
             f"{file}: holds no recorded episodes: the column {missing[0]!r} is missing"
         )
+    about = _about(table.schema.metadata or {}, file)
     number = table["episode"].to_numpy()
     starts = np.flatnonzero(np.diff(number, prepend=-1)).tolist()
     return [
-        _episode(table.slice(start, end - start), file)
+        _episode(table.slice(start, end - start), file, about)
         for start, end in zip(starts, [*starts[1:], len(number)], strict=True)
     ]
 
 
-def _episode(rows: Any, file: Path) -> Episode:
+@dataclass(frozen=True)
+class _About:
+    """What a file's metadata says."""
+
+    elements: tuple[str, ...] = ()
+    choices: tuple[int, ...] = ()
+    limits: tuple[int, ...] = ()
+    infos: tuple[str, ...] = ()
+
+
+def _about(metadata: dict[bytes, bytes], file: Path) -> _About:
+    try:
+        spaces = json.loads(metadata.get(b"planegym.episodes.v1", b"{}"))
+        infos = json.loads(metadata.get(b"planegym.infos.v1", b"[]"))
+        return _About(
+            elements=tuple(e["Name"] for e in spaces.get("elements") or ()),
+            choices=tuple(spaces.get("actions") or ()),
+            limits=tuple(spaces.get("limits") or ()),
+            infos=tuple(f["Name"] for f in infos),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as e:
+        raise ValueError(f"{file}: its metadata cannot be read: {e}") from e
+
+
+def _episode(rows: Any, file: Path, about: _About) -> Episode:
     """Of its rows: one a step, and one more with the last observation and no action."""
     actions = rows["action"].to_pylist()[:-1]
+    names = rows.column_names
     try:
         obs = np.array(rows["obs"].to_pylist(), np.float32)
         chosen = np.array(actions, np.int32).reshape(len(actions), -1)
-    except ValueError as e:
+        info = np.zeros((len(obs), 0), np.float32)
+        if about.infos:
+            info = np.array(rows["info"].to_pylist(), np.float32).reshape(len(obs), -1)
+    except (ValueError, KeyError) as e:
         raise ValueError(f"{file}: episode {rows['episode'][0]}: rows of several lengths") from e
+    if info.shape[1] != len(about.infos):
+        raise ValueError(
+            f"{file}: episode {rows['episode'][0]}: info has {info.shape[1]} values a row, "
+            f"its metadata names {len(about.infos)}"
+        )
     flags = {k: rows[k].to_numpy(zero_copy_only=False)[:-1] for k in ("terminated", "truncated")}
     return Episode(
         scenario=rows["env"][0].as_py(),
@@ -92,5 +149,10 @@ def _episode(rows: Any, file: Path) -> Episode:
         rewards=rows["reward"].to_numpy().astype(np.float32)[:-1],
         terminations=flags["terminated"].astype(np.bool_),
         truncations=flags["truncated"].astype(np.bool_),
-        model_hash=rows["model_hash"][0].as_py() if "model_hash" in rows.column_names else "",
+        model_hash=rows["model_hash"][0].as_py() if "model_hash" in names else "",
+        infos={name: info[:, k].copy() for k, name in enumerate(about.infos)},
+        cut="cut" in names and any(rows["cut"].to_pylist()),
+        elements=about.elements,
+        choices=about.choices,
+        limits=about.limits,
     )

@@ -14,7 +14,7 @@ func ExamplePool() {
 		panic(err)
 	}
 	label := m.Schema().Labels[0]
-	set, err := models.Pool(context.Background(), m, []string{label}, 5)
+	set, err := models.Pool(context.Background(), m, []string{label}, 5, 0)
 	if err != nil {
 		panic(err)
 	}

@@ -27,7 +27,7 @@ func TestFit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	set, err := Pool(t.Context(), m, nil, 50)
+	set, err := Pool(t.Context(), m, nil, 50, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,9 @@ func TestFit(t *testing.T) {
 // Settings are the defaults, or a model's own; a caller's changes stay the caller's.
 func TestSettings(t *testing.T) {
 	k := kind("x", "", "x", func([]byte) (tuned, error) { return tuned{}, nil }, ngram.Defaults(ngram.WittenBell),
-		func(context.Context, traffic.Source, ngram.Config, traffic.FitOptions) (tuned, error) { return tuned{}, nil })
+		func(context.Context, traffic.Source, ngram.Config, traffic.FitOptions) (tuned, error) {
+			return tuned{}, nil
+		})
 	if c := k.Settings(nil).(*ngram.Config); c.Order != 3 {
 		t.Errorf("by default order %d", c.Order)
 	} else {

@@ -55,10 +55,10 @@ func Parse(b []byte) (traffic.Model, error) {
 	return nil, fmt.Errorf("format %q is none of a model of traffic: %q", format, slices.Compact(known))
 }
 
-// Pool is n sessions of a model with labels (nil: all), drawn from seed 0: what
-// a testbed's arrivals draw from.
-func Pool(ctx context.Context, m traffic.Model, labels []string, n int) (*traffic.Set, error) {
-	r := traffic.Request{N: n}
+// Pool is n sessions of a model with labels (nil: all): what a testbed's
+// arrivals draw from.
+func Pool(ctx context.Context, m traffic.Model, labels []string, n int, seed uint64) (*traffic.Set, error) {
+	r := traffic.Request{N: n, Seed: seed}
 	for _, name := range labels {
 		i := slices.Index(m.Schema().Labels, name)
 		if i < 0 {

@@ -204,7 +204,7 @@ func (c Config) PacketsPerSecond() float64 {
 			sum += l.PPS * float64(l.Pattern.slots())
 		}
 		if l.Kind == "sessions" {
-			sum += l.packetsPerSecond()
+			sum += l.PacketsPerSecond()
 		}
 	}
 	return sum

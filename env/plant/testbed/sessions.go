@@ -430,8 +430,9 @@ func (l *Load) compileSessions(key string) (*library, error) {
 	return lib, nil
 }
 
-// packetsPerSecond is what the load offers in the mean, up and down.
-func (l *Load) packetsPerSecond() float64 {
+// PacketsPerSecond is what a load of sessions that were read offers in the mean,
+// up and down: every packet at its own time; 0 of other loads.
+func (l *Load) PacketsPerSecond() float64 {
 	if l.Sessions == nil {
 		return 0
 	}

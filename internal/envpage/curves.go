@@ -1,4 +1,4 @@
-package cli
+package envpage
 
 import (
 	"cmp"
@@ -13,15 +13,13 @@ import (
 	"strings"
 
 	"github.com/planegym/planegym/eval"
-	"github.com/planegym/planegym/internal/atomicfile"
-	"github.com/planegym/planegym/internal/envpage"
 	"github.com/planegym/planegym/internal/report"
 	"github.com/planegym/planegym/scenarios"
 )
 
-// readCurves reads the evaluations of trainings, a row each, from CSV files with
+// ReadCurves reads the evaluations of trainings, a row each, from CSV files with
 // a header, and returns a curve for each algorithm, in the files' order.
-func readCurves(files []string) ([]scenarios.Curve, error) {
+func ReadCurves(files []string) ([]scenarios.Curve, error) {
 	var order []string
 	settings := map[string][2]string{}                // and the command
 	values := map[string]map[int]map[string]float64{} // by algorithm, transitions, seed
@@ -109,17 +107,9 @@ func readTable(file string, columns ...string) ([][]string, error) {
 	return rows, nil
 }
 
-// curvesFigure names the drawing of a page's curves, "" where it has none.
-func curvesFigure(p envpage.Page) string {
-	if len(p.Returns.Curves) == 0 {
-		return ""
-	}
-	return p.Scenario.Name + ".svg"
-}
-
-// drawCurves draws a page's curves beside its best constant limit and the best
-// policy that does not learn.
-func drawCurves(file string, p envpage.Page) error {
+// WriteFigure draws the learning curves beside the best constant limit and the
+// best rule, as SVG.
+func (p Page) WriteFigure(w io.Writer) error {
 	var lines []report.Line
 	last := 0.
 	for _, c := range p.Returns.Curves {
@@ -138,7 +128,7 @@ func drawCurves(file string, p envpage.Page) error {
 	if err != nil {
 		return err
 	}
-	return atomicfile.Write(file, func(w io.Writer) error { return figure.WriteSVG(w) })
+	return figure.WriteSVG(w)
 }
 
 // references are the best constant limit and the best rule of policies, without
@@ -149,7 +139,7 @@ func references(all []scenarios.Return) []scenarios.Return {
 	var constant, rule bool
 	for _, r := range all {
 		switch fixed := strings.HasPrefix(r.Policy, "fixed:"); {
-		case r.Policy == bundledAgent || strings.HasSuffix(r.Policy, ".safetensors"):
+		case r.Policy == "bundled" || strings.HasSuffix(r.Policy, ".safetensors"):
 		case fixed && !constant:
 			constant, out = true, append(out, r)
 		case !fixed && !rule && !constant: // a rule worse than a constant shows nothing
