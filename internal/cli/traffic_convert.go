@@ -19,6 +19,7 @@ import (
 	"github.com/planegym/planegym/internal/pcap"
 	"github.com/planegym/planegym/traffic"
 	"github.com/planegym/planegym/traffic/flows"
+	"github.com/planegym/planegym/traffic/headers"
 	"github.com/planegym/planegym/traffic/netflow"
 	"github.com/planegym/planegym/traffic/nprint"
 	"github.com/planegym/planegym/traffic/store"
@@ -37,11 +38,15 @@ actions is counted and named: packets left out, and details lost.
 The output's ending decides: .parquet for sessions; .csv for a row a step, or of
 flow records with NetShare's columns. Tables of nPrint have no times: their gaps
 are 0.
+With --headers the steps of captures and tables hold the header fields of packets
+as well (TTL, window, options, …): what masked models learn from, and what
+sample --faithful writes as header bits.
 Captures that cover more than 24 h are several in one file; they are left out and
 named, unless --span allows more.`,
 		Example: `  planegym traffic convert a.pcap b.pcapng --label file -o sessions.parquet
   planegym traffic convert mirage_train.parquet -o train.parquet
-  planegym traffic convert flows.json -o flows.csv`,
+  planegym traffic convert flows.json -o flows.csv
+  planegym traffic convert a.pcap --headers --window 64 -o headers.parquet`,
 		Args: atLeast(1, "FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd, args) },
 	}
@@ -50,6 +55,8 @@ named, unless --span allows more.`,
 	f.StringVar(&c.label, "label", "", `label of captures: a name, or "file" for each one's own name`)
 	f.DurationVar(&c.options.Idle, "idle", 0, "silence after which a five-tuple is another session; 1h")
 	f.DurationVar(&c.options.Span, "span", 0, "time that a capture may cover; 24h")
+	f.BoolVar(&c.headers, "headers", false, "steps with header fields, of captures and nPrint's tables")
+	f.IntVar(&c.window, "window", 0, "with --headers: cut sessions into ones of so many steps")
 	f.Float64Var(&c.pause, "pause", 1, "seconds between the sessions of one FILE and the next")
 	return cmd
 }
@@ -67,6 +74,8 @@ type converter struct {
 	out, label string
 	options    flows.Options
 	pause      float64
+	headers    bool
+	window     int
 }
 
 // converted is what convert prints.
@@ -89,6 +98,8 @@ func (c *converter) run(cmd *cobra.Command, files []string) error {
 		return usagef("traffic convert: --output: where should the sessions go?")
 	case ext != ".parquet" && ext != ".csv":
 		return usagef("traffic convert: --output: %s ends in neither .parquet nor .csv", c.out)
+	case c.window < 0 || c.window > 0 && !c.headers:
+		return usagef("traffic convert: --window: %d; it cuts what --headers makes", c.window)
 	case !(c.pause >= 0 && c.pause < 1e9):
 		return usagef("traffic convert: --pause: %v", c.pause)
 	}
@@ -117,9 +128,15 @@ func (c *converter) run(cmd *cobra.Command, files []string) error {
 	if len(sets) == 0 {
 		return errors.New("traffic convert: every file was refused")
 	}
+	if c.headers {
+		headers.Unite(sets...)
+	}
 	all, err := traffic.Merge(c.pause, sets...)
 	if err != nil {
 		return err
+	}
+	if c.window > 0 {
+		all = headers.Windows(all, c.window)
 	}
 	if r.Sessions, err = writeSessions(c.out, all); err != nil {
 		return err
@@ -164,6 +181,9 @@ func (c *converter) read(path string) (*traffic.Set, flows.Counts, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, flows.Counts{}, err
+	}
+	if c.headers {
+		return headers.Read(bytes.NewReader(b), path, c.labelled(path))
 	}
 	if len(b) > 4 && string(b[:4]) == "PAR1" {
 		s, err := store.Read(b)
