@@ -54,12 +54,12 @@ def test_flags() -> None:
     ]  # fmt: skip
 
 
-def test_rows_of_a_failure(binary: str) -> None:
+def test_rows_of_a_failure(binary: str, tmp_path: Path) -> None:
     """What the command said is in the error; a caller that goes away ends it."""
     with pytest.raises(RuntimeError, match="no-such"):
         list(pray._rows([binary, "train", "--scenario", "no-such"]))
     rows = pray._rows([binary, "train", "--scenario", "cartpole", "--progress", "json",
-                       "--steps", "100000000", "--out", "/tmp/planegym-never"])  # fmt: skip
+                       "--steps", "100000000", "--out", str(tmp_path / "run")])  # fmt: skip
     assert next(rows)["command"] == "train"
     rows.close()
 
