@@ -3,7 +3,13 @@ package scenarios
 import (
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/planegym/planegym/internal/atomicfile"
 )
 
 // Returns are what policies earn in episodes of a scenario.
@@ -30,4 +36,26 @@ func MeasuredReturns() (map[string]Returns, error) {
 		return nil, fmt.Errorf("scenarios: bundled/returns.json: %w", err)
 	}
 	return all, nil
+}
+
+// Keep makes r the entry of a scenario in a JSON file, beside those of others.
+func (r Returns) Keep(file, name string) error {
+	all := map[string]Returns{}
+	text, err := os.ReadFile(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return err
+	default:
+		if err := json.Unmarshal(text, &all); err != nil {
+			return fmt.Errorf("%s: %w", file, err)
+		}
+	}
+	all[name] = r
+	return atomicfile.Write(file, func(w io.Writer) error {
+		e := json.NewEncoder(w)
+		e.SetIndent("", "  ")
+		e.SetEscapeHTML(false)
+		return e.Encode(all)
+	})
 }

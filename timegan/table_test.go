@@ -230,6 +230,56 @@ func smallModel(t *testing.T, edit func(*Model)) *Model {
 	return m
 }
 
+// A recording without gaps has no validity bits: such a model is saved and read.
+// One with limits of its own for two switches is refused.
+func TestModelWithoutGaps(t *testing.T) {
+	r := dataset(t, 64, codecFields, codecRows(300), func(int, int) bool { return true })
+	c, err := NewCodec([]telemetry.Recording{r}, 9, telemetry.Train)
+	if err != nil || c.Bits != 0 {
+		t.Fatalf("%d validity bits, %v: want none", c.Bits, err)
+	}
+	if err := c.check(); err != nil {
+		t.Error(err)
+	}
+	for _, switches := range []int{2, 3} {
+		r.PerSwitch = make([]int32, switches*r.Data.Len())
+		for i := range r.PerSwitch {
+			r.PerSwitch[i] = 32
+		}
+		if _, err := NewCodec([]telemetry.Recording{r}, 9, telemetry.Train); err == nil || !strings.Contains(err.Error(), "a limit for each switch") {
+			t.Errorf("%d switches: %v", switches, err)
+		}
+	}
+}
+
+// A channel's fill before its first measurement is the median of what was
+// measured of it, be it one second alone; where nothing was, 0.
+func TestMedianOfFew(t *testing.T) {
+	for _, measured := range []int{0, 1, 2, 3} {
+		r := dataset(t, 64, codecFields, codecRows(290), func(s, k int) bool { return k > 0 || s < measured })
+		c, err := NewCodec([]telemetry.Recording{dataset(t, 64, codecFields, codecRows(290), func(s, k int) bool { return k > 0 || s%2 == 0 })}, 9, telemetry.All)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, err := NewWindows(c, []telemetry.Recording{r}, 4, telemetry.All)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k := c.Columns[0].Channel
+		var values []float32
+		for s := range measured {
+			values = append(values, w.X[s*c.Channels+k])
+		}
+		var want float32
+		if slices.Sort(values); measured > 0 {
+			want = values[measured/2]
+		}
+		if w.Median[k] != want {
+			t.Errorf("%d seconds measured: median %v, want %v of %v", measured, w.Median[k], want, values)
+		}
+	}
+}
+
 // Both sides of what a codec may be.
 func TestCodecCheck(t *testing.T) {
 	if err := smallModel(t, nil).Codec.check(); err != nil {

@@ -127,6 +127,9 @@ func fixedPolicy(name string, n int32, spec env.Spec) (agent.Policy, error) {
 	return f, nil
 }
 
+// Constant always takes the same action, one for all switches or one for each.
+func Constant(action ...int32) agent.Policy { return fixed(action) }
+
 // fixed always gives the same action [S].
 type fixed []int32
 

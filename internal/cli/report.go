@@ -22,7 +22,7 @@ import (
 func newReport() *cobra.Command {
 	var r reporter
 	cmd := &cobra.Command{
-		Use:   "report [--real FILE [--set NAME=FILE]...] [--agent NAME=PATH]... [--compare FILE]",
+		Use:   "report [--real FILE [--set NAME=FILE]...] [--agent NAME=PATH]... [--compare FILE] [--traffic FILE]",
 		Short: "Draw data, agents and comparisons of plants",
 		Long: `report draws one page of HTML that loads nothing from elsewhere, of what it is
 given:
@@ -34,6 +34,9 @@ given:
                  training; of a .parquet that play --record or serve --record wrote
                  returns, what a viewer saw, and which actions were taken when
   --compare      what compare --json wrote: values, drift, estimates
+  --traffic      what traffic eval --json wrote: policies under real and generated
+                 load, likeness beside the noise floor and models that only count
+  --sessions     sessions of traffic, the real ones first: distributions, burstiness
 
 FILE of a recording is CSV with the published columns or those that import writes. Empty cells
 were not measured; with --like the real grid's gaps are applied to every set.
@@ -44,7 +47,8 @@ below it.`,
   planegym report --real grid_32.csv --like --set best=a.csv --set worst=b.csv --png figures
   planegym report --real grid_32.csv --like --set best=a.csv --json
   planegym report --agent default=run --agent default=played.parquet --agent random=random.parquet
-  planegym compare contended mine.toml --json > c.json && planegym report --compare c.json -o compare.html`,
+  planegym compare contended mine.toml --json > c.json && planegym report --compare c.json -o compare.html
+  planegym traffic eval --real s.parquet --in crossing --json > e.json && planegym report --traffic e.json --sessions real=s.parquet -o traffic.html`,
 		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return r.run(cmd) },
 	}
@@ -53,6 +57,8 @@ below it.`,
 	f.StringArrayVar(&r.sets, "set", nil, "a set to compare, as NAME=FILE; repeat for more")
 	f.StringArrayVar(&r.agents, "agent", nil, "an agent, as NAME=PATH: a folder of train, or recorded episodes; repeat for more")
 	f.StringVar(&r.compare, "compare", "", "what compare --json wrote")
+	f.StringVar(&r.traffic, "traffic", "", "what traffic eval --json wrote")
+	f.StringArrayVar(&r.sessions, "sessions", nil, "Parquet file of sessions, as NAME=FILE, the real ones first; repeat for more")
 	f.BoolVar(&r.options.Like, "like", false, "the real recording is a grid of seconds: apply its gaps to every set")
 	f.BoolVar(&r.options.Test, "test", false, "compare held-out blocks only; needs --like")
 	f.Uint64Var(&r.options.Seed, "seed", 0, "of the noise floor's draws")
@@ -63,10 +69,11 @@ below it.`,
 }
 
 type reporter struct {
-	real, out, png, compare string
-	force                   bool
-	sets, agents            []string
-	options                 selection.Options
+	real, out, png         string
+	compare, traffic       string
+	force                  bool
+	sets, agents, sessions []string
+	options                selection.Options
 }
 
 // compared is a set and its score; of the real recording, the noise floor.
@@ -81,8 +88,8 @@ func (r *reporter) run(cmd *cobra.Command) error {
 	switch {
 	case r.real == "" && len(r.sets) > 0:
 		return usagef("report: --real: which recording is the real one?")
-	case r.real == "" && len(r.agents) == 0 && r.compare == "":
-		return usagef("report: --real, --agent or --compare: what is it to be about?")
+	case r.real == "" && len(r.agents) == 0 && r.compare == "" && r.traffic == "" && len(r.sessions) == 0:
+		return usagef("report: --real, --agent, --compare, --traffic or --sessions: what is it to be about?")
 	}
 	if err := checkOutput("report: --output", r.out, ".html"); err != nil {
 		return err
@@ -99,6 +106,14 @@ func (r *reporter) run(cmd *cobra.Command) error {
 			return err
 		}
 		page.Title = "The same policies on two plants"
+		page.Sections = append(page.Sections, sections...)
+	}
+	if r.traffic != "" || len(r.sessions) > 0 {
+		sections, err := r.loads()
+		if err != nil {
+			return err
+		}
+		page.Title = "Real and generated traffic"
 		page.Sections = append(page.Sections, sections...)
 	}
 	if len(r.agents) > 0 {

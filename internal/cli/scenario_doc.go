@@ -1,17 +1,11 @@
 package cli
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -20,7 +14,7 @@ import (
 	"github.com/planegym/planegym/agent/baseline"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
-	"github.com/planegym/planegym/eval"
+	"github.com/planegym/planegym/eval/standings"
 	"github.com/planegym/planegym/internal/atomicfile"
 	"github.com/planegym/planegym/internal/envpage"
 	"github.com/planegym/planegym/scenarios"
@@ -86,12 +80,12 @@ func (d *scenarioDoc) run(cmd *cobra.Command, names []string) error {
 			fmt.Fprintf(cmd.ErrOrStderr(), "%s is left out: it needs recordings, see --data\n", name)
 			continue
 		}
-		page, err := d.describe(cmd.Context(), &d.open, s, strings.HasSuffix(name, ".toml"))
+		page, err := d.describe(cmd.Context(), s, strings.HasSuffix(name, ".toml"))
 		if err != nil {
 			return fmt.Errorf("scenario %s: %w", name, err)
 		}
 		if d.keep != "" {
-			if err := keepReturns(d.keep, s.Name, page.Returns); err != nil {
+			if err := page.Returns.Keep(d.keep, s.Name); err != nil {
 				return fmt.Errorf("scenario doc: --keep: %w", err)
 			}
 		}
@@ -123,91 +117,34 @@ func (d *scenarioDoc) write(cmd *cobra.Command, page envpage.Page) error {
 
 // describe opens s and describes it; a user's own scenario has no measured returns,
 // whatever its name.
-func (d *scenarioDoc) describe(ctx context.Context, o *planegym.Gym, s scenarios.Scenario, own bool) (envpage.Page, error) {
-	page := envpage.Page{Scenario: s}
-	rows := 1
-	if d.measure {
-		rows = d.episodes
-	}
-	v, err := o.Open(ctx, s, rows, env.NextStep)
-	if err != nil {
-		return page, err
-	}
-	defer v.Close()
-	page.Spec = v.Spec()
-	if i, ok := v.(env.Informer); ok {
-		page.Info = i.InfoFields()
-	}
+func (d *scenarioDoc) describe(ctx context.Context, s scenarios.Scenario, own bool) (envpage.Page, error) {
 	if !d.measure {
-		all, err := scenarios.MeasuredReturns()
-		if !own {
-			page.Returns = all[s.Name]
-		}
-		return page, err
+		return envpage.Describe(ctx, &d.open, s, own)
 	}
-	if page.Returns.Policies, err = d.returns(ctx, v); err != nil {
-		return page, err
-	}
-	page.Returns.Measured = fmt.Sprintf("planegym scenario doc %s --measure --episodes %d", s.Name, d.episodes)
-	for _, p := range d.policies {
-		page.Returns.Measured += " --policy " + p
-	}
-	return page, nil
-}
-
-// keepReturns replaces a scenario's entry in the JSON file.
-func keepReturns(file, name string, r scenarios.Returns) error {
-	all := map[string]scenarios.Returns{}
-	text, err := os.ReadFile(file)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		return err
-	default:
-		if err := json.Unmarshal(text, &all); err != nil {
-			return fmt.Errorf("%s: %w", file, err)
-		}
-	}
-	all[name] = r
-	return atomicfile.Write(file, func(w io.Writer) error { return writeJSON(w, all) })
-}
-
-// returns plays the baselines of v and d's policies, best first.
-func (d *scenarioDoc) returns(ctx context.Context, v env.Vector) ([]scenarios.Return, error) {
 	k, err := new(computing).check()
 	if err != nil {
-		return nil, err
+		return envpage.Page{}, err
 	}
 	be := compute.NewBackend(k, 1)
 	defer be.Close()
-	var entries []entry
-	for _, name := range d.policies {
-		if name != bundledAgent && !strings.HasSuffix(name, ".safetensors") {
-			p, err := baseline.New(name, v.Spec())
-			if err != nil {
-				return nil, usageError{fmt.Errorf("--policy: %w", err)}
+	policies := func(spec env.Spec) (all []standings.Entry, err error) {
+		for _, name := range d.policies {
+			e := standings.Entry{Name: name}
+			if isAgent(name) {
+				e.Policy, err = loadAgent(name, be)
+			} else if e.Policy, err = baseline.New(name, spec); err != nil {
+				err = usagef("--policy: %w", err)
 			}
-			entries = append(entries, entry{name: name, policy: p})
-			continue
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, e)
 		}
-		a, err := loadAgent(name, be)
-		if err != nil {
-			return nil, err
-		}
-		entries = append(entries, entry{name: name, policy: a})
+		return all, nil
 	}
-	var out []scenarios.Return
-	for _, e := range addBaselines(entries, v.Spec()) {
-		got, err := eval.Evaluate(ctx, v, e.policy, eval.HeldOut(0, d.episodes), nil)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", e.name, err)
-		}
-		r := scenarios.Return{Policy: e.name, Mean: got.Return.Mean, Episodes: d.episodes}
-		if !math.IsNaN(got.Return.CI) {
-			r.CI = got.Return.CI
-		}
-		out = append(out, r)
+	page, err := envpage.Measure(ctx, &d.open, s, d.episodes, policies)
+	for _, p := range d.policies {
+		page.Returns.Measured += " --policy " + p
 	}
-	slices.SortStableFunc(out, func(a, b scenarios.Return) int { return cmp.Compare(b.Mean, a.Mean) })
-	return out, nil
+	return page, err
 }

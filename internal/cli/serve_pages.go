@@ -13,6 +13,7 @@ import (
 
 	"github.com/planegym/planegym"
 	"github.com/planegym/planegym/env/ws"
+	"github.com/planegym/planegym/internal/envpage"
 	"github.com/planegym/planegym/scenarios"
 )
 
@@ -71,8 +72,7 @@ func pageOf(o *planegym.Gym, s scenarios.Scenario, own bool) func(context.Contex
 		if html != "" {
 			return html, nil
 		}
-		d := scenarioDoc{}
-		page, err := d.describe(ctx, o, s, own)
+		page, err := envpage.Describe(ctx, o, s, own)
 		if err != nil {
 			return "", fmt.Errorf("scenario %s: %w", s.Name, err)
 		}

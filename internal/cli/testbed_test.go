@@ -45,10 +45,3 @@ func TestServeTestbedEqualsLocal(t *testing.T) {
 	}})
 	sameRollouts(t, local, remote, 30)
 }
-
-func TestCombinations(t *testing.T) {
-	got := combinations([]int{2, 3})
-	if len(got) != 6 || got[0][0] != 0 || got[0][1] != 0 || got[5][0] != 1 || got[5][1] != 2 {
-		t.Errorf("%v", got)
-	}
-}

@@ -3,15 +3,12 @@ package cli
 import (
 	"cmp"
 	"fmt"
-	"path/filepath"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/planegym/planegym/traffic"
 	"github.com/planegym/planegym/traffic/eval"
 	"github.com/planegym/planegym/traffic/inloop"
-	"github.com/planegym/planegym/traffic/models"
 )
 
 func newTrafficEval() *cobra.Command {
@@ -20,7 +17,9 @@ func newTrafficEval() *cobra.Command {
 		Use:   "eval --real FILE [--held FILE] [--synth NAME=FILE]...",
 		Short: "Say how far generated sessions are from real ones",
 		Long: `eval compares sessions with held-out real ones. A --synth is a Parquet file of
-sessions, or a model, which is sampled --seeds times and whose likelihood counts.
+sessions, a capture, or a model, which is sampled --seeds times and whose likelihood
+counts. Of a capture the legality of its own packets is measured, of sessions that
+of the packets which compile makes of them.
 Without --held, every second session of --real is held out; give models that were
 fitted to the others then, or likelihood and copies say little.
 
@@ -91,22 +90,9 @@ func (e *trafficEval) run(cmd *cobra.Command) error {
 			return err
 		}
 	}
-	var candidates []eval.Candidate
-	for _, s := range e.synth {
-		name, path, ok := strings.Cut(s, "=")
-		if !ok || name == "" || path == "" {
-			return usagef("traffic eval: --synth: %q is not NAME=FILE", s)
-		}
-		c := eval.Candidate{Name: name}
-		if filepath.Ext(path) == ".safetensors" {
-			c.Model, err = models.Open(path)
-		} else {
-			c.Set, err = readSessions("--synth", path)
-		}
-		if err != nil {
-			return err
-		}
-		candidates = append(candidates, c)
+	candidates, err := readCandidates(e.synth)
+	if err != nil {
+		return err
 	}
 	var all trafficEvaluation
 	if e.in != "" {

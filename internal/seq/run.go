@@ -123,20 +123,23 @@ func (m *Model) addGiven(y []float32, values []int32) {
 	}
 }
 
+// reverse calls f for every step of every row of the run's batch.
+func (r *Run) reverse(f func(at, from int)) { reverse(r.b, r.steps, r.rows, f) }
+
 // reverse calls f for every step of every row with the step that mirrors it
 // within the row's length.
-func (r *Run) reverse(f func(at, from int)) {
-	for row := range r.rows {
-		length := r.steps
-		if r.b.Length != nil {
-			length = int(r.b.Length[row])
+func reverse(b *Batch, steps, rows int, f func(at, from int)) {
+	for row := range rows {
+		length := steps
+		if b.Length != nil {
+			length = int(b.Length[row])
 		}
-		for t := range r.steps {
+		for t := range steps {
 			from := t
 			if t < length {
 				from = length - 1 - t
 			}
-			f(t*r.rows+row, from*r.rows+row)
+			f(t*rows+row, from*rows+row)
 		}
 	}
 }

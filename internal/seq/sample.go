@@ -7,26 +7,18 @@ import (
 	"github.com/planegym/planegym/internal/nn"
 )
 
-// Sampler advances n independent sequences a step at a time: the causal model
-// running free. What a row gives depends on its own inputs and the uniform
-// numbers drawn for it, not on its neighbours or on threads.
-type Sampler struct {
-	m       *Model
-	be      *compute.Backend
-	st      *nn.GRUState
-	head    *nn.MLPRun
-	factor  [][]float32 // e^table, of what heads are given
-	x, h, y []float32
-	e, w    []float32
+// heads are the distributions of rows whose states are known.
+type heads struct {
+	m      *Model
+	be     *compute.Backend
+	run    *nn.MLPRun
+	factor [][]float32 // e^table, of what heads are given
+	h, y   []float32
+	e, w   []float32
 }
 
-// NewSampler is a sampler of n rows that have seen nothing. It panics for a
-// bidirectional model. It takes m's parameters as they are now.
-func (m *Model) NewSampler(be *compute.Backend, n int) *Sampler {
-	if m.back != nil {
-		panic("seq: a bidirectional model does not sample step by step")
-	}
-	s := &Sampler{m: m, be: be, st: m.gru.NewState(be, n), head: m.head.NewRun(be, n)}
+func (m *Model) newHeads(be *compute.Backend, n int) heads {
+	s := heads{m: m, be: be, run: m.head.NewRun(be, n)}
 	for _, t := range m.tables {
 		f := make([]float32, len(t.data))
 		for i, v := range t.data {
@@ -37,15 +29,17 @@ func (m *Model) NewSampler(be *compute.Backend, n int) *Sampler {
 	return s
 }
 
-// Step gives rows (nil is all) an input: tokens [n,embeddings] and numbers
-// [n,dense]. Draw then draws what comes out; entry i belongs to rows[i].
-func (s *Sampler) Step(rows []int, tokens []int32, dense []float32) {
-	s.advance(rows, tokens, dense)
+// logits computes those of n rows whose states are h.
+func (s *heads) logits(n int) {
 	m := s.m
-	n := len(s.h) / m.Hidden
 	s.e = grow(s.e, (n*m.Width()+15)&^15) // whole vectors: the kernels' exp and plain Go's differ by rounding
 	s.y = s.e[:n*m.Width()]
-	s.head.Forward(s.h, s.y)
+	s.run.Forward(s.h, s.y)
+}
+
+// exp makes weights of logits, the largest of a head 1.
+func (s *heads) exp(n int) {
+	m := s.m
 	for i := range n {
 		begin := 0
 		for _, end := range m.ends {
@@ -61,6 +55,33 @@ func (s *Sampler) Step(rows []int, tokens []int32, dense []float32) {
 		}
 	}
 	nn.Exp(s.be, s.e, s.e)
+}
+
+// Sampler advances n independent sequences a step at a time: the causal model
+// running free. What a row gives depends on its own inputs and the uniform
+// numbers drawn for it, not on its neighbours or on threads.
+type Sampler struct {
+	heads
+	st *nn.GRUState
+	x  []float32
+}
+
+// NewSampler is a sampler of n rows that have seen nothing. It panics for a
+// bidirectional model. It takes m's parameters as they are now.
+func (m *Model) NewSampler(be *compute.Backend, n int) *Sampler {
+	if m.back != nil {
+		panic("seq: a bidirectional model does not sample step by step")
+	}
+	return &Sampler{heads: m.newHeads(be, n), st: m.gru.NewState(be, n)}
+}
+
+// Step gives rows (nil is all) an input: tokens [n,embeddings] and numbers
+// [n,dense]. Draw then draws what comes out; entry i belongs to rows[i].
+func (s *Sampler) Step(rows []int, tokens []int32, dense []float32) {
+	s.advance(rows, tokens, dense)
+	n := len(s.h) / s.m.Hidden
+	s.logits(n)
+	s.exp(n)
 }
 
 // Advance is Step without Draw: rows read an input and nothing is drawn.
@@ -90,8 +111,9 @@ func grow(s []float32, n int) []float32 {
 
 // Weights are entry i's unnormalised probabilities of a head's classes, given
 // the classes of earlier heads, values [heads]: those that the head is given
-// and that are not -1 count. They are the sampler's until its next call.
-func (s *Sampler) Weights(i, head int, values []int32) []float32 {
+// and that are not -1 count. They are the
+// receiver's until its next call.
+func (s *heads) Weights(i, head int, values []int32) []float32 {
 	m := s.m
 	size := m.Heads[head].Size
 	e := s.y[i*m.Width()+m.ends[head]-size:][:size]
@@ -116,7 +138,7 @@ func (s *Sampler) Weights(i, head int, values []int32) []float32 {
 
 // Draw draws entry i's class of a head by the uniform number u in [0, 1), puts
 // it into values[head] and returns it. Heads are drawn in their order.
-func (s *Sampler) Draw(i, head int, values []int32, u float64) int32 {
+func (s *heads) Draw(i, head int, values []int32, u float64) int32 {
 	v := Pick(s.Weights(i, head, values), u)
 	values[head] = v
 	return v

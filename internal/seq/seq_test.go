@@ -217,6 +217,89 @@ func TestSamplerIsRun(t *testing.T) {
 	}
 }
 
+// A filler's distributions are those of the training pass, whatever the
+// neighbours are; guided ones are further from what was read without the
+// condition.
+func TestFillerIsRun(t *testing.T) {
+	c := sizes
+	c.Bidirectional = true
+	m := model(t, c)
+	const steps, rows = 7, 37
+	b := batch(m, steps, rows, 7)
+	be := backend(t, fastest())
+	logits := slices.Clone(m.NewRun(be, steps, rows).Forward(b))
+	f := m.NewFiller(be, steps, rows)
+	f.Read(b)
+	cells := []int{33, 5, 2*rows + 7, 3*rows + 33}
+	f.Heads(cells, 0)
+	heads := len(m.Heads)
+	one := &Batch{Steps: steps, Rows: 1, Length: b.Length[33:34]} // row 33 alone
+	for step := range steps {
+		at := step*rows + 33
+		one.Tokens = append(one.Tokens, b.Tokens[at*len(m.Embeddings):][:len(m.Embeddings)]...)
+		one.Dense = append(one.Dense, b.Dense[at*m.Dense:][:m.Dense]...)
+	}
+	alone := m.NewFiller(be, steps, 1)
+	alone.Read(one)
+	alone.Heads([]int{0, 3}, 0)
+	for i, at := range cells {
+		values := b.Values[at*heads:][:heads]
+		begin := 0
+		for h, end := range m.ends {
+			p := slices.Clone(logits[at*m.Width()+begin : at*m.Width()+end])
+			begin = end
+			Softmax(p)
+			w := slices.Clone(f.Weights(i, h, values))
+			if i == 0 && !slices.Equal(w, alone.Weights(0, h, values)) || i == 3 && !slices.Equal(w, alone.Weights(1, h, values)) {
+				t.Fatalf("cell %d, head %d: neighbours matter", at, h)
+			}
+			sum := float32(0)
+			for _, v := range w {
+				sum += v
+			}
+			for c := range p {
+				if math.Abs(float64(p[c]-w[c]/sum)) > 1e-5 {
+					t.Fatalf("cell %d, head %d: class %d has probability %v, %v in training", at, h, c, w[c]/sum, p[c])
+				}
+			}
+		}
+	}
+	free := *b
+	free.Tokens = slices.Clone(b.Tokens)
+	for i := range steps * rows {
+		free.Tokens[i*len(m.Embeddings)+1] = -1
+	}
+	without := m.NewRun(be, steps, rows)
+	base := slices.Clone(without.Forward(&free))
+	f.ReadFree(&free)
+	f.Heads(cells, 1.5)
+	for i, at := range cells {
+		want := make([]float32, m.Heads[0].Size)
+		for c := range want {
+			want[c] = logits[at*m.Width()+c] + 1.5*(logits[at*m.Width()+c]-base[at*m.Width()+c])
+		}
+		Softmax(want)
+		w := slices.Clone(f.Weights(i, 0, nil))
+		normalise(w)
+		for c := range want {
+			if math.Abs(float64(want[c]-w[c])) > 1e-5 {
+				t.Fatalf("cell %d: guided probability %v, want %v", at, w[c], want[c])
+			}
+		}
+	}
+}
+
+// normalise scales weights to sum to 1.
+func normalise(w []float32) {
+	sum := float32(0)
+	for _, v := range w {
+		sum += v
+	}
+	for i := range w {
+		w[i] /= sum
+	}
+}
+
 // chain is a Markov chain whose entropy is known: the next of 5 symbols is the
 // one after with probability .7, else one of all at random; a second head is
 // the first's parity with probability .9.

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/planegym/planegym/internal/rng"
+	"github.com/planegym/planegym/internal/seq"
+	"github.com/planegym/planegym/internal/tokens"
 	"github.com/planegym/planegym/traffic"
 	"github.com/planegym/planegym/traffic/traffictest"
 )
@@ -361,27 +363,29 @@ func TestLongSessions(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := newBatches(m, s)
-	seen := map[piece]int{}
-	for u := range b.epoch {
-		var batch = *newBatch(m.net0(), 1, 1)
+	seen := map[tokens.Piece]int{}
+	for u := range b.schedule.Batches() {
+		var batch seq.Batch
 		k := b.fill(u, &batch)
-		sh := b.shapes[k]
-		for row := range sh.rows {
-			x := sh.pieces[b.orders[k][(b.epoch[b.order[u]].at+row)%len(sh.pieces)]]
-			if row >= len(sh.pieces) {
-				break // a batch that is larger than all there is
+		_, piece := b.schedule.Batch(u)
+		done := map[tokens.Piece]bool{} // a batch may be larger than all there is
+		for row := range b.schedule.Shapes[k].Rows {
+			x := piece(row)
+			if done[x] {
+				break
 			}
-			for step := range sh.steps {
-				if batch.Values[(step*sh.rows+row)*len(m.codec.Steps)] >= 0 {
-					seen[piece{x.session, x.from + int32(step)}]++
+			done[x] = true
+			for step := range batch.Steps {
+				if batch.Values[(step*batch.Rows+row)*len(m.codec.Steps)] >= 0 {
+					seen[tokens.Piece{Session: x.Session, From: x.From + int32(step)}]++
 				}
 			}
 		}
 	}
 	for i := range s.Sessions {
 		for k := range b.targets(i) {
-			if seen[piece{int32(i), int32(k)}] != 1 {
-				t.Fatalf("session %d, step %d of %d is learnt %d times", i, k, b.targets(i), seen[piece{int32(i), int32(k)}])
+			if seen[tokens.Piece{Session: int32(i), From: int32(k)}] != 1 {
+				t.Fatalf("session %d, step %d of %d is learnt %d times", i, k, b.targets(i), seen[tokens.Piece{Session: int32(i), From: int32(k)}])
 			}
 		}
 	}

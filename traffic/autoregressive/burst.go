@@ -72,7 +72,7 @@ func (m *Model) Bursts(held *traffic.Set) (*Bursts, error) {
 		past := append([]int32(nil), classes...)
 		sampler.Reset(nil)
 		for t := range n {
-			m.tokens(in, past, t, about)
+			m.inputs(in, past, t, about)
 			sampler.Step(nil, in, nil)
 			if t < from {
 				continue

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/planegym/planegym/compute"
@@ -55,7 +54,7 @@ func (m *Model) Write(w io.Writer, about map[string]string) error {
 }
 
 func (m *Model) tensors(about map[string]string) (map[string]string, []safetensors.Tensor, error) {
-	text, err := json.Marshal(settings{m.Config, m.Seed, m.codec, m.maxSteps, m.longest, m.Data, m.Engine, m.Updates, m.Loss, m.Done()})
+	text, err := json.Marshal(settings{m.Config, m.Seed, m.codec, m.census.MaxSteps, m.census.Longest, m.Data, m.Engine, m.Updates, m.Loss, m.Done()})
 	if err != nil {
 		return nil, nil, fmt.Errorf("autoregressive: %w", err)
 	}
@@ -68,14 +67,7 @@ func (m *Model) tensors(about map[string]string) (map[string]string, []safetenso
 	if m.state != nil {
 		all = append(all, m.state.State("state.")...)
 	}
-	w := 2 + len(m.codec.Meta)
-	kinds := make([]int32, 0, len(m.kinds)*w)
-	for _, k := range m.kinds {
-		kinds = append(append(kinds, k.count), k.tokens...)
-	}
-	return meta, append(all,
-		safetensors.Tensor{Name: "kinds", Shape: []int{len(m.kinds), w}, Data: kinds},
-		safetensors.Tensor{Name: "starts", Shape: []int{len(m.starts)}, Data: m.starts}), nil
+	return meta, append(all, m.census.Tensors()...), nil
 }
 
 // Open reads what Save wrote. An error that wraps ErrFormat says that the file
@@ -124,11 +116,7 @@ func read(f *safetensors.File) (*Model, error) {
 	if err := c.Codec.Check(); err != nil {
 		return nil, bad("%w", err)
 	}
-	if c.MaxSteps < 0 || c.Longest < 1 || c.Longest > 1<<30 || c.MaxSteps > 1<<30 {
-		return nil, bad("max_steps %d, longest %d", c.MaxSteps, c.Longest)
-	}
-	m := &Model{Config: c.Config, Seed: c.Seed, Data: c.Data, Engine: c.Engine, Updates: c.Updates, Loss: c.Loss,
-		codec: c.Codec, maxSteps: c.MaxSteps, longest: c.Longest}
+	m := &Model{Config: c.Config, Seed: c.Seed, Data: c.Data, Engine: c.Engine, Updates: c.Updates, Loss: c.Loss, codec: c.Codec}
 	sizes := network(m.codec, c.Config.Hidden)
 	if err := sizes.Check(); err != nil {
 		return nil, bad("%w", err)
@@ -143,7 +131,7 @@ func read(f *safetensors.File) (*Model, error) {
 	if err := m.net.Load(f, "network."); err != nil {
 		return nil, bad("%w", err)
 	}
-	if err := m.readKinds(f); err != nil {
+	if m.census, err = m.codec.ReadCensus(f, c.MaxSteps, c.Longest); err != nil {
 		return nil, bad("%w", err)
 	}
 	if !c.Done {
@@ -156,42 +144,4 @@ func read(f *safetensors.File) (*Model, error) {
 		}
 	}
 	return m, nil
-}
-
-func (m *Model) readKinds(f *safetensors.File) error {
-	info, ok := f.Info("kinds")
-	w := 2 + len(m.codec.Meta)
-	if !ok || len(info.Shape) != 2 || info.Shape[0] < 1 || info.Shape[1] != w {
-		return fmt.Errorf("tensor kinds is missing or of shape %v", info.Shape)
-	}
-	flat := make([]int32, info.Shape[0]*w)
-	if err := safetensors.Read(f, "kinds", flat, info.Shape...); err != nil {
-		return err
-	}
-	for row := range slices.Chunk(flat, w) {
-		k := kind{row[1:], row[0]}
-		if k.count < 1 || k.tokens[0] < -1 || int(k.tokens[0]) >= len(m.codec.Schema.Labels) {
-			return fmt.Errorf("kinds: %d sessions of label %d", k.count, k.tokens[0])
-		}
-		for i, t := range k.tokens[1:] {
-			if col := &m.codec.Meta[i]; t < 0 || int(t) >= col.Len() {
-				return fmt.Errorf("kinds: class %d of %s, which has %d", t, col.Name, col.Len())
-			}
-		}
-		m.kinds = append(m.kinds, k)
-	}
-	m.sort()
-	if info, ok = f.Info("starts"); !ok || len(info.Shape) != 1 || info.Shape[0] < 1 {
-		return fmt.Errorf("tensor starts is missing or of shape %v", info.Shape)
-	}
-	m.starts = make([]float64, info.Shape[0])
-	if err := safetensors.Read(f, "starts", m.starts, info.Shape...); err != nil {
-		return err
-	}
-	for i, x := range m.starts {
-		if !(x >= 0) || x > 1e12 {
-			return fmt.Errorf("starts[%d] is %v s", i, x)
-		}
-	}
-	return nil
 }

@@ -45,11 +45,11 @@ func Fit(ctx context.Context, src traffic.Source, c Config, o traffic.FitOptions
 	if m.codec, err = tokens.New(s, tokens.Options{Often: c.Often}); err != nil {
 		return nil, err
 	}
-	m.census(s, c.MaxSteps)
+	m.census = m.codec.NewCensus(s, c.MaxSteps)
 	m.Config = c
 	b := newBatches(m, s)
 	if c.Updates == 0 {
-		m.Config.Updates = min(max(48*len(b.epoch), 500), 6000)
+		m.Config.Updates = min(max(48*b.schedule.Batches(), 500), 6000)
 	}
 	if o.Resume {
 		if err := m.resume(o.Path, be); err != nil {
@@ -68,13 +68,13 @@ func Fit(ctx context.Context, src traffic.Source, c Config, o traffic.FitOptions
 
 func (m *Model) train(ctx context.Context, b *batches, be *compute.Backend, o traffic.FitOptions) error {
 	trainer, c := m.state, m.Config
-	objective := &buckets{}
-	for _, k := range b.shapes {
-		run, err := seq.Open(o.Engine, m.net, be, k.steps, k.rows)
+	objective := &tokens.Objectives{}
+	for _, k := range b.schedule.Shapes {
+		run, err := seq.Open(o.Engine, m.net, be, k.Steps, k.Rows)
 		if err != nil {
 			return fmt.Errorf("autoregressive: %w", err)
 		}
-		objective.of = append(objective.of, run)
+		objective.Of = append(objective.Of, run)
 	}
 	store := func() error {
 		m.Updates = trainer.Update
@@ -88,7 +88,7 @@ func (m *Model) train(ctx context.Context, b *batches, be *compute.Backend, o tr
 	}
 	var batch seq.Batch
 	return trainer.Fit(ctx, objective, &batch, func(u int, into *seq.Batch) error {
-		objective.at = b.fill(u, into)
+		objective.At = b.fill(u, into)
 		return nil
 	}, seq.FitOptions{Every: o.Every, Checkpoint: store, Report: func(u int, losses []float64) {
 		sum, by := 0., map[string]float64{}
@@ -126,167 +126,96 @@ func (m *Model) resume(path string, be *compute.Backend) error {
 	return nil
 }
 
-// buckets is an objective over batches of several shapes.
-type buckets struct {
-	of []seq.Objective
-	at int
-}
-
-func (o *buckets) Losses(b *seq.Batch) ([]float64, error) { return o.of[o.at].Losses(b) }
-func (o *buckets) Gradients() [][]float32                 { return o.of[o.at].Gradients() }
-
-// batches cuts sessions into pieces, and pieces into batches of equal cost:
-// many short sessions or few long pieces.
+// batches are the pieces of sessions as the network sees them.
 type batches struct {
-	m      *Model
-	c      Config
-	shapes []shape
-	epoch  []place     // the batches of a pass, by shape
-	past   [][]int32   // by session: classes of its steps, [n,columns]
-	about  [][]int32   // by session: tokens of label and meta
-	orders [][]int32   // by shape: order of its pieces in pass current
-	order  []int32     // of the batches
-	now    int         // the pass that orders are of; -1
-	memory []seq.Batch // by shape
+	m        *Model
+	schedule *tokens.Schedule
+	past     [][]int32   // by session: classes of its steps, [n,columns]
+	about    [][]int32   // by session: tokens of label and meta
+	memory   []seq.Batch // by shape
 }
-
-// shape is a size of batch and the pieces of sessions that fit.
-type shape struct {
-	steps, rows int
-	pieces      []piece
-}
-
-// piece is steps from … of a session, with a session's end as one more.
-type piece struct{ session, from int32 }
-
-type place struct{ shape, at int }
 
 // overlap is how many steps of a later piece only give the state a past.
 const overlap = 8
 
 func newBatches(m *Model, s *traffic.Set) *batches {
 	c := m.Config
-	b := &batches{m: m, c: c, now: -1}
-	longest := min(m.longest+1, c.Window)
-	for steps := min(11, longest); ; steps = min(2*steps, longest) {
-		b.shapes = append(b.shapes, shape{steps: steps, rows: max(c.Rows*min(11, longest)/steps, 1)})
-		if steps == longest {
-			break
-		}
-	}
+	b := &batches{m: m}
+	var steps []int
 	for i := range s.Sessions {
 		x := &s.Sessions[i]
 		b.past = append(b.past, m.codec.Classes(x, nil))
 		t := make([]int32, 1+len(m.codec.Meta))
 		m.codec.MetaTokens(x.Label, x.Meta, t)
 		b.about = append(b.about, t)
-		n := b.targets(i)
-		for from := 0; ; from += c.Window - overlap {
-			left := n - from
-			k := 0
-			for k < len(b.shapes)-1 && b.shapes[k].steps < left {
-				k++
-			}
-			b.shapes[k].pieces = append(b.shapes[k].pieces, piece{int32(i), int32(from)})
-			if left <= c.Window {
-				break
-			}
-		}
+		steps = append(steps, b.targets(i))
 	}
-	for k := range b.shapes {
-		sh := &b.shapes[k]
-		for at := 0; at < len(sh.pieces); at += sh.rows {
-			b.epoch = append(b.epoch, place{k, at})
-		}
-		b.memory = append(b.memory, *newBatch(m.net0(), sh.steps, sh.rows))
+	b.schedule = tokens.NewSchedule(steps, 11, c.Window, c.Rows, min(overlap, c.Window-1), m.Seed)
+	for _, sh := range b.schedule.Shapes {
+		b.memory = append(b.memory, *tokens.NewBatch(network(m.codec, c.Hidden), sh.Steps, sh.Rows))
 	}
 	return b
-}
-
-// net0 is the sizes of the network.
-func (m *Model) net0() seq.Config { return network(m.codec, 1) }
-
-func newBatch(c seq.Config, steps, rows int) *seq.Batch {
-	n := steps * rows
-	return &seq.Batch{Steps: steps, Rows: rows, Tokens: make([]int32, n*len(c.Embeddings)), Values: make([]int32, n*len(c.Heads))}
 }
 
 // targets counts what is to be said of session i: its steps, and its end.
 func (b *batches) targets(i int) int {
 	n := len(b.past[i]) / len(b.m.codec.Steps)
-	if b.m.maxSteps == 0 || n < b.m.maxSteps {
+	if most := b.m.census.MaxSteps; most == 0 || n < most {
 		n++
 	}
 	return n
 }
 
-// fill puts the batch of an update into b and gives its shape. Passes go
-// through all pieces in an order of their own.
+// fill puts the batch of an update into b and gives its shape.
 func (b *batches) fill(update int, into *seq.Batch) int {
-	pass := update / len(b.epoch)
-	if pass != b.now {
-		b.now = pass
-		b.order = permutation(len(b.epoch), rng.Key{Seed: b.m.Seed, A: uint32(pass), Purpose: rng.BatchOrder})
-		b.orders = nil
-		for k := range b.shapes {
-			b.orders = append(b.orders, permutation(len(b.shapes[k].pieces), rng.Key{Seed: b.m.Seed, A: uint32(pass), B: uint32(1 + k), Purpose: rng.BatchOrder}))
-		}
-	}
-	p := b.epoch[b.order[update%len(b.epoch)]]
-	sh, out := &b.shapes[p.shape], &b.memory[p.shape]
-	for row := range sh.rows {
-		x := sh.pieces[b.orders[p.shape][(p.at+row)%len(sh.pieces)]]
-		b.row(out, row, x, rng.Key{Seed: b.m.Seed, A: uint32(update), B: uint32(row), Purpose: rng.Noise})
+	shape, piece := b.schedule.Batch(update)
+	out := &b.memory[shape]
+	for row := range out.Rows {
+		b.row(out, row, piece(row), rng.Key{Seed: b.m.Seed, A: uint32(update), B: uint32(row), Purpose: rng.Noise})
 	}
 	*into = *out
-	return p.shape
+	return shape
 }
 
 // row puts one piece into a batch.
-func (b *batches) row(out *seq.Batch, row int, x piece, key rng.Key) {
+func (b *batches) row(out *seq.Batch, row int, x tokens.Piece, key rng.Key) {
 	cols := len(b.m.codec.Steps)
-	about, past := b.about[x.session], b.past[x.session]
-	e, end := cols+1+len(about), b.targets(int(x.session))
+	about, past := b.about[x.Session], b.past[x.Session]
+	e, end := cols+1+len(about), b.targets(int(x.Session))
 	for t := range out.Steps {
 		at := t*out.Rows + row
-		tokens, values := out.Tokens[at*e:][:e], out.Values[at*cols:][:cols]
-		i := int(x.from) + t
+		in, values := out.Tokens[at*e:][:e], out.Values[at*cols:][:cols]
+		i := int(x.From) + t
+		for k := range values {
+			values[k] = -1
+		}
 		if i >= end {
-			for k := range tokens {
-				tokens[k] = -1
-			}
-			for k := range values {
-				values[k] = -1
+			for k := range in {
+				in[k] = -1
 			}
 			continue
 		}
-		b.m.tokens(tokens, past, i, about)
-		if b.c.Dropout > 0 {
+		b.m.inputs(in, past, i, about)
+		if p := b.m.Config.Dropout; p > 0 {
 			for k := range cols {
-				if key.Float64(uint32(t*cols+k)) < b.c.Dropout {
-					tokens[k] = -1
+				if key.Float64(uint32(t*cols+k)) < p {
+					in[k] = -1
 				}
 			}
 		}
-		for k := range values {
-			switch {
-			case x.from > 0 && t < overlap:
-				values[k] = -1
-			case i*cols < len(past):
-				values[k] = past[i*cols+k]
-			default:
-				values[k] = -1
-			}
-		}
-		if i*cols == len(past) && !(x.from > 0 && t < overlap) {
+		switch {
+		case x.From > 0 && t < overlap: // the piece before has learnt it
+		case i*cols < len(past):
+			copy(values, past[i*cols:])
+		default:
 			values[0] = b.m.end()
 		}
 	}
 }
 
-// tokens are the inputs of step i of a session whose steps have classes past
+// inputs are the tokens of step i of a session whose steps have classes past
 // and whose label and meta have tokens about.
-func (m *Model) tokens(dst, past []int32, i int, about []int32) {
+func (m *Model) inputs(dst, past []int32, i int, about []int32) {
 	cols := len(m.codec.Steps)
 	for k := range cols {
 		dst[k] = -1
@@ -294,18 +223,6 @@ func (m *Model) tokens(dst, past []int32, i int, about []int32) {
 			dst[k] = past[(i-1)*cols+k]
 		}
 	}
-	dst[cols] = position(i)
+	dst[cols] = tokens.Position(i)
 	copy(dst[cols+1:], about)
-}
-
-func permutation(n int, key rng.Key) []int32 {
-	p := make([]int32, n)
-	for i := range p {
-		p[i] = int32(i)
-	}
-	for i := n - 1; i > 0; i-- {
-		k := key.Intn(uint32(i), i+1)
-		p[i], p[k] = p[k], p[i]
-	}
-	return p
 }

@@ -9,8 +9,6 @@ package autoregressive
 import (
 	"errors"
 	"fmt"
-	"math/bits"
-	"slices"
 	"sync"
 
 	"github.com/planegym/planegym/compute"
@@ -85,21 +83,11 @@ type Model struct {
 	Updates int    // done
 	Loss    float64
 
-	codec    *tokens.Codec
-	net      *seq.Model   // averaged weights, once training has ended
-	state    *seq.Trainer // of net; nil once training has ended
-	maxSteps int          // 0: none
-	longest  int          // of training: no sampled session is longer
-	kinds    []kind
-	byLabel  [][]int   // by label+1: indices in kinds
-	starts   []float64 // s between the starts of training sessions
-	scorers  sync.Pool
-}
-
-// kind is sessions of one label and one class of each meta field.
-type kind struct {
-	tokens []int32 // [1+meta]
-	count  int32
+	codec   *tokens.Codec
+	net     *seq.Model   // averaged weights, once training has ended
+	state   *seq.Trainer // of net; nil once training has ended
+	census  *tokens.Census
+	scorers sync.Pool
 }
 
 // ErrResume is wrapped by the error of a checkpoint that Fit cannot go on from.
@@ -123,17 +111,6 @@ func (m *Model) Done() bool { return m.state == nil }
 
 // Parameters is how many numbers were learnt.
 func (m *Model) Parameters() int { return m.net.Parameters() }
-
-// positions is how many classes a step's place in its session has: one for
-// each of the first 16, then one a factor of two.
-const positions = 28
-
-func position(t int) int32 {
-	if t < 16 {
-		return int32(t)
-	}
-	return int32(min(16+bits.Len(uint(t/16))-1, positions-1))
-}
 
 // network is the sizes of the model of a codec. A step's tokens are the classes
 // of the step before, its position, the session's label and meta; its heads are
@@ -159,7 +136,7 @@ func network(k *tokens.Codec, hidden int) seq.Config {
 		c.Heads = append(c.Heads, head)
 	}
 	c.Embeddings = append(c.Embeddings,
-		seq.Embedding{Name: "position", Size: positions, Dim: 8},
+		seq.Embedding{Name: "position", Size: tokens.Positions, Dim: 8},
 		seq.Embedding{Name: "label", Size: max(len(k.Schema.Labels), 1), Dim: 24})
 	for i := range k.Meta {
 		col := &k.Meta[i]
@@ -170,78 +147,6 @@ func network(k *tokens.Codec, hidden int) seq.Config {
 
 // end is the class of the first head that ends a session.
 func (m *Model) end() int32 { return int32(m.codec.Steps[0].Len()) }
-
-func (m *Model) sort() {
-	m.byLabel = make([][]int, len(m.codec.Schema.Labels)+1)
-	for i, k := range m.kinds {
-		m.byLabel[k.tokens[0]+1] = append(m.byLabel[k.tokens[0]+1], i)
-	}
-}
-
-// draw is one of kinds, by count, for u in [0, 1); of nil: of all.
-func (m *Model) draw(of []int, u float64) *kind {
-	at := func(i int) *kind {
-		if of == nil {
-			return &m.kinds[i]
-		}
-		return &m.kinds[of[i]]
-	}
-	n := len(of)
-	if of == nil {
-		n = len(m.kinds)
-	}
-	total := 0.
-	for i := range n {
-		total += float64(at(i).count)
-	}
-	left := u * total
-	for i := range n - 1 {
-		if left -= float64(at(i).count); left < 0 {
-			return at(i)
-		}
-	}
-	return at(n - 1)
-}
-
-// census counts the kinds of sessions, and measures lengths and starts.
-func (m *Model) census(s *traffic.Set, maxSteps int) {
-	at := map[string]int{}
-	var begun []float64
-	longest := 0
-	for i := range s.Sessions {
-		x := &s.Sessions[i]
-		t := make([]int32, 1+len(m.codec.Meta))
-		m.codec.MetaTokens(x.Label, x.Meta, t)
-		key := fmt.Sprint(t)
-		k, ok := at[key]
-		if !ok {
-			k = len(m.kinds)
-			at[key] = k
-			m.kinds = append(m.kinds, kind{tokens: t})
-		}
-		m.kinds[k].count++
-		begun = append(begun, x.Start)
-		switch n := s.Of.Len(x); {
-		case n > m.longest:
-			m.longest, longest = n, 1
-		case n == m.longest:
-			longest++
-		}
-	}
-	slices.SortFunc(m.kinds, func(a, b kind) int { return slices.Compare(a.tokens, b.tokens) })
-	m.sort()
-	switch {
-	case maxSteps > 0:
-		m.maxSteps = maxSteps
-	case maxSteps == 0 && m.longest > 1 && 50*longest >= s.Len():
-		m.maxSteps = m.longest
-	}
-	slices.Sort(begun)
-	m.starts = []float64{0}
-	for i := 1; i < len(begun) && i < 4096; i++ {
-		m.starts = append(m.starts, begun[i]-begun[i-1])
-	}
-}
 
 // fastest is a backend of one thread with the best kernels of this machine. It
 // needs no Close.

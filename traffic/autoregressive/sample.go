@@ -9,6 +9,7 @@ import (
 
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/internal/seq"
+	"github.com/planegym/planegym/internal/tokens"
 	"github.com/planegym/planegym/traffic"
 )
 
@@ -36,11 +37,7 @@ func (m *Model) Sample(ctx context.Context, r traffic.Request) iter.Seq2[traffic
 				yield(traffic.Session{}, err)
 				return
 			}
-			const run = 32
-			first := rng.Key{Seed: r.Seed, A: uint32(i / run), Purpose: rng.SessionStart}.Intn(0, len(m.starts))
-			if i > 0 {
-				start += m.starts[(first+i%run)%len(m.starts)]
-			}
+			start += m.census.Pause(r.Seed, i)
 			x.Start = start
 			if !yield(x, nil) {
 				return
@@ -50,18 +47,10 @@ func (m *Model) Sample(ctx context.Context, r traffic.Request) iter.Seq2[traffic
 }
 
 func (m *Model) check(r *traffic.Request) error {
-	if err := r.Check(m.Schema()); err != nil {
-		return err
-	}
 	if m.state != nil {
 		return fmt.Errorf("%w: the model's training has not ended (%d of %d updates): go on with it", traffic.ErrRequest, m.Updates, m.Config.Updates)
 	}
-	for _, l := range r.Labels {
-		if len(m.byLabel[l+1]) == 0 {
-			return fmt.Errorf("%w: no session of training has label %d %q", traffic.ErrRequest, l, m.Schema().LabelName(l))
-		}
-	}
-	return nil
+	return m.census.Check(r, m.Schema())
 }
 
 // stream samples the sessions of a request in order.
@@ -92,9 +81,9 @@ type lane struct {
 
 func (m *Model) newStream(r *traffic.Request) *stream {
 	n := min(r.N, lanes)
-	s := &stream{m: m, r: r, most: m.longest, sampler: m.net.NewSampler(fastest(), n)}
-	if m.maxSteps > 0 {
-		s.most = m.maxSteps
+	s := &stream{m: m, r: r, most: m.census.Longest, sampler: m.net.NewSampler(fastest(), n)}
+	if m.census.MaxSteps > 0 {
+		s.most = m.census.MaxSteps
 	}
 	if r.MaxSteps > 0 {
 		s.most = r.MaxSteps
@@ -134,29 +123,10 @@ func (s *stream) next(ctx context.Context) (traffic.Session, error) {
 
 // begin gives lane k the next session.
 func (s *stream) begin(k int) {
-	m, r, l := s.m, s.r, &s.lane[k]
-	i := s.begun
+	l := &s.lane[k]
+	l.session, l.step = s.begun, 0
+	l.x = s.m.codec.Begin(s.m.census, s.r, s.begun, l.about)
 	s.begun++
-	key := rng.Key{Seed: r.Seed, A: uint32(i), Purpose: rng.SessionSteps}
-	var of []int
-	if len(r.Labels) > 0 {
-		of = m.byLabel[r.Labels[i%len(r.Labels)]+1]
-	}
-	from := m.draw(of, key.Float64(0))
-	copy(l.about, from.tokens)
-	l.session, l.step = i, 0
-	l.x = traffic.Session{Label: int(from.tokens[0]), Meta: make([]float64, len(m.codec.Schema.Meta))}
-	for c := range m.codec.Meta {
-		m.codec.Meta[c].Decode(from.tokens[1+c], key.Float64(uint32(1+c)), l.x.Meta)
-	}
-	if p := r.Prefix; p != nil {
-		l.x.Meta = slices.Clone(p.Meta)
-		if len(r.Labels) == 0 {
-			l.x.Label = p.Label
-		}
-		m.codec.MetaTokens(l.x.Label, l.x.Meta, l.about)
-		l.x.Steps = slices.Clone(p.Steps)
-	}
 	s.sampler.Reset([]int{k})
 }
 
@@ -175,13 +145,9 @@ func (s *stream) step() {
 	e := len(m.net.Embeddings)
 	for i, k := range s.rows {
 		l := &s.lane[k]
-		past := l.last
-		if l.step > 0 { // tokens reads the step before as the last of past
-			m.tokens(s.tokens[i*e:][:e], past, 1, l.about)
-			s.tokens[i*e+len(m.codec.Steps)] = position(l.step)
-		} else {
-			m.tokens(s.tokens[i*e:][:e], nil, 0, l.about)
-		}
+		in := s.tokens[i*e:][:e]
+		m.inputs(in, l.last, min(l.step, 1), l.about) // the step before is all that last has
+		in[len(m.codec.Steps)] = tokens.Position(l.step)
 	}
 	s.sampler.Step(s.rows, s.tokens[:len(s.rows)*e], nil)
 	cols := len(m.codec.Steps)
@@ -300,8 +266,8 @@ func (m *Model) follow(s *traffic.Session, see func(t int, sampler *seq.Sampler,
 	past, cols := m.codec.Classes(s, nil), len(m.codec.Steps)
 	in, out := make([]int32, len(m.net.Embeddings)), make([]int32, cols)
 	n := m.Schema().Len(s)
-	for t := 0; t < n || t == n && (m.maxSteps == 0 || n < m.maxSteps); t++ {
-		m.tokens(in, past, t, about)
+	for t := 0; t < n || t == n && (m.census.MaxSteps == 0 || n < m.census.MaxSteps); t++ {
+		m.inputs(in, past, t, about)
 		sampler.Step(nil, in, nil)
 		if t < n {
 			copy(out, past[t*cols:])

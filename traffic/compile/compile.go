@@ -53,6 +53,7 @@ type Report struct {
 	Added    int            `json:"added"`   // packets that no action asked for
 	Why      map[string]int `json:"why"`     // of changes; of meta fields too, which Changed leaves out
 	Resets   int            `json:"resets"`
+	Whole    int            `json:"whole"` // sessions of which no action was changed
 }
 
 // RepairRate is the share of actions that were changed.
@@ -129,11 +130,14 @@ func Packets(ctx context.Context, c *traffic.Schema, sessions iter.Seq2[traffic.
 		if err := c.Valid(&s); err != nil {
 			return r, fmt.Errorf("session %d: %w", r.Sessions, err)
 		}
+		changed := r.Changed
 		x, err := m.plan(&s, r.Sessions)
 		if err != nil {
 			return r, fmt.Errorf("session %d: %w", r.Sessions, err)
 		}
-		r.Sessions++
+		if r.Sessions++; r.Changed == changed {
+			r.Whole++
+		}
 		if x == nil {
 			continue
 		}

@@ -15,10 +15,17 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/planegym/planegym/internal/pcap"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/traffic"
+	"github.com/planegym/planegym/traffic/compile"
+	"github.com/planegym/planegym/traffic/flows"
+	"github.com/planegym/planegym/traffic/legal"
+	"github.com/planegym/planegym/traffic/netflow"
 	"github.com/planegym/planegym/traffic/ngram"
+	"github.com/planegym/planegym/traffic/store"
 )
 
 // Options say how to compare. Zero values are the defaults in the comments.
@@ -59,6 +66,9 @@ type Candidate struct {
 	Name  string
 	Model traffic.Model
 	Set   *traffic.Set
+	// Packets are what was found of the capture that Set was read from; nil: Set
+	// is no capture, and what compile makes of it is checked.
+	Packets *legal.Counts
 }
 
 // Scorer is a model that knows how likely a session is. LogProb adds to into
@@ -124,7 +134,29 @@ var figures = []Figure{
 	{Name: "gap_acf1", About: "mean autocorrelation of a session's log gaps at lag 1, less the held-out sessions'", Best: 0},
 	{Name: "size_acf1", About: "the same of signed sizes", Best: 0},
 	{Name: "dispersion_1s", About: "ln of the index of dispersion of steps a second over all sessions, less the held-out sessions'", Best: 0},
+	{Name: "legal", About: "share of sessions whose every action can be a legal packet as it is", Best: 1},
+	{Name: "repair", About: "share of actions that compile has to change", Best: 0},
+	{Name: "legal_packets", About: "share of packets without a wrong checksum or a broken rule of TCP: of a capture its own, else those that compile makes", Best: 1},
 	{Name: "labels", About: "JSD of labels", Best: 0},
+	{Name: "sa", About: "NetShare's JSD of source addresses' counts by rank; flow records", Best: 0},
+	{Name: "da", About: "the same of destination addresses", Best: 0},
+	{Name: "sp", About: "NetShare's JSD of source ports", Best: 0},
+	{Name: "dp", About: "the same of destination ports", Best: 0},
+	{Name: "pr", About: "the same of protocols", Best: 0},
+	{Name: "v3_ts_us", About: "NetShare's Wasserstein-1 distance of start times, µs since the first", Best: 0},
+	{Name: "v3_td_s", About: "the same of durations, s", Best: 0},
+	{Name: "v3_pkt", About: "the same of packets", Best: 0},
+	{Name: "v3_byt", About: "the same of bytes", Best: 0},
+	{Name: "rel_ts_us", About: "that of start times over the real values' from their median: 1 is as far as a constant", Best: 0},
+	{Name: "rel_td_s", About: "the same of durations", Best: 0},
+	{Name: "rel_pkt", About: "the same of packets", Best: 0},
+	{Name: "rel_byt", About: "the same of bytes", Best: 0},
+	{Name: "binned_td_s", About: "NetShare's JSD of binned durations, which leaves out what lies beyond the real range", Best: 0},
+	{Name: "binned_td_s_all", About: "the same with a bin for what lies beyond", Best: 0},
+	{Name: "binned_pkt", About: "NetShare's JSD of binned packets", Best: 0},
+	{Name: "binned_pkt_all", About: "the same with a bin for what lies beyond", Best: 0},
+	{Name: "binned_byt", About: "NetShare's JSD of binned bytes", Best: 0},
+	{Name: "binned_byt_all", About: "the same with a bin for what lies beyond", Best: 0},
 }
 
 // Compare judges candidates. Without held, every second session of train is
@@ -274,15 +306,16 @@ type judge struct {
 	f           *features
 	train, held *traffic.Set
 
-	heldStats stats
-	gapCuts   []float64
-	known     map[string]bool // contents of training
-	trainX    [][]float32
-	trainY    []int
-	heldX     [][]float32
-	heldY     []int
-	forests   map[uint64]*Forest // of training, by seed
-	labelled  bool
+	heldStats   stats
+	heldRecords []netflow.Record // where sessions are of flow records
+	gapCuts     []float64
+	known       map[string]bool // contents of training
+	trainX      [][]float32
+	trainY      []int
+	heldX       [][]float32
+	heldY       []int
+	forests     map[uint64]*Forest // of training, by seed
+	labelled    bool
 }
 
 func (j *judge) prepare() {
@@ -297,7 +330,7 @@ func (j *judge) prepare() {
 	if len(gaps) > 0 {
 		j.gapCuts = quantileCuts(gaps, 48)
 	}
-	j.heldStats = j.measure(j.held)
+	j.heldStats, j.heldRecords = j.measure(j.held), records(j.held)
 	j.known = map[string]bool{}
 	for i := range j.train.Sessions {
 		j.known[j.f.content(&j.train.Sessions[i])] = true
@@ -362,6 +395,9 @@ func (j *judge) row(ctx context.Context, kind string, c Candidate) (*Row, error)
 			for name, x := range j.distances(set, kind == "real") {
 				values[name] = append(values[name], x)
 			}
+			if err := j.legality(ctx, set, c.Packets, values); err != nil {
+				return nil, err
+			}
 		}
 		if !j.NoForest {
 			j.forest(set, kind == "real", seed, values)
@@ -377,11 +413,34 @@ func (j *judge) row(ctx context.Context, kind string, c Candidate) (*Row, error)
 		r.Figures[name] = estimate(v)
 	}
 	if m, ok := c.Model.(Scorer); ok {
-		if err := j.likelihood(m, r); err != nil {
+		if err := j.likelihood(m, r); err != nil && !errors.Is(err, errors.ErrUnsupported) { // a model of several modes, not all with a probability
 			return nil, err
 		}
 	}
 	return r, nil
+}
+
+// legality adds what becomes of a set as packets, where its steps are packets.
+func (j *judge) legality(ctx context.Context, set *traffic.Set, own *legal.Counts, into map[string][]float64) error {
+	if _, err := flows.NewReader(&set.Of); err != nil {
+		return nil // flow records, series
+	}
+	add := func(name string, x float64) { into[name] = append(into[name], x) }
+	var check legal.Checker
+	r, err := compile.Packets(ctx, &set.Of, store.All(set), compile.Options{Raw: true}, func(_ time.Time, ip []byte) error {
+		check.Add(uint16(pcap.Raw), ip)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	add("legal", float64(r.Whole)/float64(max(r.Sessions, 1)))
+	add("repair", r.RepairRate())
+	if own == nil {
+		own = &check.Counts
+	}
+	add("legal_packets", own.Share())
+	return nil
 }
 
 // forest adds what forests say of a set.

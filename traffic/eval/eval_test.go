@@ -13,6 +13,8 @@ import (
 
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/traffic"
+	"github.com/planegym/planegym/traffic/flows"
+	"github.com/planegym/planegym/traffic/legal"
 	"github.com/planegym/planegym/traffic/ngram"
 	"github.com/planegym/planegym/traffic/store"
 )
@@ -156,6 +158,38 @@ func TestCompare(t *testing.T) {
 	}
 	if _, err := json.Marshal(r); err != nil {
 		t.Error(err)
+	}
+}
+
+// What can be said as packets is legal; a push of no bytes and a second SYN are
+// changed; of a capture its own packets count.
+func TestLegality(t *testing.T) {
+	var sets [2]*traffic.Set
+	for k := range sets {
+		sets[k] = &traffic.Set{Of: flows.Schema(nil)}
+		for i := range 10 {
+			x := traffic.Session{Label: -1, Start: float64(i), Meta: []float64{0, 0, 443, 0, 1, 1, 1, 1}}
+			for _, a := range []flows.Action{{Flags: flows.Syn}, {Flags: flows.Syn, Down: true}, {Flags: flows.Ack}, {Flags: flows.Push, Size: 100}} {
+				if k == 1 && i < 4 && a.Size > 0 {
+					a.Size = 0 // a push of nothing
+				}
+				x.Steps = a.Append(x.Steps)
+			}
+			sets[k].Sessions = append(sets[k].Sessions, x)
+		}
+	}
+	r, err := Compare(t.Context(), sets[0], sets[0], []Candidate{
+		{Name: "bad", Set: sets[1]}, {Name: "capture", Set: sets[0], Packets: &legal.Counts{Packets: 4, Legal: 1}},
+	}, Options{NoForest: true, NoFloors: true, Seeds: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range [][3]float64{{1, 0, 1}, {.6, .1, 1}, {1, 0, .25}} {
+		for k, name := range []string{"legal", "repair", "legal_packets"} {
+			if x := float64(r.Rows[i].Figures[name].Mean); math.Abs(x-want[k]) > 1e-12 {
+				t.Errorf("%s of %s is %v, want %v", name, r.Rows[i].Name, x, want[k])
+			}
+		}
 	}
 }
 

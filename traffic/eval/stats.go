@@ -133,7 +133,7 @@ func (j *judge) measure(set *traffic.Set) stats {
 		}
 	}
 	s.gapACF, s.sizeACF = mean(gapACF), mean(sizeACF)
-	s.dispersion = dispersion(seconds, 1)
+	s.dispersion = Dispersion(seconds, 1)
 	return s
 }
 
@@ -150,10 +150,10 @@ func bin(cuts []float64, x float64) int {
 	return min(i, len(cuts)-1)
 }
 
-// dispersion is the variance over the mean of how many times fall into windows
-// of a width: 1 for a Poisson process. NaN below 10 windows. At most 2^20
+// Dispersion is the variance over the mean of how many times fall into windows
+// of a width (s): 1 for a Poisson process. It sorts the times. NaN below 10 windows. At most 2^20
 // windows from the first time on are looked at.
-func dispersion(times []float64, width float64) float64 {
+func Dispersion(times []float64, width float64) float64 {
 	if len(times) == 0 {
 		return math.NaN()
 	}
@@ -196,6 +196,11 @@ func (j *judge) distances(set *traffic.Set, real bool) map[string]float64 {
 		"gap_acf1":       s.gapACF - h.gapACF,
 		"size_acf1":      s.sizeACF - h.sizeACF,
 		"dispersion_1s":  math.Log(s.dispersion) - math.Log(h.dispersion),
+	}
+	if len(j.heldRecords) > 0 {
+		if r := records(set); len(r) > 0 {
+			netShare(j.heldRecords, r, d)
+		}
 	}
 	of := set
 	if real {

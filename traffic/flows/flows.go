@@ -21,6 +21,10 @@ type Options struct {
 	Label string        // of all sessions; "": none
 	Idle  time.Duration // of silence after which a five-tuple is another session; 1 h
 	Span  time.Duration // that a capture may cover; 24 h
+	// Each, where it is not nil, is called for every packet that became a step of
+	// a session (its index among those of Set), up or down. The packet is the
+	// caller's until it returns.
+	Each func(session, step int, down bool, p *packet.Packet)
 }
 
 // ErrSpan is wrapped by the error of a capture whose times lie further apart
@@ -281,6 +285,9 @@ func (b *Builder) take(at time.Time, q *packet.Packet) {
 		a.Flags = b.classify(f, dir, q)
 	}
 	s.Steps = a.Append(s.Steps)
+	if b.o.Each != nil {
+		b.o.Each(f.session, len(s.Steps)/StepFields-1, dir == 1, q)
+	}
 	b.counts.Actions++
 	b.describe(s, dir, q)
 }

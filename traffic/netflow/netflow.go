@@ -202,24 +202,79 @@ func Sessions(records []Record) *traffic.Set {
 	return set
 }
 
+// layout is where sessions of flow records have their fields.
+type layout struct {
+	protocol, client, server, clientPort, serverPort int // of a session
+	gap, duration, packets, size, kind               int // of a step; kind -1: none
+}
+
+func layoutOf(c *traffic.Schema) (l layout, err error) {
+	for _, f := range []struct {
+		name string
+		at   *int
+		find func(string) int
+	}{
+		{"protocol", &l.protocol, c.MetaIndex}, {"client", &l.client, c.MetaIndex}, {"server", &l.server, c.MetaIndex},
+		{"client_port", &l.clientPort, c.MetaIndex}, {"server_port", &l.serverPort, c.MetaIndex},
+		{"gap", &l.gap, c.StepIndex}, {"duration", &l.duration, c.StepIndex}, {"packets", &l.packets, c.StepIndex}, {"size", &l.size, c.StepIndex},
+	} {
+		if *f.at = f.find(f.name); *f.at < 0 {
+			return l, fmt.Errorf("netflow: sessions have no field %q: they are no flow records", f.name)
+		}
+	}
+	l.kind = c.StepIndex("type")
+	return l, nil
+}
+
+// each calls f for the records of a session.
+func (l *layout) each(c *traffic.Schema, s *traffic.Session, f func(*Record) error) error {
+	address := func(rank float64) netip.Addr {
+		x := uint32(10<<24 + math.Mod(rank, 1<<24))
+		return netip.AddrFrom4([4]byte{byte(x >> 24), byte(x >> 16), byte(x >> 8), byte(x)})
+	}
+	at := s.Start
+	for t := range c.Len(s) {
+		x := c.Step(s, t)
+		at += x[l.gap]
+		r := Record{
+			Src: address(s.Meta[l.client]), Dst: address(s.Meta[l.server]), SrcPort: uint16(s.Meta[l.clientPort]), DstPort: uint16(s.Meta[l.serverPort]),
+			Proto: c.Meta[l.protocol].Levels[int(s.Meta[l.protocol])], Start: at, Duration: max(x[l.duration], 0), Packets: int64(x[l.packets]), Bytes: int64(x[l.size]),
+		}
+		if l.kind >= 0 {
+			r.Type = c.Steps[l.kind].Levels[int(x[l.kind])]
+		}
+		if err := f(&r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Records is the way back of Sessions, by session: ranks become addresses of 10/8.
+func Records(s *traffic.Set) ([]Record, error) {
+	l, err := layoutOf(&s.Of)
+	if err != nil {
+		return nil, err
+	}
+	var all []Record
+	for i := range s.Sessions {
+		if err := l.each(&s.Of, &s.Sessions[i], func(r *Record) error { all = append(all, *r); return nil }); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
 // WriteCSV writes sessions of flow records with NetShare's columns, by session:
 // ranks become addresses of 10/8 and times µs. It counts records.
 func WriteCSV(w io.Writer, c *traffic.Schema, sessions iter.Seq2[traffic.Session, error]) (n int, err error) {
-	meta, steps := map[string]int{}, map[string]int{}
-	for _, name := range []string{"protocol", "client", "server", "client_port", "server_port"} {
-		if meta[name] = c.MetaIndex(name); meta[name] < 0 {
-			return 0, fmt.Errorf("netflow: sessions have no field %q: they are no flow records", name)
-		}
+	l, err := layoutOf(c)
+	if err != nil {
+		return 0, err
 	}
-	for _, f := range stepFields {
-		if steps[f.Name] = c.StepIndex(f.Name); steps[f.Name] < 0 {
-			return 0, fmt.Errorf("netflow: steps have no field %q: they are no flow records", f.Name)
-		}
-	}
-	kind := c.StepIndex("type")
 	out := csv.NewWriter(w)
 	head := slices.Clone(columns)
-	if kind >= 0 {
+	if l.kind >= 0 {
 		head = append(head, "type")
 	}
 	if err := out.Write(head); err != nil {
@@ -232,28 +287,32 @@ func WriteCSV(w io.Writer, c *traffic.Schema, sessions iter.Seq2[traffic.Session
 		if err != nil {
 			return n, err
 		}
-		whole := func(x float64) string { return strconv.FormatFloat(x, 'f', 0, 64) }
-		at := s.Start
-		for t := range c.Len(&s) {
-			x := c.Step(&s, t)
-			at += x[steps["gap"]]
-			row := []string{
-				whole(10<<24 + math.Mod(s.Meta[meta["client"]], 1<<24)), whole(10<<24 + math.Mod(s.Meta[meta["server"]], 1<<24)),
-				whole(s.Meta[meta["client_port"]]), whole(s.Meta[meta["server_port"]]), c.Meta[meta["protocol"]].Levels[int(s.Meta[meta["protocol"]])],
-				strconv.FormatFloat(math.Round(at*1e6), 'f', 1, 64), strconv.FormatFloat(max(x[steps["duration"]], 0), 'g', -1, 64),
-				whole(x[steps["packets"]]), whole(x[steps["size"]]),
-			}
-			if kind >= 0 {
-				row = append(row, c.Steps[kind].Levels[int(x[kind])])
-			}
-			if err := out.Write(row); err != nil {
-				return n, err
-			}
+		if err := l.each(c, &s, func(r *Record) error {
 			n++
+			return out.Write(r.row(l.kind >= 0))
+		}); err != nil {
+			return n, err
 		}
 	}
 	out.Flush()
 	return n, out.Error()
+}
+
+// row is a record as NetShare's CSV has it.
+func (r *Record) row(kind bool) []string {
+	number := func(a netip.Addr) string {
+		b := a.As4()
+		return strconv.FormatUint(uint64(binary.BigEndian.Uint32(b[:])), 10)
+	}
+	row := []string{
+		number(r.Src), number(r.Dst), strconv.Itoa(int(r.SrcPort)), strconv.Itoa(int(r.DstPort)), r.Proto,
+		strconv.FormatFloat(math.Round(r.Start*1e6), 'f', 1, 64), strconv.FormatFloat(r.Duration, 'g', -1, 64),
+		strconv.FormatInt(r.Packets, 10), strconv.FormatInt(r.Bytes, 10),
+	}
+	if kind {
+		row = append(row, r.Type)
+	}
+	return row
 }
 
 // ErrV5 is wrapped by the error of bytes that are no NetFlow version 5.

@@ -1,0 +1,192 @@
+// Command flowrecords compares generators of flow records as NetShare's authors
+// do, beside half against half of the real records and models that only count.
+//
+// For each seed the sessions are split into halves at random; everything is
+// fitted to one half and compared with the other.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/planegym/planegym/internal/rng"
+	"github.com/planegym/planegym/traffic"
+	"github.com/planegym/planegym/traffic/doppelganger"
+	"github.com/planegym/planegym/traffic/netflow"
+	"github.com/planegym/planegym/traffic/ngram"
+)
+
+func main() {
+	var seeds, updates int
+	var rows string
+	var threads int
+	flag.IntVar(&seeds, "seeds", 3, "splits, each with fits and samples of its own")
+	flag.IntVar(&updates, "updates", 0, "of the adversarial fit; 0: its default")
+	flag.IntVar(&threads, "threads", 1, "of fits")
+	flag.StringVar(&rows, "rows", "half,columns,bootstrap,witten-bell,likelihood,doppelganger", "what to compare")
+	flag.Parse()
+	if flag.NArg() != 1 {
+		fmt.Fprintln(os.Stderr, "usage: flowrecords [flags] FILE.csv")
+		os.Exit(2)
+	}
+	if err := run(context.Background(), flag.Arg(0), seeds, updates, threads, strings.Split(rows, ",")); err != nil {
+		fmt.Fprintln(os.Stderr, "flowrecords:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, path string, seeds, updates, threads int, rows []string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	records, err := netflow.ReadCSV(f, path, netflow.Options{})
+	if err != nil {
+		return err
+	}
+	set := netflow.Sessions(records)
+	fmt.Printf("%d records, %d sessions, %d fields; means of %d seeds\n", len(records), set.Len(), len(set.Of.Meta)+len(set.Of.Steps), seeds)
+	table := map[string]map[string][]float64{}
+	for seed := range seeds {
+		train, held := halves(set, uint64(seed))
+		j := newJudge(train, held, uint64(seed))
+		for _, row := range rows {
+			start := time.Now()
+			drawn, note, err := draw(ctx, row, train, held.Len(), uint64(seed), updates, threads)
+			if err != nil {
+				return fmt.Errorf("%s: %w", row, err)
+			}
+			fmt.Printf("seed %d %s: %d sessions in %.1f s %s\n", seed, row, drawn.Len(), time.Since(start).Seconds(), note)
+			if table[row] == nil {
+				table[row] = map[string][]float64{}
+			}
+			for name, x := range j.figures(drawn) {
+				table[row][name] = append(table[row][name], x)
+			}
+		}
+	}
+	fmt.Printf("\n| figure | %s |\n|---|%s\n", strings.Join(rows, " | "), strings.Repeat("---|", len(rows)))
+	for _, name := range figureNames {
+		fmt.Printf("| %s |", name)
+		for _, row := range rows {
+			fmt.Printf(" %s |", estimate(table[row][name]))
+		}
+		fmt.Println()
+	}
+	return nil
+}
+
+// halves are the sessions in two random halves.
+func halves(s *traffic.Set, seed uint64) (a, b *traffic.Set) {
+	a, b = &traffic.Set{Of: s.Of}, &traffic.Set{Of: s.Of}
+	order := make([]int, s.Len())
+	for i := range order {
+		order[i] = i
+	}
+	key := rng.Key{Seed: seed, A: 1 << 20, Purpose: rng.Judging}
+	for i := range order {
+		o := i + key.Intn(uint32(i), len(order)-i)
+		order[i], order[o] = order[o], order[i]
+	}
+	first := slices.Sorted(slices.Values(order[:len(order)/2]))
+	for i := range s.Sessions {
+		if _, ok := slices.BinarySearch(first, i); ok {
+			a.Sessions = append(a.Sessions, s.Sessions[i])
+		} else {
+			b.Sessions = append(b.Sessions, s.Sessions[i])
+		}
+	}
+	return a, b
+}
+
+// draw is n sessions of a generator fitted to train.
+func draw(ctx context.Context, row string, train *traffic.Set, n int, seed uint64, updates, threads int) (*traffic.Set, string, error) {
+	var m traffic.Model
+	note := ""
+	switch row {
+	case "half":
+		return train, "", nil
+	case "columns":
+		return columns(train, n, seed), "", nil
+	case "doppelganger", "likelihood":
+		c := doppelganger.Config{Updates: updates}
+		if row == "likelihood" {
+			c.Mode, c.Updates = doppelganger.Likelihood, 0
+		}
+		fitted, err := doppelganger.Fit(ctx, train, c, traffic.FitOptions{Seed: seed, Threads: threads})
+		if err != nil {
+			return nil, "", err
+		}
+		a := fitted.Account
+		note = fmt.Sprintf("(%d of %d records in %d windows)", a.Records, recordsOf(train), a.Windows)
+		m = fitted
+	default:
+		fitted, err := ngram.Fit(ctx, train, ngram.Config{Mode: row})
+		if err != nil {
+			return nil, "", err
+		}
+		m = fitted
+	}
+	s, err := traffic.Collect(m.Schema(), m.Sample(ctx, traffic.Request{N: n, Seed: seed + 1000}))
+	return s, note, err
+}
+
+func recordsOf(s *traffic.Set) (n int) {
+	for i := range s.Sessions {
+		n += s.Of.Len(&s.Sessions[i])
+	}
+	return n
+}
+
+// columns draws every field on its own from training: all marginals, nothing
+// joint.
+func columns(train *traffic.Set, n int, seed uint64) *traffic.Set {
+	out := &traffic.Set{Of: train.Of}
+	for i := range n {
+		key := rng.Key{Seed: seed, A: uint32(i), B: 1, Purpose: rng.Judging}
+		u := uint32(0)
+		any := func() *traffic.Session {
+			u++
+			return &train.Sessions[key.Intn(u, train.Len())]
+		}
+		s := traffic.Session{Label: -1, Start: any().Start}
+		for j := range train.Of.Meta {
+			s.Meta = append(s.Meta, any().Meta[j])
+		}
+		for range train.Of.Len(any()) {
+			for j := range train.Of.Steps {
+				of := any()
+				u++
+				s.Steps = append(s.Steps, train.Of.Step(of, key.Intn(u, train.Of.Len(of)))[j])
+			}
+		}
+		out.Sessions = append(out.Sessions, s)
+	}
+	return out
+}
+
+// estimate is the mean and half of its 95 % interval.
+func estimate(v []float64) string {
+	if len(v) == 0 {
+		return "–"
+	}
+	mean, variance := 0., 0.
+	for _, x := range v {
+		mean += x / float64(len(v))
+	}
+	if len(v) < 2 {
+		return fmt.Sprintf("%.4f", mean)
+	}
+	for _, x := range v {
+		variance += (x - mean) * (x - mean) / float64(len(v)-1)
+	}
+	t := []float64{0, 12.706, 4.303, 3.182, 2.776, 2.571}[min(len(v)-1, 5)]
+	return fmt.Sprintf("%.4f ± %.4f", mean, t*math.Sqrt(variance/float64(len(v))))
+}

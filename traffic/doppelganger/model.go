@@ -1,0 +1,216 @@
+package doppelganger
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+
+	"github.com/planegym/planegym/compute"
+	"github.com/planegym/planegym/internal/safetensors"
+	"github.com/planegym/planegym/internal/seq"
+	"github.com/planegym/planegym/traffic"
+)
+
+// Model is a fitted generator, or a checkpoint of training. It is safe for
+// concurrent use.
+type Model struct {
+	Config    Config
+	Seed      uint64
+	Data      string // hash of the sessions
+	Engine    string // and kernel set that trained it
+	Updates   int    // done
+	Account   Account
+	Distances [][]float64 // of each candidate, by field
+	Chosen    int         // candidate, -1 before there is one
+
+	codec      *codec
+	nets       *networks // the chosen candidate's
+	candidates []*networks
+	trainer    *trainer                    // nil once training has ended
+	state      *safetensors.File           // of a checkpoint that was read
+	lm         *likelihood                 // of mode Likelihood
+	training   func() []safetensors.Tensor // its state, until training has ended
+}
+
+// Settings are those it was fitted with.
+func (m *Model) Settings() Config { return m.Config }
+
+// Schema says what is sampled.
+func (m *Model) Schema() *traffic.Schema { return &m.codec.Schema }
+
+// Done reports whether training has ended.
+func (m *Model) Done() bool { return m.Updates == m.Config.Updates }
+
+// Fit trains. Equal config, sessions, seed and kernel set give equal bytes, and
+// so does a run that was interrupted and resumed. When ctx ends, Fit ends
+// between two updates, after a last checkpoint, with the context's error beside
+// the model as it is.
+func Fit(ctx context.Context, src traffic.Source, c Config, o traffic.FitOptions) (*Model, error) {
+	if err := c.Check(); err != nil {
+		return nil, err
+	}
+	c = c.withDefaults()
+	c.seed = o.Seed
+	set, err := traffic.Load(src)
+	if err != nil {
+		return nil, fmt.Errorf("doppelganger: %w", err)
+	}
+	kernels, err := compute.ParseKernels(cmp.Or(o.Kernels, "auto"))
+	if err != nil {
+		return nil, fmt.Errorf("doppelganger: %w", err)
+	}
+	if o.Engine != "" && o.Engine != seq.Fused && c.Mode == Adversarial {
+		return nil, fmt.Errorf("doppelganger: engine %q: a model against critics is trained by %q alone", o.Engine, seq.Fused)
+	}
+	be := compute.NewBackend(kernels, cmp.Or(o.Threads, runtime.GOMAXPROCS(0)))
+	defer be.Close()
+	m := &Model{Config: c, Seed: o.Seed, Engine: cmp.Or(o.Engine, seq.Fused) + "/" + kernels.String(), Chosen: -1}
+	if m.Data, err = traffic.Hash(set); err != nil {
+		return nil, err
+	}
+	if m.codec, err = newCodec(c, set); err != nil {
+		return nil, err
+	}
+	t := m.codec.encode(set, c.Window)
+	m.Account = t.account
+	var from *Model
+	if o.Resume {
+		if from, err = m.resume(o.Path); err != nil {
+			return nil, err
+		}
+	}
+	if c.Mode == Likelihood {
+		return m, m.fitLikelihood(ctx, be, set, from, o)
+	}
+	m.trainer = newTrainer(c, m.codec, t, be)
+	if from != nil {
+		if err := m.trainer.restore(from.state); err != nil {
+			return nil, err
+		}
+		m.Distances, m.candidates = from.Distances, from.candidates
+		m.pick()
+	}
+	return m, m.train(ctx, be, nonEmpty(set), o)
+}
+
+// resume reads the checkpoint at path, which m must be able to go on with.
+func (m *Model) resume(path string) (*Model, error) {
+	r, err := Open(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case r.Seed != m.Seed:
+		return nil, fmt.Errorf("%w: its seed is %d, not %d", ErrResume, r.Seed, m.Seed)
+	case r.Config != m.Config:
+		return nil, fmt.Errorf("%w: its settings are %+v, not %+v", ErrResume, r.Config, m.Config)
+	case r.Data != m.Data:
+		return nil, fmt.Errorf("%w: it was trained on other sessions", ErrResume)
+	case r.Engine != m.Engine:
+		return nil, fmt.Errorf("%w: it was trained on engine %s: %s gives other bytes", ErrResume, r.Engine, m.Engine)
+	case r.Done():
+		return nil, fmt.Errorf("%w: training has ended", ErrResume)
+	}
+	return r, nil
+}
+
+func nonEmpty(set *traffic.Set) []traffic.Session {
+	var s []traffic.Session
+	for _, x := range set.Sessions {
+		if len(x.Steps) > 0 {
+			s = append(s, x)
+		}
+	}
+	return s
+}
+
+func (m *Model) train(ctx context.Context, be *compute.Backend, set []traffic.Session, o traffic.FitOptions) error {
+	c, r := m.Config, m.trainer
+	every := o.Every
+	if every <= 0 {
+		every = 1000
+	}
+	checkpoint := func() error {
+		m.Updates = r.done
+		if m.nets == nil {
+			m.nets = r.avg.clone()
+		}
+		if m.Done() {
+			m.trainer, m.candidates = nil, nil
+		}
+		if o.Path == "" {
+			return nil
+		}
+		return m.Save(o.Path, nil)
+	}
+	for r.done < c.Updates {
+		if err := ctx.Err(); err != nil {
+			return errors.Join(err, checkpoint())
+		}
+		losses, err := r.update()
+		if err != nil {
+			return err
+		}
+		// Candidates come in the second half: earlier ones lose.
+		if from := c.Updates / 2; r.done > from && (r.done-from)*c.Checks/(c.Updates-from) > (r.done-1-from)*c.Checks/(c.Updates-from) {
+			if err := m.candidate(be, set); err != nil {
+				return err
+			}
+		}
+		if o.Report != nil {
+			o.Report(traffic.Progress{Phase: "doppelganger", Done: r.done, Total: c.Updates, Losses: map[string]float64{
+				"attributes_distance": losses.Attributes, "series_distance": losses.Series, "penalty": losses.Penalty}})
+		}
+		if r.done%every == 0 && r.done < c.Updates {
+			if err := checkpoint(); err != nil {
+				return err
+			}
+		}
+	}
+	return checkpoint()
+}
+
+// candidate adds the averaged generators as they are to those that the best is
+// chosen of.
+func (m *Model) candidate(be *compute.Backend, set []traffic.Session) error {
+	n := m.trainer.avg.clone()
+	m.candidates = append(m.candidates, n)
+	was := m.nets
+	m.nets = n
+	drawn, err := m.drawLike(be, min(len(set), 5000), uint64(len(m.candidates))+m.Config.seed<<16)
+	m.nets = was
+	if err != nil {
+		return err
+	}
+	m.Distances = append(m.Distances, marginals(&m.codec.Schema, set, drawn))
+	m.pick()
+	return nil
+}
+
+// drawLike draws n sessions with the labels and starts that training has.
+func (m *Model) drawLike(be *compute.Backend, n int, seed uint64) ([]traffic.Session, error) {
+	s := m.nets.newSampler(be, min(n, block))
+	r := traffic.Request{N: n, Seed: seed}
+	var all []traffic.Session
+	start := 0.
+	for first := 0; first < n; first += block {
+		k := min(block, n-first)
+		for i := range k {
+			start += m.pause(seed, first+i)
+			s.label[i], s.start[i] = m.label(&r, first+i), start
+		}
+		all = append(all, s.draw(&r, first, k)...)
+	}
+	return all, nil
+}
+
+func (m *Model) pick() {
+	if len(m.Distances) == 0 {
+		return
+	}
+	sums := rankSums(m.Distances)
+	m.Chosen = slices.Index(sums, slices.Min(sums))
+	m.nets = m.candidates[m.Chosen]
+}

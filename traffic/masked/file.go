@@ -1,0 +1,201 @@
+package masked
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/planegym/planegym/compute"
+	"github.com/planegym/planegym/internal/safetensors"
+	"github.com/planegym/planegym/internal/seq"
+	"github.com/planegym/planegym/internal/tokens"
+)
+
+// Format is the metadata "format" of a file with a model.
+const Format = "planegym.masked.v1"
+
+// ErrFormat is wrapped by the error of a file that holds no such model.
+var ErrFormat = errors.New("masked: no masked model of traffic")
+
+type settings struct {
+	Config  Config        `json:"config"`
+	Seed    uint64        `json:"seed"`
+	Codec   *tokens.Codec `json:"codec"`
+	Longest int           `json:"longest"`
+	Lengths [][]int32     `json:"lengths"`
+	Data    string        `json:"data"`
+	Engine  string        `json:"engine"`
+	Updates int           `json:"updates"`
+	Loss    float64       `json:"loss"`
+	Done    bool          `json:"done"`
+}
+
+// Save writes the model, with the state of its training where that has not
+// ended, to a file that appears whole or not at all. about is added to its
+// metadata, for where the data come from.
+func (m *Model) Save(path string, about map[string]string) error {
+	meta, tensors, err := m.tensors(about)
+	if err != nil {
+		return err
+	}
+	return safetensors.WriteFile(path, meta, tensors)
+}
+
+// Write is Save to a writer.
+func (m *Model) Write(w io.Writer, about map[string]string) error {
+	meta, tensors, err := m.tensors(about)
+	if err != nil {
+		return err
+	}
+	return safetensors.Write(w, meta, tensors)
+}
+
+func (m *Model) tensors(about map[string]string) (map[string]string, []safetensors.Tensor, error) {
+	text, err := json.Marshal(settings{m.Config, m.Seed, m.codec, m.census.Longest, m.lengths, m.Data, m.Engine, m.Updates, m.Loss, m.Done()})
+	if err != nil {
+		return nil, nil, fmt.Errorf("masked: %w", err)
+	}
+	meta := map[string]string{}
+	for k, v := range about {
+		meta[k] = v
+	}
+	meta["format"], meta["model"] = Format, string(text)
+	all := append(m.net.Tensors("network."), m.census.Tensors()...)
+	if m.state != nil {
+		all = append(all, m.state.State("state.")...)
+	}
+	var allowed []int32 // label, column, class
+	n := 0
+	for l := range m.allowed {
+		for k := range m.allowed[l] {
+			for c, ok := range m.allowed[l][k] {
+				if ok {
+					allowed = append(allowed, int32(l), int32(k), int32(c))
+					n++
+				}
+			}
+		}
+	}
+	return meta, append(all, safetensors.Tensor{Name: "allowed", Shape: []int{n, 3}, Data: allowed}), nil
+}
+
+// Open reads what Save wrote. An error that wraps ErrFormat says that the file
+// holds no such model.
+func Open(path string) (*Model, error) {
+	f, err := safetensors.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("masked: %w", err)
+	}
+	defer f.Close()
+	m, err := read(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return m, nil
+}
+
+// Parse is Open of what a file holds.
+func Parse(b []byte) (*Model, error) {
+	f, err := safetensors.New(bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		return nil, fmt.Errorf("masked: %w", err)
+	}
+	return read(f)
+}
+
+func read(f *safetensors.File) (*Model, error) {
+	bad := func(format string, args ...any) error {
+		return fmt.Errorf("%w: %w", ErrFormat, fmt.Errorf(format, args...))
+	}
+	if got := f.Metadata["format"]; got != Format {
+		return nil, bad("format is %q, not %q", got, Format)
+	}
+	var c settings
+	d := json.NewDecoder(strings.NewReader(f.Metadata["model"]))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&c); err != nil {
+		return nil, bad("model: %w", err)
+	}
+	if err := c.Config.Check(); err != nil {
+		return nil, bad("%w", err)
+	}
+	if c.Codec == nil {
+		return nil, bad("there is no codec")
+	}
+	if err := c.Codec.Check(); err != nil {
+		return nil, bad("%w", err)
+	}
+	m := &Model{Config: c.Config, Seed: c.Seed, Data: c.Data, Engine: c.Engine, Updates: c.Updates, Loss: c.Loss, codec: c.Codec, lengths: c.Lengths}
+	sizes := network(m.codec, c.Config.Hidden)
+	if err := sizes.Check(); err != nil {
+		return nil, bad("%w", err)
+	}
+	if info, ok := f.Info("network.embedding.position"); !ok || len(info.Shape) != 2 {
+		return nil, bad("there is no network")
+	}
+	var err error
+	if m.net, err = seq.New(sizes, 0); err != nil {
+		return nil, bad("%w", err)
+	}
+	if err := m.net.Load(f, "network."); err != nil {
+		return nil, bad("%w", err)
+	}
+	if m.census, err = m.codec.ReadCensus(f, 0, c.Longest); err != nil {
+		return nil, bad("%w", err)
+	}
+	if err := m.readAllowed(f); err != nil {
+		return nil, bad("%w", err)
+	}
+	if !c.Done {
+		be := compute.NewBackend(compute.Go, 1)
+		if m.state, err = seq.NewTrainer(m.net, be, m.Config.training()); err != nil {
+			return nil, bad("%w", err)
+		}
+		if err := m.state.Restore(f, "state."); err != nil {
+			return nil, bad("%w", err)
+		}
+	}
+	return m, nil
+}
+
+func (m *Model) readAllowed(f *safetensors.File) error {
+	labels := len(m.codec.Schema.Labels) + 1
+	if len(m.lengths) != labels {
+		return fmt.Errorf("lengths of %d labels, not %d", len(m.lengths), labels)
+	}
+	for l, of := range m.lengths {
+		if !slices.IsSorted(of) || len(of) > 0 && of[0] < 0 || len(of) > 256 {
+			return fmt.Errorf("lengths of label %d: %v", l-1, of)
+		}
+	}
+	info, ok := f.Info("allowed")
+	if !ok || len(info.Shape) != 2 || info.Shape[1] != 3 {
+		return fmt.Errorf("tensor allowed is missing or of shape %v", info.Shape)
+	}
+	flat := make([]int32, 3*info.Shape[0])
+	if err := safetensors.Read(f, "allowed", flat, info.Shape...); err != nil {
+		return err
+	}
+	m.allowed = make([][][]bool, labels)
+	for x := range slices.Chunk(flat, 3) {
+		if x[0] < 0 || int(x[0]) >= labels || x[1] < 0 || int(x[1]) >= len(m.codec.Steps) || x[2] < 0 || int(x[2]) >= m.codec.Steps[x[1]].Len() {
+			return fmt.Errorf("allowed: label %d, column %d, class %d", x[0]-1, x[1], x[2])
+		}
+		if m.allowed[x[0]] == nil {
+			m.allowed[x[0]] = m.nothing()
+		}
+		m.allowed[x[0]][x[1]][x[2]] = true
+	}
+	for l, cols := range m.allowed {
+		for k := range cols {
+			if !slices.Contains(cols[k], true) {
+				return fmt.Errorf("allowed: label %d has no class of column %d", l-1, k)
+			}
+		}
+	}
+	return nil
+}
