@@ -18,8 +18,9 @@ given:
                  the metrics it needs, time series, distributions, autocorrelation,
                  rank correlations, and windows by PCA and t-SNE
   --agent        agents side by side: of a folder that train wrote the curves of
-                 training; of a .parquet that play --record or serve --record wrote
-                 returns, what a viewer saw, and which actions were taken when
+                 training and an episode, drawn; of a .parquet that play --record or
+                 serve --record wrote returns, what a viewer saw, and which actions
+                 were taken when; of an agent's file, or "bundled", an episode
   --compare      what compare --json wrote: values, drift, estimates
   --traffic      what traffic eval --json wrote: policies under real and generated
                  load, likeness beside the noise floor and models that only count
@@ -34,6 +35,7 @@ below it.`,
   planegym report --real grid_32.csv --like --set best=a.csv --set worst=b.csv --png figures
   planegym report --real grid_32.csv --like --set best=a.csv --json
   planegym report --agent default=run --agent default=played.parquet --agent random=random.parquet
+  planegym report --agent mine=run --agent bundled=bundled -o agents.html
   planegym compare contended mine.toml --json > c.json && planegym report --compare c.json -o compare.html
   planegym traffic eval --real s.parquet --in crossing --json > e.json && planegym report --traffic e.json --sessions real=s.parquet -o traffic.html`,
 		Args: exactly(0),
@@ -42,7 +44,7 @@ below it.`,
 	f := cmd.Flags()
 	f.StringVar(&r.real, "real", "", "CSV of the real recording")
 	f.StringArrayVar(&r.sets, "set", nil, "a set to compare, as NAME=FILE; repeat for more")
-	f.StringArrayVar(&r.agents, "agent", nil, "an agent, as NAME=PATH: a folder of train, or recorded episodes; repeat for more")
+	f.StringArrayVar(&r.agents, "agent", nil, "an agent, as NAME=PATH: a folder of train, its .safetensors, recorded episodes, or bundled; repeat for more")
 	f.StringVar(&r.compare, "compare", "", "what compare --json wrote")
 	f.StringVar(&r.traffic, "traffic", "", "what traffic eval --json wrote")
 	f.StringArrayVar(&r.sessions, "sessions", nil, "Parquet file of sessions, as NAME=FILE, the real ones first; repeat for more")

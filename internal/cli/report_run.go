@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -54,7 +55,7 @@ func (r *reporter) run(cmd *cobra.Command) error {
 		page.Sections = append(page.Sections, sections...)
 	}
 	if len(r.agents) > 0 {
-		sections, err := report.AgentFiles(agents, next)
+		sections, err := agentSections(cmd.Context(), agents, next)
 		if err != nil {
 			return fmt.Errorf("report: --agent: %w", err)
 		}
@@ -97,6 +98,30 @@ func (r *reporter) run(cmd *cobra.Command) error {
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "%s: %s, %d KiB\n", r.out, what, html.Len()/1024)
 	return nil
+}
+
+// agentSections are those of training and of recorded episodes, and an episode of each
+// agent that can be played.
+func agentSections(ctx context.Context, agents []report.File, done func() error) ([]report.Section, error) {
+	var names, files []string // that can be played
+	var others []report.File
+	for _, a := range agents {
+		file := policyIn(a.Path)
+		if file != "" {
+			names, files = append(names, a.Name), append(files, file)
+		}
+		if file != a.Path {
+			others = append(others, a)
+		} else if err := done(); err != nil { // the agent alone
+			return nil, err
+		}
+	}
+	sections, err := report.AgentFiles(others, done)
+	if err != nil {
+		return nil, err
+	}
+	drawn, err := episodeSection(ctx, names, files)
+	return append(sections, drawn...), err
 }
 
 // nameAndFile is the two halves of a flag's NAME=FILE.
