@@ -298,8 +298,15 @@ func (d *Deployment) loop(ctx context.Context, policy agent.Policy) (err error) 
 	}
 	var to *episodes.Writer
 	if d.cfg.Episodes != "" {
-		if to, err = episodes.Create(d.cfg.Episodes, episodes.SpacesOf(spec), d.cfg.Scenario.Name, "", episodes.InfosOf(v)...); err != nil {
+		var left string
+		if to, left, err = episodes.CreateKept(d.cfg.Episodes, episodes.SpacesOf(spec), d.cfg.Scenario.Name, "", episodes.InfosOf(v)...); err != nil {
 			return err
+		}
+		if left != "" {
+			d.write(Entry{Event: "record", Why: left + " holds the episodes that a run before, which was killed, had recorded"})
+		}
+		if to.Path() != d.cfg.Episodes {
+			d.write(Entry{Event: "record", Why: "the episodes go to " + to.Path() + ": " + d.cfg.Episodes + " is there already"})
 		}
 		defer func() { err = errors.Join(err, to.Close()) }()
 	}

@@ -92,6 +92,11 @@ func run(ctx context.Context, o options, others []string) error {
 	}
 	show("against the held-out windows:", nil)
 	show("the windows fitted to (real)", nprint.Compare(half, first))
+	real, err := compile.Write(ctx, io.Discard, &held.Of, all(held), compile.Options{})
+	if err != nil {
+		return err
+	}
+	fmt.Printf("  held-out windows compiled: %d of %d actions changed (%.2f %%)\n", real.Changed, real.Actions, 100*real.RepairRate())
 	for _, path := range others {
 		m, err := table(path)
 		if err != nil {
@@ -121,14 +126,16 @@ func run(ctx context.Context, o options, others []string) error {
 			m    traffic.Model
 			took float64
 		}{{"masked", m, fitted - before}, {"autoregressive", ar, arFitted - fitted}} {
-			start := cpu()
 			s, err := traffic.Collect(x.m.Schema(), x.m.Sample(ctx, traffic.Request{N: held.Len(), Seed: uint64(seed)}))
 			if err != nil {
 				return err
 			}
-			steps := 0
-			for i := range s.Sessions {
-				steps += s.Of.Len(&s.Sessions[i])
+			start, steps := cpu(), 0
+			for y, err := range x.m.Sample(ctx, traffic.Request{N: 256, Seed: uint64(seed)}) {
+				if err != nil {
+					return err
+				}
+				steps += x.m.Schema().Len(&y)
 			}
 			rate := float64(steps) / (cpu() - start)
 			path := ""

@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gofrs/flock"
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress/zstd"
 
@@ -99,6 +100,9 @@ type Writer struct {
 	episodes  int64
 	scratch   []float32
 	buffered  int // rows of the group in memory
+
+	rows *os.File // log of rows; nil: none is kept
+	lock *flock.Flock
 }
 
 const groupRows = 1 << 14
@@ -145,6 +149,9 @@ func (w *Writer) Begin(row int, seed uint64, obs []float32, info ...float32) err
 	if err != nil {
 		return err
 	}
+	if err := w.keep(rowsLine{Row: row, Seed: seed, Obs: obs, Info: info}); err != nil {
+		return err
+	}
 	w.open[row] = append(w.open[row][:0], Row{
 		Env: w.env, Episode: w.episodes, Obs: slices.Clone(obs), Action: []int32{}, Seed: seed, ModelHash: w.hash, Info: info,
 	})
@@ -162,6 +169,9 @@ func (w *Writer) Step(row int, actions []int32, reward float32, terminated, trun
 	}
 	info, err := w.info(row, info)
 	if err != nil {
+		return err
+	}
+	if err := w.keep(rowsLine{Row: row, Action: actions, Reward: reward, Terminated: terminated, Truncated: truncated, Obs: next, Info: info}); err != nil {
 		return err
 	}
 	r := &rows[len(rows)-1]
@@ -228,14 +238,17 @@ func (w *Writer) flush(row int) error {
 	return nil
 }
 
-// Discard ends the writer without a file.
+// Discard ends the writer without a file, or a log of rows.
 func (w *Writer) Discard() error {
+	w.release(true)
 	return w.file.Cleanup()
 }
 
-// Close cuts the open episodes, finishes the file and gives it its name.
+// Close cuts the open episodes, finishes the file and gives it its name. Where that
+// fails, a log of rows stays.
 func (w *Writer) Close() (err error) {
 	defer func() {
+		w.release(err == nil)
 		if err != nil {
 			_ = w.file.Cleanup()
 			err = fmt.Errorf("episodes: %s: %w", w.path, err)

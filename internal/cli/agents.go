@@ -8,7 +8,10 @@ import (
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/agent/baseline"
 	"github.com/planegym/planegym/compute"
+	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/eval/standings"
 	"github.com/planegym/planegym/scenarios"
+	"github.com/spf13/cobra"
 )
 
 // bundledAgent is the name of the agent that comes with planegym.
@@ -38,4 +41,12 @@ func policyHelp() string {
 	}
 	_ = w.Flush() // b takes everything
 	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// printStandings prints rows as JSON or as a table.
+func printStandings(cmd *cobra.Command, scenario string, spec env.Spec, rows []standings.Row) error {
+	if asJSON(cmd) {
+		return writeJSON(cmd.OutOrStdout(), map[string]any{"scenario": scenario, "episodes": len(rows[0].Returns), "policies": rows})
+	}
+	return standings.WriteText(cmd.OutOrStdout(), scenario, spec, rows)
 }

@@ -31,7 +31,10 @@ published formats,
 for the limit N; under a policy, whose limit varies, the first two are named
 int.csv and dash.csv and there is no third. Nothing is recorded while another
 limit is in force, as after a fault: those seconds are gaps. --parquet keeps the
-episodes too, for train --offline.`,
+episodes too, for train --offline: each step is on disk as it comes, in
+episodes.parquet.rows, and becomes episodes.parquet when the run ends, or when the
+next one begins after a kill. A file that is there is never replaced: the next is
+episodes-2.parquet.`,
 		Example: `  planegym collect --scenario lab.toml --limit 32 --for 1h -o recordings
   planegym collect --scenario lab.toml --policy alternate --for 2h -o recordings --parquet`,
 		Args: exactly(0),

@@ -3,23 +3,13 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
-	"path/filepath"
 	"runtime"
-	"strings"
 
-	"github.com/BurntSushi/toml"
 	"github.com/spf13/cobra"
 
 	"github.com/planegym/planegym"
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/compute"
-	"github.com/planegym/planegym/internal/nearest"
-	"github.com/planegym/planegym/internal/nesting"
-	"github.com/planegym/planegym/scenarios"
-	"github.com/planegym/planegym/telemetry"
-	"github.com/planegym/planegym/telemetry/sessions"
 	"github.com/planegym/planegym/timegan"
 )
 
@@ -104,106 +94,6 @@ func (c *computing) checkThreads() error {
 	return nil
 }
 
-// bundledData and mixedData are the --data of the bundled sessions: limits drawn
-// for two minutes at a time, or for blocks of 4 to 240 s.
-const (
-	bundledData = "bundled"
-	mixedData   = "bundled-mixed"
-)
-
-// recordings reads --data: a folder of recordings under one limit each, or
-// sessions that testbed record wrote, their folder or their .parquet file. At
-// most 5 % of a column may be impossible.
-func recordings(command, dir string) ([]telemetry.Recording, error) {
-	all, err := readRecordings(command, dir)
-	if err != nil {
-		return nil, err
-	}
-	return all, plausible(all, telemetry.MaxRefused)
-}
-
-// plausible is an error if more than a share of a recording's column is
-// impossible.
-func plausible(all []telemetry.Recording, share float64) error {
-	for _, r := range all {
-		if err := r.Data.Reading().Check(share); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// readRecordings is recordings, however much of them is impossible.
-func readRecordings(command, dir string) ([]telemetry.Recording, error) {
-	if dir == "" {
-		return nil, usagef("%s: no recordings: name their folder by --data or PLANEGYM_DATA", command)
-	}
-	if dir == mixedData {
-		return sessions.Decode(scenarios.Mixed())
-	}
-	if dir == bundledData {
-		return sessions.Decode(scenarios.Sessions())
-	}
-	if strings.HasSuffix(dir, ".parquet") {
-		return sessions.ReadFile(dir)
-	}
-	table := filepath.Join(dir, "recording.parquet")
-	if _, err := os.Stat(table); err == nil {
-		return sessions.ReadFile(table)
-	}
-	return telemetry.OpenFolder(dir)
-}
-
-// constant is recordings of which each was made under one limit.
-func constant(command, dir string) ([]telemetry.Recording, error) {
-	all, err := recordings(command, dir)
-	for _, r := range all {
-		if r.Limits != nil {
-			return nil, usagef("%s: --data: in %s the limit changes within a session: %s needs one limit a recording", command, dir, command)
-		}
-	}
-	return all, err
-}
-
-// decodeFile sets what a TOML file says. A key that means nothing is an error.
-func decodeFile(path string, into any) error {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	if err := nesting.TOML(text); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	meta, err := toml.Decode(string(text), into)
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	if unknown := meta.Undecoded(); len(unknown) > 0 {
-		return fmt.Errorf("%s: unknown key %q%s", path, unknown[0].String(), nearest.Hint(unknown[0].String(), nearest.Keys(into)))
-	}
-	return nil
-}
-
-// set sets what KEY=VALUE pairs say, as lines of TOML.
-func set(command string, pairs []string, into any) error {
-	for _, p := range pairs {
-		if !strings.Contains(p, "=") {
-			return usagef("%s: --set: %q is not KEY=VALUE", command, p)
-		}
-		if err := nesting.TOML([]byte(p)); err != nil {
-			return usagef("%s: --set: %w", command, err)
-		}
-		meta, err := toml.Decode(p, into)
-		if err != nil {
-			return usagef("%s: --set: %q: %w", command, p, err)
-		}
-		if unknown := meta.Undecoded(); len(unknown) > 0 {
-			return usagef("%s: --set: unknown key %q%s", command, unknown[0].String(), nearest.Hint(unknown[0].String(), nearest.Keys(into)))
-		}
-	}
-	return nil
-}
-
 // readModels reads checkpoints; one, or one per limit.
 func readModels(paths []string) ([]*timegan.Model, error) {
 	var all []*timegan.Model
@@ -237,13 +127,4 @@ func (c *computing) openModels(n int, files []string) (planegym.Simulation, []in
 	}
 	sim, done, err := c.Simulate(c.context(), n, m)
 	return sim, m.Limits(), done, asUsage(err)
-}
-
-// inFolder joins a folder and names.
-func inFolder(dir string, names []string) []string {
-	out := make([]string, len(names))
-	for i, n := range names {
-		out[i] = filepath.Join(dir, n)
-	}
-	return out
 }

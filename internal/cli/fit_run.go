@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/planegym/planegym/internal/settings"
 	"github.com/planegym/planegym/telemetry"
 )
 
@@ -133,7 +134,7 @@ func (f *fitter) refuseLoss(remedy string) error {
 // settings applies --config and --set to a mode's settings, and checks them.
 func (f *fitter) settings(c interface{ Check() error }) error {
 	if f.config != "" {
-		if err := decodeFile(f.config, c); err != nil {
+		if err := settings.File(f.config, c); err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -31,8 +32,9 @@ given:
                  the metrics it needs, time series, distributions, autocorrelation,
                  rank correlations, and windows by PCA and t-SNE
   --agent        agents side by side: of a folder that train wrote the curves of
-                 training; of a .parquet that play --record or serve --record wrote
-                 returns, what a viewer saw, and which actions were taken when
+                 training and an episode, drawn; of a .parquet that play --record or
+                 serve --record wrote returns, what a viewer saw, and which actions
+                 were taken when; of an agent's file, or "bundled", an episode
   --compare      what compare --json wrote: values, drift, estimates
   --traffic      what traffic eval --json wrote: policies under real and generated
                  load, likeness beside the noise floor and models that only count
@@ -47,6 +49,7 @@ below it.`,
   planegym report --real grid_32.csv --like --set best=a.csv --set worst=b.csv --png figures
   planegym report --real grid_32.csv --like --set best=a.csv --json
   planegym report --agent default=run --agent default=played.parquet --agent random=random.parquet
+  planegym report --agent mine=run --agent bundled=bundled -o agents.html
   planegym compare contended mine.toml --json > c.json && planegym report --compare c.json -o compare.html
   planegym traffic eval --real s.parquet --in crossing --json > e.json && planegym report --traffic e.json --sessions real=s.parquet -o traffic.html`,
 		Args: exactly(0),
@@ -55,7 +58,7 @@ below it.`,
 	f := cmd.Flags()
 	f.StringVar(&r.real, "real", "", "CSV of the real recording")
 	f.StringArrayVar(&r.sets, "set", nil, "a set to compare, as NAME=FILE; repeat for more")
-	f.StringArrayVar(&r.agents, "agent", nil, "an agent, as NAME=PATH: a folder of train, or recorded episodes; repeat for more")
+	f.StringArrayVar(&r.agents, "agent", nil, "an agent, as NAME=PATH: a folder of train, its .safetensors, recorded episodes, or bundled; repeat for more")
 	f.StringVar(&r.compare, "compare", "", "what compare --json wrote")
 	f.StringVar(&r.traffic, "traffic", "", "what traffic eval --json wrote")
 	f.StringArrayVar(&r.sessions, "sessions", nil, "Parquet file of sessions, as NAME=FILE, the real ones first; repeat for more")
@@ -117,7 +120,7 @@ func (r *reporter) run(cmd *cobra.Command) error {
 		page.Sections = append(page.Sections, sections...)
 	}
 	if len(r.agents) > 0 {
-		sections, err := r.agentSections(bar)
+		sections, err := r.agentSections(cmd.Context(), bar)
 		if err != nil {
 			return err
 		}
@@ -216,13 +219,24 @@ func nameAndFile(flag, what, text string) (name, file string, err error) {
 }
 
 // agentSections is the sections about agents.
-func (r *reporter) agentSections(bar *progressbar.ProgressBar) ([]report.Section, error) {
+func (r *reporter) agentSections(ctx context.Context, bar *progressbar.ProgressBar) ([]report.Section, error) {
+	var names, files []string // of agents that can be played
 	var trained []report.Trained
 	var played []*report.Played
 	for _, a := range r.agents {
 		name, path, err := nameAndFile("--agent", "PATH", a)
 		if err != nil {
 			return nil, err
+		}
+		file := policyIn(path)
+		if file != "" {
+			names, files = append(names, name), append(files, file)
+		}
+		if file == path { // the agent alone
+			if err := bar.Add(1); err != nil {
+				return nil, err
+			}
+			continue
 		}
 		st, err := os.Stat(path)
 		if err != nil {
@@ -245,7 +259,12 @@ func (r *reporter) agentSections(bar *progressbar.ProgressBar) ([]report.Section
 			return nil, err
 		}
 	}
-	return report.Agents(trained, played)
+	sections, err := report.Agents(trained, played)
+	if err != nil {
+		return nil, err
+	}
+	drawn, err := episodeSection(ctx, names, files)
+	return append(sections, drawn...), err
 }
 
 // plants is the sections of a comparison.

@@ -1,17 +1,11 @@
 package cli
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -20,7 +14,7 @@ import (
 	"github.com/planegym/planegym/agent/baseline"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
-	"github.com/planegym/planegym/eval"
+	"github.com/planegym/planegym/eval/standings"
 	"github.com/planegym/planegym/internal/atomicfile"
 	"github.com/planegym/planegym/internal/envpage"
 	"github.com/planegym/planegym/scenarios"
@@ -33,6 +27,7 @@ type scenarioDoc struct {
 	keep     string
 	episodes int
 	policies []string
+	curves   []string
 	open     planegym.Gym
 }
 
@@ -48,6 +43,7 @@ scenario's baselines, and the agents that --policy names, and gives their return
 stdout, or with -o into a folder, one file each.`,
 		Example: `  planegym scenario doc contended
   planegym scenario doc mine.toml --measure --policy run/policy.safetensors
+  planegym scenario doc mine.toml --curves curves.csv -o pages
   planegym scenario doc -o docs/environments`,
 		RunE: func(cmd *cobra.Command, names []string) error { return d.run(cmd, names) },
 	}
@@ -57,6 +53,7 @@ stdout, or with -o into a folder, one file each.`,
 	f.IntVar(&d.episodes, "episodes", 20, "episodes a policy, with --measure")
 	f.StringVar(&d.keep, "keep", "", "JSON file to keep what --measure measures in, beside other scenarios' entries")
 	f.StringArrayVar(&d.policies, "policy", nil, "an agent's file or a baseline to measure beside the defaults; repeat for more")
+	f.StringArrayVar(&d.curves, "curves", nil, "CSV of learning curves to add: algorithm,seed,transitions,return,settings,command; repeat for more")
 	addData(cmd, &d.open.Data)
 	return cmd
 }
@@ -65,8 +62,12 @@ func (d *scenarioDoc) run(cmd *cobra.Command, names []string) error {
 	switch {
 	case d.episodes < 2:
 		return usagef("scenario doc: --episodes: %d is less than 2: an interval needs two", d.episodes)
-	case (len(d.policies) > 0 || d.keep != "") && !d.measure:
-		return usagef("scenario doc: --policy and --keep go with --measure")
+	case len(d.policies) > 0 && !d.measure:
+		return usagef("scenario doc: --policy goes with --measure")
+	case d.keep != "" && !d.measure && len(d.curves) == 0:
+		return usagef("scenario doc: --keep goes with --measure or --curves")
+	case len(d.curves) > 0 && len(names) != 1:
+		return usagef("scenario doc: --curves are of one scenario: name it")
 	}
 	every := len(names) == 0
 	if every {
@@ -86,12 +87,17 @@ func (d *scenarioDoc) run(cmd *cobra.Command, names []string) error {
 			fmt.Fprintf(cmd.ErrOrStderr(), "%s is left out: it needs recordings, see --data\n", name)
 			continue
 		}
-		page, err := d.describe(cmd.Context(), &d.open, s, strings.HasSuffix(name, ".toml"))
+		page, err := d.describe(cmd.Context(), s, strings.HasSuffix(name, ".toml"))
 		if err != nil {
 			return fmt.Errorf("scenario %s: %w", name, err)
 		}
+		if len(d.curves) > 0 {
+			if page.Returns.Curves, err = envpage.ReadCurves(d.curves); err != nil {
+				return fmt.Errorf("scenario doc: --curves: %w", err)
+			}
+		}
 		if d.keep != "" {
-			if err := keepReturns(d.keep, s.Name, page.Returns); err != nil {
+			if err := page.Returns.Keep(d.keep, s.Name); err != nil {
 				return fmt.Errorf("scenario doc: --keep: %w", err)
 			}
 		}
@@ -110,104 +116,62 @@ func (d *scenarioDoc) write(cmd *cobra.Command, page envpage.Page) error {
 		_, err := io.WriteString(cmd.OutOrStdout(), page.Markdown())
 		return err
 	}
-	file := filepath.Join(d.out, page.Scenario.Name+".md")
-	err := atomicfile.Write(file, func(w io.Writer) error {
+	write := func(name string, f func(io.Writer) error) error {
+		file := filepath.Join(d.out, name)
+		err := atomicfile.Write(file, f)
+		if err == nil {
+			fmt.Fprintln(cmd.ErrOrStderr(), file)
+		}
+		return err
+	}
+	if page.Figure() != "" {
+		if err := write(page.Figure(), page.WriteFigure); err != nil {
+			return err
+		}
+	}
+	return write(page.Scenario.Name+".md", func(w io.Writer) error {
 		_, err := io.WriteString(w, page.Markdown())
 		return err
 	})
-	if err == nil {
-		fmt.Fprintln(cmd.ErrOrStderr(), file)
-	}
-	return err
 }
 
 // describe opens s and describes it; a user's own scenario has no measured returns,
 // whatever its name.
-func (d *scenarioDoc) describe(ctx context.Context, o *planegym.Gym, s scenarios.Scenario, own bool) (envpage.Page, error) {
-	page := envpage.Page{Scenario: s}
-	rows := 1
-	if d.measure {
-		rows = d.episodes
-	}
-	v, err := o.Open(ctx, s, rows, env.NextStep)
-	if err != nil {
-		return page, err
-	}
-	defer v.Close()
-	page.Spec = v.Spec()
-	if i, ok := v.(env.Informer); ok {
-		page.Info = i.InfoFields()
-	}
+func (d *scenarioDoc) describe(ctx context.Context, s scenarios.Scenario, own bool) (envpage.Page, error) {
 	if !d.measure {
-		all, err := scenarios.MeasuredReturns()
-		if !own {
-			page.Returns = all[s.Name]
-		}
-		return page, err
+		return envpage.Describe(ctx, &d.open, s, own)
 	}
-	if page.Returns.Policies, err = d.returns(ctx, v); err != nil {
-		return page, err
-	}
-	page.Returns.Measured = fmt.Sprintf("planegym scenario doc %s --measure --episodes %d", s.Name, d.episodes)
-	for _, p := range d.policies {
-		page.Returns.Measured += " --policy " + p
-	}
-	return page, nil
-}
-
-// keepReturns replaces a scenario's entry in the JSON file.
-func keepReturns(file, name string, r scenarios.Returns) error {
-	all := map[string]scenarios.Returns{}
-	text, err := os.ReadFile(file)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		return err
-	default:
-		if err := json.Unmarshal(text, &all); err != nil {
-			return fmt.Errorf("%s: %w", file, err)
-		}
-	}
-	all[name] = r
-	return atomicfile.Write(file, func(w io.Writer) error { return writeJSON(w, all) })
-}
-
-// returns plays the baselines of v and d's policies, best first.
-func (d *scenarioDoc) returns(ctx context.Context, v env.Vector) ([]scenarios.Return, error) {
 	k, err := new(computing).check()
 	if err != nil {
-		return nil, err
+		return envpage.Page{}, err
 	}
 	be := compute.NewBackend(k, 1)
 	defer be.Close()
-	var entries []entry
-	for _, name := range d.policies {
-		if name != bundledAgent && !strings.HasSuffix(name, ".safetensors") {
-			p, err := baseline.New(name, v.Spec())
-			if err != nil {
-				return nil, usageError{fmt.Errorf("--policy: %w", err)}
+	policies := func(spec env.Spec) (all []standings.Entry, err error) {
+		for _, name := range d.policies {
+			e := standings.Entry{Name: name}
+			if isAgent(name) {
+				e.Policy, err = loadAgent(name, be)
+			} else if e.Policy, err = baseline.New(name, spec); err != nil {
+				err = usagef("--policy: %w", err)
 			}
-			entries = append(entries, entry{name: name, policy: p})
-			continue
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, e)
 		}
-		a, err := loadAgent(name, be)
-		if err != nil {
-			return nil, err
-		}
-		entries = append(entries, entry{name: name, policy: a})
+		return all, nil
 	}
-	var out []scenarios.Return
-	for _, e := range addBaselines(entries, v.Spec()) {
-		got, err := eval.Evaluate(ctx, v, e.policy, eval.HeldOut(0, d.episodes), nil)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", e.name, err)
-		}
-		r := scenarios.Return{Policy: e.name, Mean: got.Return.Mean, Episodes: d.episodes}
-		if !math.IsNaN(got.Return.CI) {
-			r.CI = got.Return.CI
-		}
-		out = append(out, r)
+	page, err := envpage.Measure(ctx, &d.open, s, d.episodes, policies)
+	switch {
+	case s.Plant != "replay":
+	case d.open.Data == os.Getenv("PLANEGYM_DATA"):
+		page.Returns.Measured += ` --data "$PLANEGYM_DATA"`
+	default:
+		page.Returns.Measured += " --data " + d.open.Data
 	}
-	slices.SortStableFunc(out, func(a, b scenarios.Return) int { return cmp.Compare(b.Mean, a.Mean) })
-	return out, nil
+	for _, p := range d.policies {
+		page.Returns.Measured += " --policy " + p
+	}
+	return page, err
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/planegym/planegym"
+	"github.com/planegym/planegym/internal/envpage"
 	"github.com/planegym/planegym/scenarios"
 )
 
@@ -25,7 +26,7 @@ func TestEnvironmentPagesAreUpToDate(t *testing.T) {
 			t.Logf("%s skipped: PLANEGYM_DATA is not set", name)
 			continue
 		}
-		page, err := (&scenarioDoc{}).describe(t.Context(), &g, s, false)
+		page, err := envpage.Describe(t.Context(), &g, s, false)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/planegym/planegym"
 	"github.com/planegym/planegym/env/ws"
+	"github.com/planegym/planegym/internal/envpage"
 	"github.com/planegym/planegym/scenarios"
 )
 
@@ -71,8 +73,7 @@ func pageOf(o *planegym.Gym, s scenarios.Scenario, own bool) func(context.Contex
 		if html != "" {
 			return html, nil
 		}
-		d := scenarioDoc{}
-		page, err := d.describe(ctx, o, s, own)
+		page, err := envpage.Describe(ctx, o, s, own)
 		if err != nil {
 			return "", fmt.Errorf("scenario %s: %w", s.Name, err)
 		}
@@ -80,7 +81,15 @@ func pageOf(o *planegym.Gym, s scenarios.Scenario, own bool) func(context.Contex
 		if err := goldmark.New(goldmark.WithExtensions(extension.Table)).Convert([]byte(page.Markdown()), &b); err != nil {
 			return "", fmt.Errorf("scenario %s: %w", s.Name, err)
 		}
-		html = b.String()
+		text := b.String()
+		if page.Figure() != "" { // inside the page, which has no files beside it
+			var drawing bytes.Buffer
+			if err := page.WriteFigure(&drawing); err != nil {
+				return "", fmt.Errorf("scenario %s: %w", s.Name, err)
+			}
+			text = strings.Replace(text, `src="`+page.Figure()+`"`, `src="data:image/svg+xml;base64,`+base64.StdEncoding.EncodeToString(drawing.Bytes())+`"`, 1)
+		}
+		html = text
 		return html, nil
 	}
 }

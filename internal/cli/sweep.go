@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/planegym/planegym/internal/settings"
 	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/timegan"
 	"github.com/planegym/planegym/timegan/sweep"
@@ -91,7 +92,7 @@ func (s *sweeper) run(cmd *cobra.Command) error {
 		}
 	}
 	if s.config != "" {
-		if err := decodeFile(s.config, &c); err != nil {
+		if err := settings.File(s.config, &c); err != nil {
 			return err
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/planegym/planegym/traffic"
 	"github.com/planegym/planegym/traffic/compile"
 	"github.com/planegym/planegym/traffic/gasf"
+	"github.com/planegym/planegym/traffic/headers"
 	"github.com/planegym/planegym/traffic/models"
 	"github.com/planegym/planegym/traffic/nprint"
 	"github.com/planegym/planegym/traffic/store"
@@ -54,6 +55,7 @@ field of the bytes a tenth of a second.`,
 	f.Float64Var(&s.rate, "rate", 0, "sessions a second, Poisson; default: as the model spaces them, 20 of the bundled one")
 	f.StringVarP(&s.out, "output", "o", "", "file to write: .parquet, .csv, .pcap, .nprint or .png (required)")
 	f.IntVar(&s.options.MTU, "mtu", 1500, "of .pcap: bytes of an IP packet")
+	f.BoolVar(&s.faithful, "faithful", false, "of .nprint: the header bits as the model says them, nothing repaired; for models of convert --headers")
 	return cmd
 }
 
@@ -63,6 +65,8 @@ type trafficSampler struct {
 	rate    float64
 	out     string
 	options compile.Options
+	// faithful writes header bits without the compiler.
+	faithful bool
 }
 
 func (s *trafficSampler) run(cmd *cobra.Command, args []string) error {
@@ -72,6 +76,8 @@ func (s *trafficSampler) run(cmd *cobra.Command, args []string) error {
 		return usagef("traffic sample: --output: where should the sessions go?")
 	case !slices.Contains([]string{".parquet", ".csv", ".pcap", ".nprint", ".png"}, ext):
 		return usagef("traffic sample: --output: %s ends in none of .parquet, .csv, .pcap, .nprint, .png", s.out)
+	case s.faithful && ext != ".nprint":
+		return usagef("traffic sample: --faithful: header bits go to a table: --output NAME.nprint")
 	case s.request.N < 1:
 		return usagef("traffic sample: --n: %d sessions", s.request.N)
 	case !(s.rate >= 0 && s.rate < 1e9):
@@ -105,6 +111,9 @@ func (s *trafficSampler) run(cmd *cobra.Command, args []string) error {
 	})
 	if ext == ".png" {
 		return fieldTo(cmd, s.out, m.Schema(), sessions, bar.Finish)
+	}
+	if s.faithful {
+		return bitsTo(cmd, s.out, m.Schema(), sessions, s.request.Seed, bar.Finish)
 	}
 	if ext == ".pcap" || ext == ".nprint" {
 		return compileTo(cmd, s.out, m.Schema(), sessions, s.options, bar.Finish)
@@ -213,6 +222,38 @@ func compileTo(cmd *cobra.Command, path string, c *traffic.Schema, sessions iter
 	for _, why := range r.Reasons() {
 		fmt.Fprintf(out, "  %6d  %s\n", r.Why[why], why)
 	}
+	return nil
+}
+
+// bitsTo writes the header bits that sessions say, unrepaired.
+func bitsTo(cmd *cobra.Command, path string, c *traffic.Schema, sessions iter.Seq2[traffic.Session, error], seed uint64, done func() error) error {
+	n, rows := 0, 0
+	err := atomicfile.Write(path, func(w io.Writer) error {
+		out, err := nprint.NewWriter(w)
+		if err != nil {
+			return err
+		}
+		for s, err := range sessions {
+			if err != nil {
+				return err
+			}
+			if err := headers.Rows(c, &s, seed, n, func(r *nprint.Row) error { rows++; return out.Write(r) }); err != nil {
+				return fmt.Errorf("session %d: %w", n, err)
+			}
+			n++
+		}
+		return out.Flush()
+	})
+	if err != nil {
+		return err
+	}
+	if err := done(); err != nil {
+		return err
+	}
+	if asJSON(cmd) {
+		return writeJSON(cmd.OutOrStdout(), map[string]any{"output": path, "sessions": n, "packets": rows, "seed": seed})
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%s: %d sessions, %d packets, nothing repaired, seed %d\n", path, n, rows, seed)
 	return nil
 }
 

@@ -101,3 +101,17 @@ func Record(ctx context.Context, v env.Vector, act func(obs []float32, actions [
 	}
 	return moments, nil
 }
+
+// Episode plays an episode of v, as Record does, and draws it as an animated SVG: five
+// steps a second.
+func Episode(ctx context.Context, v env.Vector, act func(obs []float32, actions []int32), seed uint64, steps int, title string) (string, error) {
+	moments, err := Record(ctx, v, act, seed, steps)
+	if err != nil {
+		return "", err
+	}
+	scale := ScaleOf(title, moments)
+	for _, l := range v.Spec().Limits {
+		scale.MaxLimit = max(scale.MaxLimit, float64(l))
+	}
+	return scale.Animation(moments, .2), nil
+}

@@ -244,17 +244,18 @@ func (m *Model) Clone() *Model {
 // Everything is the model's own.
 type Parts struct {
 	GRU    *nn.GRU
+	Back   *nn.GRU // reads from the end; nil of a causal model
 	Head   *nn.MLP
 	Tables [][]float32 // the embeddings' [Size,Dim], then those of what heads are given
 	Given  [][]int     // by head: the tables of what it is given, in order
 	Ends   []int       // of the heads' logits in a row
 }
 
-// Parts gives those of a causal model; false for a bidirectional one.
-func (m *Model) Parts() (p Parts, ok bool) {
-	p = Parts{GRU: m.gru, Head: m.head, Given: m.given, Ends: m.ends}
+// Parts gives those of m.
+func (m *Model) Parts() Parts {
+	p := Parts{GRU: m.gru, Back: m.back, Head: m.head, Given: m.given, Ends: m.ends}
 	for _, t := range m.tables {
 		p.Tables = append(p.Tables, t.data)
 	}
-	return p, m.back == nil
+	return p
 }

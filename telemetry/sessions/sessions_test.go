@@ -10,6 +10,7 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 
+	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/telemetry/sessions"
 )
 
@@ -72,6 +73,37 @@ func TestReadFile(t *testing.T) {
 	if v, ok := all[0].Data.At(2, 0); !ok || v != 3 {
 		t.Errorf("depth %v, %v", v, ok)
 	}
+}
+
+// Open finds a table by its name and in its folder, and leaves other folders to
+// telemetry.
+func TestOpen(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "recording.parquet")
+	if err := os.WriteFile(path, table(t, good()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{path, dir} {
+		if all, err := sessions.Open(name); err != nil || len(all) != 2 {
+			t.Errorf("%s: %d recordings, %v", name, len(all), err)
+		}
+	}
+	grid := t.TempDir()
+	if err := all(t)[0].Data.WriteCSV(filepath.Join(grid, "grid_32.csv")); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := sessions.Open(grid); err != nil || len(got) != 1 || got[0].Limit != 32 {
+		t.Errorf("%+v %v", got, err)
+	}
+}
+
+func all(t *testing.T) []telemetry.Recording {
+	t.Helper()
+	got, err := sessions.Decode(table(t, good()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
 }
 
 func TestDecodeErrorsNameTheRow(t *testing.T) {

@@ -8,6 +8,7 @@
 package headers
 
 import (
+	"bufio"
 	"cmp"
 	"errors"
 	"fmt"
@@ -255,18 +256,17 @@ func ReadFile(path string, o flows.Options) (*traffic.Set, flows.Counts, error) 
 		return nil, flows.Counts{}, err
 	}
 	defer f.Close()
-	head := make([]byte, 4096)
-	n, err := io.ReadFull(f, head)
-	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
-		return nil, flows.Counts{}, err
-	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return nil, flows.Counts{}, err
-	}
+	return Read(f, path, o)
+}
+
+// Read is ReadFile of what a file of a name, which is for errors, holds.
+func Read(in io.Reader, name string, o flows.Options) (*traffic.Set, flows.Counts, error) {
+	f := bufio.NewReaderSize(in, 1<<17)
+	head, _ := f.Peek(4096)
 	b := NewBuilder(o)
-	if nprint.Is(head[:n]) {
+	if nprint.Is(head) {
 		at := time.Unix(0, 0)
-		err := nprint.Read(f, path, func(r *nprint.Row) error {
+		err := nprint.Read(f, name, func(r *nprint.Row) error {
 			ip, err := r.Decode()
 			if err != nil {
 				return err
@@ -274,9 +274,12 @@ func ReadFile(path string, o flows.Options) (*traffic.Set, flows.Counts, error) 
 			at = at.Add(time.Millisecond)
 			return b.Add(at, uint16(pcap.Raw), ip)
 		})
-		return b.Set(), b.Counts(), err
+		if err != nil {
+			return nil, b.Counts(), err
+		}
+		return b.Set(), b.Counts(), nil
 	}
-	r, err := pcap.NewReader(f, path)
+	r, err := pcap.NewReader(f, name)
 	if err != nil {
 		return nil, flows.Counts{}, err
 	}
@@ -287,8 +290,36 @@ func ReadFile(path string, o flows.Options) (*traffic.Set, flows.Counts, error) 
 			return nil, flows.Counts{}, err
 		}
 		if err := b.Add(p.Time, uint16(p.Link), p.Data); err != nil {
-			return nil, flows.Counts{}, fmt.Errorf("%s: packet %d: %w", path, b.Counts().Packets, err)
+			return nil, flows.Counts{}, fmt.Errorf("%s: packet %d: %w", name, b.Counts().Packets, err)
 		}
+	}
+}
+
+// Unite gives sets of header fields one list of layouts of options.
+func Unite(sets ...*traffic.Set) {
+	levels := []string{rare}
+	for _, s := range sets {
+		of := s.Of.Steps[Options].Levels
+		to := make([]float64, len(of))
+		for i, name := range of {
+			k := slices.Index(levels, name)
+			if k < 0 {
+				k = len(levels)
+				levels = append(levels, name)
+			}
+			to[i] = float64(k)
+		}
+		for i := range s.Sessions {
+			steps := slices.Clone(s.Sessions[i].Steps)
+			for at := Options; at < len(steps); at += Fields {
+				steps[at] = to[int(steps[at])]
+			}
+			s.Sessions[i].Steps = steps
+		}
+	}
+	for _, s := range sets {
+		s.Of.Steps = slices.Clone(s.Of.Steps)
+		s.Of.Steps[Options].Levels = levels
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -163,6 +164,28 @@ func TestNumbers(t *testing.T) {
 		if a-b != c-d {
 			t.Errorf("packet %d: timestamp %d after its first, was %d", i, a-b, c-d)
 		}
+	}
+}
+
+// Sets of several captures have one list of layouts afterwards, and the same
+// packets.
+func TestUnite(t *testing.T) {
+	a, _ := build(t, connection(), 3)
+	b, _ := build(t, connection()[2:], 3)
+	name := func(s *traffic.Set, session, step int) string {
+		return s.Of.Steps[Options].Levels[int(s.Of.Step(&s.Sessions[session], step)[Options])]
+	}
+	want := []string{name(a, 0, 0), name(a, 0, 3), name(b, 0, 1)}
+	Unite(a, b)
+	if got := []string{name(a, 0, 0), name(a, 0, 3), name(b, 0, 1)}; !slices.Equal(got, want) || want[0] == want[1] {
+		t.Errorf("layouts %q, were %q", got, want)
+	}
+	all, err := traffic.Merge(1, a, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := Windows(all, 2); w.Valid() != nil || w.Of.Len(&w.Sessions[0]) != 2 {
+		t.Errorf("windows of 2 steps: %v", w.Valid())
 	}
 }
 

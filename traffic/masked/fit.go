@@ -29,9 +29,6 @@ func Fit(ctx context.Context, src traffic.Source, c Config, o traffic.FitOptions
 	if s.Len() == 0 {
 		return nil, errors.New("masked: there is no session to learn from")
 	}
-	if o.Engine != "" && o.Engine != seq.Fused {
-		return nil, fmt.Errorf("masked: engine: %q does not compute bidirectional networks; %q does", o.Engine, seq.Fused)
-	}
 	kernels, err := compute.ParseKernels(cmp.Or(o.Kernels, "auto"))
 	if err != nil {
 		return nil, fmt.Errorf("masked: %w", err)
@@ -42,7 +39,7 @@ func Fit(ctx context.Context, src traffic.Source, c Config, o traffic.FitOptions
 	}
 	be := compute.NewBackend(kernels, threads)
 	defer be.Close()
-	m := &Model{Seed: o.Seed, Engine: kernels.String()}
+	m := &Model{Seed: o.Seed, Engine: cmp.Or(o.Engine, seq.Fused) + "/" + kernels.String()}
 	if m.Data, err = traffic.Hash(s); err != nil {
 		return nil, err
 	}
@@ -75,7 +72,11 @@ func (m *Model) train(ctx context.Context, b *batches, be *compute.Backend, o tr
 	trainer, c := m.state, m.Config
 	objective := &tokens.Objectives{}
 	for _, sh := range b.schedule.Shapes {
-		objective.Of = append(objective.Of, m.net.NewRun(be, sh.Steps, sh.Rows))
+		run, err := seq.Open(o.Engine, m.net, be, sh.Steps, sh.Rows)
+		if err != nil {
+			return fmt.Errorf("masked: %w", err)
+		}
+		objective.Of = append(objective.Of, run)
 	}
 	store := func() error {
 		m.Updates = trainer.Update
