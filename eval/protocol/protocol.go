@@ -26,13 +26,14 @@ import (
 
 // Config says what is trained. Zero values are the defaults named.
 type Config struct {
-	Window    int      // rows of a window; 24
-	Trainings int      // of each form; 5
-	Updates   int      // of the paper's form, of each of its three phases; 10000
-	Likely    int      // of the closed loop; 2000
-	Forms     []string // of Forms; all of them
-	Seed      uint64   // of the first training; each next one takes the next
-	Kernels   compute.Kernels
+	Window    int             // rows of a window; 24
+	Trainings int             // of each form; 5
+	Updates   int             // of the paper's form, of each of its three phases; 10000
+	Likely    int             // of the closed loop; 2000
+	Forms     []string        // of Forms; all of them
+	Seed      uint64          // of the first training; each next one takes the next
+	Judges    int             // updates of the networks that score; 0 is the protocol's, 2000 and 5000
+	Kernels   compute.Kernels // 0: the fastest
 }
 
 // Forms are the generators, in their order: the paper's TimeGAN, its
@@ -98,6 +99,10 @@ func Run(ctx context.Context, c Config, rows [][]float64, report func(Progress))
 	if len(c.Forms) == 0 {
 		c.Forms = Forms
 	}
+	if c.Kernels == 0 {
+		all := compute.Available()
+		c.Kernels = all[len(all)-1]
+	}
 	if report == nil {
 		report = func(Progress) {}
 	}
@@ -143,7 +148,7 @@ func Run(ctx context.Context, c Config, rows [][]float64, report func(Progress))
 				return nil, fmt.Errorf("%s: %w", form, err)
 			}
 			row.Seconds += time.Since(begin).Seconds()
-			if err := row.score(ctx, be, truth, fake, seed); err != nil {
+			if err := row.score(ctx, be, truth, fake, posthoc.Options{Seed: seed, Updates: c.Judges}); err != nil {
 				return nil, err
 			}
 		}
@@ -158,14 +163,14 @@ func Run(ctx context.Context, c Config, rows [][]float64, report func(Progress))
 	return out, nil
 }
 
-func (r *Row) score(ctx context.Context, be *compute.Backend, real, fake posthoc.Set, seed uint64) error {
-	d, err := posthoc.Discriminative(ctx, be, real, fake, posthoc.Options{Seed: seed})
+func (r *Row) score(ctx context.Context, be *compute.Backend, real, fake posthoc.Set, o posthoc.Options) error {
+	d, err := posthoc.Discriminative(ctx, be, real, fake, o)
 	if err != nil {
 		return err
 	}
 	r.Discriminative.Each = append(r.Discriminative.Each, d)
 	if real.Features > 1 {
-		p, err := posthoc.Predictive(ctx, be, real, fake, posthoc.Options{Seed: seed})
+		p, err := posthoc.Predictive(ctx, be, real, fake, o)
 		if err != nil {
 			return err
 		}

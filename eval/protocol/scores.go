@@ -69,7 +69,8 @@ const (
 // windows. Papers' Context-FID is of a network that they train: the two are not
 // comparable, but any two sets of windows of one table are.
 func Frechet(real, fake posthoc.Set) (float64, error) {
-	a, b := features(real), features(fake)
+	net := newNetwork(real)
+	a, b := net.features(real), net.features(fake)
 	rows, d := a.Dims()
 	for j := range d {
 		x := mat.Col(nil, j, a)
@@ -132,44 +133,84 @@ func root(c *mat.SymDense) (*mat.Dense, error) {
 	return &out, nil
 }
 
-// features are the outputs of the network for each window, [N,2·kernels].
-func features(s posthoc.Set) *mat.Dense {
-	f := s.Features
-	out := mat.NewDense(s.Len(), 2*kernels, nil)
+// convolution is one of the network's: weights [length,F] over rows so far apart.
+type convolution struct {
+	length, dilation int
+	w                []float64
+	bias             float64
+}
+
+type network []convolution
+
+// newNetwork draws the weights; a convolution's bias makes its mean output on
+// real windows 0.
+func newNetwork(real posthoc.Set) network {
+	var net network
+	f := real.Features
 	for k := range kernels {
 		key := rng.Key{Seed: featureSeed, A: uint32(k), Purpose: rng.Init}
-		length, dilation := []int{3, 5, 7}[k%3], []int{1, 2, 4}[k/3%3]
-		for (length-1)*dilation+1 > s.Length && (dilation > 1 || length > 1) {
-			if dilation > 1 {
-				dilation /= 2
+		c := convolution{length: []int{3, 5, 7}[k%3], dilation: []int{1, 2, 4}[k/3%3]}
+		for c.rows() > real.Length {
+			if c.dilation > 1 {
+				c.dilation /= 2
 			} else {
-				length--
+				c.length--
 			}
 		}
-		w := make([]float64, length*f)
-		for i := range w {
+		c.w = make([]float64, c.length*f)
+		for i := range c.w {
 			z, _ := key.Normal(uint32(i))
-			w[i] = z / math.Sqrt(float64(len(w)))
+			c.w[i] = z / math.Sqrt(float64(len(c.w)))
 		}
-		bias, _ := key.Normal(uint32(len(w)))
-		bias /= 2
-		steps := s.Length - (length-1)*dilation
-		for n := range s.Len() {
-			x := s.X[n*s.Length*f:][:s.Length*f]
-			top, mean := math.Inf(-1), 0.
-			for t := range steps {
-				y := bias
-				for i := range length {
-					for j := range f {
-						y += w[i*f+j] * (2*float64(x[(t+i*dilation)*f+j]) - 1)
-					}
-				}
-				top = max(top, y)
-				mean += max(y, 0) / float64(steps)
+		sum, n := 0., 0
+		c.run(real, func(_ int, out []float64) {
+			for _, y := range out {
+				sum += y
 			}
-			out.Set(n, 2*k, top)
-			out.Set(n, 2*k+1, mean)
-		}
+			n += len(out)
+		})
+		c.bias = -sum / float64(n)
+		net = append(net, c)
 	}
-	return out
+	return net
+}
+
+// rows is how many rows an output is of.
+func (c *convolution) rows() int { return (c.length-1)*c.dilation + 1 }
+
+// run gives each window's outputs.
+func (c *convolution) run(s posthoc.Set, each func(window int, out []float64)) {
+	f := s.Features
+	out := make([]float64, s.Length-c.rows()+1)
+	for n := range s.Len() {
+		x := s.X[n*s.Length*f:][:s.Length*f]
+		for t := range out {
+			y := c.bias
+			for i := range c.length {
+				row := x[(t+i*c.dilation)*f:][:f]
+				for j, v := range row {
+					y += c.w[i*f+j] * float64(v)
+				}
+			}
+			out[t] = y
+		}
+		each(n, out)
+	}
+}
+
+// features are the outputs of the network for each window, [N,2·kernels].
+func (net network) features(s posthoc.Set) *mat.Dense {
+	to := mat.NewDense(s.Len(), 2*len(net), nil)
+	for k := range net {
+		net[k].run(s, func(n int, out []float64) {
+			top, mean := math.Inf(-1), 0.
+			for _, y := range out {
+				top = max(top, y)
+				mean += max(y, 0) / float64(len(out))
+			}
+			to.Set(n, 2*k, top)
+			to.Set(n, 2*k+1, mean)
+		})
+	}
+	return to
 }
