@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -64,6 +66,7 @@ none behind.`,
   planegym serve --scenario mine.toml --addr 127.0.0.1:0 --json
   planegym serve --unix /run/user/1000/planegym.sock
   planegym serve --addr :7070 --token-file tokens --tls-cert cert.pem --tls-key key.pem
+  planegym serve --worker mine=unix:///tmp/mine.sock
   planegym serve --record episodes --journal /var/lib/planegym --admin 127.0.0.1:7071`,
 		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd) },
@@ -83,6 +86,8 @@ none behind.`,
 	f.StringVar(&s.clientCA, "client-ca", "", "certificates, PEM, one of which must have signed a client's")
 	f.StringArrayVar(&s.o.Origins, "origin", nil, "web page that may connect, https://host; may be repeated (default: only the server's own)")
 	f.StringVar(&s.record, "record", "", "folder for recorded episodes")
+	s.workers = workers{}
+	f.Var(s.workers, "worker", "an environment of your own that a worker serves (python -m planegym.worker), NAME=unix:///path; may be repeated")
 	f.StringVar(&s.o.Journal, "journal", "", "folder where sessions outlive the server")
 	f.IntVar(&s.o.MaxSessions, "max-sessions", 1024, "sessions at a time")
 	f.IntVar(&s.o.MaxEnvs, "max-envs", 16, "environments of a session")
@@ -103,6 +108,7 @@ type server struct {
 	unixMode                                  string
 	tokenFile, cert, key, clientCA            string
 	o                                         ws.Options
+	workers                                   workers
 	verbose, withStdin                        bool
 }
 
@@ -280,9 +286,15 @@ func (s *server) run(cmd *cobra.Command) error {
 	}
 	recording := &recorder{dir: s.record, log: s.o.Log}
 	s.o.Metrics = append(s.o.Metrics, recording)
-	s.o.Open = recording.wrap(open.Serve(served))
+	s.o.Open = recording.wrap(s.workers.wrap(open.Serve(served)))
 	if s.o.Scenarios, err = pages(open, served, first.Name, strings.HasSuffix(s.scenario, ".toml")); err != nil {
 		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.workers)) {
+		if _, bundled := served[name]; bundled {
+			return usagef("serve: --worker: %s is the name of a scenario that comes with planegym", name)
+		}
+		s.o.Scenarios = append(s.o.Scenarios, ws.Scenario{Name: name, Description: "An environment of a worker, at " + s.workers[name] + "."})
 	}
 	program := thisBuild()
 	s.o.Version, s.o.Commit = program.Version, program.Commit
