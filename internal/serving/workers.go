@@ -1,4 +1,4 @@
-package cli
+package serving
 
 import (
 	"context"
@@ -11,18 +11,22 @@ import (
 
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/ws"
+	"github.com/planegym/planegym/scenarios"
 )
 
-// workers are the URLs of serve --worker by scenario. A worker speaks planegym.v1
-// itself (python/planegym/worker.py), so that a session's environment is a client.
-type workers map[string]string
+// Workers are the URLs of environments that others step, by scenario. A worker speaks
+// planegym.v1 itself (python/planegym/worker.py), so that a session's environment is
+// a client. As a flag it is NAME=URL, repeated.
+type Workers map[string]string
 
-// String, Set and Type make it a flag.
-func (w workers) String() string { return strings.Join(slices.Sorted(maps.Keys(w)), ", ") }
+// String lists the names.
+func (w Workers) String() string { return strings.Join(slices.Sorted(maps.Keys(w)), ", ") }
 
-func (w workers) Type() string { return "NAME=URL" }
+// Type is a flag's.
+func (w Workers) Type() string { return "NAME=URL" }
 
-func (w workers) Set(text string) error {
+// Set adds NAME=URL.
+func (w Workers) Set(text string) error {
 	name, at, ok := strings.Cut(text, "=")
 	u, err := url.Parse(at)
 	switch {
@@ -38,8 +42,20 @@ func (w workers) Set(text string) error {
 	return nil
 }
 
-// wrap has environments of workers made there, the others by open.
-func (w workers) wrap(open func(context.Context, ws.MakeRequest) (env.Vector, error)) func(context.Context, ws.MakeRequest) (env.Vector, error) {
+// Pages are what the dashboard shows of them; an error names one that scenarios of
+// planegym's own have the name of.
+func (w Workers) Pages(served map[string]scenarios.Scenario) (out []ws.Scenario, err error) {
+	for _, name := range slices.Sorted(maps.Keys(w)) {
+		if _, bundled := served[name]; bundled {
+			return nil, fmt.Errorf("%s is the name of a scenario that comes with planegym", name)
+		}
+		out = append(out, ws.Scenario{Name: name, Description: "An environment of a worker, at " + w[name] + "."})
+	}
+	return out, nil
+}
+
+// Wrap has environments of workers made there, the others by open.
+func (w Workers) Wrap(open func(context.Context, ws.MakeRequest) (env.Vector, error)) func(context.Context, ws.MakeRequest) (env.Vector, error) {
 	if len(w) == 0 {
 		return open
 	}
