@@ -278,17 +278,32 @@ func writeTable(ctx context.Context, w io.Writer, c *traffic.Schema, sessions it
 }
 
 // fieldTo draws the Gramian angular field of the bytes that sessions send in
-// each tenth of a second, of the first 512 of them.
+// each tenth of a second, of the first 512 of them; of series, of the bytes of
+// the first 512 ticks.
 func fieldTo(cmd *cobra.Command, path string, c *traffic.Schema, sessions iter.Seq2[traffic.Session, error], done func() error) error {
 	size, gap := c.StepIndex("size"), c.StepIndex("gap")
-	if size < 0 || gap < 0 {
+	if c.Tick == 0 && (size < 0 || gap < 0) {
 		return usagef("traffic: %s: steps have no size and gap to draw", path)
 	}
-	const width, ticks = .1, 512
+	const ticks = 512
+	width := .1
 	var series []float64
 	for s, err := range sessions {
 		if err != nil {
 			return err
+		}
+		if c.Tick > 0 {
+			width = c.Tick
+			for t := range c.Len(&s) {
+				sum := 0.
+				for _, x := range c.Step(&s, t) {
+					sum += x
+				}
+				if len(series) < ticks {
+					series = append(series, sum)
+				}
+			}
+			continue
 		}
 		at := s.Start
 		for t := range c.Len(&s) {
@@ -305,7 +320,7 @@ func fieldTo(cmd *cobra.Command, path string, c *traffic.Schema, sessions iter.S
 	}
 	f, err := gasf.Of(series)
 	if err != nil {
-		return err
+		return fmt.Errorf("traffic: %s: %w", path, err)
 	}
 	if err := done(); err != nil {
 		return err
