@@ -175,17 +175,32 @@ func table(ctx context.Context, w io.Writer, c *traffic.Schema, sessions iter.Se
 }
 
 // field draws the Gramian angular field of the bytes that sessions send in each
-// tenth of a second, of the first 512 of them.
+// tenth of a second, of the first 512 of them; of series, of the bytes of the first
+// 512 ticks.
 func (r *Written) field(c *traffic.Schema, sessions iter.Seq2[traffic.Session, error]) error {
 	size, gap := c.StepIndex("size"), c.StepIndex("gap")
-	if size < 0 || gap < 0 {
+	if c.Tick == 0 && (size < 0 || gap < 0) {
 		return fmt.Errorf("files: %s: steps have no size and gap to draw", r.Output)
 	}
-	const width, ticks = .1, 512
+	const ticks = 512
+	width := .1
 	var series []float64
 	for s, err := range sessions {
 		if err != nil {
 			return err
+		}
+		if c.Tick > 0 {
+			width = c.Tick
+			for t := range c.Len(&s) {
+				sum := 0.
+				for _, x := range c.Step(&s, t) {
+					sum += x
+				}
+				if len(series) < ticks {
+					series = append(series, sum)
+				}
+			}
+			continue
 		}
 		at := s.Start
 		for t := range c.Len(&s) {
@@ -202,7 +217,7 @@ func (r *Written) field(c *traffic.Schema, sessions iter.Seq2[traffic.Session, e
 	}
 	f, err := gasf.Of(series)
 	if err != nil {
-		return err
+		return fmt.Errorf("files: %s: %w", r.Output, err)
 	}
 	r.Picture = &Picture{f.N, width, f.Min, f.Max}
 	return atomicfile.Write(r.Output, f.WritePNG)
