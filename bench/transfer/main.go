@@ -217,18 +217,42 @@ func compareModels(ctx context.Context, file string, episodes int, seed uint64, 
 	s.Env.MaxSteps = truth.Steps
 	for _, m := range models {
 		v := Values{Scenario: truth.Scenario, Model: m, Seed: seed, Episodes: episodes, Steps: truth.Steps}
-		var a, b [][]float64
+		var rows []pair
 		for _, p := range truth.Policies {
 			row, err := v.play(ctx, s, p.Policy)
 			if err != nil {
 				return err
 			}
-			a, b = append(a, p.PerSeed), append(b, row.PerSeed)
+			rows = append(rows, pair{p.Policy, p.PerSeed, row.PerSeed})
 			fmt.Printf("%-28s %6.2f %6.2f  %+.2f   buffer %.1f %.1f level %.2f %.2f\n", p.Policy, mean(p.PerSeed), mean(row.PerSeed), mean(row.PerSeed)-mean(p.PerSeed), p.LBO, row.LBO, p.Level, row.Level)
 		}
-		summary(m, a, b)
+		summary(m, rows)
 	}
 	return nil
+}
+
+// pair is a policy's rewards a step in each episode, on the testbed and on a model.
+type pair struct {
+	policy       string
+	truth, model []float64
+}
+
+// kinds are the families that errors are printed by, each policy the first that
+// its name fits.
+var kinds = []struct{ name, of string }{
+	{"constants", "fixed"}, {"watch the player", "buffer level"}, {"change every step", "random alternate threshold:12000"},
+	{"schedules", "sticky alternate:"}, {"watch queues", ""},
+}
+
+func kindOf(policy string) string {
+	for _, k := range kinds {
+		for _, part := range strings.Fields(k.of) {
+			if part == policy || strings.Contains(policy, part) && part != "alternate" && part != "random" {
+				return k.name
+			}
+		}
+	}
+	return "watch queues"
 }
 
 func mean(x []float64) (m float64) {
@@ -238,17 +262,34 @@ func mean(x []float64) (m float64) {
 	return m
 }
 
-// summary prints rank correlation, regret, and the error of a value.
-func summary(name string, a, b [][]float64) {
-	var va, vb []float64
-	for i := range a {
-		va, vb = append(va, mean(a[i])), append(vb, mean(b[i]))
-	}
+// summary prints rank correlation, regret, and the error of a value, with the
+// ceiling of ρ: half of the testbed's episodes against the other half, whose ρ
+// with so many episodes no model exceeds but by luck; and errors by family.
+func summary(name string, rows []pair) {
+	var va, vb, even, odd []float64
 	sq, bias := 0., 0.
-	for i := range va {
-		d := vb[i] - va[i]
-		sq, bias = sq+d*d/float64(len(va)), bias+d/float64(len(va))
+	for _, p := range rows {
+		a, b := mean(p.truth), mean(p.model)
+		va, vb = append(va, a), append(vb, b)
+		sq, bias = sq+(b-a)*(b-a)/float64(len(rows)), bias+(b-a)/float64(len(rows))
+		var halves [2][]float64
+		for i, x := range p.truth {
+			halves[i%2] = append(halves[i%2], x)
+		}
+		even, odd = append(even, mean(halves[0])), append(odd, mean(halves[1]))
 	}
 	best, chosen := slices.Index(va, slices.Max(va)), slices.Index(vb, slices.Max(vb))
-	fmt.Printf("%s: rho %.3f regret %.1f %% rms %.3f bias %+.3f\n", name, eval.Spearman(va, vb), 100*(va[best]-va[chosen])/va[best], math.Sqrt(sq), bias)
+	fmt.Printf("%s: rho %.3f (ceiling %.3f) regret %.1f %% rms %.3f bias %+.3f\n", name, eval.Spearman(va, vb), eval.Spearman(even, odd), 100*(va[best]-va[chosen])/va[best], math.Sqrt(sq), bias)
+	for _, k := range kinds {
+		n, sq, bias := 0., 0., 0.
+		for i, p := range rows {
+			if kindOf(p.policy) == k.name {
+				d := vb[i] - va[i]
+				n, sq, bias = n+1, sq+d*d, bias+d
+			}
+		}
+		if n > 0 {
+			fmt.Printf("  %s, %.0f policies: rms %.3f bias %+.3f\n", k.name, n, math.Sqrt(sq/n), bias/n)
+		}
+	}
 }
