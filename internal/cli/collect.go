@@ -46,7 +46,7 @@ episodes-2.parquet.`,
 				d.policy = fmt.Sprint("fixed:", limit)
 			}
 			if !(impossible >= 0 && impossible <= 1) {
-				return usagef("collect: --max-impossible: %v is no share from 0 to 1", impossible)
+				return usagef("collect: --max-impossible: %v is not a share from 0 to 1", impossible)
 			}
 			d.record = &deploy.Record{Dir: dir, Limit: p4.Limit(limit), MaxImpossible: cmp.Or(impossible, -1)}
 			if d.endless = !parquet; parquet {

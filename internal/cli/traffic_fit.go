@@ -50,7 +50,7 @@ goes on from there. Equal data, settings, seed and kernel set give equal bytes.`
 	fl.Uint64Var(&f.options.Seed, "seed", 0, "of a learned mode's weights and batches")
 	fl.IntVar(&f.options.Every, "every", 0, "of a learned mode: updates between checkpoints; default: the mode's")
 	fl.BoolVar(&f.options.Resume, "resume", false, "go on from the output, with its settings")
-	fl.BoolVar(&f.force, "force", false, "begin anew where the output is there already")
+	fl.BoolVar(&f.force, "force", false, "begin anew where the output already exists")
 	fl.StringVarP(&f.out, "output", "o", "", "model to write, .safetensors (required)")
 	f.flags(cmd)
 	f.engineFlag(cmd, "")
@@ -146,7 +146,7 @@ func (f *trafficFitter) check(cmd *cobra.Command) (*models.Kind, error) {
 	case f.options.Every < 0:
 		return nil, usagef("traffic fit: --every: %d is negative", f.options.Every)
 	case there == nil && !f.options.Resume && !f.force:
-		return nil, usagef("traffic fit: %s is there already: --resume goes on from it, --force begins anew", f.out)
+		return nil, usagef("traffic fit: %s already exists: --resume goes on from it, --force starts over", f.out)
 	}
 	if cmd.Flags().Changed("order") {
 		f.sets = append([]string{fmt.Sprint("order=", f.order)}, f.sets...)
