@@ -253,7 +253,7 @@ func (c *Client) call() (p4v1.P4RuntimeClient, *p4v1.Uint128, error) {
 	case c.closed:
 		return nil, nil, p4.ErrClosed
 	case c.rpc == nil:
-		return nil, nil, fmt.Errorf("%w: %w", p4.ErrUnreachable, c.state.Err)
+		return nil, nil, unreachable(c.state.Err)
 	}
 	return c.rpc, c.election, nil
 }
@@ -297,7 +297,12 @@ func (c *Client) write(ctx context.Context, updates []*p4v1.Update) error {
 }
 
 // errNoPipeline is the p4.ErrPipeline of a switch that runs none.
-var errNoPipeline = fmt.Errorf("%w: it runs none", p4.ErrPipeline)
+var errNoPipeline error = noPipeline{}
+
+type noPipeline struct{}
+
+func (noPipeline) Error() string        { return "p4: the switch runs no pipeline" }
+func (noPipeline) Is(target error) bool { return target == p4.ErrPipeline }
 
 // checkPipeline is nil where the switch runs our program, p4.ErrPipeline where
 // it runs another or none.
@@ -312,7 +317,7 @@ func (c *Client) checkPipeline(ctx context.Context) error {
 		DeviceId: c.cfg.DeviceID, ResponseType: p4v1.GetForwardingPipelineConfigRequest_COOKIE_ONLY,
 	})
 	if status.Code(err) == codes.FailedPrecondition {
-		return fmt.Errorf("%w: %s", errNoPipeline, status.Convert(err).Message())
+		return errNoPipeline
 	}
 	if err != nil {
 		return explain(err)
