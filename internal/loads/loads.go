@@ -35,9 +35,6 @@ func Attach(ctx context.Context, c *testbed.Config) error {
 			continue
 		}
 		set, err := read(ctx, l)
-		if err == nil { // series and flow records by the compiler's rule
-			set, err = compile.ActionSet(set)
-		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", key, err)
 		}
@@ -66,15 +63,22 @@ func read(ctx context.Context, l *testbed.Load) (*traffic.Set, error) {
 	return Labelled(set, l.Labels)
 }
 
-// Draw is the pool of sessions that l draws from where its model is m.
+// Draw is the pool of sessions that l draws from where its model is m. Series and
+// flow records are packets by compile.Actions.
 func Draw(ctx context.Context, m traffic.Model, l *testbed.Load, seed uint64) (*traffic.Set, error) {
-	return models.Pool(ctx, m, l.Labels, cmp.Or(l.Pool, 2048), seed)
+	set, err := models.Pool(ctx, m, l.Labels, cmp.Or(l.Pool, 2048), seed)
+	if err != nil {
+		return nil, err
+	}
+	return compile.ActionSet(set)
 }
 
-// Labelled is the sessions of a set with labels by name; nil: all.
+// Labelled is the sessions of a set with labels by name; nil: all. Series and
+// flow records are packets by compile.Actions.
 func Labelled(set *traffic.Set, labels []string) (*traffic.Set, error) {
-	if labels == nil {
-		return set, nil
+	set, err := compile.ActionSet(set)
+	if err != nil || labels == nil {
+		return set, err
 	}
 	some := &traffic.Set{Of: set.Of}
 	for _, name := range labels {
