@@ -57,7 +57,7 @@ func run() error {
 	for _, text := range strings.Split(*under, ",") {
 		x, err := strconv.ParseUint(text, 10, 31)
 		if err != nil || !slices.Contains(limits, p4.Limit(x)) {
-			return fmt.Errorf("-limits: %q is none of %v", text, limits)
+			return fmt.Errorf("-limits: %q is not one of %v", text, limits)
 		}
 		chosen = append(chosen, p4.Limit(x))
 	}
