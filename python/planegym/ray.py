@@ -38,8 +38,8 @@ try:
     import ray
 except ImportError as e:
     raise ImportError(
-        "planegym.ray needs Ray: pip install 'ray[tune]', or 'ray[tune,rllib]' and torch for RLlib; "
-        "torch first, where no GPU is, by `pip install torch --index-url "
+        "planegym.ray needs Ray: pip install 'ray[tune]', or 'ray[tune,rllib]' and torch for "
+        "RLlib; torch first, where no GPU is, by `pip install torch --index-url "
         "https://download.pytorch.org/whl/cpu`, or pip fetches 3 GB of CUDA"
     ) from e
 
