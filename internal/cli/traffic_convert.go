@@ -22,6 +22,7 @@ import (
 	"github.com/planegym/planegym/traffic/headers"
 	"github.com/planegym/planegym/traffic/netflow"
 	"github.com/planegym/planegym/traffic/nprint"
+	"github.com/planegym/planegym/traffic/rates"
 	"github.com/planegym/planegym/traffic/store"
 )
 
@@ -41,12 +42,17 @@ are 0.
 With --headers the steps of captures and tables hold the header fields of packets
 as well (TTL, window, options, …): what masked models learn from, and what
 sample --faithful writes as header bits.
+With --series the steps are ticks, and hold the bytes up and down in them: what
+mode denoise learns from. A series is a session from its first packet on or,
+with --together, a window of all packets of a FILE, labelled as --label says.
 Captures that cover more than 24 h are several in one file; they are left out and
 named, unless --span allows more.`,
 		Example: `  planegym traffic convert a.pcap b.pcapng --label file -o sessions.parquet
   planegym traffic convert mirage_train.parquet -o train.parquet
   planegym traffic convert flows.json -o flows.csv
-  planegym traffic convert a.pcap --headers --window 64 -o headers.parquet`,
+  planegym traffic convert a.pcap --headers --window 64 -o headers.parquet
+  planegym traffic convert mirage_train.parquet --series 10ms -o rates.parquet
+  planegym traffic convert camera.json --series 100ms --together --label camera -o rates.parquet`,
 		Args: atLeast(1, "FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd, args) },
 	}
@@ -57,6 +63,9 @@ named, unless --span allows more.`,
 	f.DurationVar(&c.options.Span, "span", 0, "time that a capture may cover; 24h")
 	f.BoolVar(&c.headers, "headers", false, "steps with header fields, of captures and nPrint's tables")
 	f.IntVar(&c.window, "window", 0, "with --headers: cut sessions into ones of so many steps")
+	f.DurationVar(&c.series, "series", 0, "make series: bytes up and down a tick of so much time")
+	f.IntVar(&c.ticks, "ticks", 128, "with --series: of a series")
+	f.BoolVar(&c.together, "together", false, "with --series: windows of all packets of a FILE, not a series a session")
 	f.Float64Var(&c.pause, "pause", 1, "seconds between the sessions of one FILE and the next")
 	return cmd
 }
@@ -76,6 +85,24 @@ type converter struct {
 	pause      float64
 	headers    bool
 	window     int
+	series     time.Duration
+	ticks      int
+	together   bool
+}
+
+// rates makes series of the sessions of a file; it counts bytes after the end
+// of series.
+func (c *converter) rates(set *traffic.Set, path string) (*traffic.Set, float64, error) {
+	o := rates.Options{Ticks: c.ticks, Tick: c.series.Seconds()}
+	if !c.together {
+		return rates.Flows(set, o)
+	}
+	label := c.label
+	if label == "" || label == "file" {
+		label = strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
+	}
+	s, err := rates.Windows(set, label, o)
+	return s, 0, err
 }
 
 // converted is what convert prints.
@@ -100,6 +127,10 @@ func (c *converter) run(cmd *cobra.Command, files []string) error {
 		return usagef("traffic convert: --output: %s ends in neither .parquet nor .csv", c.out)
 	case c.window < 0 || c.window > 0 && !c.headers:
 		return usagef("traffic convert: --window: %d; it cuts what --headers makes", c.window)
+	case c.series < 0 || c.series > 0 && c.headers:
+		return usagef("traffic convert: --series: %v; not together with --headers", c.series)
+	case c.ticks < 1 || c.together && c.series == 0:
+		return usagef("traffic convert: --ticks %d, --together: they are of --series", c.ticks)
 	case !(c.pause >= 0 && c.pause < 1e9):
 		return usagef("traffic convert: --pause: %v", c.pause)
 	}
@@ -120,6 +151,15 @@ func (c *converter) run(cmd *cobra.Command, files []string) error {
 			return err
 		}
 		counts.Add(k)
+		if c.series > 0 {
+			var left float64
+			if set, left, err = c.rates(set, path); err != nil {
+				return fmt.Errorf("%s: %w", path, err)
+			}
+			if left > 0 {
+				r.Lost["bytes after the last tick"] += int(left)
+			}
+		}
 		sets = append(sets, set)
 		if err := bar.Add(1); err != nil {
 			return err

@@ -72,7 +72,8 @@ func perOctave(k traffic.Kind) float64 {
 func whole(k traffic.Kind) bool { return k != traffic.Number && k != traffic.Gap }
 
 // newClasses fits classes to the values of a field: those that are there at
-// least common times, and up to bins ranges of about equal counts.
+// least common times, of a port twice, and up to bins ranges of about equal
+// counts.
 func newClasses(f *traffic.Field, values []float64, bins, common int) classes {
 	c := classes{Kind: f.Kind}
 	if f.Kind == traffic.Symbol {
@@ -82,6 +83,9 @@ func newClasses(f *traffic.Field, values []float64, bins, common int) classes {
 		return c
 	}
 	v := slices.Sorted(slices.Values(values))
+	if f.Kind == traffic.Port {
+		common = 2
+	}
 	var rest []float64
 	for i := 0; i < len(v); {
 		j := i

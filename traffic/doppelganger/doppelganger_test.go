@@ -212,7 +212,7 @@ func TestNoRareValueInFile(t *testing.T) {
 	}
 	rare := map[float64]bool{}
 	for x, n := range count {
-		if n < 5 && x > 4000 { // below, a count or an edge of the grid may be equal by chance
+		if n < 2 && x > 4000 { // below, a count or an edge of the grid may be equal by chance
 			rare[x] = true
 		}
 	}
@@ -284,7 +284,7 @@ func TestClasses(t *testing.T) {
 		traffic.Size:    {0, 0, 1, 2, 3, 40, 40, 40, 40, 40, 977, 1448, 1448, 1448, 1448, 1448, 33333, 4294967295},
 		traffic.Gap:     {0, 0, 1e-7, 3e-6, .2, .2, .2, .2, .2, .25, 300.001},
 		traffic.Number:  {-5.5, -.001, 0, 2.25, 2.25, 2.25, 2.25, 2.25, 1e9},
-		traffic.Port:    {0, 0, 53, 53, 53, 53, 53, 443, 1023, 1024, 50000, 65535},
+		traffic.Port:    {0, 0, 0, 53, 53, 53, 53, 53, 443, 1023, 1024, 50000, 65535},
 		traffic.Address: {0, 0, 0, 0, 0, 1, 2, 3, 500, 70000},
 	} {
 		f := traffic.Field{Name: "x", Kind: kind}

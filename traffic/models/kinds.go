@@ -6,6 +6,7 @@ import (
 
 	"github.com/planegym/planegym/traffic"
 	"github.com/planegym/planegym/traffic/autoregressive"
+	"github.com/planegym/planegym/traffic/denoise"
 	"github.com/planegym/planegym/traffic/doppelganger"
 	"github.com/planegym/planegym/traffic/masked"
 	"github.com/planegym/planegym/traffic/ngram"
@@ -21,6 +22,7 @@ var Kinds = []Kind{
 	kind("masked", "on all steps around it, unmasked a few at a time (discrete diffusion); minutes", masked.Format, masked.Parse, masked.Defaults, masked.Fit),
 	kind("doppelganger", "attributes, then the series given them, both against critics (NetShare's way); minutes", doppelganger.Format, doppelganger.Parse, doppelganger.Defaults(doppelganger.Adversarial), doppelganger.Fit),
 	kind("doppelganger-likelihood", "the same fields one after another, by likelihood; a minute", doppelganger.Format, doppelganger.Parse, doppelganger.Defaults(doppelganger.Likelihood), doppelganger.Fit),
+	kind("denoise", "series of rates out of noise (continuous diffusion, NetDiffus' way), of what convert --series makes; minutes", denoise.Format, denoise.Parse, denoise.Defaults, denoise.Fit),
 }
 
 // Kind is one way to model traffic.

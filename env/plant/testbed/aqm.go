@@ -41,8 +41,8 @@ type aqm struct {
 }
 
 const (
-	pi2Alpha  = 0.16 // 1/s
-	pi2Beta   = 3.2  // 1/s
+	pi2Alpha  = 0.16 // 1/s: RFC 9332, appendix A, for an RTT of at most 100 ms
+	pi2Beta   = 3.2  // 1/s: likewise
 	pi2Update = 16e6 // ns
 )
 
