@@ -2,10 +2,11 @@
 the curves beside planegym's own agents in docs/environments/synthetic.md.
 
     pip install './python[sb3]'
-    python bench/python_sb3.py [--seeds 3] [--csv curves.csv] [--algorithms ppo,dqn]
+    python bench/python_sb3.py [--seeds 3] [--algorithms ppo,dqn] >curves.csv
 
-Every --every transitions the greedy policy plays --episodes evaluation episodes
-(seeds that training does not use). Rows go to stdout as they come.
+Eight times in a training, and at its end, the greedy policy plays --episodes
+evaluation episodes (seeds that training does not use). Rows go to stdout as they
+come.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import csv
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -50,7 +52,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "exploration_final_eps": 0.04,
     },
 }
-STEPS = {"ppo": 131_072, "dqn": 60_000}
+STEPS = {"ppo": 131_072, "dqn": 30_000}  # where the curves are level
 ENVS = 8
 
 
@@ -71,19 +73,35 @@ def evaluate(model: Any, url: str, episodes: int) -> float:
 class Curve(BaseCallback):
     """Evaluates every so many transitions and writes a row."""
 
-    def __init__(self, row: list[Any], url: str, every: int, episodes: int, out: Any) -> None:
+    def __init__(self, write: Callable[[int, int], None], every: int, episodes: int) -> None:
         super().__init__()
-        self.row, self.url, self.every, self.episodes, self.out = row, url, every, episodes, out
-        self.next, self.began = 0, time.perf_counter()
+        self.write, self.every, self.episodes = write, every, episodes
+        self.next = 0
 
     def _on_step(self) -> bool:
         if self.num_timesteps >= self.next:
             self.next = self.num_timesteps + self.every
-            value = evaluate(self.model, self.url, self.episodes)
-            seconds = time.perf_counter() - self.began
-            self.out.writerow([*self.row, self.num_timesteps, round(value, 1), round(seconds, 1)])
-            sys.stdout.flush()
+            self.write(self.num_timesteps, self.episodes)
         return True
+
+
+def train(name: str, seed: int, url: str, episodes: int, out: Any) -> None:
+    """Trains one agent and writes its curve, a row an evaluation."""
+    env = VecMonitor(VecEnv(url, "synthetic", ENVS))
+    model = {"ppo": PPO, "dqn": DQN}[name]("MlpPolicy", env, seed=seed, **SETTINGS[name])
+    settings = ", ".join(f"{k}={v}" for k, v in {**SETTINGS[name], "environments": ENVS}.items())
+    began = time.perf_counter()
+
+    def write(transitions: int, episodes: int) -> None:
+        value = evaluate(model, url, episodes)
+        seconds = time.perf_counter() - began
+        row = [f"SB3 {name.upper()}", seed, transitions, round(value, 1), round(seconds, 1)]
+        out.writerow([*row, settings, "python bench/python_sb3.py"])
+        sys.stdout.flush()
+
+    model.learn(STEPS[name], callback=Curve(write, STEPS[name] // 8, episodes))
+    write(STEPS[name], 20)
+    env.close()
 
 
 def main() -> None:
@@ -92,24 +110,15 @@ def main() -> None:
     )
     parser.add_argument("--algorithms", default="ppo,dqn")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--every", type=int, default=16_384)
     parser.add_argument("--episodes", type=int, default=8)
     args = parser.parse_args()
     torch.set_num_threads(1)
     out = csv.writer(sys.stdout)
-    out.writerow(["algorithm", "seed", "transitions", "return", "seconds"])
+    out.writerow(["algorithm", "seed", "transitions", "return", "seconds", "settings", "command"])
     with planegym.launch(scenario="synthetic") as server:
         for name in args.algorithms.split(","):
             for seed in range(1, args.seeds + 1):
-                env = VecMonitor(VecEnv(server.url, "synthetic", ENVS))
-                kind = {"ppo": PPO, "dqn": DQN}[name]
-                model = kind("MlpPolicy", env, seed=seed, **SETTINGS[name])
-                curve = Curve([name, seed], server.url, args.every, args.episodes, out)
-                model.learn(STEPS[name], callback=curve)
-                value = evaluate(model, server.url, 20)
-                out.writerow([name, seed, "end", round(value, 1), ""])
-                sys.stdout.flush()
-                env.close()
+                train(name, seed, server.url, args.episodes, out)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,24 @@ import (
 type Returns struct {
 	Measured string   `json:"measured"` // the command
 	Policies []Return `json:"policies"` // best first
+	Curves   []Curve  `json:"curves,omitempty"`
+}
+
+// Curve is how an algorithm learns: what its greedy policy earns in episodes
+// that training does not use, as training goes on.
+type Curve struct {
+	Algorithm string  `json:"algorithm"`
+	Settings  string  `json:"settings"` // key=value, …
+	Command   string  `json:"command"`  // that measured it
+	Seeds     int     `json:"seeds"`    // trainings
+	Points    []Point `json:"points"`   // in order of their transitions
+}
+
+// Point is one evaluation of every training of a Curve.
+type Point struct {
+	Transitions int     `json:"transitions"`
+	Mean        float64 `json:"mean"` // over trainings
+	CI          float64 `json:"ci95"` // half width of the 95 % interval over trainings; 0 of one
 }
 
 // Return is what one policy earns in an episode.

@@ -6,19 +6,15 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/csv"
+	"errors"
 	"flag"
 	"fmt"
 	"math"
 	"os"
 	"os/signal"
-	"slices"
 	"strings"
-
-	"gonum.org/v1/gonum/stat"
-	"gonum.org/v1/gonum/stat/distuv"
 
 	"github.com/planegym/planegym"
 	"github.com/planegym/planegym/agent"
@@ -79,7 +75,7 @@ func run(ctx context.Context, o options) error {
 	}
 	var at []float64    // transitions
 	var all [][]float64 // [evaluation][seed]
-	rows := [][]string{{"seed", "transitions", "return"}}
+	rows := [][]string{{"algorithm", "seed", "transitions", "return", "settings", "command"}}
 	for seed := range o.seeds {
 		config, err := agent.Preset("default")
 		if err != nil {
@@ -105,7 +101,7 @@ func run(ctx context.Context, o options) error {
 			}
 			all[i] = append(all[i], r)
 			i++
-			rows = append(rows, []string{fmt.Sprint(seed + 1), fmt.Sprint(steps), fmt.Sprintf("%.1f", r)})
+			rows = append(rows, []string{"planegym double DQN", fmt.Sprint(seed + 1), fmt.Sprint(steps), fmt.Sprintf("%.1f", r), settings(config), "go run ./bench/learning"})
 			fmt.Fprintf(os.Stderr, "seed %d: %d transitions: %.0f\n", seed+1, steps, r)
 			return nil
 		}
@@ -148,29 +144,33 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	var b bytes.Buffer
-	ext := o.out[strings.LastIndexByte(o.out, '.'):]
-	if err := figure.Write(&b, ext); err != nil {
+	f, err := os.Create(o.out)
+	if err != nil {
 		return err
 	}
-	drawing := b.Bytes()
-	if ext == ".svg" { // its text is dark, also where a page is
-		head := bytes.IndexByte(drawing[bytes.Index(drawing, []byte("<svg")):], '>') + bytes.Index(drawing, []byte("<svg")) + 1
-		drawing = slices.Insert(drawing, head, []byte(`<rect width="100%" height="100%" fill="white"/>`)...)
+	if strings.HasSuffix(o.out, ".svg") {
+		err = figure.WriteSVG(f)
+	} else {
+		err = figure.Write(f, o.out[strings.LastIndexByte(o.out, '.'):])
 	}
-	return os.WriteFile(o.out, drawing, 0o666)
+	return errors.Join(err, f.Close())
+}
+
+// settings are the parts of a configuration that decide how it learns.
+func settings(c agent.Config) string {
+	return fmt.Sprintf("hidden=%v, batch=%d, learning_rate=%g, gamma=%g, n_step=%d, replay=%d, train_every=%d",
+		c.Hidden, c.Batch, c.LearningRate, c.Gamma, c.NStep, c.Replay, c.TrainEvery)
 }
 
 // band is the mean over seeds with its 95 % interval.
 func band(name string, x []float64, y [][]float64) report.Line {
 	l := report.Line{Name: name, X: x}
 	for _, v := range y {
-		mean, sd := stat.MeanStdDev(v, nil)
-		ci := 0.
-		if n := float64(len(v)); n > 1 {
-			ci = distuv.StudentsT{Sigma: 1, Nu: n - 1}.Quantile(.975) * sd / math.Sqrt(n)
+		e := eval.EstimateOf(v)
+		if math.IsNaN(e.CI) { // of one training
+			e.CI = 0
 		}
-		l.Y, l.Low, l.High = append(l.Y, mean), append(l.Low, mean-ci), append(l.High, mean+ci)
+		l.Y, l.Low, l.High = append(l.Y, e.Mean), append(l.Low, e.Mean-e.CI), append(l.High, e.Mean+e.CI)
 	}
 	return l
 }

@@ -7,6 +7,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -14,6 +15,8 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/planegym/planegym/env"
@@ -23,11 +26,14 @@ import (
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/traffic"
+	"github.com/planegym/planegym/traffic/eval"
+	"github.com/planegym/planegym/traffic/store"
 )
 
 var (
 	rate     = flag.Float64("rate", 3840, "packets/s of the background in the mean")
-	port     = flag.Float64("pps", 4000, "packets/s that switch 1 serves")
+	ports    = flag.String("pps", "4000", "packets/s that switch 1 serves, comma between")
+	under    = flag.String("limits", "32,64,128", "queue limits, packets, comma between")
 	episodes = flag.Int("episodes", 20, "paired episodes")
 	steps    = flag.Int("steps", 100, "steps of 4 s of an episode")
 )
@@ -40,30 +46,67 @@ func main() {
 		fmt.Fprintln(os.Stderr, "orders: which captures?")
 		os.Exit(2)
 	}
-	fmt.Printf("Background of %.0f packets/s at a port of %.0f; reward a step, mean of %d episodes of %d steps ± 95 %%; difference to recorded, paired by seed.\n\n", *rate, *port, *episodes, *steps)
-	fmt.Println("| capture | limit | recorded | shuffled | Poisson | shuffled − recorded | Poisson − recorded |\n|---|---|---|---|---|---|---|")
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "orders:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	var chosen []p4.Limit
+	for _, text := range strings.Split(*under, ",") {
+		x, err := strconv.ParseUint(text, 10, 31)
+		if err != nil || !slices.Contains(limits, p4.Limit(x)) {
+			return fmt.Errorf("-limits: %q is none of %v", text, limits)
+		}
+		chosen = append(chosen, p4.Limit(x))
+	}
+	fmt.Printf("Background of %.0f packets/s; reward a step, mean of %d episodes of %d steps ± 95 %%; differences to recorded, paired by seed.\n\n", *rate, *episodes, *steps)
 	for _, path := range flag.Args() {
 		gaps, sizes, err := read(path)
 		if err != nil {
-			fmt.Fprintln(os.Stderr, "orders:", err)
-			os.Exit(1)
+			return err
 		}
-		for _, limit := range limits {
-			var v [3][]float64
-			for k := range v {
-				if v[k], err = value(order(gaps, k), sizes, limit); err != nil {
-					fmt.Fprintln(os.Stderr, "orders:", err)
-					os.Exit(1)
-				}
+		fmt.Printf("%s: %d packets, a loop of %.2f s; index of dispersion in windows of 16 ms:", filepath.Base(path), len(gaps), float64(len(gaps))/(*rate))
+		for k, name := range []string{"recorded", "shuffled", "Poisson"} {
+			fmt.Printf(" %s %.1f", name, dispersion(order(gaps, k), .016))
+		}
+		fmt.Println("\n\n| port, packets/s | limit | recorded | shuffled | Poisson | shuffled − recorded | Poisson − recorded |\n|---|---|---|---|---|---|---|")
+		for _, text := range strings.Split(*ports, ",") {
+			port, err := strconv.ParseFloat(text, 64)
+			if err != nil || !(port > 0) {
+				return fmt.Errorf("-pps: %q", text)
 			}
-			name := strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
-			fmt.Printf("| %s, %d packets | %d | %s | %s | %s | %s | %s |\n", name, len(gaps), limit, mean(v[0]), mean(v[1]), mean(v[2]), mean(less(v[1], v[0])), mean(less(v[2], v[0])))
+			for _, limit := range chosen {
+				var v [3][]float64
+				for k := range v {
+					if v[k], err = value(order(gaps, k), sizes, limit, port); err != nil {
+						return err
+					}
+				}
+				fmt.Printf("| %.0f | %d | %s | %s | %s | %s | %s |\n", port, limit, mean(v[0]), mean(v[1]), mean(v[2]), mean(less(v[1], v[0])), mean(less(v[2], v[0])))
+			}
 		}
+		fmt.Println()
 	}
+	return nil
+}
+
+// dispersion of the packets of one loop.
+func dispersion(gaps []float64, width float64) float64 {
+	at, times := 0., make([]float64, len(gaps))
+	for i, g := range gaps {
+		at += g
+		times[i] = at
+	}
+	return eval.Dispersion(times, width)
 }
 
 // read is the gaps (s) before a capture's packets and their sizes on the wire.
 func read(path string) (gaps, sizes []float64, err error) {
+	if filepath.Ext(path) == ".parquet" {
+		return merged(path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, nil, err
@@ -86,6 +129,36 @@ func read(path string) (gaps, sizes []float64, err error) {
 		}
 		gaps, sizes = append(gaps, math.Max(float64(at-last)/1e9, 0)), append(sizes, math.Min(math.Max(float64(len(p.Data)), 64), 1500))
 		last = max(at, last)
+	}
+	if len(gaps) < 2 {
+		return nil, nil, fmt.Errorf("%s: %d packets", path, len(gaps))
+	}
+	return gaps, sizes, nil
+}
+
+// merged is the same of sessions, all of them on one line.
+func merged(path string) (gaps, sizes []float64, err error) {
+	set, err := store.ReadFile(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	c := &set.Of
+	size, gap := c.StepIndex("size"), c.StepIndex("gap")
+	if size < 0 || gap < 0 {
+		return nil, nil, fmt.Errorf("%s: steps have no size and gap", path)
+	}
+	var all [][2]float64
+	for i := range set.Sessions {
+		at := set.Sessions[i].Start
+		for t := range c.Len(&set.Sessions[i]) {
+			x := c.Step(&set.Sessions[i], t)
+			at += x[gap]
+			all = append(all, [2]float64{at, min(max(x[size]+40, 64), 1500)})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b [2]float64) int { return cmp.Compare(a[0], b[0]) })
+	for i, x := range all {
+		gaps, sizes = append(gaps, x[0]-all[max(i-1, 0)][0]), append(sizes, x[1])
 	}
 	if len(gaps) < 2 {
 		return nil, nil, fmt.Errorf("%s: %d packets", path, len(gaps))
@@ -123,7 +196,7 @@ func order(gaps []float64, k int) []float64 {
 }
 
 // value is the mean reward of a limit, by episode.
-func value(gaps, sizes []float64, limit p4.Limit) ([]float64, error) {
+func value(gaps, sizes []float64, limit p4.Limit, port float64) ([]float64, error) {
 	set := &traffic.Set{Of: traffic.Schema{
 		Meta: []traffic.Field{{Name: "protocol", Kind: traffic.Symbol, Levels: []string{"tcp", "udp", "icmp"}}},
 		Steps: []traffic.Field{{Name: "direction", Kind: traffic.Symbol, Levels: []string{"up", "down"}},
@@ -134,10 +207,10 @@ func value(gaps, sizes []float64, limit p4.Limit) ([]float64, error) {
 		s.Steps = append(s.Steps, 1, max(sizes[i]-28, 0), g)
 	}
 	set.Sessions = []traffic.Session{s}
-	ports := testbed.DefaultPorts()
-	ports[0].PPS = *port
+	at := testbed.DefaultPorts()
+	at[0].PPS = port
 	plant, err := testbed.New(testbed.Config{
-		Ports: ports,
+		Ports: at,
 		Loads: []testbed.Load{{Name: "capture", Kind: "sessions", Sessions: func() *traffic.Set { return set }, Flow: testbed.Flow{Path: []string{"s1"}}, Pattern: testbed.Pattern{Max: 4}}},
 	})
 	if err != nil {

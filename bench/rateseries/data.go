@@ -63,9 +63,8 @@ func siot(dir string, tick float64) (*traffic.Set, error) {
 	return traffic.Merge(0, sets...)
 }
 
-// mirage is a series of 128 ticks of 10 ms of every flow of a file, the first
-// most of each label.
-func mirage(path string, most int) (*traffic.Set, error) {
+// mirage is a series of 128 ticks of 10 ms of every labelled flow of a file.
+func mirage(path string) (*traffic.Set, error) {
 	f, err := store.ReadFile(path)
 	if err != nil {
 		return nil, err
@@ -74,13 +73,6 @@ func mirage(path string, most int) (*traffic.Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := make([]int, len(set.Of.Labels))
-	set.Sessions = slices.DeleteFunc(set.Sessions, func(s traffic.Session) bool {
-		if s.Label < 0 {
-			return true
-		}
-		n[s.Label]++
-		return n[s.Label] > most
-	})
+	set.Sessions = slices.DeleteFunc(set.Sessions, func(s traffic.Session) bool { return s.Label < 0 })
 	return set, nil
 }

@@ -1,44 +1,234 @@
+// Command rateseries compares models of rate series as NetDiffus' authors do: a
+// Fréchet distance in the features of a classifier, a classifier trained on
+// generated series and tested on real ones, and one with few real series and
+// more and more generated ones.
+//
+//	go run ./bench/rateseries -siot DIR
+//	go run ./bench/rateseries -mirage mirage_train.parquet
 package main
 
 import (
+	"context"
+	"flag"
 	"fmt"
+	"maps"
+	"math"
 	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/planegym/planegym/internal/rng"
+	"github.com/planegym/planegym/traffic"
+	"github.com/planegym/planegym/traffic/denoise"
+	"github.com/planegym/planegym/traffic/doppelganger"
+	"github.com/planegym/planegym/traffic/ngram"
+	"github.com/planegym/planegym/traffic/seriesgan"
+)
+
+var (
+	siotDir    = flag.String("siot", "", "folder of NEMEA-SIoT's JSON: windows of 128 ticks of 100 ms, by device")
+	mirageFile = flag.String("mirage", "", "MIRAGE's Parquet: flows as 128 ticks of 10 ms")
+	most       = flag.Int("most", 120, "series of a class, the first; half of them are held out")
+	seeds      = flag.Int("seeds", 3, "splits, each with fits and samples of its own")
+	rows       = flag.String("rows", "half,bootstrap,witten-bell,timegan,doppelganger,denoise", "what to compare")
+	effort     = flag.Float64("effort", 1, "times the default updates of every fit")
+	few        = flag.Int("few", 5, "real series of a class in the low-data protocol")
+	added      = []int{0, 100, 200, 400}
 )
 
 func main() {
-	for _, tick := range []float64{.1, .5, 1} {
-		s, err := siot(os.Args[1], tick)
-		if err != nil {
-			panic(err)
-		}
-		n := map[string]int{}
-		nz := map[string]float64{}
-		for _, x := range s.Sessions {
-			n[s.Of.Labels[x.Label]]++
-			for _, v := range x.Steps {
-				if v > 0 {
-					nz[s.Of.Labels[x.Label]] += 1. / 256
-				}
-			}
-		}
-		for k := range nz {
-			nz[k] /= float64(n[k])
-		}
-		fmt.Println(tick, n, nz)
+	flag.Parse()
+	if err := run(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, "rateseries:", err)
+		os.Exit(1)
 	}
-	m, err := mirage(os.Args[2], 1000000)
+}
+
+func run(ctx context.Context) error {
+	var set *traffic.Set
+	var err error
+	switch {
+	case *siotDir != "":
+		set, err = siot(*siotDir, .1)
+	case *mirageFile != "":
+		set, err = mirage(*mirageFile)
+	default:
+		return fmt.Errorf("which data? -siot DIR or -mirage FILE")
+	}
 	if err != nil {
-		panic(err)
+		return err
 	}
-	n := map[string]int{}
-	nz := 0.
-	for _, x := range m.Sessions {
-		n[m.Of.Labels[x.Label]]++
-		for _, v := range x.Steps {
-			if v > 0 {
-				nz += 1. / 256 / float64(m.Len())
+	set = classes(set, 40, *most)
+	count := map[string]int{}
+	for _, s := range set.Sessions {
+		count[set.Of.Labels[s.Label]]++
+	}
+	fmt.Printf("%d series of %d classes with 40 at least, %v; halves at random, by class; %d seeds, effort %g\n", set.Len(), len(set.Of.Labels), count, *seeds, *effort)
+	names := strings.Split(*rows, ",")
+	table := map[string]map[string][]float64{}
+	for seed := range *seeds {
+		train, held := halves(set, uint64(seed))
+		j, err := newJudge(train, held, uint64(seed))
+		if err != nil {
+			return err
+		}
+		fmt.Printf("seed %d: feature network %s, accuracy %.3f on held-out series\n", seed, j.net.hash, j.net.accuracy(held))
+		for _, name := range names {
+			start := time.Now()
+			draw, note, err := fit(ctx, name, train, uint64(seed))
+			if err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			figures, err := j.figures(draw)
+			if err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			fmt.Printf("seed %d %s: %.1f s%s\n", seed, name, time.Since(start).Seconds(), note)
+			if table[name] == nil {
+				table[name] = map[string][]float64{}
+			}
+			for k, x := range figures {
+				table[name][k] = append(table[name][k], x)
 			}
 		}
 	}
-	fmt.Println(n, nz)
+	var figures []string
+	for _, t := range table {
+		figures = slices.Collect(maps.Keys(t))
+	}
+	slices.Sort(figures)
+	fmt.Printf("\n| figure | %s |\n|---|%s\n", strings.Join(names, " | "), strings.Repeat("---|", len(names)))
+	for _, f := range figures {
+		fmt.Printf("| %s |", f)
+		for _, name := range names {
+			fmt.Printf(" %s |", estimate(table[name][f]))
+		}
+		fmt.Println()
+	}
+	// Gains of denoise, paired by seed.
+	if d := table["denoise"]; d != nil {
+		for _, name := range names {
+			if name == "denoise" {
+				continue
+			}
+			fmt.Printf("denoise − %s:", name)
+			for _, f := range figures {
+				var v []float64
+				for i := range d[f] {
+					v = append(v, d[f][i]-table[name][f][i])
+				}
+				fmt.Printf(" %s %s;", f, estimate(v))
+			}
+			fmt.Println()
+		}
+	}
+	return nil
+}
+
+// fit fits a row to train and gives what draws n series of a label each from
+// it.
+func fit(ctx context.Context, name string, train *traffic.Set, seed uint64) (func(labels []int, n int, seed uint64) (*traffic.Set, error), string, error) {
+	scaled := func(n int) int { return max(int(float64(n)*(*effort)), 1) }
+	o := traffic.FitOptions{Seed: seed, Threads: 1}
+	var m traffic.Model
+	var err error
+	note := ""
+	switch name {
+	case "half":
+		return func(labels []int, n int, _ uint64) (*traffic.Set, error) {
+			out := &traffic.Set{Of: train.Of}
+			for i := range n {
+				of := byLabel(train, labels[i%len(labels)])
+				out.Sessions = append(out.Sessions, of[i/len(labels)%len(of)])
+			}
+			return out, nil
+		}, "", nil
+	case "denoise":
+		c := denoise.Defaults()
+		c.Updates = scaled(c.Updates)
+		var d *denoise.Model
+		if d, err = denoise.Fit(ctx, train, c, o); err == nil {
+			note = fmt.Sprintf(", %.2f GFLOP a series, %d weights", d.Flops()/1e9, d.Parameters())
+		}
+		m = d
+	case "doppelganger":
+		c := doppelganger.Defaults(doppelganger.Adversarial)()
+		c.Updates = scaled(2000)
+		m, err = doppelganger.Fit(ctx, train, c, o)
+	case "timegan":
+		c := seriesgan.Defaults()
+		c.Embed, c.Super, c.Joint = scaled(c.Embed), scaled(c.Super), scaled(c.Joint)
+		m, err = seriesgan.Fit(ctx, train, c, o)
+	default:
+		m, err = ngram.Fit(ctx, train, ngram.Config{Mode: name})
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	return func(labels []int, n int, seed uint64) (*traffic.Set, error) {
+		return traffic.Collect(m.Schema(), m.Sample(ctx, traffic.Request{N: n, Labels: labels, Seed: seed, MaxSteps: train.Of.Len(&train.Sessions[0])}))
+	}, note, nil
+}
+
+func byLabel(s *traffic.Set, label int) (of []traffic.Session) {
+	for _, x := range s.Sessions {
+		if x.Label == label {
+			of = append(of, x)
+		}
+	}
+	return of
+}
+
+// classes are those with least series at least, the first most of each.
+func classes(s *traffic.Set, least, most int) *traffic.Set {
+	out := &traffic.Set{Of: s.Of}
+	out.Of.Labels = nil
+	for l, name := range s.Of.Labels {
+		of := byLabel(s, l)
+		if len(of) < least {
+			continue
+		}
+		for _, x := range of[:min(len(of), most)] {
+			x.Label = len(out.Of.Labels)
+			out.Sessions = append(out.Sessions, x)
+		}
+		out.Of.Labels = append(out.Of.Labels, name)
+	}
+	return out
+}
+
+// halves are the series of every class in two random halves.
+func halves(s *traffic.Set, seed uint64) (a, b *traffic.Set) {
+	a, b = &traffic.Set{Of: s.Of}, &traffic.Set{Of: s.Of}
+	for l := range s.Of.Labels {
+		of := byLabel(s, l)
+		key := rng.Key{Seed: seed, A: 1 << 20, B: uint32(l), Purpose: rng.Judging}
+		for i := range of {
+			o := i + key.Intn(uint32(i), len(of)-i)
+			of[i], of[o] = of[o], of[i]
+		}
+		a.Sessions = append(a.Sessions, of[:len(of)/2]...)
+		b.Sessions = append(b.Sessions, of[len(of)/2:]...)
+	}
+	return a, b
+}
+
+// estimate is the mean and half of its 95 % interval.
+func estimate(v []float64) string {
+	if len(v) == 0 {
+		return "–"
+	}
+	mean, variance := 0., 0.
+	for _, x := range v {
+		mean += x / float64(len(v))
+	}
+	if len(v) < 2 {
+		return fmt.Sprintf("%.3f", mean)
+	}
+	for _, x := range v {
+		variance += (x - mean) * (x - mean) / float64(len(v)-1)
+	}
+	t := []float64{0, 12.706, 4.303, 3.182, 2.776, 2.571}[min(len(v)-1, 5)]
+	return fmt.Sprintf("%.3f ± %.3f", mean, t*math.Sqrt(variance/float64(len(v))))
 }

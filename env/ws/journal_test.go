@@ -2,6 +2,8 @@ package ws
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"os"
@@ -10,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/planegym/planegym/env"
@@ -190,6 +193,67 @@ func TestJournalDiskFull(t *testing.T) {
 		t.Errorf("%d log lines: %s", n, &log)
 	}
 	if n := s.stats.journalErrors.Load(); n != 1 {
+		t.Errorf("%d journal errors", n)
+	}
+}
+
+// moody takes snapshots until it does not.
+type moody struct {
+	env.Vector
+	refuse *atomic.Bool
+}
+
+func (m moody) Snapshot(row int, dst []byte) ([]byte, error) {
+	if m.refuse.Load() {
+		return dst, errors.New("not now")
+	}
+	return m.Vector.(env.Snapshotter).Snapshot(row, dst)
+}
+func (m moody) Restore(row int, src []byte) error {
+	return m.Vector.(env.Snapshotter).Restore(row, src)
+}
+
+// An environment that takes no more snapshots costs the journal, not the session:
+// the file goes, the log says why, and no failure of the disk is counted.
+func TestJournalOfAnEnvironmentThatTakesNoMoreSnapshots(t *testing.T) {
+	dir := t.TempDir()
+	var log bytes.Buffer
+	var mu sync.Mutex
+	var refuse atomic.Bool
+	s, url := serve(t, Options{
+		Journal: dir, Log: slog.New(slog.NewTextHandler(locked{&mu, &log}, nil)),
+		Open: func(context.Context, MakeRequest) (env.Vector, error) {
+			v, err := cartpole.New(1, env.NextStep)
+			return moody{v, &refuse}, err
+		},
+	})
+	c := dial(t, url, DialOptions{})
+	var b env.Batch
+	if err := c.Reset(background, nil, []uint64{3}, &b); err != nil {
+		t.Fatal(err)
+	}
+	kept := func() int {
+		files, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(files)
+	}
+	if kept() != 1 {
+		t.Fatalf("%d files of one session", kept())
+	}
+	refuse.Store(true)
+	for range journalEvery + 2 {
+		if err := c.Step(background, nil, []int32{1}, &b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if n := strings.Count(log.String(), "no longer in the journal"); kept() != 0 || n != 1 || !strings.Contains(log.String(), "not now") {
+		t.Errorf("%d files are left, and %d lines say so: %s", kept(), n, &log)
+	}
+	if n := s.stats.journalErrors.Load(); n != 0 {
 		t.Errorf("%d journal errors", n)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/plant/testbed"
@@ -262,5 +263,47 @@ func TestHexDump(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join("testdata", "step.golden")); err != nil {
 		t.Error(err)
+	}
+}
+
+// A reset with options whose context ends takes place all the same, as a step does:
+// its late answer is dropped, and the next call goes on from there.
+func TestResetOptionsEndsWithItsContext(t *testing.T) {
+	_, url := serve(t, Options{Open: openQueues})
+	g := newGate(t, url)
+	c := dial(t, "ws://"+g.Addr().String(), DialOptions{NumEnvs: 2, Resume: time.Minute})
+	local, err := openQueues(background, MakeRequest{NumEnvs: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := env.Options{TrafficSeed: []uint64{5, 6}, Phase: "busy"}
+	var got, want env.Batch
+	g.set(true)
+	for range 2 {
+		ctx, cancel := context.WithTimeout(background, 100*time.Millisecond)
+		err := env.ResetWith(ctx, c, nil, []uint64{3, 4}, o, &got)
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("a reset that cannot be answered: %v", err)
+		}
+	}
+	g.set(false)
+	for range 3 {
+		if err := c.Step(background, nil, []int32{2, 1}, &got); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		if err := env.ResetWith(background, local, nil, []uint64{3, 4}, o, &want); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 3 {
+		if err := local.Step(background, nil, []int32{2, 1}, &want); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !slices.Equal(got.Obs, want.Obs) || !slices.Equal(got.Reward, want.Reward) {
+		t.Errorf("%v %v, want %v %v", got.Obs, got.Reward, want.Obs, want.Reward)
 	}
 }

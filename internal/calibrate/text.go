@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/BurntSushi/toml"
+
 	"github.com/planegym/planegym/internal/atomicfile"
 )
 

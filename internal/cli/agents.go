@@ -5,13 +5,14 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/spf13/cobra"
+
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/agent/baseline"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/eval/standings"
 	"github.com/planegym/planegym/scenarios"
-	"github.com/spf13/cobra"
 )
 
 // bundledAgent is the name of the agent that comes with planegym.

@@ -4,8 +4,9 @@ import (
 	"os"
 	"time"
 
-	"github.com/planegym/planegym/bench/stepping"
 	"github.com/spf13/cobra"
+
+	"github.com/planegym/planegym/bench/stepping"
 )
 
 func newBench() *cobra.Command {

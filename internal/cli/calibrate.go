@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/planegym/planegym/internal/calibrate"
 	"github.com/spf13/cobra"
+
+	"github.com/planegym/planegym/internal/calibrate"
 )
 
 func newTestbedCalibrate() *cobra.Command {

@@ -3,6 +3,8 @@ package cli
 import (
 	"path/filepath"
 
+	"github.com/spf13/cobra"
+
 	"github.com/planegym/planegym/internal/settings"
 	"github.com/planegym/planegym/scenarios"
 	"github.com/planegym/planegym/telemetry"
@@ -77,4 +79,19 @@ func inFolder(dir string, names []string) []string {
 		out[i] = filepath.Join(dir, n)
 	}
 	return out
+}
+
+// addImpossible adds the flag that bounds what may be impossible in a file.
+func addImpossible(cmd *cobra.Command, share *float64) {
+	cmd.Flags().Float64Var(share, "max-impossible", telemetry.MaxRefused, "share of a column's values that may be impossible (they count as not measured), 0 to 1")
+}
+
+// tellReading prints what was passed over in a recording's files, and is an
+// error if that is more than a share of a column.
+func tellReading(cmd *cobra.Command, data *telemetry.Dataset, share float64) error {
+	r := data.Reading()
+	for _, n := range r.Notes() {
+		cmd.PrintErrln(n)
+	}
+	return r.Check(share)
 }

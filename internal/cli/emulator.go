@@ -1,26 +1,17 @@
 package cli
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strings"
-	"sync"
-	"time"
 
-	"github.com/BurntSushi/toml"
 	"github.com/spf13/cobra"
 
 	"github.com/planegym/planegym/deploy"
-	"github.com/planegym/planegym/internal/atomicfile"
 	"github.com/planegym/planegym/internal/emulate"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/p4/sim"
-	"github.com/planegym/planegym/scenarios"
 )
 
 // emulator is `testbed --p4runtime`.
@@ -88,9 +79,9 @@ func (e *emulator) run(cmd *cobra.Command) (err error) {
 		Scale: e.scale, Addrs: e.addrs, UDP: e.udp, HTTP: "http://" + e.player + "/",
 	}
 	if e.log != "" {
-		done, err := e.follow(&c)
-		if err != nil {
-			return err
+		done, openErr := c.LogTo(e.log)
+		if openErr != nil {
+			return fmt.Errorf("testbed: --limits-log: %w", openErr)
 		}
 		defer func() { err = errors.Join(err, done()) }()
 	}
@@ -103,8 +94,8 @@ func (e *emulator) run(cmd *cobra.Command) (err error) {
 	for _, sw := range em.Servers() {
 		targets = append(targets, sw.Addr())
 	}
-	if err := e.write(s, safe, depths, targets, em.Thrift()); err != nil {
-		return err
+	if err := em.WriteScenario(e.out, s, e.player); err != nil {
+		return fmt.Errorf("testbed: --out: %w", err)
 	}
 	if asJSON(cmd) {
 		if err := writeJSONLine(cmd.OutOrStdout(), map[string]any{"scenario": e.out, "switches": targets, "reports": e.udp, "player": e.player}); err != nil {
@@ -121,64 +112,4 @@ Ctrl-C stops them.
 `, e.out, len(targets), strings.Join(targets, " "), e.scale, safe)
 	}
 	return em.Run(cmd.Context())
-}
-
-// follow appends every limit that comes into force to e.log.
-func (e *emulator) follow(c *emulate.Config) (done func() error, err error) {
-	f, err := os.OpenFile(e.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	if err != nil {
-		return nil, fmt.Errorf("testbed: --limits-log: %w", err)
-	}
-	var mu sync.Mutex
-	var failed error
-	c.Changed = func(sw int, port p4.Port, l p4.Limit) {
-		line, err := json.Marshal(map[string]any{"time": time.Now(), "switch": fmt.Sprint("s", sw+1), "port": port, "limit": l})
-		if err == nil {
-			_, err = f.Write(append(line, '\n'))
-		}
-		mu.Lock()
-		failed = errors.Join(failed, err)
-		mu.Unlock()
-	}
-	return func() error {
-		mu.Lock()
-		defer mu.Unlock()
-		return errors.Join(failed, f.Close())
-	}, nil
-}
-
-// write writes the scenario of the switches.
-func (e *emulator) write(s scenarios.Scenario, safe p4.Limit, depths []p4.Limit, targets, thrift []string) error {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "description = \"Emulated switches of scenario %s, %g times real time\"\nplant = \"live\"\n\n[live]\nsafe = %d\ntime_scale = %g\n", s.Name, e.scale, safe, e.scale)
-	fmt.Fprintf(&b, "probes.udp = %q\nplayer.http = %q\n", e.udp, e.player)
-	role := ""
-	if sim.Personality(e.personality) == sim.PINS {
-		role = fmt.Sprintf("role = %q\npush = [\"reconcile-and-commit\"]\n", sim.PINSRole)
-	}
-	var queues []string
-	for _, d := range depths {
-		queues = append(queues, fmt.Sprint(d))
-	}
-	for i, t := range targets {
-		fmt.Fprintf(&b, "\n[[live.switch]]\nname = \"s%d\"\ntarget = %q\ndevice_id = %d\nports = [%d]\nqueues = [%s]\n%s", i+1, t, i+1, emulate.Port, strings.Join(queues, ", "), role)
-		if thrift != nil {
-			fmt.Fprintf(&b, "thrift = %q\n", thrift[i])
-		}
-	}
-	b.WriteString("\n# As in the scenario: what observations are scaled by.\n")
-	if err := toml.NewEncoder(&b).Encode(map[string]any{"env": s.Env, "testbed": s.Testbed}); err != nil {
-		return fmt.Errorf("testbed: %w", err)
-	}
-	if _, err := scenarios.Parse(b.Bytes()); err != nil {
-		return fmt.Errorf("testbed: %w", err)
-	}
-	err := atomicfile.Write(e.out, func(w io.Writer) error {
-		_, err := b.WriteTo(w)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("testbed: --out: %w", err)
-	}
-	return nil
 }

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/agent/baseline"
 	"github.com/planegym/planegym/compute"
@@ -18,7 +20,6 @@ import (
 	"github.com/planegym/planegym/eval/standings"
 	"github.com/planegym/planegym/internal/atomicfile"
 	"github.com/planegym/planegym/internal/picture"
-	"github.com/spf13/cobra"
 )
 
 func (p *player) check() error {

@@ -120,3 +120,11 @@ func newProgress(cmd *cobra.Command, total int64, unit, what string) *progressba
 		progressbar.OptionClearOnFinish(),
 	)
 }
+
+// progressWriter counts bytes without failing what they come from.
+type progressWriter struct{ bar *progressbar.ProgressBar }
+
+func (w progressWriter) Write(b []byte) (int, error) {
+	_ = w.bar.Add(len(b))
+	return len(b), nil
+}

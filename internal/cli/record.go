@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/spf13/cobra"
+
 	"github.com/planegym/planegym/internal/record"
 	"github.com/planegym/planegym/scenarios"
-	"github.com/spf13/cobra"
 )
 
 func newTestbedRecord() *cobra.Command {

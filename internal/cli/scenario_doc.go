@@ -27,6 +27,7 @@ type scenarioDoc struct {
 	keep     string
 	episodes int
 	policies []string
+	curves   []string
 	open     planegym.Gym
 }
 
@@ -42,6 +43,7 @@ scenario's baselines, and the agents that --policy names, and gives their return
 stdout, or with -o into a folder, one file each.`,
 		Example: `  planegym scenario doc contended
   planegym scenario doc mine.toml --measure --policy run/policy.safetensors
+  planegym scenario doc mine.toml --curves curves.csv -o pages
   planegym scenario doc -o docs/environments`,
 		RunE: func(cmd *cobra.Command, names []string) error { return d.run(cmd, names) },
 	}
@@ -51,6 +53,7 @@ stdout, or with -o into a folder, one file each.`,
 	f.IntVar(&d.episodes, "episodes", 20, "episodes a policy, with --measure")
 	f.StringVar(&d.keep, "keep", "", "JSON file to keep what --measure measures in, beside other scenarios' entries")
 	f.StringArrayVar(&d.policies, "policy", nil, "an agent's file or a baseline to measure beside the defaults; repeat for more")
+	f.StringArrayVar(&d.curves, "curves", nil, "CSV of learning curves to add: algorithm,seed,transitions,return,settings,command; repeat for more")
 	addData(cmd, &d.open.Data)
 	return cmd
 }
@@ -59,8 +62,12 @@ func (d *scenarioDoc) run(cmd *cobra.Command, names []string) error {
 	switch {
 	case d.episodes < 2:
 		return usagef("scenario doc: --episodes: %d is less than 2: an interval needs two", d.episodes)
-	case (len(d.policies) > 0 || d.keep != "") && !d.measure:
-		return usagef("scenario doc: --policy and --keep go with --measure")
+	case len(d.policies) > 0 && !d.measure:
+		return usagef("scenario doc: --policy goes with --measure")
+	case d.keep != "" && !d.measure && len(d.curves) == 0:
+		return usagef("scenario doc: --keep goes with --measure or --curves")
+	case len(d.curves) > 0 && len(names) != 1:
+		return usagef("scenario doc: --curves are of one scenario: name it")
 	}
 	every := len(names) == 0
 	if every {
@@ -84,6 +91,11 @@ func (d *scenarioDoc) run(cmd *cobra.Command, names []string) error {
 		if err != nil {
 			return fmt.Errorf("scenario %s: %w", name, err)
 		}
+		if len(d.curves) > 0 {
+			if page.Returns.Curves, err = envpage.ReadCurves(d.curves); err != nil {
+				return fmt.Errorf("scenario doc: --curves: %w", err)
+			}
+		}
 		if d.keep != "" {
 			if err := page.Returns.Keep(d.keep, s.Name); err != nil {
 				return fmt.Errorf("scenario doc: --keep: %w", err)
@@ -104,15 +116,23 @@ func (d *scenarioDoc) write(cmd *cobra.Command, page envpage.Page) error {
 		_, err := io.WriteString(cmd.OutOrStdout(), page.Markdown())
 		return err
 	}
-	file := filepath.Join(d.out, page.Scenario.Name+".md")
-	err := atomicfile.Write(file, func(w io.Writer) error {
+	write := func(name string, f func(io.Writer) error) error {
+		file := filepath.Join(d.out, name)
+		err := atomicfile.Write(file, f)
+		if err == nil {
+			fmt.Fprintln(cmd.ErrOrStderr(), file)
+		}
+		return err
+	}
+	if page.Figure() != "" {
+		if err := write(page.Figure(), page.WriteFigure); err != nil {
+			return err
+		}
+	}
+	return write(page.Scenario.Name+".md", func(w io.Writer) error {
 		_, err := io.WriteString(w, page.Markdown())
 		return err
 	})
-	if err == nil {
-		fmt.Fprintln(cmd.ErrOrStderr(), file)
-	}
-	return err
 }
 
 // describe opens s and describes it; a user's own scenario has no measured returns,
@@ -143,6 +163,13 @@ func (d *scenarioDoc) describe(ctx context.Context, s scenarios.Scenario, own bo
 		return all, nil
 	}
 	page, err := envpage.Measure(ctx, &d.open, s, d.episodes, policies)
+	switch {
+	case s.Plant != "replay":
+	case d.open.Data == os.Getenv("PLANEGYM_DATA"):
+		page.Returns.Measured += ` --data "$PLANEGYM_DATA"`
+	default:
+		page.Returns.Measured += " --data " + d.open.Data
+	}
 	for _, p := range d.policies {
 		page.Returns.Measured += " --policy " + p
 	}

@@ -262,7 +262,7 @@ func (s *server) run(cmd *cobra.Command) error {
 			return err
 		}
 		for _, r := range recordings {
-			fmt.Fprintf(cmd.ErrOrStderr(), "limit %d, %d s: measured: %s\n", r.Limit(), r.Len(), describeShares(r))
+			fmt.Fprintf(cmd.ErrOrStderr(), "limit %d, %d s: measured: %s\n", r.Limit(), r.Len(), r.DescribeShares())
 		}
 	}
 	if err := trial.Close(); err != nil {

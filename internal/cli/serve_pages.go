@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"fmt"
 	"slices"
 	"strings"
@@ -80,7 +81,15 @@ func pageOf(o *planegym.Gym, s scenarios.Scenario, own bool) func(context.Contex
 		if err := goldmark.New(goldmark.WithExtensions(extension.Table)).Convert([]byte(page.Markdown()), &b); err != nil {
 			return "", fmt.Errorf("scenario %s: %w", s.Name, err)
 		}
-		html = b.String()
+		text := b.String()
+		if page.Figure() != "" { // inside the page, which has no files beside it
+			var drawing bytes.Buffer
+			if err := page.WriteFigure(&drawing); err != nil {
+				return "", fmt.Errorf("scenario %s: %w", s.Name, err)
+			}
+			text = strings.Replace(text, `src="`+page.Figure()+`"`, `src="data:image/svg+xml;base64,`+base64.StdEncoding.EncodeToString(drawing.Bytes())+`"`, 1)
+		}
+		html = text
 		return html, nil
 	}
 }

@@ -4,10 +4,11 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/agent/run"
 	"github.com/planegym/planegym/compute"
-	"github.com/spf13/cobra"
 )
 
 func newTrain() *cobra.Command {

@@ -5,13 +5,14 @@ import (
 	"math"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/agent/onnx"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/episodes"
 	"github.com/planegym/planegym/eval"
 	"github.com/planegym/planegym/eval/standings"
-	"github.com/spf13/cobra"
 )
 
 // show makes the training's progress a bar and events; finish ends it.

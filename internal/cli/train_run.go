@@ -5,12 +5,13 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/agent/offline"
 	"github.com/planegym/planegym/agent/run"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
-	"github.com/spf13/cobra"
 )
 
 func (t *training) start(cmd *cobra.Command) error {

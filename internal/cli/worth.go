@@ -6,10 +6,11 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"github.com/planegym/planegym/env/queues"
 	"github.com/planegym/planegym/eval/worth"
 	"github.com/planegym/planegym/p4"
-	"github.com/spf13/cobra"
 )
 
 func newTestbedWorth() *cobra.Command {

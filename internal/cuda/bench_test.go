@@ -9,6 +9,7 @@ import (
 
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/cuda/driver"
+	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/timegan"
 )
 
@@ -187,36 +188,11 @@ func BenchmarkLaunches(b *testing.B) {
 	}
 }
 
-// profile makes an update and adds each kernel's milliseconds.
-func (m *model) profile(ph timegan.Phase, took map[string]float64) error {
-	from, err := m.NewEvent()
-	if err != nil {
-		return err
+// random are n numbers in ±1 of a stream.
+func random(n int, stream uint32) []float32 {
+	out := make([]float32, n)
+	for i := range out {
+		out[i] = float32(2*rng.Key{Seed: 3, B: stream}.Float64(uint32(i)) - 1)
 	}
-	to, err := m.NewEvent()
-	if err != nil {
-		return errors.Join(err, m.DestroyEvent(from))
-	}
-	upload(&m.arena, m.control, bytesOf([]control{{Seed: 1, Update: 1, Bad: none}})[:20])
-	err = func() error {
-		for _, s := range m.launches[ph] {
-			if err := m.Record(from, m.stream); err != nil {
-				return err
-			}
-			s.launch()
-			if err := m.Record(to, m.stream); err != nil {
-				return err
-			}
-			if err := m.wait(); err != nil {
-				return err
-			}
-			ms, err := m.Elapsed(from, to)
-			if err != nil {
-				return err
-			}
-			took[functions[s.kernel]] += float64(ms)
-		}
-		return nil
-	}()
-	return errors.Join(err, m.DestroyEvent(from), m.DestroyEvent(to))
+	return out
 }

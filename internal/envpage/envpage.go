@@ -46,6 +46,7 @@ func (p Page) Markdown() string {
 	p.ends(&b)
 	p.infos(&b)
 	p.returns(&b)
+	p.curves(&b)
 	return b.String()
 }
 
@@ -224,11 +225,69 @@ func (p Page) returns(b *strings.Builder) {
 		}
 		fmt.Fprintf(b, "| `%s` | %.0f%s | %s |\n", r.Policy, r.Mean, ci, perStep)
 	}
+	for _, twin := range p.twins() {
+		b.WriteString("\n" + twin + "\n")
+	}
 	if p.noneMatters() {
 		b.WriteString("\n**No action matters here**: the intervals of all policies overlap. An agent cannot learn anything from this reward.\n")
 	}
 	if p.Returns.Measured != "" {
 		fmt.Fprintf(b, "\nMeasured by\n\n    %s\n", p.Returns.Measured)
+	}
+}
+
+// twins says which rules return what one constant limit does, to the digit:
+// there they never choose another. Where constants equal each other, equal
+// returns say nothing about a rule.
+func (p Page) twins() []string {
+	var out []string
+	for _, r := range p.Returns.Policies {
+		if strings.HasPrefix(r.Policy, "fixed:") {
+			continue
+		}
+		var same []string
+		for _, c := range p.Returns.Policies {
+			if strings.HasPrefix(c.Policy, "fixed:") && c.Mean == r.Mean && c.CI == r.CI {
+				same = append(same, c.Policy)
+			}
+		}
+		if len(same) == 1 {
+			out = append(out, fmt.Sprintf("`%s` is `%s` here: it never chooses anything else.", r.Policy, same[0]))
+		}
+	}
+	return out
+}
+
+// Figure names the file that the page's learning curves are drawn in, beside the
+// page: see WriteFigure. It is "" where there are none.
+func (p Page) Figure() string {
+	if len(p.Returns.Curves) == 0 {
+		return ""
+	}
+	return p.Scenario.Name + ".svg"
+}
+
+// curves are how algorithms learn here.
+func (p Page) curves(b *strings.Builder) {
+	if len(p.Returns.Curves) == 0 {
+		return
+	}
+	b.WriteString("\n## How agents learn\n\nReturn of greedy episodes that training does not use, mean ± 95 % interval over trainings from different seeds.\n")
+	fmt.Fprintf(b, "\n![Return over transitions of each algorithm, beside the best constant limit](%s)\n", p.Figure())
+	for _, c := range p.Returns.Curves {
+		fmt.Fprintf(b, "\n**%s**, %d trainings by `%s`, with `%s`\n\n| transitions |", c.Algorithm, c.Seeds, c.Command, c.Settings)
+		for _, x := range c.Points {
+			fmt.Fprintf(b, " %d |", x.Transitions)
+		}
+		b.WriteString("\n|---|" + strings.Repeat("---|", len(c.Points)) + "\n| return |")
+		for _, x := range c.Points {
+			fmt.Fprintf(b, " %.0f", x.Mean)
+			if x.CI > 0 {
+				fmt.Fprintf(b, " ± %.0f", x.CI)
+			}
+			b.WriteString(" |")
+		}
+		b.WriteString("\n")
 	}
 }
 

@@ -50,6 +50,22 @@ func TestPage(t *testing.T) {
 	)
 }
 
+func TestPageShowsCurvesAndTwins(t *testing.T) {
+	page := envpage.Page{Scenario: scenarios.Scenario{Name: "mine"}, Spec: specOf(), Returns: scenarios.Returns{
+		Policies: []scenarios.Return{{Policy: "fixed:64", Mean: 9, CI: 1}, {Policy: "fixed:32", Mean: 4, CI: 2}, {Policy: "threshold", Mean: 4, CI: 2}},
+		Curves: []scenarios.Curve{{Algorithm: "PPO", Settings: "gamma=0.99", Command: "make ppo", Seeds: 3,
+			Points: []scenarios.Point{{Transitions: 0, Mean: 1.2, CI: 0.6}, {Transitions: 64, Mean: 7}}}}}}
+	lines(t, page, "`threshold` is `fixed:32` here", "![Return over transitions of each algorithm, beside the best constant limit](mine.svg)",
+		"**PPO**, 3 trainings by `make ppo`, with `gamma=0.99`\n\n| transitions | 0 | 64 |\n|---|---|---|\n| return | 1 ± 1 | 7 |\n")
+	if got := page.Markdown(); strings.Contains(got, "`threshold` is `fixed:64`") || strings.Count(got, " is `fixed") != 1 {
+		t.Errorf("not the twin alone:\n%s", got)
+	}
+	page.Returns.Policies[0] = scenarios.Return{Policy: "fixed:64", Mean: 4, CI: 2}
+	if got := page.Markdown(); strings.Contains(got, " is `fixed") {
+		t.Errorf("a rule that returns what every constant does:\n%s", got)
+	}
+}
+
 func TestPageSaysWhereNoActionMatters(t *testing.T) {
 	const says = "No action matters here"
 	page := envpage.Page{Spec: specOf(), Returns: scenarios.Returns{Policies: []scenarios.Return{

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -55,6 +56,12 @@ type Figure struct {
 	wide    bool      // takes the page's whole width
 	height  vg.Length // of a figure that is neither strip nor tile; 0: it is one
 	plot    *plot.Plot
+	drawn   string // an SVG element of its own colours, in place of plot
+}
+
+// Drawing is a figure of the page's whole width that is an SVG element already.
+func Drawing(name, caption, svg string) Figure {
+	return Figure{Name: name, Caption: caption, wide: true, drawn: svg}
 }
 
 // size is a figure's, in points.
@@ -74,6 +81,9 @@ func inset(c vg.CanvasSizer) draw.Canvas { return draw.Crop(draw.New(c), 2, -14,
 
 // svg is the drawing as an element, its colours the page's.
 func (f Figure) svg() (template.HTML, error) {
+	if f.drawn != "" {
+		return template.HTML(f.drawn), nil
+	}
 	w, h := f.size()
 	c := vgsvg.NewWith(vgsvg.UseWH(w, h))
 	f.plot.Draw(inset(c))
@@ -183,6 +193,13 @@ func (f Figure) WriteFile(path string) error {
 // Write writes the figure alone, light: ext is ".svg" or ".png", the latter
 // at 144 dots an inch.
 func (f Figure) Write(to io.Writer, ext string) error {
+	if f.drawn != "" {
+		if ext != ".svg" {
+			return fmt.Errorf("report: %s: this figure is written as .svg, not %s", f.Name, ext)
+		}
+		_, err := io.WriteString(to, f.drawn)
+		return err
+	}
 	w, h := f.size()
 	var c interface {
 		vg.CanvasSizer
@@ -203,7 +220,22 @@ func (f Figure) Write(to io.Writer, ext string) error {
 	return nil
 }
 
-// WritePNG writes every figure into a folder, 144 dots an inch, light.
+// WriteSVG writes the figure alone on white, whose text can be read on a dark
+// page too.
+func (f Figure) WriteSVG(to io.Writer) error {
+	var b bytes.Buffer
+	if err := f.Write(&b, ".svg"); err != nil {
+		return err
+	}
+	drawing := b.Bytes()
+	open := bytes.Index(drawing, []byte("<svg"))
+	open += bytes.IndexByte(drawing[open:], '>') + 1
+	_, err := to.Write(slices.Insert(drawing, open, []byte(`<rect width="100%" height="100%" fill="white"/>`)...))
+	return err
+}
+
+// WritePNG writes every figure into a folder, 144 dots an inch, light; an
+// animated one as SVG.
 func (p *Page) WritePNG(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("report: %w", err)
@@ -211,10 +243,14 @@ func (p *Page) WritePNG(dir string) error {
 	for _, s := range p.Sections {
 		for _, f := range s.Figures {
 			var b bytes.Buffer
-			if err := f.Write(&b, ".png"); err != nil {
+			ext := ".png"
+			if f.drawn != "" {
+				ext = ".svg"
+			}
+			if err := f.Write(&b, ext); err != nil {
 				return err
 			}
-			if err := os.WriteFile(filepath.Join(dir, f.Name+".png"), b.Bytes(), 0o644); err != nil {
+			if err := os.WriteFile(filepath.Join(dir, f.Name+ext), b.Bytes(), 0o644); err != nil {
 				return fmt.Errorf("report: %w", err)
 			}
 		}

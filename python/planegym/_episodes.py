@@ -84,7 +84,7 @@ def _read(file: Path) -> list[Episode]:
     try:
         table: Any = pq.read_table(file)
     except pa.ArrowInvalid as e:
-        raise ValueError(f"{file}: is no Parquet file: {e}") from e
+        raise ValueError(f"{file}: is not a Parquet file: {e}") from e
     missing = [c for c in _COLUMNS if c not in table.column_names]
     if missing:
         raise ValueError(

@@ -164,7 +164,7 @@ def find_binary() -> str:
     if named:
         found = shutil.which(named)
         if found is None:
-            raise BinaryNotFoundError(f"PLANEGYM_BIN={named} is no executable file")
+            raise BinaryNotFoundError(f"PLANEGYM_BIN={named} is not an executable file")
         return found
     if _BUNDLED.is_file():
         return str(_BUNDLED)
@@ -175,7 +175,7 @@ def find_binary() -> str:
     if clone is None:
         raise BinaryNotFoundError(
             "this installation of the Python package came without the server's binary, none is "
-            "on PATH, and this is no clone of the repository"
+            "on PATH, and this is not a clone of the repository"
         )
     go = shutil.which("go")
     if go is None:

@@ -763,7 +763,7 @@ def _parse(buf: bytearray, start: int, end: int) -> dict[str, Any]:
     except (ValueError, RecursionError) as e:
         raise ProtocolError(f"a text message is not JSON: {e}") from e
     if not isinstance(message, dict) or not isinstance(message.get("type"), str):
-        raise ProtocolError("a text message is no object with a type")
+        raise ProtocolError("a text message is not an object with a type")
     return message
 
 
@@ -792,4 +792,4 @@ def _refusal(url: str, e: _ws.RefusedError) -> PlanegymError:
         pass
     if e.status == 401 or e.status == 403:
         return UnauthorizedError(f"{url} answers HTTP {e.status} {e.reason}")
-    return ProtocolError(f"{url} is no planegym server: it answers HTTP {e.status} {e.reason}")
+    return ProtocolError(f"{url} is not a planegym server: it answers HTTP {e.status} {e.reason}")

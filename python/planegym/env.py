@@ -249,7 +249,7 @@ def whole(action: Any) -> int:
         value = a.item()
         if value == value // 1 and abs(value) < 1 << 53:
             return int(value)
-    raise InvalidActionError(f"action {action!r} is no integer")
+    raise InvalidActionError(f"action {action!r} is not an integer")
 
 
 def actions_i32(actions: Any, shape: tuple[int, ...]) -> np.ndarray:
@@ -269,6 +269,6 @@ def actions_i32(actions: Any, shape: tuple[int, ...]) -> np.ndarray:
         out = np.ascontiguousarray(a, dtype="<i4")
     if (a.dtype.itemsize > 4 or a.dtype.kind == "f") and not np.array_equal(out, a):
         row = int(np.argwhere(out != a)[0][0])
-        what = "is no integer" if a.dtype.kind == "f" else "does not fit 32 bits"
+        what = "is not an integer" if a.dtype.kind == "f" else "does not fit 32 bits"
         raise InvalidActionError(f"row {row}: an action {what}", row=row)
     return out

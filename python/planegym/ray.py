@@ -57,7 +57,8 @@ def train(**options: Any) -> Callable[[Config], None]:
 
     Metrics are those of --progress json: step (its done), total, updates, episodes, reward (the
     mean of a step since the last report), return (of the last 100 episodes, once one
-    has ended), loss, target, epsilon, seconds. A trial that a scheduler stops ends its
+    has ended), loss, target, epsilon, seconds. The last checkpoint has policy.safetensors.
+    A trial that a scheduler stops ends its
     process; one that is paused, cloned or restarted goes on from its checkpoint by
     --resume. Give it a core, or a share of a GPU, with tune.with_resources.
     """
@@ -65,15 +66,16 @@ def train(**options: Any) -> Callable[[Config], None]:
 
 
 def fit(**options: Any) -> Callable[[Config], None]:
-    """`planegym fit` as a trainable; see train. Metrics are phase, step, total and a
-    loss each: loss_R, loss_S, loss_U, loss_V, loss_D."""
+    """`planegym fit` as a trainable; see train. Metrics are phase, step and total, and of
+    mode closed_loop nats_per_second, else a loss each (loss_R, loss_S, …). The last row has
+    the numbers of the command's result, too: fidelity_effect_error, fidelity_KS, …"""
     return _Command("fit", options, out="-o", file="model.safetensors")
 
 
 def traffic_fit(**options: Any) -> Callable[[Config], None]:
-    """`planegym traffic fit` as a trainable; see train. A trial that is restarted
-    begins anew."""
-    return _Command("traffic fit", options, out="-o", file="model.safetensors", resumes=False)
+    """`planegym traffic fit` as a trainable; see train. Metrics are phase, step, total and
+    the mode's losses: loss_…. A mode that fits in one pass is fitted anew on a restart."""
+    return _Command("traffic fit", options, out="-o", file="model.safetensors")
 
 
 def flags(options: Config) -> list[str]:
@@ -108,7 +110,6 @@ class _Command:
     out: str
     file: str = ""
     resume: str = ""
-    resumes: bool = True
     binary: str | None = None
 
     def __post_init__(self) -> None:
@@ -124,32 +125,40 @@ class _Command:
         with tempfile.TemporaryDirectory(prefix="planegym-") as folder:
             run = Path(folder) / "run"
             run.mkdir()
-            checkpoint = tune.get_checkpoint() if self.resumes else None
+            checkpoint = tune.get_checkpoint()
             if checkpoint is not None:
                 with checkpoint.as_directory() as past:
                     shutil.copytree(past, run, dirs_exist_ok=True)
-            args = self._args(merged, run, checkpoint is not None)
+            again = checkpoint is not None and self._saved(run) > 0
+            args = self._args(merged, run, again)
             saved = self._saved(run)
-            for row in _rows([self.binary or find_binary(), *args]):
+            metrics: dict[str, Any] = {}
+            result: dict[str, Any] = {}
+            for row in _rows([self.binary or find_binary(), *args], result):
                 row["step"] = row.pop("done", 0)  # Tune has a "done" of its own
                 metrics = {k: v for k, v in row.items() if k not in ("event", "command", "losses")}
                 metrics |= {f"loss_{k}": v for k, v in row.get("losses", {}).items()}
                 now = self._saved(run)
-                if not self.resumes or now == saved:
+                if now == saved:
                     tune.report(metrics)
-                    continue
-                saved = now
-                # The command goes on writing: what Ray copies must stand still.
-                still = Path(folder) / "still"
-                still.mkdir()
-                for file in run.iterdir():
-                    if not file.name.startswith("."):
-                        shutil.copy2(file, still)
-                tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(str(still)))
-                shutil.rmtree(still)
+                else:
+                    saved = now
+                    self._report(metrics, run, Path(folder) / "still")
+            self._report({**metrics, **_numbers(result)}, run, Path(folder) / "still")
+
+    def _report(self, metrics: dict[str, Any], run: Path, still: Path) -> None:
+        """Report, with what the command has written so far as the checkpoint."""
+        from ray import tune
+
+        still.mkdir()  # the command goes on writing, and what Ray copies must not change
+        for file in run.iterdir():
+            if not file.name.startswith("."):
+                shutil.copy2(file, still)
+        tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(str(still)))
+        shutil.rmtree(still)
 
     def _args(self, options: dict[str, Any], run: Path, again: bool) -> list[str]:
-        args = [*self.command.split(), "--progress", "json"]
+        args = [*self.command.split(), "--json", "--progress", "json"]
         if again and self.resume:  # everything but these is in the checkpoint
             kept = {"steps", "evaluate", "checkpoint_every", "url", "kernels", "threads"}
             options = {k: v for k, v in options.items() if k in kept}
@@ -163,10 +172,25 @@ class _Command:
         return file.stat().st_mtime_ns if file.exists() else 0
 
 
-def _rows(command: list[str]) -> Iterator[dict[str, Any]]:
-    """The progress of a command, row by row; it is ended when the caller goes away."""
+def _numbers(result: dict[str, Any]) -> dict[str, float]:
+    """The numbers of a command's result, those one level down as OUTER_INNER."""
+    flat: dict[str, float] = {}
+    for name, value in result.items():
+        if isinstance(value, list) and len(value) == 1:
+            value = value[0]
+        inner = {f"{name}_{k}": v for k, v in value.items()} if isinstance(value, dict) else {}
+        for k, v in {name: value, **inner}.items():
+            if isinstance(v, (int, float)) and not isinstance(v, bool) and name != "config":
+                flat[k] = v
+    return flat
+
+
+def _rows(command: list[str], result: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
+    """The progress of a command, row by row; it is ended when the caller goes away. What it
+    prints with --json is put into result."""
+    out = tempfile.TemporaryFile("w+")  # noqa: SIM115
     process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace"
+        command, stdout=out, stderr=subprocess.PIPE, text=True, errors="replace"
     )
     assert process.stderr is not None
     said: deque[str] = deque(maxlen=20)
@@ -184,6 +208,10 @@ def _rows(command: list[str]) -> Iterator[dict[str, Any]]:
             raise RuntimeError(
                 f"{' '.join(command)}: ended with {process.returncode}\n{''.join(said)}"
             )
+        if result is not None:
+            out.seek(0)
+            with contextlib.suppress(ValueError):
+                result.update(json.load(out))
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
@@ -193,6 +221,7 @@ def _rows(command: list[str]) -> Iterator[dict[str, Any]]:
                 process.kill()
                 process.wait()
         process.stderr.close()
+        out.close()
 
 
 # --- a sweep over the cluster

@@ -293,7 +293,7 @@ class VectorEnv(Described, GymnasiumVectorEnv):
         value = getattr(self, f"single_{name}" if name in of_rows else name)
         if callable(value) or name.startswith("_"):
             raise AttributeError(
-                f"{name!r} is no attribute of a row: rows are not objects on this side, "
+                f"{name!r} is not an attribute of a row: rows are not objects on this side, "
                 "so call the VectorEnv's own"
             )
         return (value,) * self.num_envs

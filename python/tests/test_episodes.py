@@ -107,7 +107,7 @@ def test_what_is_no_recording(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="there is no"):
         planegym.read_episodes(tmp_path)
     (tmp_path / "a.parquet").write_text("no")
-    with pytest.raises(ValueError, match=r"a\.parquet: is no Parquet file"):
+    with pytest.raises(ValueError, match=r"a\.parquet: is not a Parquet file"):
         planegym.read_episodes(tmp_path)
     pq.write_table(pa.table({"x": [1]}), tmp_path / "a.parquet")
     with pytest.raises(ValueError, match="the column 'env' is missing"):

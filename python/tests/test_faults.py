@@ -53,7 +53,7 @@ def test_no_such_socket() -> None:
     ("answer", "error", "words"),
     [
         (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", planegym.ProtocolError, "404"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", planegym.ProtocolError, "no planegym"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", planegym.ProtocolError, "not a planegym"),
         (b"220 smtp ready\r\n", planegym.ProtocolError, "HTTP"),
         (b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n", planegym.UnauthorizedError, "TOKEN"),
         (b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n", planegym.UnauthorizedError, "token="),

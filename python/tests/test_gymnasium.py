@@ -147,7 +147,7 @@ def test_attributes(url: str) -> None:
     for name in ("made", "num_envs", "single_action_space", "step"):
         with pytest.raises(AttributeError, match="cannot be set"):
             env.set_attr(name, 1)
-    with pytest.raises(AttributeError, match="no attribute of a row"):
+    with pytest.raises(AttributeError, match="not an attribute of a row"):
         env.call("step")
     with pytest.raises(AttributeError):
         env.get_attr("nothing")

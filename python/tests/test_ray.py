@@ -54,12 +54,12 @@ def test_flags() -> None:
     ]  # fmt: skip
 
 
-def test_rows_of_a_failure(binary: str) -> None:
+def test_rows_of_a_failure(binary: str, tmp_path: Path) -> None:
     """What the command said is in the error; a caller that goes away ends it."""
     with pytest.raises(RuntimeError, match="no-such"):
         list(pray._rows([binary, "train", "--scenario", "no-such"]))
     rows = pray._rows([binary, "train", "--scenario", "cartpole", "--progress", "json",
-                       "--steps", "100000000", "--out", "/tmp/planegym-never"])  # fmt: skip
+                       "--steps", "100000000", "--out", str(tmp_path / "run")])  # fmt: skip
     assert next(rows)["command"] == "train"
     rows.close()
 
@@ -153,27 +153,34 @@ def test_sweep(cluster: Any, binary: str, tmp_path: Path) -> None:
         pray.sweep(tmp_path / "none", data=data, set={"hiden": [1]})
 
 
-def test_train_on_tune(cluster: Any, tmp_path: Path) -> None:
-    """Rows as they come, a scheduler that stops trials early, and a trial that goes on from
-    its checkpoint with the weights of one that was not interrupted."""
+def tuned(trainable: Any, folder: Path, space: dict[str, Any], asha: dict[str, Any]) -> Any:
+    """Trials of one core each, that ASHA may stop."""
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
 
-    steps = {"scenario": "synthetic", "checkpoint_every": 1000, "set": {"hidden": [16]}}
+    metric, mode = asha.pop("metric"), asha.pop("mode")
+    scheduler = ASHAScheduler(time_attr="step", reduction_factor=2, **asha)
     tuner = tune.Tuner(
-        tune.with_resources(pray.train(steps=6000, **steps), {"cpu": 1}),
-        param_space={"set": {"n_step": tune.grid_search([1, 3, 5, 7])}},
-        tune_config=tune.TuneConfig(
-            metric="reward",
-            mode="max",
-            scheduler=ASHAScheduler(
-                time_attr="step", max_t=6000, grace_period=1000, reduction_factor=2
-            ),
-        ),
-        run_config=tune.RunConfig(name="t", storage_path=str(tmp_path), verbose=0),
+        tune.with_resources(trainable, {"cpu": 1}),
+        param_space=space,
+        tune_config=tune.TuneConfig(metric=metric, mode=mode, scheduler=scheduler),
+        run_config=tune.RunConfig(name="t", storage_path=str(folder), verbose=0),
     )
     results = tuner.fit()
     assert not results.errors
+    return results
+
+
+def test_train_on_tune(cluster: Any, tmp_path: Path) -> None:
+    """Rows as they come, and a scheduler that stops trials early."""
+    from ray import tune
+
+    trainable = pray.train(
+        scenario="synthetic", steps=6000, checkpoint_every=1000, set={"hidden": [16]}
+    )
+    space = {"set": {"n_step": tune.grid_search([1, 3, 5, 7])}}
+    asha = {"metric": "reward", "mode": "max", "max_t": 6000, "grace_period": 1000}
+    results = tuned(trainable, tmp_path, space, asha)
     done = sorted(r.metrics["step"] for r in results)
     assert done[-1] >= 6000
     assert done[0] < 6000
@@ -181,3 +188,118 @@ def test_train_on_tune(cluster: Any, tmp_path: Path) -> None:
     assert best.checkpoint is not None
     assert (Path(best.checkpoint.path) / "policy.safetensors").exists()
     assert len(best.metrics_dataframe) > 3
+
+
+@pytest.mark.parametrize(
+    ("options", "grid", "metric"),
+    [
+        (
+            {"mode": "closed_loop", "set": {"updates": 24, "batch": 8, "window": 32}},
+            ("hidden", [4, 8, 12, 16]),
+            "nats_per_second",
+        ),
+        (
+            {"mode": "timegan", "set": {"embed": 400, "super": 5, "joint": 5, "batch": 8}},
+            ("hidden", [4, 6, 8, 10]),
+            "loss_R",
+        ),
+    ],
+    ids=["closed_loop", "timegan"],
+)
+def test_fit_on_tune(
+    cluster: Any, tmp_path: Path, options: dict[str, Any], grid: tuple[str, list[int]], metric: str
+) -> None:
+    from ray import tune
+
+    trainable = pray.fit(data="bundled", every=4, threads=1, **options)
+    asha = {"metric": metric, "mode": "min", "max_t": 1000, "grace_period": 4}
+    if metric == "loss_R":  # the phase without R has no such metric: Tune asks for it in every row
+        os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"
+    space = {"set": {grid[0]: tune.grid_search(grid[1])}}
+    results = tuned(trainable, tmp_path, space, asha)
+    whole = [r for r in results if "fidelity_effect_error" in r.metrics]
+    assert 0 < len(whole) <= len(grid[1])
+    for r in whole:
+        assert r.checkpoint is not None
+        assert r.metrics["step"] == r.metrics["total"]
+        assert r.metrics["fidelity_effect_error"] > 0
+        assert (Path(r.checkpoint.path) / "model.safetensors").stat().st_size > 0
+
+
+def test_traffic_fit_on_tune(cluster: Any, tmp_path: Path) -> None:
+    from ray import tune
+
+    data = Path(os.environ.get("PLANEGYM_DATA", "")) / "traffic" / "mirage_train.parquet"
+    if not data.exists():
+        pytest.skip("PLANEGYM_DATA is not set, or has no traffic")
+    trainable = pray.traffic_fit(data=str(data), mode="ngram")
+    asha = {"metric": "step", "mode": "max", "max_t": 10**6, "grace_period": 1}
+    space = {"set": {"order": tune.grid_search([1, 2, 3])}}
+    for r in tuned(trainable, tmp_path, space, asha):
+        assert r.metrics["sessions"] == r.metrics["step"] == r.metrics["total"]
+        assert r.checkpoint is not None
+        assert (Path(r.checkpoint.path) / "model.safetensors").stat().st_size > 0
+
+
+# A planegym that dies, once, when its progress says that AFTER are done.
+DIES = """#!{python}
+import json, os, subprocess, sys, time
+command = [{binary!r}, *sys.argv[1:]]
+if os.path.exists({mark!r}):
+    open({mark!r}, "a").write(" ".join(sys.argv))
+    os.execv(command[0], command)
+open({mark!r}, "w").close()
+p = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+for line in p.stderr:
+    print(line, end="", file=sys.stderr, flush=True)
+    if line.startswith("{{") and json.loads(line).get("done", 0) >= {after}:
+        p.kill()
+        sys.exit(9)
+sys.exit(p.wait())
+"""
+
+
+@pytest.mark.parametrize("command", ["train", "fit"])
+def test_a_trial_goes_on(cluster: Any, binary: str, tmp_path: Path, command: str) -> None:
+    """A trial whose process is killed goes on from its checkpoint by --resume, and ends
+    with the bytes of a command that was not interrupted."""
+    from dataclasses import replace
+
+    from ray import tune
+
+    options: dict[str, Any]
+    if command == "train":
+        trainable: Any = pray.train
+        options = {"scenario": "synthetic", "steps": 40000, "evaluate": 0, "checkpoint_every": 4000,
+                   "set": {"hidden": [16]}, "kernels": "go"}  # fmt: skip
+        after, made, out = 15000, "policy.safetensors", tmp_path / "whole"
+        target = ["--out", str(out)]
+    else:
+        trainable = pray.fit
+        options = {"data": "bundled", "mode": "closed_loop", "every": 4, "kernels": "go",
+                   "threads": 1, "set": {"updates": 60, "batch": 8, "hidden": 8}}  # fmt: skip
+        after, made, out = 25, "model.safetensors", tmp_path / "whole"
+        target = ["-o", str(out / "model.safetensors")]
+    script, mark = tmp_path / "dies", tmp_path / "mark"
+    script.write_text(
+        DIES.format(python=sys.executable, binary=binary, mark=str(mark), after=after)
+    )
+    script.chmod(0o755)
+    tuner = tune.Tuner(
+        replace(trainable(**options), binary=str(script)),
+        run_config=tune.RunConfig(
+            name="t",
+            storage_path=str(tmp_path / "ray"),
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=1),
+        ),
+    )
+    (result,) = tuner.fit()
+    assert result.error is None
+    assert "--resume" in mark.read_text()
+    steps = result.metrics_dataframe["step"]
+    assert steps.iloc[-1] == max(steps) >= steps.iloc[0]
+    subprocess.run(
+        [binary, *command.split(), *target, *pray.flags(options)], check=True, capture_output=True
+    )
+    assert (Path(result.checkpoint.path) / made).read_bytes() == (out / made).read_bytes()

@@ -86,7 +86,7 @@ def test_the_rest_of_the_interface(vec: Any) -> None:
     vec.reset()
     state = vec.env_method("get_state", indices=[3])
     vec.env_method("set_state", state, indices=[0])
-    with pytest.raises(AttributeError, match="no attribute of a row"):
+    with pytest.raises(AttributeError, match="not an attribute of a row"):
         vec.env_method("step_wait")
     with pytest.raises(AttributeError):
         vec.get_attr("no_such")

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -18,8 +19,10 @@ import (
 	"github.com/planegym/planegym/internal/safetensors"
 	"github.com/planegym/planegym/traffic"
 	"github.com/planegym/planegym/traffic/autoregressive"
+	"github.com/planegym/planegym/traffic/compile"
 	"github.com/planegym/planegym/traffic/flows"
 	"github.com/planegym/planegym/traffic/ngram"
+	"github.com/planegym/planegym/traffic/store"
 	"github.com/planegym/planegym/traffic/traffictest"
 )
 
@@ -52,9 +55,9 @@ func TestNotice(t *testing.T) {
 	}
 }
 
-// The models are of their data: the n-gram fitted anew is the same, the learned
-// one names their hash.
-func TestMadeOfItsData(t *testing.T) {
+// source is the sessions that the models are made of.
+func source(t *testing.T) *traffic.Set {
+	t.Helper()
 	dir := os.Getenv("PLANEGYM_DATA")
 	if dir == "" {
 		t.Skip("PLANEGYM_DATA is not set: the data of the bundled model are not here")
@@ -105,6 +108,13 @@ func TestMadeOfItsData(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return all
+}
+
+// The models are of their data: the n-gram fitted anew is the same, the learned
+// one names their hash.
+func TestMadeOfItsData(t *testing.T) {
+	all := source(t)
 	m, err := ngram.Fit(context.Background(), all, ngram.Config{})
 	if err != nil {
 		t.Fatal(err)
@@ -190,5 +200,57 @@ func checkRare(t *testing.T, m *autoregressive.Model, all *traffic.Set) {
 	}
 	if checked < 100 {
 		t.Errorf("only %d values were checked", checked)
+	}
+}
+
+// Sessions that are reset come not less often out of the compiler than they are
+// in the data: a capture of legal packets is not made by leaving the awkward
+// ones out. The sample's share may be below the data's by its own noise.
+func TestResets(t *testing.T) {
+	all := source(t)
+	m, err := Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	share := func(s *traffic.Set) (share, actions float64) {
+		r, err := flows.NewReader(&s.Of)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0.
+		for i := range s.Sessions {
+			had := false
+			for k := range r.Len(&s.Sessions[i]) {
+				if r.At(&s.Sessions[i], k).Flags == flows.Reset {
+					had = true
+					actions++
+				}
+			}
+			if had {
+				n++
+			}
+		}
+		return n / float64(s.Len()), actions
+	}
+	const n = 10_000
+	sampled, err := traffic.Collect(m.Schema(), m.Sample(t.Context(), traffic.Request{N: n, Seed: 1}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, _ := share(all)
+	got, asked := share(sampled)
+	var made bytes.Buffer
+	r, err := compile.Write(t.Context(), &made, &sampled.Of, store.All(sampled), compile.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, _, err := flows.Read(&made, "compiled", flows.Options{Span: 1 << 62, Idle: 1 << 62})
+	if err != nil {
+		t.Fatal(err)
+	}
+	compiled, _ := share(back)
+	t.Logf("sessions with a reset: %.2f %% of the data, %.2f %% sampled, %.2f %% compiled; %d of %.0f resets were sent", 100*want, 100*got, 100*compiled, r.Resets, asked)
+	if noise := 3 * math.Sqrt(want*(1-want)/n); compiled < want-noise || r.Resets < int(asked) {
+		t.Errorf("%.2f %% of compiled sessions are reset, %.2f %% of the data's", 100*compiled, 100*want)
 	}
 }

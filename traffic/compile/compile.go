@@ -357,7 +357,7 @@ func (m *compiler) open(s *traffic.Session, number int) *session {
 	x.profile = m.metaOf(s, flows.OptionProfile)
 	if !m.Neutral && x.proto != packet.ICMPv4 && x.proto != packet.ICMPv6 {
 		if to, strict := moved(x.proto, port); strict {
-			m.report.Why["port moved: its dissector refuses neutral bytes"]++
+			m.report.Why[whyMoved]++
 			port = to
 		}
 	}

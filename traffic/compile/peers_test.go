@@ -4,15 +4,22 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/planegym/planegym/internal/pcap"
 	"github.com/planegym/planegym/traffic"
+	"github.com/planegym/planegym/traffic/bundled"
 	"github.com/planegym/planegym/traffic/flows"
+	"github.com/planegym/planegym/traffic/packet"
 )
 
 // peer is a program that checks what is compiled; the test is skipped where it
@@ -159,6 +166,32 @@ func TestTsharkOdd(t *testing.T) {
 	checkExpert(t, b)
 }
 
+// Ten thousand sessions of the bundled model, its labels in turn.
+func TestTsharkBundled(t *testing.T) {
+	peer(t, "tshark")
+	if testing.Short() {
+		t.Skip("a hundred thousand packets: not with -short")
+	}
+	m, err := bundled.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	request := traffic.Request{N: 10_000, Seed: 1}
+	for l := range m.Schema().Labels {
+		request.Labels = append(request.Labels, l)
+	}
+	s, err := traffic.Collect(m.Schema(), m.Sample(t.Context(), request))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, r := compiled(t, s, Options{})
+	t.Logf("%d sessions of %d labels, %d packets, %d with no change, repair rate %.2f %%: %v", r.Sessions, len(request.Labels), r.Packets, r.Whole, 100*r.RepairRate(), r.Why)
+	if r.RepairRate() > .01 {
+		t.Errorf("repair rate %.2f %%", 100*r.RepairRate())
+	}
+	checkExpert(t, b)
+}
+
 // Every capture of nDPI's, compiled, one after another.
 func TestTsharkNDPI(t *testing.T) {
 	peer(t, "tshark")
@@ -208,5 +241,158 @@ func TestCancel(t *testing.T) {
 		}
 	}, Options{}); err == nil {
 		t.Error("no error after cancel")
+	}
+}
+
+// answers are what nDPI says of the flows of a capture, by protocol and the
+// smaller port: the one that it goes by where nothing else tells.
+func answers(t *testing.T, capture []byte) map[string]map[string]int {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "flows.csv")
+	run(t, "ndpiReader", "-q", "-i", file(t, capture), "-C", path)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]map[string]int{}
+	lines := strings.Split(string(text), "\n")
+	head := strings.Split(strings.TrimPrefix(lines[0], "#"), ",")
+	for _, line := range lines[1:] {
+		row := strings.Split(line, ",")
+		if len(row) < 12 {
+			continue
+		}
+		at := func(name string) string { return row[slices.Index(head, name)] }
+		from, _ := strconv.Atoi(at("src_port"))
+		to, _ := strconv.Atoi(at("dst_port"))
+		key := at("protocol") + " " + strconv.Itoa(min(from, to))
+		if all[key] == nil {
+			all[key] = map[string]int{}
+		}
+		all[key][at("ndpi_proto")]++
+	}
+	return all
+}
+
+// most is the answer that most flows get.
+func most(m map[string]int) (answer string) {
+	for _, a := range slices.Sorted(maps.Keys(m)) {
+		if answer == "" || m[a] > m[answer] {
+			answer = a
+		}
+	}
+	return answer
+}
+
+// bare writes a capture without payload and with private addresses, those of
+// capture k: all that is left to go by is ports.
+func bare(t *testing.T, w *pcap.Writer, k int, capture []byte) {
+	t.Helper()
+	ranks := map[netip.Addr]netip.Addr{}
+	private := func(a netip.Addr) netip.Addr {
+		if _, ok := ranks[a]; !ok {
+			n := len(ranks) + 1
+			ranks[a] = netip.AddrFrom4([4]byte{10 + byte(k>>8), byte(k), byte(n >> 8), byte(n)})
+			if !a.Is4() {
+				ranks[a] = netip.AddrFrom16([16]byte{0xfd, 12: byte(k >> 8), 13: byte(k), 14: byte(n >> 8), 15: byte(n)})
+			}
+		}
+		return ranks[a]
+	}
+	r, err := pcap.NewReader(bytes.NewReader(capture), "capture")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for p, n := (pcap.Packet{}), 0; r.Next(&p) == nil; n++ {
+		ip := p.Data
+		if p.Link == pcap.Ethernet {
+			if ip, _, err = packet.StripEthernet(ip); err != nil {
+				continue
+			}
+		}
+		var q packet.Packet
+		if q.Decode(ip) != nil || q.Proto != packet.TCP && q.Proto != packet.UDP {
+			continue
+		}
+		q.Src, q.Dst, q.Payload, q.Options = private(q.Src), private(q.Dst), nil, nil
+		raw, err := q.Append(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Write(time.Unix(int64(1e9+k*1e4), int64(n)*1e6), raw); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Of flows without payload nDPI goes by ports: it answers for compiled ones as
+// for those of the captures that they were read from. With payload it answers the
+// same where a template is for the port.
+func TestNDPIReader(t *testing.T) {
+	peer(t, "ndpiReader")
+	var captures [3]bytes.Buffer
+	var w [3]*pcap.Writer
+	for i := range w {
+		var err error
+		if w[i], err = pcap.NewWriter(&captures[i], pcap.Raw); err != nil {
+			t.Fatal(err)
+		}
+	}
+	k, moved := 0, 0
+	for name, b := range sorted(ndpi(t)) {
+		s, _, err := flows.Read(bytes.NewReader(b), name, flows.Options{})
+		if err != nil {
+			continue
+		}
+		c, r := compiled(t, s, Options{})
+		if r.Why[whyMoved] > 0 {
+			moved++
+			continue // its ports are others
+		}
+		k++
+		bare(t, w[0], k, b)
+		bare(t, w[1], k, c)
+		p, err := pcap.NewReader(bytes.NewReader(c), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for q := (pcap.Packet{}); p.Next(&q) == nil; {
+			ip, _, _ := packet.StripEthernet(q.Data)
+			if err := w[2].Write(q.Time.Add(time.Duration(k)*1e4*time.Second), ip); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	var got [3]map[string]map[string]int
+	for i := range w {
+		if err := w[i].Flush(); err != nil {
+			t.Fatal(err)
+		}
+		got[i] = answers(t, captures[i].Bytes())
+	}
+	keys, differ := 0, 0
+	for _, key := range slices.Sorted(maps.Keys(got[1])) {
+		if got[0][key] == nil {
+			continue
+		}
+		keys++
+		if most(got[0][key]) != most(got[1][key]) {
+			differ++
+			t.Logf("%s: of the source %v, compiled %v", key, got[0][key], got[1][key])
+		}
+	}
+	t.Logf("%d protocols and ports of %d captures, %d answers differ; %d captures have a port that moved", keys, k, differ, moved)
+	for _, c := range []struct{ key, want string }{{"6 443", "TLS"}, {"6 80", "HTTP"}, {"17 53", "DNS"}} {
+		all := 0
+		for _, n := range got[2][c.key] {
+			all += n
+		}
+		t.Logf("%s with payload: %v", c.key, got[2][c.key])
+		if n := got[2][c.key][c.want]; all < 20 || n < all*95/100 {
+			t.Errorf("%s: nDPI says %v, want %s", c.key, got[2][c.key], c.want)
+		}
+	}
+	if differ > 0 || keys < 45 {
+		t.Errorf("%d of %d answers differ", differ, keys)
 	}
 }

@@ -23,6 +23,7 @@ const (
 	whyDNS        = "fewer bytes than a DNS message has: lengthened"
 	whyQuote      = "an ICMP error too short to quote a packet: lengthened"
 	whyNoTime     = "the trace is longer than pcap's time: gap cut"
+	whyMoved      = "port moved: its dissector refuses neutral bytes"
 	whyTimestamps = "options: no room for timestamps beside full-sized segments"
 )
 
@@ -36,6 +37,7 @@ const maxTime = int64(60 * 365 * 86400 * 1e9)
 type state struct {
 	begun   bool   // something was sent
 	syn     bool   // its SYN was sent
+	opened  uint32 // the sequence number after its SYN
 	fin     bool   // its FIN was sent
 	next    uint32 // the next sequence number
 	stream  uint32 // bytes sent
@@ -212,7 +214,9 @@ func (c *connection) action(a flows.Action, i int) {
 	case (a.Flags == flows.Data || a.Flags == flows.Push) && a.Size == 0:
 		c.m.changed(whyPure)
 		a.Flags = flows.Ack
-	case a.Flags == flows.Syn && !t.syn && (t.stream > 0 || t.fin || t.free && t.begun && d == 0):
+	case a.Flags == flows.Syn && !t.syn && (t.stream > 0 || t.fin || t.free && t.begun && d == 0),
+		a.Flags == flows.Syn && t.syn && t.next != t.opened:
+		// A SYN again, after data of its side, looks like packets in another order.
 		c.m.changed(whySyn)
 		a.Flags = plain(a.Size)
 	case a.Flags == flows.KeepAlive && (a.Size > 1 || !t.begun):
@@ -252,6 +256,7 @@ func (c *connection) action(a flows.Action, i int) {
 			c.segment(d, packet.SYN, seq, a.Size, 0, false)
 			t.stream += uint32(a.Size)
 			t.next = seq + uint32(a.Size) + 1
+			t.opened = t.next
 			return
 		}
 		size := min(a.Size, int(t.stream))
@@ -368,10 +373,10 @@ func (c *connection) cut(a flows.Action, d int, flags uint8) bool {
 // handshake adds SYN, its answer and the acknowledgement.
 func (c *connection) handshake() {
 	c.segment(0, packet.SYN, 0, 0, 0, false)
-	c.side[0].syn, c.side[0].next = true, 1
+	c.side[0].syn, c.side[0].next, c.side[0].opened = true, 1, 1
 	c.at += c.rtt / 2
 	c.segment(1, packet.SYN, 0, 0, 0, false)
-	c.side[1].syn, c.side[1].next = true, 1
+	c.side[1].syn, c.side[1].next, c.side[1].opened = true, 1, 1
 	c.at += c.rtt / 2
 	c.segment(0, 0, 1, 0, 0, false)
 	c.m.report.Added += 3

@@ -10,6 +10,7 @@ import (
 	"github.com/planegym/planegym/traffic/doppelganger"
 	"github.com/planegym/planegym/traffic/masked"
 	"github.com/planegym/planegym/traffic/ngram"
+	"github.com/planegym/planegym/traffic/seriesgan"
 )
 
 // Kinds are the kinds of models, in the order that help lists them. A new kind
@@ -23,6 +24,7 @@ var Kinds = []Kind{
 	kind("doppelganger", "attributes, then the series given them, both against critics (NetShare's way); minutes", doppelganger.Format, doppelganger.Parse, doppelganger.Defaults(doppelganger.Adversarial), doppelganger.Fit),
 	kind("doppelganger-likelihood", "the same fields one after another, by likelihood; a minute", doppelganger.Format, doppelganger.Parse, doppelganger.Defaults(doppelganger.Likelihood), doppelganger.Fit),
 	kind("denoise", "series of rates out of noise (continuous diffusion, NetDiffus' way), of what convert --series makes; minutes", denoise.Format, denoise.Parse, denoise.Defaults, denoise.Fit),
+	kind("timegan", "series of rates by TimeGAN, the simulator's own network; minutes", seriesgan.Format, seriesgan.Parse, seriesgan.Defaults, seriesgan.Fit),
 }
 
 // Kind is one way to model traffic.

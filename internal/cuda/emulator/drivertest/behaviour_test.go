@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/planegym/planegym/internal/cuda/driver"
-	"github.com/planegym/planegym/internal/cuda/drivertest"
+	"github.com/planegym/planegym/internal/cuda/emulator/drivertest"
 )
 
 // rig is an open driver with a stream, and a kernel: add(p, v) adds v to a word.

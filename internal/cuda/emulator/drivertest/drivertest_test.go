@@ -7,7 +7,7 @@ import (
 
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/cuda/driver"
-	"github.com/planegym/planegym/internal/cuda/drivertest"
+	"github.com/planegym/planegym/internal/cuda/emulator/drivertest"
 )
 
 // on runs f on a thread with an open device.

@@ -1,18 +1,21 @@
-package cli
+package emulator_test
 
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/planegym/planegym/eval/selection"
+	"github.com/planegym/planegym/internal/cli"
 	"github.com/planegym/planegym/internal/cuda/driver"
-	"github.com/planegym/planegym/internal/cuda/drivertest"
+	"github.com/planegym/planegym/internal/cuda/emulator/drivertest"
 	"github.com/planegym/planegym/telemetry"
 )
 
@@ -32,17 +35,11 @@ func TestCommandsOnGPU(t *testing.T) {
 		used = append(used, d)
 		return d
 	})
-	columns := slices.Clone(selection.Columns[:])
-	for i, c := range columns {
-		if f, _ := telemetry.Canonical(c); f.Name == "calc_cum" {
-			columns[i] = "calc_rate" // a recording has it, the table its sum
-		}
-	}
-	dir, data := t.TempDir(), folderOf(t, columns...)
+	dir, data := t.TempDir(), recordings(t)
 	run := func(args ...string) string {
 		t.Helper()
 		var out bytes.Buffer
-		if code := Main(ctx, args, nil, &out, &out); code != 0 {
+		if code := cli.Main(ctx, args, nil, &out, &out); code != 0 {
 			t.Fatalf("%v: exit %d\n%s", args, code, out.String())
 		}
 		for _, d := range used {
@@ -79,4 +76,39 @@ func TestCommandsOnGPU(t *testing.T) {
 	if strings.Count(out, "done") != 2 {
 		t.Error(out)
 	}
+}
+
+// recordings writes 400 s under each of two limits, with the columns that
+// models are chosen by.
+func recordings(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	var fields []telemetry.Field
+	for _, name := range selection.Columns {
+		f, _ := telemetry.Canonical(name)
+		if f.Name == "calc_cum" { // a recording has the rate, the table its sum
+			f, _ = telemetry.Canonical("calc_rate")
+		}
+		fields = append(fields, f)
+	}
+	for _, limit := range []int{32, 64} {
+		var values []float32
+		for s := range 400 {
+			for i, f := range fields {
+				wave := float32((s*(i+3) + limit) % 31)
+				values = append(values, map[string]float32{"fps": 24, "width": 854, "height": 480, "rep_kbps": 1867}[f.Name])
+				if v := &values[len(values)-1]; *v == 0 {
+					*v = 1 + wave
+				}
+			}
+		}
+		d, err := telemetry.NewDataset(fields, limit, time.Unix(0, 0), values, slices.Repeat([]bool{true}, len(values)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.WriteCSV(filepath.Join(dir, fmt.Sprintf("grid_%d.csv", limit))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
 }

@@ -1,4 +1,4 @@
-package cuda_test
+package emulator_test
 
 import (
 	"context"
@@ -12,8 +12,8 @@ import (
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/cuda"
 	"github.com/planegym/planegym/internal/cuda/driver"
-	"github.com/planegym/planegym/internal/cuda/drivertest"
-	"github.com/planegym/planegym/internal/cuda/ptxvm"
+	"github.com/planegym/planegym/internal/cuda/emulator/drivertest"
+	"github.com/planegym/planegym/internal/cuda/emulator/ptxvm"
 	"github.com/planegym/planegym/timegan"
 	"github.com/planegym/planegym/timegan/enginetest"
 )

@@ -1,4 +1,4 @@
-package cli
+package emulator_test
 
 import (
 	"bytes"
@@ -7,8 +7,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/planegym/planegym/internal/cli"
+	"github.com/planegym/planegym/internal/cuda"
 	"github.com/planegym/planegym/internal/cuda/driver"
-	"github.com/planegym/planegym/internal/cuda/drivertest"
+	"github.com/planegym/planegym/internal/cuda/emulator/drivertest"
 )
 
 // TestDoctorGPU has doctor find an interpreted GPU: what it says, and that
@@ -26,7 +28,7 @@ func TestDoctorGPU(t *testing.T) {
 			return d
 		})
 		var out bytes.Buffer
-		code := Main(ctx, args, nil, &out, &out)
+		code := cli.Main(ctx, args, nil, &out, &out)
 		for _, d := range used {
 			d.Check(t)
 		}
@@ -39,7 +41,10 @@ func TestDoctorGPU(t *testing.T) {
 		}
 	}
 	out, _ = run(0, "doctor", "--json")
-	var m machine
+	var m struct {
+		GPUs   []cuda.Report `json:"gpus"`
+		GPUErr string        `json:"gpu_error"`
+	}
 	if err := json.Unmarshal([]byte(out), &m); err != nil || len(m.GPUs) != 1 || m.GPUs[0].SMs != 132 || len(m.GPUs[0].Kernels) == 0 || m.GPUErr != "" {
 		t.Errorf("%v in\n%s", err, out)
 	}

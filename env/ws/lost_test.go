@@ -1,0 +1,74 @@
+package ws
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/cartpole"
+)
+
+// slow is an environment whose steps take as long as it says, or until their
+// context ends.
+type slow struct {
+	env.Vector
+	takes time.Duration
+	ended atomic.Int64 // after so long a step was given up
+}
+
+func (v *slow) Step(ctx context.Context, rows []int, actions []int32, out *env.Batch) error {
+	began := time.Now()
+	select {
+	case <-time.After(v.takes):
+	case <-ctx.Done():
+		v.ended.Store(int64(time.Since(began)))
+		return ctx.Err()
+	}
+	return v.Vector.Step(ctx, rows, actions, out)
+}
+
+// A step whose client loses its connection goes on while the client may come back,
+// and is answered when it does; it ends when the client's time is over.
+func TestStepOfALostClient(t *testing.T) {
+	for _, back := range []bool{true, false} {
+		v := &slow{takes: time.Minute}
+		o := Options{ResumeFor: 40 * time.Second, StepTimeout: time.Hour, Open: func(context.Context, MakeRequest) (env.Vector, error) {
+			inner, err := cartpole.New(1, env.NextStep)
+			v.Vector = inner
+			return v, err
+		}}
+		faked(t, o, func(t *testing.T, s *Server) {
+			p := pipe(t, s, false)
+			token := p.start()
+			p.say(`{"type":"step","id":3,"ack":2,"env":1,"actions":[1]}`)
+			time.Sleep(10 * time.Second)
+			_ = p.net.Close()
+			if back {
+				time.Sleep(20 * time.Second)
+				if s.count() != [2]int{0, 1} {
+					t.Errorf("sessions with a client and without: %v", s.count())
+				}
+				p = pipe(t, s, false)
+				p.say(`{"type":"resume","id":0,"version":1,"token":%q,"last_seq":2}`, token)
+				p.want("resumed")
+				p.want("step_result")
+				_ = p.net.Close()
+				if n := v.ended.Load(); n != 0 {
+					t.Errorf("the step was given up after %v", time.Duration(n))
+				}
+				return
+			}
+			time.Sleep(2 * time.Minute)
+			synctest.Wait()
+			if n := time.Duration(v.ended.Load()); n < 50*time.Second || n > 55*time.Second {
+				t.Errorf("the step of a client that stays away ended after %v, want 10 s and the 40 s to come back", n)
+			}
+			if s.count() != [2]int{0, 0} {
+				t.Errorf("sessions with a client and without: %v", s.count())
+			}
+		})
+	}
+}
