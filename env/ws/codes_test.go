@@ -8,6 +8,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/planegym/planegym/env"
 )
 
 // The close codes are those that PROTOCOL.md lists.
@@ -60,5 +63,57 @@ func TestWordsAreLittleEndian(t *testing.T) {
 	b := []byte{1, 2, 3, 4, 5, 6, 7, 8}
 	if swap32(b); string(b) != "\x04\x03\x02\x01\x08\x07\x06\x05" {
 		t.Errorf("%x", b)
+	}
+}
+
+// A reply has infos of the episode that ended where there are last observations and
+// infos, be they one number each, and nowhere else.
+func TestFinalInfoOfAReply(t *testing.T) {
+	one := []float32{7}
+	for _, c := range []struct {
+		final, info, finalInfo []float32
+		over                   bool
+		want                   uint16
+		numbers                int
+	}{
+		{one, one, one, true, flagFinalObs | flagInfo | flagFinalInfo, 3},
+		{one, one, one, false, flagInfo, 1},
+		{one, one, nil, true, flagFinalObs | flagInfo, 2},
+		{one, nil, one, true, flagFinalObs, 1},
+		{nil, one, one, true, flagInfo, 1},
+		{nil, nil, one, true, 0, 0},
+	} {
+		b := env.Batch{Obs: one, Reward: one, Terminated: []bool{c.over}, Truncated: []bool{false}, FinalObs: c.final}
+		reply := appendResult(nil, header{Type: typeStepResult, Env: 1, N: 1, Seq: 3}, 1, &b, c.info, c.finalInfo)
+		h, err := parseHeader(reply)
+		if err != nil || h.Flags != c.want || h.Aux != uint32(4*c.numbers) || len(reply) != 24+4+4+8+4*c.numbers {
+			t.Errorf("%+v: flags %#x, %d bytes of extras, %d in all, %v; want %#x and %d", c, h.Flags, h.Aux, len(reply), err, c.want, 4*c.numbers)
+		}
+	}
+}
+
+// Latencies fall into powers of two of a microsecond, upper bound included; the
+// last bucket takes what is longer than 2^24 µs, 16.8 s.
+func TestLatencyBuckets(t *testing.T) {
+	for _, c := range []struct {
+		d      time.Duration
+		bucket int
+	}{
+		{0, 0}, {1, 0}, {time.Microsecond, 0}, {time.Microsecond + 1, 1}, {2 * time.Microsecond, 1}, {2*time.Microsecond + 1, 2}, {4 * time.Microsecond, 2},
+		{1024 * time.Microsecond, 10}, {1025 * time.Microsecond, 11}, {1 << 24 * time.Microsecond, 24}, {1<<24*time.Microsecond + 1, 25}, {time.Hour, 25}, {-1, 0},
+	} {
+		var s stats
+		s.took(c.d)
+		for i := range s.seconds {
+			if got, want := s.seconds[i].Load(), map[bool]uint64{true: 1}[i == c.bucket]; got != want {
+				t.Errorf("%v: %d in bucket %d of %d, want it in %d", c.d, got, i, len(s.seconds), c.bucket)
+			}
+		}
+		if s.nanoseconds.Load() != uint64(max(c.d, 0)) {
+			t.Errorf("%v: %d ns", c.d, s.nanoseconds.Load())
+		}
+	}
+	if latencies != 26 {
+		t.Errorf("%d buckets, want 26: dashboards read them", latencies)
 	}
 }

@@ -2,6 +2,7 @@ package ws
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -347,6 +348,10 @@ func TestSpec(t *testing.T) {
 				ContentType string  `json:"contentType"`
 				Payload     *schema `json:"payload"`
 				XType       int     `json:"x-type"`
+				Examples    []struct {
+					Name    string `json:"name"`
+					Payload any    `json:"payload"`
+				} `json:"examples"`
 			} `json:"messages"`
 		} `json:"components"`
 	}
@@ -358,6 +363,35 @@ func TestSpec(t *testing.T) {
 	}
 	messages := doc.Components.Messages
 	all := goldenText()
+	for name, m := range messages { // the examples are the golden messages, in their order
+		var want []any
+		for _, g := range all[name] {
+			var v any
+			b, err := encode(g)
+			if err == nil {
+				err = json.Unmarshal(b, &v)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, v)
+		}
+		if m.Payload == nil && len(m.Examples) == 1 {
+			b, err := os.ReadFile(filepath.Join("testdata", m.Examples[0].Name+".golden"))
+			if err != nil || len(b) < 2 || int(b[1]) != m.XType {
+				t.Errorf("%s: example %s: %v, not of type %d", name, m.Examples[0].Name, err, m.XType)
+			}
+			want = append(want, hex.EncodeToString(b))
+		}
+		var got []any
+		for _, e := range m.Examples {
+			got = append(got, e.Payload)
+		}
+		if len(want) == 0 || !reflect.DeepEqual(got, want) {
+			b, _ := json.Marshal(want)
+			t.Errorf("%s: the examples are not the golden messages: %s", name, b)
+		}
+	}
 	text := 0
 	for name, m := range messages {
 		if doc.Channels.Session.Messages[name].Ref != "#/components/messages/"+name {

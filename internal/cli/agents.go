@@ -51,3 +51,20 @@ func printStandings(cmd *cobra.Command, scenario string, spec env.Spec, rows []s
 	}
 	return standings.WriteText(cmd.OutOrStdout(), scenario, spec, rows)
 }
+
+// namedPolicies are agents and baselines by their names in --policy.
+func namedPolicies(names []string, spec env.Spec, be *compute.Backend) (all []standings.Entry, err error) {
+	for _, name := range names {
+		e := standings.Entry{Name: name}
+		if isAgent(name) {
+			e.Policy, err = loadAgent(name, be)
+		} else if e.Policy, err = baseline.New(name, spec); err != nil {
+			err = usagef("--policy: %w", err)
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, e)
+	}
+	return all, nil
+}

@@ -5,17 +5,14 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/planegym/planegym"
-	"github.com/planegym/planegym/agent/baseline"
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/eval/standings"
-	"github.com/planegym/planegym/internal/atomicfile"
 	"github.com/planegym/planegym/internal/envpage"
 	"github.com/planegym/planegym/scenarios"
 )
@@ -116,23 +113,11 @@ func (d *scenarioDoc) write(cmd *cobra.Command, page envpage.Page) error {
 		_, err := io.WriteString(cmd.OutOrStdout(), page.Markdown())
 		return err
 	}
-	write := func(name string, f func(io.Writer) error) error {
-		file := filepath.Join(d.out, name)
-		err := atomicfile.Write(file, f)
-		if err == nil {
-			fmt.Fprintln(cmd.ErrOrStderr(), file)
-		}
-		return err
+	files, err := page.WriteFiles(d.out)
+	for _, file := range files {
+		fmt.Fprintln(cmd.ErrOrStderr(), file)
 	}
-	if page.Figure() != "" {
-		if err := write(page.Figure(), page.WriteFigure); err != nil {
-			return err
-		}
-	}
-	return write(page.Scenario.Name+".md", func(w io.Writer) error {
-		_, err := io.WriteString(w, page.Markdown())
-		return err
-	})
+	return err
 }
 
 // describe opens s and describes it; a user's own scenario has no measured returns,
@@ -147,21 +132,7 @@ func (d *scenarioDoc) describe(ctx context.Context, s scenarios.Scenario, own bo
 	}
 	be := compute.NewBackend(k, 1)
 	defer be.Close()
-	policies := func(spec env.Spec) (all []standings.Entry, err error) {
-		for _, name := range d.policies {
-			e := standings.Entry{Name: name}
-			if isAgent(name) {
-				e.Policy, err = loadAgent(name, be)
-			} else if e.Policy, err = baseline.New(name, spec); err != nil {
-				err = usagef("--policy: %w", err)
-			}
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, e)
-		}
-		return all, nil
-	}
+	policies := func(spec env.Spec) ([]standings.Entry, error) { return namedPolicies(d.policies, spec, be) }
 	page, err := envpage.Measure(ctx, &d.open, s, d.episodes, policies)
 	switch {
 	case s.Plant != "replay":

@@ -27,10 +27,11 @@ import (
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/episodes"
 	"github.com/planegym/planegym/env/ws"
+	"github.com/planegym/planegym/internal/serving"
 )
 
-// serving is a serve command that runs.
-type serving struct {
+// running is a serve command that runs.
+type running struct {
 	URL, Admin string
 	stderr     *syncBuffer
 	stop       func() int
@@ -53,11 +54,11 @@ func (s *syncBuffer) String() string {
 	return s.b.String()
 }
 
-func startServe(t *testing.T, args ...string) *serving {
+func startServe(t *testing.T, args ...string) *running {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	out, in := io.Pipe()
-	s := &serving{stderr: new(syncBuffer)}
+	s := &running{stderr: new(syncBuffer)}
 	code := make(chan int, 1)
 	go func() {
 		code <- Main(ctx, append([]string{"serve", "--json"}, args...), nil, in, s.stderr)
@@ -207,7 +208,7 @@ func TestIdleConnectionsEnd(t *testing.T) {
 			}
 			defer c.Close()
 			_, _ = io.WriteString(c, request)
-			_ = c.SetReadDeadline(time.Now().Add(4 * idleConnection))
+			_ = c.SetReadDeadline(time.Now().Add(4 * serving.IdleConnection))
 			if _, err := io.Copy(io.Discard, c); err != nil {
 				t.Errorf("after %q: the connection was not closed: %v", request, err)
 			}

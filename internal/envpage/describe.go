@@ -4,12 +4,15 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
+	"path/filepath"
 	"slices"
 
 	"github.com/planegym/planegym"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/eval"
 	"github.com/planegym/planegym/eval/standings"
+	"github.com/planegym/planegym/internal/atomicfile"
 	"github.com/planegym/planegym/scenarios"
 )
 
@@ -68,4 +71,27 @@ func open(ctx context.Context, gym *planegym.Gym, s scenarios.Scenario, rows int
 		page.Info = i.InfoFields()
 	}
 	return page, v, nil
+}
+
+// WriteFiles writes the page into dir as NAME.md, and its figure, where it has one,
+// beside it. It gives the files that were written.
+func (p Page) WriteFiles(dir string) (files []string, err error) {
+	write := func(name string, f func(io.Writer) error) error {
+		file := filepath.Join(dir, name)
+		err := atomicfile.Write(file, f)
+		if err == nil {
+			files = append(files, file)
+		}
+		return err
+	}
+	if p.Figure() != "" {
+		if err := write(p.Figure(), p.WriteFigure); err != nil {
+			return files, err
+		}
+	}
+	err = write(p.Scenario.Name+".md", func(w io.Writer) error {
+		_, err := io.WriteString(w, p.Markdown())
+		return err
+	})
+	return files, err
 }

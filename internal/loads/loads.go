@@ -10,6 +10,7 @@ import (
 
 	"github.com/planegym/planegym/env/plant/testbed"
 	"github.com/planegym/planegym/traffic"
+	"github.com/planegym/planegym/traffic/compile"
 	"github.com/planegym/planegym/traffic/models"
 	"github.com/planegym/planegym/traffic/store"
 )
@@ -34,6 +35,9 @@ func Attach(ctx context.Context, c *testbed.Config) error {
 			continue
 		}
 		set, err := read(ctx, l)
+		if err == nil { // series and flow records by the compiler's rule
+			set, err = compile.ActionSet(set)
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", key, err)
 		}

@@ -8,7 +8,8 @@
         obs, reward, terminated, truncated, info = env.step(env.action_space.sample())
 
 make gives a gymnasium.Env, VectorEnv a gymnasium.vector.VectorEnv,
-planegym.sb3.VecEnv Stable-Baselines3's, planegym.ray what Ray needs.
+planegym.sb3.VecEnv Stable-Baselines3's, planegym.pettingzoo.ParallelEnv
+PettingZoo's with an agent a switch, planegym.ray what Ray needs.
 Gymnasium has an id for each bundled scenario, such as planegym/Synthetic-v0:
 gymnasium.make("planegym:planegym/Synthetic-v0") finds it without an import.
 """
@@ -56,6 +57,7 @@ from .errors import (
     UnknownEnvError,
     UnknownScenarioError,
 )
+from .masks import ActionMask
 from .vector import Received, VectorEnv
 
 if TYPE_CHECKING:
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_URL",
     "SCENARIOS",
+    "ActionMask",
     "BadFrameError",
     "BadSnapshotError",
     "BadVersionError",

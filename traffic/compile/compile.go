@@ -5,7 +5,8 @@
 // ports, sequence and acknowledgement numbers, options, lengths, checksums and
 // payload are computed: addresses are private ones by popularity rank
 // (10/8 for clients, 172.16/12 for servers, 2001:db8::/32), acknowledgements
-// are cumulative, payload is what the dissector of the port accepts.
+// are cumulative, payload is what the dissector of the port accepts. Series of
+// rates and flow records become packets by the rule of Actions.
 package compile
 
 import (
@@ -94,6 +95,10 @@ func (o *Options) complete() error {
 // calls emit with each packet in the order of time. Memory is that of sessions
 // that overlap. frame is overwritten by the next.
 func Packets(ctx context.Context, c *traffic.Schema, sessions iter.Seq2[traffic.Session, error], o Options, emit func(at time.Time, frame []byte) error) (*Report, error) {
+	c, sessions, err := asActions(c, sessions)
+	if err != nil {
+		return nil, err
+	}
 	m, err := newCompiler(c, o)
 	if err != nil {
 		return nil, err

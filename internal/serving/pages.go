@@ -1,4 +1,4 @@
-package cli
+package serving
 
 import (
 	"bytes"
@@ -18,9 +18,9 @@ import (
 	"github.com/planegym/planegym/scenarios"
 )
 
-// pages describes the served scenarios for the dashboard, the default first;
+// Pages describes the served scenarios for the dashboard, the default first;
 // file says that this one is the user's own.
-func pages(o *planegym.Gym, served map[string]scenarios.Scenario, first string, file bool) ([]ws.Scenario, error) {
+func Pages(o *planegym.Gym, served map[string]scenarios.Scenario, first string, file bool) ([]ws.Scenario, error) {
 	measured, err := scenarios.MeasuredReturns()
 	if err != nil {
 		return nil, err
