@@ -25,19 +25,19 @@ func ReadJournal(r io.Reader) ([]Entry, error) {
 	for n := 1; lines.Scan(); n++ {
 		text := lines.Bytes()
 		if text[len(text)-1] != '\n' {
-			return all, fmt.Errorf("deploy: journal: line %d: %w", n, ErrCut)
+			return all, fmt.Errorf("journal: line %d: %w", n, ErrCut)
 		}
 		var e Entry
 		if err := json.Unmarshal(text, &e); err != nil {
-			return all, fmt.Errorf("deploy: journal: line %d: %w", n, err)
+			return all, fmt.Errorf("journal: line %d: %w", n, err)
 		}
 		if e.Event == "" || e.Time.IsZero() {
-			return all, fmt.Errorf("deploy: journal: line %d: no journal entry: it has no event or no time", n)
+			return all, fmt.Errorf("journal: line %d: no journal entry: it has no event or no time", n)
 		}
 		all = append(all, e)
 	}
 	if err := lines.Err(); err != nil {
-		return all, fmt.Errorf("deploy: journal: line %d: %w", len(all)+1, err)
+		return all, fmt.Errorf("journal: line %d: %w", len(all)+1, err)
 	}
 	return all, nil
 }

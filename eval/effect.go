@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/telemetry"
 )
 
@@ -18,9 +19,12 @@ import (
 // second counts from settle seconds after a change of limit on; the transients
 // are of the seconds before that.
 type Effects struct {
-	Limits []int // packets, ascending
-	cells  map[cell]*tally
+	Limits   []int // packets, ascending
+	cells    tallies
+	sessions []tallies // by recording: what the scatter is measured from
 }
+
+type tallies map[cell]tally
 
 // cell is a kind of seconds: those of a switch under a limit, its queue full or
 // not; settled, or so many tens of seconds after a change from another limit.
@@ -41,10 +45,11 @@ const (
 // MeasureEffects takes them from recordings. The error says why there are none
 // to be seen: one limit a recording, no buffer, no depth.
 func MeasureEffects(recordings []telemetry.Recording) (*Effects, error) {
-	e := &Effects{cells: map[cell]*tally{}}
+	e := &Effects{}
 	seen := map[int]bool{}
 	changes := false
 	for _, r := range recordings {
+		cells := tallies{}
 		fields := r.Data.Fields()
 		buffer := r.Data.Column("lbo_s")
 		if buffer < 0 {
@@ -81,14 +86,16 @@ func MeasureEffects(recordings []telemetry.Recording) (*Effects, error) {
 				}
 				full := float64(depth) > .5*float64(limit)
 				if since > settle {
-					e.add(cell{sw: sw, limit: limit, full: full}, float64(is-was))
+					cells.add(cell{sw: sw, limit: limit, full: full}, float64(is-was))
 				}
 				if since <= transient && before != 0 {
-					e.add(cell{sw: sw, limit: limit, before: before, tens: (since - 1) / 10}, float64(is-was))
+					cells.add(cell{sw: sw, limit: limit, before: before, tens: (since - 1) / 10}, float64(is-was))
 				}
 			}
 		}
+		e.sessions = append(e.sessions, cells)
 	}
+	e.cells = merge(e.sessions)
 	for l := range seen {
 		e.Limits = append(e.Limits, l)
 	}
@@ -99,28 +106,30 @@ func MeasureEffects(recordings []telemetry.Recording) (*Effects, error) {
 	return e, nil
 }
 
-func (e *Effects) add(c cell, rise float64) {
-	t := e.cells[c]
-	if t == nil {
-		t = &tally{}
-		e.cells[c] = t
+func (t tallies) add(c cell, rise float64) {
+	of := t[c]
+	t[c] = tally{of.seconds + 1, of.rise + rise}
+}
+
+// merge adds sessions up, in their order.
+func merge(sessions []tallies) tallies {
+	all := tallies{}
+	for _, s := range sessions {
+		for c, t := range s {
+			of := all[c]
+			all[c] = tally{of.seconds + t.seconds, of.rise + t.rise}
+		}
 	}
-	t.seconds++
-	t.rise += rise
+	return all
 }
 
 // Full is the share of settled seconds in which a switch's queue is full under
 // a limit, NaN where too few were recorded.
-func (e *Effects) Full(sw, limit int) float64 {
-	full, low := e.cells[cell{sw: sw, limit: limit, full: true}], e.cells[cell{sw: sw, limit: limit}]
-	a, b := 0., 0.
-	if full != nil {
-		a = full.seconds
-	}
-	if low != nil {
-		b = low.seconds
-	}
-	if a+b < enough {
+func (e *Effects) Full(sw, limit int) float64 { return e.cells.full(sw, limit, enough) }
+
+func (t tallies) full(sw, limit int, least float64) float64 {
+	a, b := t[cell{sw: sw, limit: limit, full: true}].seconds, t[cell{sw: sw, limit: limit}].seconds
+	if a+b < least {
 		return math.NaN()
 	}
 	return a / (a + b)
@@ -129,15 +138,15 @@ func (e *Effects) Full(sw, limit int) float64 {
 // Drift is the mean change of the buffer in settled seconds under a limit while
 // a switch's queue is full or not, s/s; NaN where too few were recorded.
 func (e *Effects) Drift(sw, limit int, full bool) float64 {
-	return e.mean(cell{sw: sw, limit: limit, full: full}, enough)
+	return e.cells.mean(cell{sw: sw, limit: limit, full: full}, enough)
 }
 
-func (e *Effects) mean(c cell, least float64) float64 {
-	t := e.cells[c]
-	if t == nil || t.seconds < least {
+func (t tallies) mean(c cell, least float64) float64 {
+	of := t[c]
+	if of.seconds < least || of.seconds == 0 {
 		return math.NaN()
 	}
-	return t.rise / t.seconds
+	return of.rise / of.seconds
 }
 
 // EffectErrors are how far a simulator is from recordings in what a limit does.
@@ -158,18 +167,100 @@ type EffectErrors struct {
 // Against compares a simulator's effects, of rollouts under the recordings'
 // limits, with the recordings' own, e.
 func (e *Effects) Against(simulated *Effects) EffectErrors {
+	return e.cells.against(simulated.cells, e.Limits, 1)
+}
+
+// Interval is the 95 % interval of Against by resampling sessions of both, for
+// each figure {lowest, highest}. Figures are absolute, so that scatter adds to
+// them: see Floor.
+func (e *Effects) Interval(simulated *Effects, seed uint64) (low, high EffectErrors) {
+	const draws = 200
+	var all [3][]float64
+	for d := range draws {
+		pick := func(from []tallies, which uint32) tallies {
+			key := rng.Key{Seed: seed, A: uint32(d), B: which, Purpose: rng.Bootstrap}
+			some := make([]tallies, len(from))
+			for i := range some {
+				some[i] = from[key.Intn(uint32(i), len(from))]
+			}
+			return merge(some)
+		}
+		got := pick(e.sessions, 0).against(pick(simulated.sessions, 1), e.Limits, 1)
+		for i, x := range got.list() {
+			if x == x {
+				all[i] = append(all[i], x)
+			}
+		}
+	}
+	var lo, hi [3]float64
+	for i, x := range all {
+		slices.Sort(x)
+		if lo[i], hi[i] = math.NaN(), math.NaN(); len(x) > 0 {
+			lo[i], hi[i] = telemetry.Quantile(x, .025), telemetry.Quantile(x, .975)
+		}
+	}
+	return errorsOf(lo), errorsOf(hi)
+}
+
+// Floor is what the system that was recorded would itself be given: another set
+// of as many sessions differs so much from these by chance. It is the mean, over
+// random halves of the sessions, of the errors of one half against the other,
+// over the square root of 2. NaN of one session.
+func (e *Effects) Floor(seed uint64) EffectErrors {
+	const splits = 40
+	half := len(e.sessions) / 2
+	var sum, n [3]float64
+	for d := range splits {
+		if half == 0 {
+			break
+		}
+		key := rng.Key{Seed: seed, A: uint32(d), B: 2, Purpose: rng.Bootstrap}
+		order := slices.Clone(e.sessions)
+		for i := range order {
+			j := i + key.Intn(uint32(i), len(order)-i)
+			order[i], order[j] = order[j], order[i]
+		}
+		got := merge(order[:half]).against(merge(order[half:2*half]), e.Limits, .5)
+		for i, x := range got.list() {
+			if x == x {
+				sum[i], n[i] = sum[i]+x, n[i]+1
+			}
+		}
+	}
+	for i := range sum {
+		sum[i] /= n[i] * math.Sqrt2 // 0/0: not known
+	}
+	return errorsOf(sum)
+}
+
+func (x EffectErrors) list() [3]float64 {
+	return [3]float64{float64(x.Exogeneity), float64(x.Effect), float64(x.Transient)}
+}
+
+func errorsOf(x [3]float64) EffectErrors {
+	return EffectErrors{Number(x[0]), Number(x[1]), Number(x[2])}
+}
+
+// against is Against of sums; cells count from a share of the seconds that
+// they need otherwise.
+func (t tallies) against(simulated tallies, limits []int, share float64) EffectErrors {
 	switches := map[int]bool{}
-	for c := range e.cells {
+	for c := range t {
 		switches[c.sw] = true
 	}
-	worst := math.NaN()
+	varies := map[int]bool{}
 	for sw := range switches {
-		if !e.varies(sw) {
+		varies[sw] = t.varies(sw, share)
+	}
+	worst := math.NaN()
+	least := share * enough
+	for sw := range switches {
+		if !varies[sw] {
 			continue
 		}
-		for i, a := range e.Limits {
-			for _, b := range e.Limits[:i] {
-				d := math.Abs(simulated.Full(sw, a) - simulated.Full(sw, b) - e.Full(sw, a) + e.Full(sw, b))
+		for i, a := range limits {
+			for _, b := range limits[:i] {
+				d := math.Abs(simulated.full(sw, a, least) - simulated.full(sw, b, least) - t.full(sw, a, least) + t.full(sw, b, least))
 				if d == d && !(d <= worst) {
 					worst = d
 				}
@@ -177,27 +268,27 @@ func (e *Effects) Against(simulated *Effects) EffectErrors {
 		}
 	}
 	var settled, passing []float64
-	for c, t := range e.cells {
-		least, to := float64(enough), &settled
+	for c, of := range t {
+		need, to := least, &settled
 		if c.before != 0 {
-			least, to = enough/3, &passing
+			need, to = least/3, &passing
 		}
-		if !e.varies(c.sw) || t.seconds < least {
+		if !varies[c.sw] || of.seconds < need {
 			continue
 		}
-		if d := simulated.mean(c, 1) - e.mean(c, least); d == d {
+		if d := simulated.mean(c, 1) - t.mean(c, need); d == d {
 			*to = append(*to, d)
 		}
 	}
-	return EffectErrors{Number(worst), Number(rms(settled)), Number(rms(passing))}
+	return errorsOf([3]float64{worst, rms(settled), rms(passing)})
 }
 
 // varies says whether a switch's queue is full in some seconds and not in
 // others: otherwise it says nothing about the load.
-func (e *Effects) varies(sw int) bool {
+func (t tallies) varies(sw int, share float64) bool {
 	full, low := false, false
-	for c, t := range e.cells {
-		if c.sw == sw && c.before == 0 && t.seconds >= enough {
+	for c, of := range t {
+		if c.sw == sw && c.before == 0 && of.seconds >= share*enough {
 			full, low = full || c.full, low || !c.full
 		}
 	}

@@ -119,7 +119,7 @@ func OpenFolder(dir string) ([]Recording, error) {
 		}
 	}
 	if len(out) == 0 {
-		return nil, fmt.Errorf("telemetry: %s: no recording: looked for grid_<limit>.csv, aligned_<limit>.csv, and real_<limit>.csv beside dash_TD-<limit>_*.csv or dash_<limit>.csv: %w", dir, fs.ErrNotExist)
+		return nil, fmt.Errorf("telemetry: %s: %w", dir, errNoRecording)
 	}
 	for _, r := range out[1:] {
 		if !slices.Equal(r.Data.fields, out[0].Data.fields) {
@@ -195,3 +195,14 @@ func open(limit int, grid, rows, player string) (*Dataset, error) {
 	}
 	return d, nil
 }
+
+// errNoRecording is the fs.ErrNotExist of a folder without recordings.
+var errNoRecording error = noRecording{}
+
+type noRecording struct{}
+
+func (noRecording) Error() string {
+	return "no recording: looked for grid_<limit>.csv, aligned_<limit>.csv, and real_<limit>.csv beside dash_TD-<limit>_*.csv or dash_<limit>.csv"
+}
+
+func (noRecording) Is(target error) bool { return target == fs.ErrNotExist }

@@ -29,15 +29,14 @@ func newJudge(train, held *traffic.Set, seed uint64) (*judge, error) {
 	return j, nil
 }
 
-// figures judges a generator: 2 × as many series as are held out, of each
-// class as many.
+// figures judges a generator by series that it draws, of each class as many.
 func (j *judge) figures(draw func(labels []int, n int, seed uint64) (*traffic.Set, error)) (map[string]float64, error) {
-	c := len(j.train.Of.Labels)
+	c, added := len(j.train.Of.Labels), []int{0, *upTo / 4, *upTo / 2, *upTo}
 	labels := make([]int, c)
 	for i := range labels {
 		labels[i] = i
 	}
-	drawn, err := draw(labels, c*max(added[len(added)-1], 1), j.seed+1000)
+	drawn, err := draw(labels, c*max(*upTo, 60), j.seed+1000)
 	if err != nil {
 		return nil, err
 	}

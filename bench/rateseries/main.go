@@ -34,7 +34,7 @@ var (
 	rows       = flag.String("rows", "half,bootstrap,witten-bell,timegan,doppelganger,denoise", "what to compare")
 	effort     = flag.Float64("effort", 1, "times the default updates of every fit")
 	few        = flag.Int("few", 5, "real series of a class in the low-data protocol")
-	added      = []int{0, 100, 200, 400}
+	upTo       = flag.Int("added", 400, "generated series of a class that are added to them at most: none, a quarter, half and all of it")
 )
 
 func main() {
@@ -85,6 +85,9 @@ func run(ctx context.Context) error {
 				return fmt.Errorf("%s: %w", name, err)
 			}
 			fmt.Printf("seed %d %s: %.1f s%s\n", seed, name, time.Since(start).Seconds(), note)
+			for _, f := range slices.Sorted(maps.Keys(figures)) {
+				fmt.Printf("    %s: %.3f\n", f, figures[f])
+			}
 			if table[name] == nil {
 				table[name] = map[string][]float64{}
 			}

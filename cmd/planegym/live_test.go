@@ -56,8 +56,8 @@ func until(ts *testscript.TestScript, _ bool, args []string) {
 // agrees is a command of the scripts: JOURNAL LIMITS compares, switch by
 // switch, what the journal says was read back with what came into force there.
 func agrees(ts *testscript.TestScript, _ bool, args []string) {
-	if len(args) != 2 {
-		ts.Fatalf("agrees JOURNAL LIMITS")
+	if len(args) < 2 {
+		ts.Fatalf("agrees JOURNAL... LIMITS")
 	}
 	read := func(name string, each func(line []byte)) {
 		text, err := os.ReadFile(ts.MkAbs(name))
@@ -66,26 +66,35 @@ func agrees(ts *testscript.TestScript, _ bool, args []string) {
 			each(in.Bytes())
 		}
 	}
+	type entry struct {
+		Time  time.Time
+		Event string
+		Got   []struct {
+			Switch string
+			Limit  int
+			Error  string
+		}
+	}
+	var entries []entry
+	for _, name := range args[:len(args)-1] {
+		read(name, func(line []byte) {
+			var e entry
+			ts.Check(json.Unmarshal(line, &e))
+			entries = append(entries, e)
+		})
+	}
+	slices.SortStableFunc(entries, func(a, b entry) int { return a.Time.Compare(b.Time) })
 	journal, force := map[string][]int{}, map[string][]int{}
 	sets := 0
-	read(args[0], func(line []byte) {
-		var e struct {
-			Event string
-			Got   []struct {
-				Switch string
-				Limit  int
-				Error  string
-			}
-		}
-		ts.Check(json.Unmarshal(line, &e))
+	for _, e := range entries {
 		for _, g := range e.Got {
 			if e.Event == "set" && g.Error == "" {
 				journal[g.Switch] = append(journal[g.Switch], g.Limit)
 				sets++
 			}
 		}
-	})
-	read(args[1], func(line []byte) {
+	}
+	read(args[len(args)-1], func(line []byte) {
 		var e struct {
 			Switch string
 			Limit  int

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
+	"os"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -102,6 +104,12 @@ func Dial(ctx context.Context, rawURL string, o DialOptions) (*Client, error) {
 	}
 	c := &Client{opts: o, url: rawURL}
 	if err := c.dial(ctx, kwargs); err != nil {
+		if op := (*net.OpError)(nil); errors.As(err, &op) && op.Op == "dial" {
+			err = op.Err // the address is in the message already
+			if call := (*os.SyscallError)(nil); errors.As(err, &call) {
+				err = call.Err
+			}
+		}
 		return nil, fmt.Errorf("ws: dial %s: %w", rawURL, err)
 	}
 	ctx, c.stop = context.WithCancel(context.Background())

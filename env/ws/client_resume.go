@@ -29,6 +29,9 @@ func (c *Client) connect(ctx context.Context) (*conn, error) {
 	d := websocket.Dialer{Proxy: http.ProxyFromEnvironment, Subprotocols: []string{Protocol}, TLSClientConfig: c.opts.TLS}
 	u, err := url.Parse(c.url)
 	if err != nil {
+		if bad := (*url.Error)(nil); errors.As(err, &bad) {
+			err = bad.Err // the address is in the message already
+		}
 		return nil, err
 	}
 	switch {
@@ -40,7 +43,7 @@ func (c *Client) connect(ctx context.Context) (*conn, error) {
 		}
 		u = &url.URL{Scheme: "ws", Host: "localhost", Path: Path}
 	case u.Scheme != "ws" && u.Scheme != "wss":
-		return nil, fmt.Errorf("%w: url %q: want ws://host:port, wss://host or unix:///path", ErrInvalidConfig, c.url)
+		return nil, fmt.Errorf("%w: want ws://host:port, wss://host or unix:///path", ErrInvalidConfig)
 	case u.Path == "" || u.Path == "/":
 		u.Path = Path
 	}

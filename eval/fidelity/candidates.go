@@ -117,7 +117,12 @@ func ScoreModels(ctx context.Context, data []telemetry.Recording, candidates []M
 	}
 	var sets []Set
 	for _, c := range candidates {
-		set, err := c.score(ctx, data, real, o)
+		sim, done, err := c.Open(o.Rollouts)
+		if err != nil {
+			return nil, err // it names the file
+		}
+		set, err := c.score(ctx, sim, data, real, o)
+		done()
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", c.Name, err)
 		}
@@ -130,13 +135,8 @@ func ScoreModels(ctx context.Context, data []telemetry.Recording, candidates []M
 	return sets, nil
 }
 
-func (c Model) score(ctx context.Context, data []telemetry.Recording, real []selection.Table, o Options) (Set, error) {
+func (c Model) score(ctx context.Context, sim timegan.Rollouts, data []telemetry.Recording, real []selection.Table, o Options) (Set, error) {
 	set := Set{Name: c.Name}
-	sim, done, err := c.Open(o.Rollouts)
-	if err != nil {
-		return set, err
-	}
-	defer done()
 	by := figures[o.By]
 	if by == nil {
 		by = figures["M"]

@@ -72,7 +72,7 @@ func writeJSONLine(w io.Writer, v any) error {
 func exactly(n int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) != n {
-			return usagef("%s takes %d arguments, not %d", cmd.CommandPath(), n, len(args))
+			return usagef("%s takes %d arguments, not %d", strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()+" "), n, len(args))
 		}
 		return nil
 	}

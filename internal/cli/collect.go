@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -46,7 +47,13 @@ episodes-2.parquet.`,
 				d.policy = fmt.Sprint("fixed:", limit)
 			}
 			if !(impossible >= 0 && impossible <= 1) {
-				return usagef("collect: --max-impossible: %v is no share from 0 to 1", impossible)
+				return usagef("collect: --max-impossible: %v is not a share from 0 to 1", impossible)
+			}
+			if d.journal == "" {
+				if err := os.MkdirAll(dir, 0o777); err != nil {
+					return fmt.Errorf("collect: --out: %w", err)
+				}
+				d.journal = filepath.Join(dir, "collect.jsonl")
 			}
 			d.record = &deploy.Record{Dir: dir, Limit: p4.Limit(limit), MaxImpossible: cmp.Or(impossible, -1)}
 			if d.endless = !parquet; parquet {
@@ -57,6 +64,8 @@ episodes-2.parquet.`,
 	}
 	d.add(cmd)
 	f := cmd.Flags()
+	journal := f.Lookup("journal") // beside the recordings, apart from deploy's
+	d.journal, journal.DefValue, journal.Usage = "", "", "file to append every action to; default: collect.jsonl in --out"
 	f.IntVar(&limit, "limit", 0, "queue limit to keep in force, packets")
 	f.StringVar(&d.policy, "policy", "", "policy that sets the limits: a file that train wrote, or a baseline")
 	f.StringVarP(&dir, "out", "o", ".", "folder to write to")

@@ -67,6 +67,11 @@ func (d *deployment) run(cmd *cobra.Command) (err error) {
 	}
 	be := compute.NewBackend(k, 1)
 	defer be.Close()
+	if isAgent(d.policy) { // a file that is missing is found before switches are asked
+		if _, err := loadAgent(d.policy, be); err != nil {
+			return err
+		}
+	}
 	on, err := deploy.Open(cmd.Context(), c)
 	if err != nil {
 		return err

@@ -43,7 +43,7 @@ func printJournal(cmd *cobra.Command, file string, faults bool) error {
 	if errors.Is(err, deploy.ErrCut) {
 		fmt.Fprintf(cmd.ErrOrStderr(), "planegym: warning: %s: %v\n", file, err)
 	} else if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", file, err)
 	}
 	if len(all) == 0 {
 		return fmt.Errorf("journal: %s holds no entry", file)

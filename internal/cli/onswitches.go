@@ -91,10 +91,10 @@ func (d *deployment) load(spec env.Spec, be *compute.Backend) (p agent.Policy, w
 		return p, d.policy, nil
 	}
 	trained, err := loadAgent(d.policy, be)
-	if err == nil {
-		err = trained.Fits(episodes.SpacesOf(spec))
-	}
 	if err != nil {
+		return nil, "", err // it names the file
+	}
+	if err := trained.Fits(episodes.SpacesOf(spec)); err != nil {
 		return nil, "", fmt.Errorf("%s: %w", d.policy, err)
 	}
 	return trained, d.policy + " " + trained.Hash(), nil

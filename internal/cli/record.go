@@ -38,7 +38,8 @@ The schedule says which limits were in force:
                    action does can be read off such data, off fixed ones not;
                    the first step is under the scenario's initial limit
   mixed            the same, of blocks of 4 to 240 s: every eight minutes another
-                   length is drawn, as often 4 to 8 s as 120 to 240. What happens
+                   length is drawn, as often 4 to 8 s as 120 to 240, and whether
+                   two limits take turns in it or all. What happens
                    in the seconds after a change, what quick changes come to, and
                    what a limit comes to in the long run can all be learnt
   policy           what --policy says: a baseline, see play
@@ -72,7 +73,7 @@ type recordCommand struct {
 
 func (r *recordCommand) run(cmd *cobra.Command) (err error) {
 	if r.out == "" {
-		return usagef("record: --output: where to?")
+		return usagef("record: --output: name what to write")
 	}
 	if _, err := os.Lstat(r.out); err == nil {
 		return usagef("record: --output: %s exists: name a folder to make", r.out)

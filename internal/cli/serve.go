@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/planegym/planegym/env/ws"
+	"github.com/planegym/planegym/internal/serving"
 )
 
 // defaultScenario is what serve serves unasked.
@@ -36,6 +37,7 @@ none behind.`,
   planegym serve --scenario mine.toml --addr 127.0.0.1:0 --json
   planegym serve --unix /run/user/1000/planegym.sock
   planegym serve --addr :7070 --token-file tokens --tls-cert cert.pem --tls-key key.pem
+  planegym serve --worker mine=unix:///tmp/mine.sock
   planegym serve --record episodes --journal /var/lib/planegym --admin 127.0.0.1:7071`,
 		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd) },
@@ -55,6 +57,8 @@ none behind.`,
 	f.StringVar(&s.clientCA, "client-ca", "", "certificates, PEM, one of which must have signed a client's")
 	f.StringArrayVar(&s.o.Origins, "origin", nil, "web page that may connect, https://host; may be repeated (default: only the server's own)")
 	f.StringVar(&s.record, "record", "", "folder for recorded episodes")
+	s.workers = serving.Workers{}
+	f.Var(s.workers, "worker", "an environment of your own that a worker serves (python -m planegym.worker), NAME=unix:///path; may be repeated")
 	f.StringVar(&s.o.Journal, "journal", "", "folder where sessions outlive the server")
 	f.IntVar(&s.o.MaxSessions, "max-sessions", 1024, "sessions at a time")
 	f.IntVar(&s.o.MaxEnvs, "max-envs", 16, "environments of a session")
@@ -75,5 +79,6 @@ type server struct {
 	unixMode                                  string
 	tokenFile, cert, key, clientCA            string
 	o                                         ws.Options
+	workers                                   serving.Workers
 	verbose, withStdin                        bool
 }

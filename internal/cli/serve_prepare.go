@@ -67,8 +67,13 @@ func (s *server) prepare(cmd *cobra.Command) (name string, spec env.Spec, err er
 	}
 	recording := &serving.Recorder{Dir: s.record, Log: s.o.Log}
 	s.o.Metrics = append(s.o.Metrics, recording)
-	s.o.Open = recording.Wrap(open.Serve(served))
+	s.o.Open = recording.Wrap(s.workers.Wrap(open.Serve(served)))
+	own, err := s.workers.Pages(served)
+	if err != nil {
+		return "", spec, usagef("serve: --worker: %w", err)
+	}
 	s.o.Scenarios, err = serving.Pages(open, served, first.Name, strings.HasSuffix(s.scenario, ".toml"))
+	s.o.Scenarios = append(s.o.Scenarios, own...)
 	program := thisBuild()
 	s.o.Version, s.o.Commit = program.Version, program.Commit
 	return first.Name, spec, err

@@ -62,10 +62,16 @@ not exist: the switch was then started with too few --priority-queues.`,
 					return err
 				}
 			}
-			if failed != nil {
-				return reportedError{failed}
+			if failed == nil {
+				return nil
 			}
-			return nil
+			bad := 0
+			for _, p := range done {
+				if p.Err != "" {
+					bad++
+				}
+			}
+			return reportedError{fmt.Errorf("switches provision: %d of %d switches failed", bad, len(done))}
 		},
 	}
 	addLiveScenario(cmd, &name)

@@ -50,7 +50,7 @@ goes on from there. Equal data, settings, seed and kernel set give equal bytes.`
 	fl.Uint64Var(&f.options.Seed, "seed", 0, "of a learned mode's weights and batches")
 	fl.IntVar(&f.options.Every, "every", 0, "of a learned mode: updates between checkpoints; default: the mode's")
 	fl.BoolVar(&f.options.Resume, "resume", false, "go on from the output, with its settings")
-	fl.BoolVar(&f.force, "force", false, "begin anew where the output is there already")
+	fl.BoolVar(&f.force, "force", false, "begin anew where the output already exists")
 	fl.StringVarP(&f.out, "output", "o", "", "model to write, .safetensors (required)")
 	f.flags(cmd)
 	f.engineFlag(cmd, "")
@@ -129,43 +129,4 @@ func (f *trafficFitter) run(cmd *cobra.Command) error {
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "%s: %s of %d sessions, %d labels, in %.1f s\n", f.out, f.mode, s.Len(), len(s.Of.Labels), time.Since(start).Seconds())
 	return nil
-}
-
-// check finds the mode, and refuses wrong usage.
-func (f *trafficFitter) check(cmd *cobra.Command) (*models.Kind, error) {
-	k, err := models.Find(f.mode)
-	switch _, there := os.Stat(f.out); {
-	case f.data == "":
-		return nil, usagef("traffic fit: --data: which sessions?")
-	case filepath.Ext(f.out) != ".safetensors":
-		return nil, usagef("traffic fit: --output: %q does not end in .safetensors", f.out)
-	case err != nil:
-		return nil, usagef("traffic fit: --mode: %w", err)
-	case f.options.Resume && f.force:
-		return nil, usagef("traffic fit: --resume, --force: one or the other")
-	case f.options.Every < 0:
-		return nil, usagef("traffic fit: --every: %d is negative", f.options.Every)
-	case there == nil && !f.options.Resume && !f.force:
-		return nil, usagef("traffic fit: %s is there already: --resume goes on from it, --force begins anew", f.out)
-	}
-	if cmd.Flags().Changed("order") {
-		f.sets = append([]string{fmt.Sprint("order=", f.order)}, f.sets...)
-	}
-	if cmd.Flags().Changed("cut") {
-		f.sets = append([]string{fmt.Sprint("max_steps=", f.cut)}, f.sets...)
-	}
-	return k, errors.Join(checkProgress(cmd), f.checkThreads())
-}
-
-// settings are the mode's, or the checkpoint's, as --set changes them.
-func (f *trafficFitter) settings(k *models.Kind) (any, error) {
-	var from traffic.Model
-	if f.options.Resume {
-		var err error
-		if from, err = models.Open(f.out); err != nil {
-			return nil, err
-		}
-	}
-	settings := k.Settings(from)
-	return settings, set("traffic fit", f.sets, settings)
 }

@@ -2,9 +2,11 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -58,7 +60,10 @@ func (w *where) open(ctx context.Context, n int, info bool) (env.Vector, error) 
 		}
 		c, err := ws.Dial(ctx, w.url, ws.DialOptions{Scenario: w.scenario, NumEnvs: n, Info: info, Token: w.token, Resume: w.reconnect})
 		if err != nil {
-			return nil, fmt.Errorf("--url: %w: is planegym serve running there?", err)
+			if errors.As(err, new(syscall.Errno)) { // nothing listens there
+				err = fmt.Errorf("%w: is planegym serve running there?", err)
+			}
+			return nil, fmt.Errorf("--url: %w", err)
 		}
 		return c, nil
 	}

@@ -35,9 +35,6 @@ func Attach(ctx context.Context, c *testbed.Config) error {
 			continue
 		}
 		set, err := read(ctx, l)
-		if err == nil { // series and flow records by the compiler's rule
-			set, err = compile.ActionSet(set)
-		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", key, err)
 		}
@@ -46,7 +43,7 @@ func Attach(ctx context.Context, c *testbed.Config) error {
 	return c.Check() // with what was read
 }
 
-// same tells whether two loads draw from the same sessions.
+// same reports whether two loads draw from the same sessions.
 func same(a, b *testbed.Load) bool {
 	return a.Model == b.Model && a.File == b.File && a.Pool == b.Pool && slices.Equal(a.Labels, b.Labels)
 }
@@ -66,20 +63,27 @@ func read(ctx context.Context, l *testbed.Load) (*traffic.Set, error) {
 	return Labelled(set, l.Labels)
 }
 
-// Draw is the pool of sessions that l draws from where its model is m.
+// Draw is the pool of sessions that l draws from where its model is m. Series and
+// flow records are packets by compile.Actions.
 func Draw(ctx context.Context, m traffic.Model, l *testbed.Load, seed uint64) (*traffic.Set, error) {
-	return models.Pool(ctx, m, l.Labels, cmp.Or(l.Pool, 2048), seed)
+	set, err := models.Pool(ctx, m, l.Labels, cmp.Or(l.Pool, 2048), seed)
+	if err != nil {
+		return nil, err
+	}
+	return compile.ActionSet(set)
 }
 
-// Labelled is the sessions of a set with labels by name; nil: all.
+// Labelled is the sessions of a set with labels by name; nil: all. Series and
+// flow records are packets by compile.Actions.
 func Labelled(set *traffic.Set, labels []string) (*traffic.Set, error) {
-	if labels == nil {
-		return set, nil
+	set, err := compile.ActionSet(set)
+	if err != nil || labels == nil {
+		return set, err
 	}
 	some := &traffic.Set{Of: set.Of}
 	for _, name := range labels {
 		if !slices.Contains(set.Of.Labels, name) {
-			return nil, fmt.Errorf("labels: %q is none of %q", name, set.Of.Labels)
+			return nil, fmt.Errorf("labels: %q is not one of %q", name, set.Of.Labels)
 		}
 	}
 	for _, x := range set.Sessions {

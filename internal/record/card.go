@@ -57,7 +57,7 @@ func (r *recorder) writeCard(w io.Writer) error {
 		"fixed":      "one limit a session, in turn",
 		"random":     "a limit drawn at every step",
 		"switchback": fmt.Sprintf("a limit drawn for every block of %d s", r.Block),
-		"mixed":      fmt.Sprintf("a limit drawn for every block, of %d to %d s, another length every %d s", r.Scenario.Env.StepSeconds, longestBlock, 2*longestBlock),
+		"mixed":      fmt.Sprintf("another limit for every block, of %d to %d s; every %d s another length, and whether two limits take turns", r.Scenario.Env.StepSeconds, longestBlock, 2*longestBlock),
 		"policy":     "what " + r.Policy + " chose",
 	}[r.Schedule]
 	fmt.Fprintf(&b, `# Recordings of an emulated testbed

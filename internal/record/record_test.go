@@ -174,3 +174,41 @@ func TestMixedBlocks(t *testing.T) {
 		t.Errorf("%d of 400 lengths are below 8: half were expected", short)
 	}
 }
+
+// In schedule mixed every block changes the limit, and in about half of the
+// stretches two limits take turns.
+func TestMixedBlocksChange(t *testing.T) {
+	p := &switchback{longest: 60, spec: env.Spec{Action: env.MultiDiscrete{5}}}
+	p.Begin([]int{0}, []uint64{7})
+	a := make([]int32, 1)
+	turns, long := 0, 0
+	var last int32 = -1
+	for range 400 {
+		var blocks []int32
+		for range 120 {
+			block := p.rows[0].block
+			if p.Act([]int{0}, nil, a); p.rows[0].block == block {
+				continue
+			}
+			if a[0] == last {
+				t.Fatal("a block has the limit of the one before it")
+			}
+			last = a[0]
+			blocks = append(blocks, last)
+		}
+		if len(blocks) < 8 { // by chance as well
+			continue
+		}
+		long++
+		two := true
+		for i := 2; i < len(blocks); i++ {
+			two = two && blocks[i] == blocks[i-2]
+		}
+		if two {
+			turns++
+		}
+	}
+	if share := float64(turns) / float64(long); share < .4 || share > .6 {
+		t.Errorf("in %d of %d stretches two limits take turns: half were expected", turns, long)
+	}
+}

@@ -211,7 +211,7 @@ func (f Figure) Write(to io.Writer, ext string) error {
 	case ".png":
 		c = vgimg.PngCanvas{Canvas: vgimg.NewWith(vgimg.UseWH(w, h), vgimg.UseDPI(144))}
 	default:
-		return fmt.Errorf("report: %s: %q is no kind of figure", f.Name, ext)
+		return fmt.Errorf("report: %s: %q is not a kind of figure: .svg or .png", f.Name, ext)
 	}
 	f.plot.Draw(inset(c))
 	if _, err := c.WriteTo(to); err != nil {

@@ -259,3 +259,11 @@ func (m *Model) Parts() Parts {
 	}
 	return p
 }
+
+// Row is what a class of the head that is head's Given[given] adds to head's
+// logits, [Size]: the model's own memory, which a caller that knows better may
+// set while nothing else uses the model.
+func (m *Model) Row(head, given, class int) []float32 {
+	t := m.tables[m.given[head][given]]
+	return t.data[class*t.dim:][:t.dim]
+}

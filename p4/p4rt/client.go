@@ -160,7 +160,7 @@ func (c *Client) await(ctx context.Context, ok func() (bool, error)) error {
 			if errors.Is(last, p4.ErrElection) {
 				return c.named(last)
 			}
-			return c.named(fmt.Errorf("%w: %w", p4.ErrUnreachable, errors.Join(ctx.Err(), last)))
+			return c.named(unreachable(ctx.Err(), last))
 		}
 	}
 }
@@ -179,7 +179,7 @@ func (c *Client) connected() (bool, error) {
 		return false, c.named(c.state.Err)
 	}
 	if !c.state.Connected && c.state.Err != nil {
-		return false, c.named(fmt.Errorf("%w: %w", p4.ErrUnreachable, c.state.Err))
+		return false, c.named(unreachable(c.state.Err))
 	}
 	return c.state.Connected, nil
 }
@@ -244,7 +244,7 @@ func (c *Client) run(ctx context.Context) {
 			if c.state.Primary || c.state.Connected {
 				c.lose()
 			}
-			if status.Code(err) == codes.InvalidArgument { // the id claimed is somebody else's
+			if status.Code(err) == codes.InvalidArgument { // the id claimed is another client's
 				err = fmt.Errorf("%w (id %d:%d): %w", p4.ErrElection, c.election.GetHigh(), c.election.GetLow(), err)
 				c.taken++
 				c.election = c.cfg.first(c.taken)
@@ -479,7 +479,7 @@ func (c *Client) Arbitrate(ctx context.Context, e Election) error {
 	}
 	if !same { // BMv2 does not answer an update that changes nothing
 		if err := c.arbitrate(stream, toProto(e)); err != nil {
-			return c.named(fmt.Errorf("%w: %w", p4.ErrUnreachable, err))
+			return c.named(unreachable(err))
 		}
 	}
 	return c.await(ctx, func() (bool, error) {
@@ -517,7 +517,7 @@ func (c *Client) PacketOut(ctx context.Context, port p4.Port, payload []byte) er
 	defer c.sending.Unlock()
 	err = stream.Send(&p4v1.StreamMessageRequest{Update: &p4v1.StreamMessageRequest_Packet{Packet: &p4v1.PacketOut{Payload: payload, Metadata: md}}})
 	if err != nil {
-		return c.named(fmt.Errorf("%w: %w", p4.ErrUnreachable, err))
+		return c.named(unreachable(err))
 	}
 	return nil
 }

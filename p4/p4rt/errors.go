@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 
 	p4v1 "github.com/p4lang/p4runtime/go/p4/v1"
@@ -72,11 +74,50 @@ func explain(err error) error {
 	case codes.PermissionDenied:
 		return fmt.Errorf("%w: %s", p4.ErrNotPrimary, st.Message())
 	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled:
-		return fmt.Errorf("%w: %w", p4.ErrUnreachable, err)
+		return unreachable(err)
 	case codes.FailedPrecondition:
 		return fmt.Errorf("%w: %s", p4.ErrPipeline, st.Message())
 	}
 	return err
+}
+
+// unreachable is p4.ErrUnreachable with the last of errs that is not nil as its
+// cause, in one line; the others stay in reach of errors.Is.
+func unreachable(errs ...error) error {
+	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+	if len(errs) == 0 {
+		return p4.ErrUnreachable
+	}
+	last := errs[len(errs)-1]
+	if errors.Is(last, p4.ErrUnreachable) {
+		return last
+	}
+	return fmt.Errorf("%w: %w", p4.ErrUnreachable, &cause{plainly(last), errs})
+}
+
+// cause is errors that one text stands for.
+type cause struct {
+	text string
+	errs []error
+}
+
+func (c *cause) Error() string   { return c.text }
+func (c *cause) Unwrap() []error { return c.errs }
+
+// dialling is what gRPC and package net put before the reason of a failed
+// connection: who dialled whom is known already.
+var dialling = regexp.MustCompile(`^connection error: desc = "(?:transport: )?(?:Error while dialing: )?(?:dial (?:tcp|unix)[^"]*?: (?:connect: )?)?([^"]*)"$`)
+
+// plainly is err without its transport's wrapping.
+func plainly(err error) string {
+	st, ok := status.FromError(err)
+	if !ok {
+		return err.Error()
+	}
+	if m := dialling.FindStringSubmatch(st.Message()); m != nil {
+		return m[1]
+	}
+	return st.Message()
 }
 
 // explainWrite decodes the errors of a write: one p4.v1.Error per update in

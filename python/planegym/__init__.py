@@ -10,6 +10,7 @@
 make gives a gymnasium.Env, VectorEnv a gymnasium.vector.VectorEnv,
 planegym.sb3.VecEnv Stable-Baselines3's, planegym.pettingzoo.ParallelEnv
 PettingZoo's with an agent a switch, planegym.ray what Ray needs.
+planegym.launch(workers={…}) serves environments of your own.
 Gymnasium has an id for each bundled scenario, such as planegym/Synthetic-v0:
 gymnasium.make("planegym:planegym/Synthetic-v0") finds it without an import.
 """

@@ -14,14 +14,17 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from .errors import BinaryNotFoundError, LaunchError, PlanegymError
 
-_URL = re.compile(r"(?:wss?|unix)://[^\s\"']+")
+if TYPE_CHECKING:
+    from .worker import Worker
+
+_URL = re.compile(r"\bat ((?:wss?|unix)://[^\s\"']+)")  # serving synthetic at …
 _MODULE = "module github.com/planegym/planegym\n"
 
 
@@ -33,8 +36,10 @@ class Server:
         process: the process.
     """
 
-    def __init__(self, command: Sequence[str], timeout: float) -> None:
-        self.command = list(command)
+    def __init__(
+        self, command: Sequence[str], timeout: float, workers: Sequence[Worker] = ()
+    ) -> None:
+        self.command, self.workers = list(command), workers
         self.process = subprocess.Popen(
             self.command,
             stdin=subprocess.PIPE,  # its end tells the server that the client is gone
@@ -82,6 +87,8 @@ class Server:
                 self.process.wait()
         _hang_up(self.process)
         self._heard.join(1)
+        for w in self.workers:
+            w.close()
 
     def __enter__(self) -> Server:
         return self
@@ -111,7 +118,7 @@ class _Heard(threading.Thread):
             for line in out:
                 self.lines.append(line)
                 if not self.url and (found := _URL.search(line)):
-                    self.url = found[0]
+                    self.url = found[1]
                     self.listening.set()
 
 
@@ -131,6 +138,7 @@ def launch(
     scenario: str | None = None,
     *,
     args: Sequence[str] = (),
+    workers: Mapping[str, Callable[..., Any]] | None = None,
     binary: str | os.PathLike[str] | None = None,
     timeout: float = 60.0,
 ) -> Server:
@@ -141,6 +149,8 @@ def launch(
         scenario: a bundled scenario or a TOML file that must work; the other
             bundled ones are served too.
         args: more arguments of `planegym serve`.
+        workers: environments of your own by scenario: what makes one, as
+            planegym.worker.Worker has it. They are stepped on threads of this process.
         binary: the planegym binary; default PLANEGYM_BIN, then the one that the
             wheel brought, then PATH, then what `go build` makes of a clone
             around the working directory or this file.
@@ -155,7 +165,20 @@ def launch(
         command += ["--addr", "127.0.0.1:0"]
     if scenario is not None:
         command += ["--scenario", scenario]
-    return Server(command, timeout)
+    if not workers:
+        return Server(command, timeout)
+    from .worker import Worker
+
+    own: list[Worker] = []
+    try:
+        for name, make in workers.items():
+            own.append(Worker(make, name).start())
+            command += ["--worker", f"{name}={own[-1].url}"]
+        return Server(command, timeout, own)
+    except BaseException:
+        for w in own:
+            w.close()
+        raise
 
 
 def find_binary() -> str:

@@ -17,7 +17,10 @@ import (
 )
 
 // Format names our checkpoints in their metadata.
-const Format = "planegym.closedloop.v1"
+const Format = "planegym.closedloop.v2"
+
+// family is what the formats of all versions begin with.
+const family = "planegym.closedloop."
 
 // metadata is the part of a checkpoint that is not a tensor.
 type metadata struct {
@@ -68,7 +71,7 @@ func (m *Model) WriteFile(path string) error {
 // package.
 func IsCheckpoint(r io.ReaderAt, size int64) bool {
 	f, err := safetensors.New(r, size)
-	return err == nil && f.Metadata["format"] == Format
+	return err == nil && strings.HasPrefix(f.Metadata["format"], family)
 }
 
 // ReadFile reads a checkpoint from a file.
@@ -91,7 +94,11 @@ func Decode(r io.ReaderAt, size int64) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	if got := f.Metadata["format"]; got != Format {
+	switch got := f.Metadata["format"]; {
+	case got == Format:
+	case strings.HasPrefix(got, family):
+		return nil, fmt.Errorf("closedloop: the checkpoint is of format %s, and this version reads %s: fit it again", got, Format)
+	default:
 		return nil, fmt.Errorf("closedloop: not a checkpoint: format is %q, want %q", got, Format)
 	}
 	var meta metadata

@@ -34,6 +34,12 @@ func backend(tb testing.TB) *compute.Backend {
 //
 // The quality is the top where the buffer is above 30 s.
 func toy(seed uint64, seconds, block int, gaps bool) telemetry.Recording {
+	return kicked(seed, seconds, block, gaps, false)
+}
+
+// kicked is toy; with kick, the player gains 3 s in any second in which a high
+// load ends.
+func kicked(seed uint64, seconds, block int, gaps, kick bool) telemetry.Recording {
 	fields := []telemetry.Field{{Name: "enq_qdepth1", Unit: "packets"}, {Name: "deq_timedelta1", Unit: "us"}, {Name: "lbo_s", Unit: "s"}, {Name: "rep_kbps", Unit: "kbit/s"}}
 	var values []float32
 	var valid []bool
@@ -47,8 +53,9 @@ func toy(seed uint64, seconds, block int, gaps bool) telemetry.Recording {
 		if u(t/block, 8) < .5 {
 			limit = 128
 		}
+		ends := false
 		if u(t, 0) < 1./80 {
-			high = !high
+			high, ends = !high, high && kick
 		}
 		share, gain := .2, .15
 		if high {
@@ -58,7 +65,7 @@ func toy(seed uint64, seconds, block int, gaps bool) telemetry.Recording {
 			gain = .45
 		}
 		share += .1 * (2*u(t, 1) - 1)
-		if u(t, 2) < gain {
+		if u(t, 2) < gain || ends {
 			buffer = min(buffer+3, 60)
 		} else {
 			buffer = max(buffer-1, 0)
@@ -184,6 +191,59 @@ func TestLearnsWhatALimitDoes(t *testing.T) {
 				t.Errorf("the load is high in %+.2f of seconds more under limit 32 than under 128, recorded is %+.2f", model, data1)
 			}
 		})
+	}
+}
+
+// What happens in the second in which one load goes and another comes, however
+// seldom, is in rollouts what it is in recordings: in any of them the buffer rises.
+func TestChangesOfLoadAreLearnt(t *testing.T) {
+	var data []telemetry.Recording
+	for i := range 10 {
+		data = append(data, kicked(uint64(i+1), 1500, 40, false, true))
+	}
+	m := fit(t, small, data, FitOptions{})
+	if m.Regimes() != 2 {
+		t.Fatalf("%d regimes", m.Regimes())
+	}
+	const n = 24
+	s, err := NewSimulator(n, m, backend(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, seeds, limits := make([]int, n), make([]uint64, n), make([]int32, n)
+	for i := range rows {
+		rows[i], seeds[i], limits[i] = i, uint64(i), 32
+	}
+	if err := s.Reset(rows, seeds); err != nil {
+		t.Fatal(err)
+	}
+	var w telemetry.Window
+	w.Size(n, 1, len(m.Fields()))
+	before, regime := make([]float32, n), make([]uint8, n)
+	var rises, turns, others, all float64
+	for range 1500 {
+		for i := range rows {
+			before[i], regime[i] = s.rows[i].Values[2], s.rows[i].Regime
+		}
+		if err := s.Step(context.Background(), rows, limits, &w); err != nil {
+			t.Fatal(err)
+		}
+		for i := range rows {
+			v, _ := w.Row(i)
+			rose := 0.
+			if v[2] > before[i] || v[2] >= 60 {
+				rose = 1
+			}
+			if regime[i] == 1 && s.rows[i].Regime == 0 {
+				rises, turns = rises+rose, turns+1
+			} else {
+				others, all = others+rose, all+1
+			}
+		}
+	}
+	t.Logf("the buffer rises in %.2f of %v seconds in which a high load ends, in %.2f of others", rises/turns, turns, others/all)
+	if turns < 100 || rises/turns < .75 || others/all > .5 {
+		t.Errorf("want more than .75, and .5 at most of others")
 	}
 }
 

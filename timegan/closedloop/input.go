@@ -17,14 +17,16 @@ type moment struct {
 	X       []float64 // [H] numbers, where Class is not -1
 	Mean    []float64 // [averaged,3]
 	Limits  []int32   // [S] in force in the last second
-	Under   []float64 // running means of which limits were in force, [S's limits,3]
 	Since   []float64 // [S] seconds since each limit changed
 	Rose    float64   // seconds since the buffer rose
 	Rises   []float64 // [rises] seconds between rises before that, the latest first
 	Top     float64   // buffer after the last rise
 	Seconds uint32    // since the start
 	Regime  uint8     // of the next second
-	Left    uint32    // seconds of it that are left, the next one among them
+	Was     uint8     // the regime before it
+	Stay    float64   // seconds that the regime has lasted, the next one not among them
+	Left    uint32    // seconds of it that are left: the next one is among them until it is drawn
+	Ahead   uint8     // the regime after it
 	Stays   uint32    // regimes drawn
 }
 
@@ -33,7 +35,7 @@ func (k *codec) newMoment() *moment {
 	f, h := len(k.Columns), len(k.Heads)
 	m := &moment{
 		Values: make([]float32, f), OK: make([]bool, f), Class: make([]int32, h), X: make([]float64, h),
-		Mean: make([]float64, len(k.means)*len(averages)), Limits: make([]int32, k.Switches), Under: make([]float64, k.limitsIn()*len(averages)), Since: make([]float64, k.Switches), Rises: make([]float64, rises),
+		Mean: make([]float64, len(k.means)*len(averages)), Limits: make([]int32, k.Switches), Since: make([]float64, k.Switches), Rises: make([]float64, rises),
 	}
 	k.forget(m)
 	return m
@@ -50,7 +52,6 @@ func (k *codec) forget(m *moment) {
 	}
 	clear(m.Mean)
 	clear(m.Limits)
-	clear(m.Under)
 	for s := range m.Since {
 		m.Since[s] = longAgo
 	}
@@ -58,7 +59,7 @@ func (k *codec) forget(m *moment) {
 	for i := range m.Rises {
 		m.Rises[i] = longAgo
 	}
-	m.Regime, m.Left, m.Stays = 0, 0, 0
+	m.Regime, m.Was, m.Stay, m.Left, m.Ahead, m.Stays = 0, 0, longAgo, 0, 0, 0
 }
 
 // averaged are the heads whose running means are inputs: what the queues hold
@@ -77,6 +78,53 @@ func (k *codec) averaged() []int {
 func (k *codec) scaled(h int, x float64) float64 {
 	c := &k.Columns[k.Heads[h].Column]
 	return min(max((x-c.Mean)/c.SD, -4), 4)
+}
+
+// turn makes z the regime of the next second.
+func (m *moment) turn(z uint8) {
+	if z == m.Regime {
+		return
+	}
+	if m.Seconds > 0 { // else it is the first
+		m.Was, m.Stay = m.Regime, 0
+	} else {
+		m.Was = z
+	}
+	m.Regime = z
+}
+
+// turning is how the load changes about the next second: 0 not at all, else from
+// which regime to which, and whether it does so in the second after, in this one,
+// a second ago, or two or three.
+func (k *codec) turning(m *moment) int32 {
+	from, to, age := m.Was, m.Regime, 0
+	switch {
+	case m.Left == 0 && m.Ahead != m.Regime:
+		from, to = m.Regime, m.Ahead
+	case m.Stay == 0:
+		age = 1
+	case m.Stay == 1:
+		age = 2
+	case m.Stay < 4:
+		age = 3
+	default:
+		return 0
+	}
+	return int32(1 + (int(from)*k.Load.K+int(to))*ages + age)
+}
+
+// ages is how many seconds about a change of load turning tells apart.
+const ages = 4
+
+// lead is how many heads the network has before those of the codec: 1 where the
+// load has regimes. Its class is given, by turning; it adds to the logits of the
+// others whatever else is the case. Changes of load are some forty in ten hours:
+// a recurrent network that has them as inputs learns each by heart.
+func (k *codec) lead() int {
+	if k.Load.K > 1 {
+		return 1
+	}
+	return 0
 }
 
 // observe moves m on by a second of values, under limits.
@@ -113,26 +161,12 @@ func (k *codec) settle(m *moment, values []float32, ok []bool, limits []int32) {
 			*a += (x - *a) / tau
 		}
 	}
-	m.Rose = min(m.Rose+1, longAgo)
+	m.Rose, m.Stay = min(m.Rose+1, longAgo), min(m.Stay+1, longAgo)
 	if b := k.Buffer; b >= 0 && m.OK[b] && ok[b] && values[b] > m.Values[b] {
 		copy(m.Rises[1:], m.Rises)
 		m.Rises[0], m.Rose, m.Top = m.Rose, 0, float64(values[b])
 	}
-	at := 0
 	for s, l := range limits {
-		known := k.Limits[s]
-		var hat [64]float32
-		hats32(hat[:len(known)], known, l)
-		for i := range known {
-			for j, tau := range averages {
-				if m.Seconds < uint32(tau) {
-					tau = float64(m.Seconds + 1)
-				}
-				a := &m.Under[(at+i)*len(averages)+j]
-				*a += (float64(hat[i]) - *a) / tau
-			}
-		}
-		at += len(known)
 		m.Since[s] = min(m.Since[s]+1, longAgo)
 		if m.Seconds > 0 && l != m.Limits[s] {
 			m.Since[s] = 0
@@ -195,7 +229,7 @@ func (k *codec) numbersIn() int {
 
 // given is how many of the numbers are not measurements: limits, regime, clock.
 func (k *codec) given() int {
-	return (2+len(averages))*k.limitsIn() + k.Switches + k.regimesIn() + k.clockIn()
+	return 2*k.limitsIn() + k.Switches + k.regimesIn() + k.clockIn()
 }
 
 func (k *codec) regimesIn() int {
@@ -247,10 +281,6 @@ func (k *codec) input(m *moment, limits []int32, second int, hide bool, x []floa
 		hats32(x[at:][:len(known)], known, before)
 		at += len(known)
 		x[at] = float32(math.Log1p(since) / math.Log1p(longAgo))
-		at++
-	}
-	for _, v := range m.Under {
-		x[at] = float32(v)
 		at++
 	}
 	if n := k.regimesIn(); n > 0 {
@@ -340,8 +370,19 @@ func (k *codec) network(c Config) seq.Config {
 	for _, h := range k.heads {
 		n.Embeddings = append(n.Embeddings, seq.Embedding{Name: k.Heads[h].Name, Size: k.size(h), Dim: min(k.size(h), 4)})
 	}
+	lead := k.lead()
+	if lead > 0 {
+		n.Heads = append(n.Heads, seq.Head{Name: "turning", Size: 1 + k.Load.K*k.Load.K*ages})
+	}
 	for h, hd := range k.Heads {
-		n.Heads = append(n.Heads, seq.Head{Name: hd.Name, Size: k.size(h), Given: hd.Given})
+		var given []int
+		if lead > 0 {
+			given = append(given, 0)
+		}
+		for _, g := range hd.Given {
+			given = append(given, g+lead)
+		}
+		n.Heads = append(n.Heads, seq.Head{Name: hd.Name, Size: k.size(h), Given: given})
 	}
 	return n
 }
@@ -360,23 +401,29 @@ type track struct {
 	seconds int
 	x       []float32 // [T,D]
 	tokens  []int32   // [T,E]
-	classes []int32   // [T,H]
+	classes []int32   // [T,lead+H]
 }
 
 // encode makes the tracks of a recording and the regimes of its seconds.
 func (k *codec) encode(r telemetry.Recording, regimes []uint8) track {
-	d, e, h, f := k.numbersIn(), len(k.heads), len(k.Heads), len(k.Columns)
+	d, e, h, f := k.numbersIn(), len(k.heads), k.lead()+len(k.Heads), len(k.Columns)
 	n := r.Data.Len()
 	t := track{seconds: n, x: make([]float32, n*d), tokens: make([]int32, n*e), classes: make([]int32, n*h)}
 	m := k.newMoment()
 	values, ok, limits := make([]float32, f), make([]bool, f), make([]int32, k.Switches)
 	for s := range n {
 		limitsAt(r, s, limits)
-		m.Regime = regimes[s]
+		m.turn(regimes[s])
+		if m.Left = 1; s+1 < n && regimes[s+1] != regimes[s] {
+			m.Left, m.Ahead = 0, regimes[s+1]
+		}
 		k.input(m, limits, s, false, t.x[s*d:][:d], t.tokens[s*e:][:e])
+		if k.lead() > 0 {
+			t.classes[s*h] = k.turning(m)
+		}
 		r.Data.Copy(s, values, ok)
 		k.observe(m, values, ok, limits)
-		copy(t.classes[s*h:], m.Class)
+		copy(t.classes[s*h+k.lead():], m.Class)
 	}
 	return t
 }

@@ -504,10 +504,8 @@ func (l *load) stays(paths [][]uint8) {
 	}
 }
 
-// next draws the regime after z, and how long it lasts, in seconds; 1<<30 is
-// for ever.
-func (l *load) next(z uint8, key rng.Key) (uint8, uint32) {
-	u := key.Float64(0)
+// next draws the regime after z, by a uniform number.
+func (l *load) next(z uint8, u float64) uint8 {
 	to := z
 	for y := range l.K {
 		p := l.Follows[int(z)*l.K+y]
@@ -518,7 +516,7 @@ func (l *load) next(z uint8, key rng.Key) (uint8, uint32) {
 			break
 		}
 	}
-	return to, l.last(to, key.Float64(1))
+	return to
 }
 
 // last is how long a regime lasts, by a uniform number.
@@ -556,10 +554,15 @@ func (l *load) left(z uint8, key rng.Key) uint32 {
 	return 1
 }
 
-// advance moves a row's load to its next second.
+// advance moves a row's load to its next second. What comes after a stay is
+// drawn as it begins: the generator sees a change a second ahead, since the
+// moment of one is inferred no closer than that.
 func (l *load) advance(r *simRow) {
 	if r.Left == 0 {
-		r.Regime, r.Left = l.next(r.Regime, rng.Key{Seed: r.seed, A: r.Stays, B: 1, Purpose: rng.Generated})
+		key := rng.Key{Seed: r.seed, A: r.Stays, B: 1, Purpose: rng.Generated}
+		r.turn(r.Ahead)
+		r.Left = l.last(r.Regime, key.Float64(1))
+		r.Ahead = l.next(r.Regime, key.Float64(0))
 		r.Stays++
 	}
 	r.Left--

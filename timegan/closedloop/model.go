@@ -115,8 +115,8 @@ func newTracks(k *codec, recordings []telemetry.Recording, regimes [][]uint8, wi
 
 // fill puts an update's windows into b, drawn by its number.
 func (t *tracks) fill(c Config, update int, b *seq.Batch) {
-	d, e, h := t.k.numbersIn(), len(t.k.heads), len(t.k.Heads)
-	given := t.k.given()
+	d, e, h := t.k.numbersIn(), len(t.k.heads), t.k.lead()+len(t.k.Heads)
+	given, lead := t.k.given(), t.k.lead()
 	for row := range b.Rows {
 		key := rng.Key{Seed: c.Seed, A: uint32(update), B: uint32(row), Purpose: rng.BatchOrder}
 		at := t.starts[key.Intn(0, len(t.starts))]
@@ -126,6 +126,10 @@ func (t *tracks) fill(c Config, update int, b *seq.Batch) {
 			copy(b.Dense[i*d:][:d], tr.x[from*d:])
 			copy(b.Tokens[i*e:][:e], tr.tokens[from*e:])
 			copy(b.Values[i*h:][:h], tr.classes[from*h:])
+			if lead > 0 {
+				t.k.weigh(c, b.Weight[i*h:][:h], b.Values[i*h] > 0)
+				b.Values[i*h] = -1 // see fitTurning
+			}
 			if c.Noise > 0 && key.Float64(uint32(2+s)) < c.Noise {
 				clear(b.Dense[i*d+given : (i+1)*d])
 				for j := range e {
@@ -138,17 +142,27 @@ func (t *tracks) fill(c Config, update int, b *seq.Batch) {
 
 func newBatch(c Config, k *codec, steps, rows int) *seq.Batch {
 	n := steps * rows
-	weight := make([]float32, 0, n*len(k.Heads))
-	for range n {
-		for _, h := range k.Heads {
-			w := 1.
-			if kind := k.Columns[h.Column].Kind; kind == qualityKind || kind == changeKind {
-				w = c.Weight
-			}
-			weight = append(weight, float32(w))
-		}
+	heads := k.lead() + len(k.Heads)
+	weight := make([]float32, n*heads)
+	for w := range slices.Chunk(weight, heads) {
+		k.weigh(c, w, false)
 	}
-	return &seq.Batch{Weight: weight, Steps: steps, Rows: rows, Tokens: make([]int32, n*len(k.heads)), Dense: make([]float32, n*k.numbersIn()), Values: make([]int32, n*len(k.Heads))}
+	return &seq.Batch{Weight: weight, Steps: steps, Rows: rows, Tokens: make([]int32, n*len(k.heads)), Dense: make([]float32, n*k.numbersIn()), Values: make([]int32, n*heads)}
+}
+
+// weigh sets a second's weights in the loss, [lead+H]: where the load changes 0 of
+// the player's heads, see fitTurning.
+func (k *codec) weigh(c Config, weight []float32, turns bool) {
+	clear(weight)
+	for h := range k.Heads {
+		w := 1.
+		if kind := k.Columns[k.Heads[h].Column].Kind; kind == qualityKind || kind == changeKind {
+			if w = c.Weight; turns {
+				w = 0
+			}
+		}
+		weight[k.lead()+h] = float32(w)
+	}
 }
 
 // Fit trains on be, whose owner the caller stays. Equal config, recordings and
@@ -197,6 +211,7 @@ func Fit(ctx context.Context, c Config, be *compute.Backend, recordings []teleme
 		m.Updates = trainer.Update
 		if trainer.Update == c.Updates {
 			m.net, m.state = trainer.Averaged(), nil
+			t.fitTurning(m.net, be)
 		}
 		if o.Path != "" {
 			if err := m.WriteFile(o.Path); err != nil {
@@ -262,13 +277,14 @@ func (m *Model) Likelihood(be *compute.Backend, recordings []telemetry.Recording
 	run := m.net.NewRun(be, c.Window, 1)
 	b := newBatch(c, m.codec, c.Window, 1)
 	nats = make([]float64, len(m.codec.Heads))
+	lead := m.codec.lead()
 	n := 0.
 	for i := range t.all {
 		for s := 1; s+c.Window <= t.all[i].seconds; s += c.Window {
 			one := tracks{k: t.k, all: t.all, starts: [][2]int{{i, s}}}
 			one.fill(c, 0, b)
 			run.Forward(b)
-			for h, l := range run.Backward(1) {
+			for h, l := range run.Backward(1)[lead:] {
 				nats[h] += l
 			}
 			n++

@@ -27,6 +27,7 @@ type Simulator struct {
 	ok      []bool
 	place   []float64 // [H] inside its bin
 	uniform []uint32
+	classes []int32 // [lead+H]
 	one     []int
 	hidden  []float32
 }
@@ -49,6 +50,7 @@ func NewSimulator(n int, m *Model, be *compute.Backend) (*Simulator, error) {
 	s := &Simulator{model: m, sampler: m.net.NewSampler(be, n), rows: make([]simRow, n),
 		values: make([]float32, len(k.Columns)), ok: make([]bool, len(k.Columns)), place: make([]float64, len(k.Heads)), one: make([]int, 1)}
 	s.uniform, s.hidden = make([]uint32, 2*len(k.Heads)+8), make([]float32, s.sampler.Size())
+	s.classes = make([]int32, k.lead()+len(k.Heads))
 	for i := range s.ok {
 		s.ok[i] = true
 	}
@@ -119,7 +121,8 @@ func (s *Simulator) ResetAt(rows []int, seeds []uint64, second int) error {
 			return err
 		}
 		if r.Left == 0 {
-			r.Left = m.codec.Load.left(r.Regime, rng.Key{Seed: seeds[i], B: 3, Purpose: rng.Generated})
+			key := rng.Key{Seed: seeds[i], B: 3, Purpose: rng.Generated}
+			r.Left, r.Ahead = m.codec.Load.left(r.Regime, key), m.codec.Load.next(r.Regime, key.Float64(1))
 		}
 		s.one[0] = at
 		s.sampler.Reset(s.one)
@@ -203,9 +206,14 @@ func (s *Simulator) draw(i int, r *simRow, limits []int32) {
 			s.values[j] = c.Value
 		}
 	}
+	lead := k.lead()
+	if lead > 0 {
+		s.classes[0] = k.turning(&r.moment)
+	}
 	for h := range k.Heads {
 		hd := &k.Heads[h]
-		class := s.sampler.Draw(i, h, r.Class, u(2*h))
+		class := s.sampler.Draw(i, lead+h, s.classes, u(2*h))
+		r.Class[h] = class
 		if hd.Bins == nil {
 			for j := range k.Columns {
 				if c := &k.Columns[j]; c.Kind == qualityKind {
@@ -234,6 +242,7 @@ func (s *Simulator) draw(i int, r *simRow, limits []int32) {
 		if k.Columns[j].Kind == changeKind { // the buffer may have met its end
 			if y := k.number(j, s.values, r.Values, limits); y != x {
 				x, r.Class[h] = y, hd.Bins.Encode(y)
+				s.classes[lead+h] = r.Class[h]
 			}
 		}
 		r.X[h] = x
@@ -261,13 +270,17 @@ func (k *codec) starts(r telemetry.Recording, regimes []uint8) [][]byte {
 	for t := range n {
 		limitsAt(r, t, limits)
 		r.Data.Copy(t, values, ok)
+		m.turn(regimes[t])
 		k.observe(m, values, ok, limits)
 		if t%startEvery == 0 {
-			m.Regime, m.Left = regimes[min(t+1, len(regimes)-1)], 0
+			m.turn(regimes[min(t+1, len(regimes)-1)])
+			m.Left = 0
 			for u := t + 1; u < len(regimes) && regimes[u] == m.Regime; u++ {
 				m.Left++
 			}
-			if t+1+int(m.Left) >= len(regimes) { // it outlasts the recording
+			if u := t + 1 + int(m.Left); u < len(regimes) {
+				m.Ahead = regimes[u]
+			} else { // it outlasts the recording
 				m.Left = 0
 			}
 			b := binary.LittleEndian.AppendUint32(nil, uint32(t+1))
@@ -297,17 +310,14 @@ func (k *codec) snapshot(m *moment, dst []byte) []byte {
 	for _, v := range m.Mean {
 		dst = le.AppendUint64(dst, math.Float64bits(v))
 	}
-	for _, v := range m.Under {
-		dst = le.AppendUint64(dst, math.Float64bits(v))
-	}
 	for s := range m.Limits {
 		dst = le.AppendUint32(dst, uint32(m.Limits[s]))
 		dst = le.AppendUint64(dst, math.Float64bits(m.Since[s]))
 	}
-	for _, v := range append([]float64{m.Rose, m.Top}, m.Rises...) {
+	for _, v := range append([]float64{m.Rose, m.Top, m.Stay}, m.Rises...) {
 		dst = le.AppendUint64(dst, math.Float64bits(v))
 	}
-	for _, n := range [...]uint32{m.Seconds, uint32(m.Regime), m.Left, m.Stays} {
+	for _, n := range [...]uint32{m.Seconds, uint32(m.Regime), uint32(m.Was), uint32(m.Ahead), m.Left, m.Stays} {
 		dst = le.AppendUint32(dst, n)
 	}
 	return dst
@@ -315,7 +325,7 @@ func (k *codec) snapshot(m *moment, dst []byte) []byte {
 
 // snapshotSize is the length of what snapshot appends.
 func (k *codec) snapshotSize() int {
-	return 5*len(k.Columns) + 12*len(k.Heads) + 8*(len(k.means)+k.limitsIn())*len(averages) + 12*k.Switches + 8*(2+rises) + 16
+	return 5*len(k.Columns) + 12*len(k.Heads) + 8*len(k.means)*len(averages) + 12*k.Switches + 8*(3+rises) + 24
 }
 
 // restore reads what snapshot wrote. On an error m is as it was.
@@ -350,20 +360,17 @@ func (k *codec) restore(to *moment, src []byte) error {
 	for i := range m.Mean {
 		m.Mean[i] = f64()
 	}
-	for i := range m.Under {
-		m.Under[i] = f64()
-	}
 	for s := range m.Limits {
 		m.Limits[s], m.Since[s] = int32(u32()), f64()
 	}
-	m.Rose, m.Top = f64(), f64()
+	m.Rose, m.Top, m.Stay = f64(), f64(), f64()
 	for i := range m.Rises {
 		m.Rises[i] = f64()
 	}
 	m.Seconds = u32()
-	regime := u32()
-	m.Regime, m.Left, m.Stays = uint8(regime), u32(), u32()
-	if int(regime) >= k.Load.K {
+	regime, was, ahead := u32(), u32(), u32()
+	m.Regime, m.Was, m.Ahead, m.Left, m.Stays = uint8(regime), uint8(was), uint8(ahead), u32(), u32()
+	if n := uint32(k.Load.K); regime >= n || was >= n || ahead >= n {
 		return fmt.Errorf("closedloop: a moment in regime %d of %d", regime, k.Load.K)
 	}
 	if bad {

@@ -9,22 +9,21 @@ import (
 	"github.com/planegym/planegym/traffic"
 )
 
-// codec puts a series' values on a scale that noise can be added to: 0 is -1,
-// what is above 0 its quantile among such values on a logarithmic scale, from
-// low to 1.
+// codec puts a series' values on scales that noise can be added to, two
+// channels a field: whether something is sent, -1 or 1, and how much, the
+// quantile among values above 0 from -1 to 1, 0 where nothing is.
 type codec struct {
-	Schema   traffic.Schema `json:"schema"`
-	Ticks    int            `json:"ticks"`
-	Labels   []int32        `json:"labels"`   // series of each, those without a label first
-	Channels [][]float64    `json:"channels"` // by field: knots, ascending
+	Schema traffic.Schema `json:"schema"`
+	Ticks  int            `json:"ticks"`
+	Labels []int32        `json:"labels"` // series of each, those without a label first
+	Fields [][]float64    `json:"fields"` // by field: knots, ascending
+	Active []float64      `json:"active"` // by field: share of its values above 0
 }
 
-const (
-	// low is where values above 0 begin: between it and -1 there is nothing, so
-	// that little noise does not make a packet.
-	low   = -.2
-	knots = 64
-)
+const knots = 64
+
+// channels is how many numbers a tick has.
+func (k *codec) channels() int { return 2 * len(k.Fields) }
 
 // coarse is a value that no other series can be known by: eight to a power of
 // two.
@@ -71,6 +70,7 @@ func newCodec(c Config, set *traffic.Set) (*codec, error) {
 		}
 	}
 	for j, v := range values {
+		above := len(v)
 		if len(v) == 0 {
 			v = []float64{1}
 		}
@@ -88,18 +88,19 @@ func newCodec(c Config, set *traffic.Set) (*codec, error) {
 			q = append(q, x)
 		}
 		slices.Sort(q)
-		k.Channels = append(k.Channels, q)
+		k.Fields = append(k.Fields, q)
+		k.Active = append(k.Active, float64(above)/float64(set.Len()*k.Ticks))
 	}
 	return k, nil
 }
 
-// encode is where value x of a channel is on the scale: the middle of the
-// knots that are equal to it.
-func (k *codec) encode(channel int, x float64) float64 {
+// encode is where value x of a field is on the scales: the middle of the knots
+// that are equal to it.
+func (k *codec) encode(field int, x float64) (sent, much float64) {
 	if x <= 0 {
-		return -1
+		return -1, 0
 	}
-	q := k.Channels[channel]
+	q := k.Fields[field]
 	a := sort.SearchFloat64s(q, x)
 	b := sort.Search(len(q), func(i int) bool { return q[i] > x })
 	at := float64(a+b-1) / 2
@@ -113,19 +114,22 @@ func (k *codec) encode(channel int, x float64) float64 {
 			at = float64(a-1) + math.Log(x/q[a-1])/math.Log(q[a]/q[a-1])
 		}
 	}
-	return low + (1-low)*at/float64(len(q)-1)
+	return 1, 2*at/float64(len(q)-1) - 1
 }
 
 // decode is encode's way back.
-func (k *codec) decode(channel int, y float64) float64 {
-	if y < (low-1)/2 {
+func (k *codec) decode(field int, sent, much float64) float64 {
+	if sent < 0 {
 		return 0
 	}
-	q := k.Channels[channel]
-	at := min(max((y-low)/(1-low), 0), 1) * float64(len(q)-1)
+	q := k.Fields[field]
+	at := min(max((much+1)/2, 0), 1) * float64(len(q)-1)
 	i := min(int(at), len(q)-2)
+	if i > 0 && q[i-1] == q[i] || i+2 < len(q) && q[i+1] == q[i+2] {
+		at = math.Round(at) // beside a common value there is nothing between
+	}
 	x := q[i] * math.Pow(q[i+1]/q[i], at-float64(i))
-	if k.Schema.Steps[channel].Kind == traffic.Size {
+	if k.Schema.Steps[field].Kind == traffic.Size {
 		x = max(math.Round(x), 1)
 	}
 	return x
@@ -135,8 +139,8 @@ func (k *codec) check() error {
 	if err := k.Schema.Check(); err != nil {
 		return err
 	}
-	if k.Ticks < 1 || k.Ticks > 1<<16 || len(k.Labels) != len(k.Schema.Labels)+1 || len(k.Channels) != len(k.Schema.Steps) || len(k.Schema.Meta) > 0 {
-		return fmt.Errorf("codec: %d ticks, %d labels, %d channels", k.Ticks, len(k.Labels)-1, len(k.Channels))
+	if k.Ticks < 1 || k.Ticks > 1<<16 || len(k.Labels) != len(k.Schema.Labels)+1 || len(k.Fields) != len(k.Schema.Steps) || len(k.Active) != len(k.Fields) || len(k.Schema.Meta) > 0 {
+		return fmt.Errorf("codec: %d ticks, %d labels, %d fields", k.Ticks, len(k.Labels)-1, len(k.Fields))
 	}
 	total := int32(0)
 	for _, n := range k.Labels {
@@ -148,14 +152,14 @@ func (k *codec) check() error {
 	if total == 0 {
 		return fmt.Errorf("codec: no series had a label or none")
 	}
-	for j, q := range k.Channels {
+	for j, q := range k.Fields {
 		for i, x := range q {
 			if !(x > 0) || math.IsInf(x, 0) || i > 0 && x < q[i-1] {
-				return fmt.Errorf("codec: channel %d: knot %d is %v", j, i, x)
+				return fmt.Errorf("codec: field %d: knot %d is %v", j, i, x)
 			}
 		}
 		if kind := k.Schema.Steps[j].Kind; len(q) < 2 || q[len(q)-1] > 1<<52 || kind != traffic.Size && kind != traffic.Number && kind != traffic.Gap {
-			return fmt.Errorf("codec: channel %d: %d knots of a %s", j, len(q), kind)
+			return fmt.Errorf("codec: field %d: %d knots of a %s", j, len(q), kind)
 		}
 	}
 	return nil

@@ -111,7 +111,7 @@ func network(c Config, channels, labels int) seq.Config {
 // twice the products of every matrix, of both predictions where there is
 // guidance.
 func (m *Model) Flops() float64 {
-	in, h, ch := float64(m.net.In()), float64(m.Config.Hidden), float64(len(m.codec.Channels))
+	in, h, ch := float64(m.net.In()), float64(m.Config.Hidden), float64(m.codec.channels())
 	tick := 2 * (2*3*h*(in+h) + h*2*h + h*ch)
 	n := float64(m.Config.Steps) * float64(m.codec.Ticks) * tick
 	if m.Config.Guidance != 1 && len(m.codec.Schema.Labels) > 0 {

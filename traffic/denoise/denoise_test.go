@@ -132,17 +132,17 @@ func TestScale(t *testing.T) {
 	}
 	for _, s := range set.Sessions {
 		for j, x := range s.Steps {
-			y := k.encode(j%2, x)
-			if y < -1 || y > 1 || x > 0 && y < low {
-				t.Fatalf("%v is at %v", x, y)
+			sent, much := k.encode(j%2, x)
+			if much < -1 || much > 1 || (sent > 0) != (x > 0) || math.Abs(sent) != 1 {
+				t.Fatalf("%v is at %v, %v", x, sent, much)
 			}
-			back := k.decode(j%2, y)
+			back := k.decode(j%2, sent, much)
 			if x == 0 && back != 0 || (x == 60 || x == 1448) && back != x || math.Abs(back-x) > .07*x {
 				t.Fatalf("%v comes back as %v", x, back)
 			}
 		}
 	}
-	for _, q := range k.Channels {
+	for _, q := range k.Fields {
 		for _, x := range q {
 			if x > 20000 && x != coarse(x) {
 				t.Errorf("knot %v is off the grid", x)

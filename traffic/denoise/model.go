@@ -13,7 +13,6 @@ import (
 	"runtime"
 
 	"github.com/planegym/planegym/compute"
-	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/internal/safetensors"
 	"github.com/planegym/planegym/internal/seq"
@@ -93,7 +92,7 @@ func Fit(ctx context.Context, src traffic.Source, c Config, o traffic.FitOptions
 			return nil, err
 		}
 	} else {
-		if m.net, err = seq.New(network(c, len(m.codec.Channels), len(set.Of.Labels)), c.seed); err != nil {
+		if m.net, err = seq.New(network(c, m.codec.channels(), len(set.Of.Labels)), c.seed); err != nil {
 			return nil, fmt.Errorf("denoise: %w", err)
 		}
 		if m.state, err = seq.NewTrainer(m.net, be, c.training()); err != nil {
@@ -129,18 +128,25 @@ func (m *Model) resume(path string, be *compute.Backend) error {
 }
 
 // objective is the mean square of what the network predicts less v (Salimans
-// and Ho 2022): v = alpha·noise - sigma·x.
+// and Ho 2022), v = alpha·noise - sigma·x. How much is sent weighs more where
+// something is: as much in all as whether it is.
 type objective struct {
 	run    *seq.Run
 	target []float32 // [T,B,channels]
+	weight []float32
 	dy     []float32
 	loss   [1]float64
 }
 
 func (o *objective) Losses(b *seq.Batch) ([]float64, error) {
 	y := o.run.Forward(b)
-	clear(o.dy)
-	o.loss[0] = nn.MSE(y, o.target, nil, 1, o.dy, nil)
+	sum, scale := 0., 1/float32(len(y))
+	for i, v := range y {
+		d := v - o.target[i]
+		sum += float64(o.weight[i]) * float64(d) * float64(d)
+		o.dy[i] = 2 * o.weight[i] * d * scale
+	}
+	o.loss[0] = sum / float64(len(y))
 	o.run.BackwardFrom(o.dy)
 	return o.loss[:], nil
 }
@@ -158,14 +164,20 @@ func newBatch(ticks, rows, channels int) *seq.Batch {
 
 func (m *Model) train(ctx context.Context, be *compute.Backend, set *traffic.Set, o traffic.FitOptions) error {
 	c, k, t := m.Config, m.codec, m.state
-	ch := len(k.Channels)
-	scaled := make([][]float32, set.Len())
+	ch := k.channels()
+	fields := len(k.Fields)
+	scaled, weight := make([][]float32, set.Len()), make([][]float32, set.Len())
 	for i := range scaled {
 		for j, x := range set.Sessions[i].Steps {
-			scaled[i] = append(scaled[i], float32(k.encode(j%ch, x)))
+			sent, much := k.encode(j%fields, x)
+			w := 1.
+			if x > 0 {
+				w = min(1/k.Active[j%fields], 50)
+			}
+			scaled[i], weight[i] = append(scaled[i], float32(sent), float32(much)), append(weight[i], 1, float32(w))
 		}
 	}
-	obj := &objective{run: m.net.NewRun(be, k.Ticks, c.Batch), target: make([]float32, k.Ticks*c.Batch*ch), dy: make([]float32, k.Ticks*c.Batch*ch)}
+	obj := &objective{run: m.net.NewRun(be, k.Ticks, c.Batch), target: make([]float32, k.Ticks*c.Batch*ch), weight: make([]float32, k.Ticks*c.Batch*ch), dy: make([]float32, k.Ticks*c.Batch*ch)}
 	store := func() error {
 		m.Updates = t.Update
 		if t.Update == c.Updates {
@@ -205,6 +217,7 @@ func (m *Model) train(ctx context.Context, be *compute.Backend, set *traffic.Set
 					x := float64(scaled[i][tick*ch+j])
 					d[j] = float32(alpha*x + sigma*e)
 					obj.target[at*ch+j] = float32(alpha*e - sigma*x)
+					obj.weight[at*ch+j] = weight[i][tick*ch+j]
 				}
 			}
 		}
@@ -287,13 +300,13 @@ type sampler struct {
 
 func (m *Model) newSampler(be *compute.Backend, rows int) *sampler {
 	k := m.codec
-	n := rows * k.Ticks * len(k.Channels)
-	return &sampler{m: m, rows: rows, run: m.net.NewRun(be, k.Ticks, rows), b: newBatch(k.Ticks, rows, len(k.Channels)), x: make([]float64, n), plain: make([]float32, n)}
+	n := rows * k.Ticks * k.channels()
+	return &sampler{m: m, rows: rows, run: m.net.NewRun(be, k.Ticks, rows), b: newBatch(k.Ticks, rows, k.channels()), x: make([]float64, n), plain: make([]float32, n)}
 }
 
 func (s *sampler) draw(ctx context.Context, r *traffic.Request, first, n int) ([]traffic.Session, error) {
 	m, k := s.m, s.m.codec
-	ch := len(k.Channels)
+	ch := k.channels()
 	label := make([]int, s.rows)
 	for i := range s.rows {
 		label[i] = k.label(r, first+i)
@@ -344,9 +357,9 @@ func (s *sampler) draw(ctx context.Context, r *traffic.Request, first, n int) ([
 		ticks = min(ticks, r.MaxSteps)
 	}
 	for i := range out {
-		out[i] = traffic.Session{Label: label[i], Start: float64(first+i) * float64(k.Ticks) * k.Schema.Tick, Meta: []float64{}, Steps: make([]float64, ticks*ch)}
+		out[i] = traffic.Session{Label: label[i], Start: float64(first+i) * float64(k.Ticks) * k.Schema.Tick, Meta: []float64{}, Steps: make([]float64, ticks*len(k.Fields))}
 		for j := range out[i].Steps {
-			out[i].Steps[j] = k.decode(j%ch, s.x[i*k.Ticks*ch+j])
+			out[i].Steps[j] = k.decode(j%len(k.Fields), s.x[i*k.Ticks*ch+2*j], s.x[i*k.Ticks*ch+2*j+1])
 		}
 	}
 	return out, nil
@@ -356,7 +369,7 @@ func (s *sampler) draw(ctx context.Context, r *traffic.Request, first, n int) ([
 // the next call.
 func (s *sampler) predict(time float64, label func(row int) int32) []float32 {
 	k := s.m.codec
-	ch := len(k.Channels)
+	ch := k.channels()
 	for tick := range k.Ticks {
 		for i := range s.rows {
 			at := tick*s.rows + i
@@ -461,7 +474,7 @@ func Parse(b []byte) (*Model, error) {
 	}
 	c.Config.seed = c.Seed
 	m := &Model{Config: c.Config, Seed: c.Seed, Data: c.Data, Engine: c.Engine, Updates: c.Updates, Loss: c.Loss, codec: c.Codec}
-	if m.net, err = seq.New(network(c.Config, len(c.Codec.Channels), len(c.Codec.Schema.Labels)), 0); err != nil {
+	if m.net, err = seq.New(network(c.Config, c.Codec.channels(), len(c.Codec.Schema.Labels)), 0); err != nil {
 		return nil, bad(err)
 	}
 	if err := m.net.Load(f, "denoiser."); err != nil {

@@ -89,6 +89,9 @@ func unscale(k traffic.Kind, y float64) float64 {
 	return x
 }
 
+// maxStarts is how many times between starts a model holds.
+const maxStarts = 1 << 16
+
 // newCodec fits a codec to sessions.
 func newCodec(c Config, set *traffic.Set) (*codec, error) {
 	k := &codec{Schema: set.Of, Series: c.Mode == Adversarial, Labels: make([]int32, len(set.Of.Labels)+1)}
@@ -141,6 +144,7 @@ func newCodec(c Config, set *traffic.Set) (*codec, error) {
 	for i := 1; i < len(starts); i++ {
 		k.Starts = append(k.Starts, starts[i]-starts[i-1])
 	}
+	k.Starts = k.Starts[:min(len(k.Starts), maxStarts)]
 	k.Chunks, k.Span = 1, 0
 	if last > starts[0] && starts[len(starts)-1] > starts[0] {
 		k.Chunks, k.Span = c.Chunks, last/float64(c.Chunks)*(1+1e-9)

@@ -149,8 +149,8 @@ func (l *likelihood) positions() int {
 }
 
 // fitLikelihood trains on nine tenths of the sessions and keeps the weights,
-// out of Checks candidates, under which the others are likeliest. With fewer
-// than 100 sessions all are for both.
+// out of Checks candidates, under which 500 of the others are likeliest. With
+// fewer than 100 sessions all are for both.
 func (m *Model) fitLikelihood(ctx context.Context, be *compute.Backend, set *traffic.Set, from *Model, o traffic.FitOptions) error {
 	c := m.Config
 	l, err := newLikelihood(m.codec, c)
@@ -169,6 +169,7 @@ func (m *Model) fitLikelihood(ctx context.Context, be *compute.Backend, set *tra
 			}
 		}
 	}
+	held = held[:min(len(held), 500)]
 	segments := l.segments(train)
 	t, err := seq.NewTrainer(l.net, be, seq.Training{Updates: c.Updates, Rate: c.Rate, Decay: 1e-2, Average: c.Average})
 	if err != nil {

@@ -1,0 +1,117 @@
+package files_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/planegym/planegym/traffic"
+	"github.com/planegym/planegym/traffic/bundled"
+	"github.com/planegym/planegym/traffic/files"
+	"github.com/planegym/planegym/traffic/store"
+)
+
+func sampled(t *testing.T, n int) *traffic.Set {
+	t.Helper()
+	m, err := bundled.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := traffic.Collect(m.Schema(), m.Sample(t.Context(), traffic.Request{N: n, Seed: 1}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range s.Sessions {
+		s.Sessions[i].Start = float64(i) / 20
+	}
+	return s
+}
+
+// What is written in each kind says so as text and as JSON, and packets and
+// tables are read back as as many sessions.
+func TestRoundTrip(t *testing.T) {
+	s := sampled(t, 40)
+	for _, c := range []struct{ ending, key, text string }{
+		{".parquet", "seed", "40 sessions, seed 3"},
+		{".csv", "sessions", "40 sessions, seed 3"},
+		{".pcap", "repair_rate", "every checksum is right"},
+		{".nprint", "repair_rate", "Repair rate"},
+		{".png", "tick_s", "ticks of 0.1 s"},
+	} {
+		path := filepath.Join(t.TempDir(), "s"+c.ending)
+		o := files.Writing{Seed: 3}
+		r, err := o.Write(t.Context(), path, &s.Of, store.All(s))
+		if err != nil {
+			t.Fatal(c.ending, err)
+		}
+		var text bytes.Buffer
+		if err := r.WriteText(&text); err != nil || !strings.Contains(text.String(), c.text) {
+			t.Errorf("%s: %q, %v", c.ending, text.String(), err)
+		}
+		var keys map[string]any
+		b, err := json.Marshal(r)
+		if err == nil {
+			err = json.Unmarshal(b, &keys)
+		}
+		if _, ok := keys[c.key]; err != nil || !ok || keys["output"] != path {
+			t.Errorf("%s: %s, %v", c.ending, b, err)
+		}
+		if c.ending == ".png" || c.ending == ".csv" {
+			continue
+		}
+		var in files.Converter
+		back, told, err := in.Read(t.Context(), []string{path}, func() {})
+		if err != nil {
+			t.Fatal(c.ending, err)
+		}
+		if back.Len() < 35 || back.Len() > 40 || told.Sessions != back.Len() || told.Bad != 0 {
+			t.Errorf("%s: %d sessions came back, %+v", c.ending, back.Len(), told)
+		}
+	}
+}
+
+func TestErrors(t *testing.T) {
+	dir := t.TempDir()
+	none := filepath.Join(dir, "none.pcap")
+	if err := os.WriteFile(none, []byte("no capture"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var c files.Converter
+	if _, _, err := c.Read(t.Context(), []string{none}, func() {}); err == nil || !strings.Contains(err.Error(), "none.pcap") {
+		t.Errorf("error %v does not name the file", err)
+	}
+	if err := files.CheckEnding("a.txt", files.Endings...); err == nil || !strings.Contains(err.Error(), ".nprint") {
+		t.Errorf("error %v names no ending", err)
+	}
+	s := &traffic.Set{Of: traffic.Schema{Steps: []traffic.Field{{Name: "x"}}}}
+	var o files.Writing
+	if _, err := o.Write(t.Context(), filepath.Join(dir, "s.png"), &s.Of, store.All(s)); err == nil || !strings.Contains(err.Error(), "no size and gap") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// Read a table of nPrint, a capture or flow records: what the file is, it says.
+func ExampleConverter_Read() {
+	dir, err := os.MkdirTemp("", "files")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "flows.csv")
+	rows := "srcip,dstip,srcport,dstport,proto,ts,td,pkt,byt\n192.0.2.1,192.0.2.2,5000,443,TCP,1000000,0.5,10,900\n192.0.2.3,192.0.2.2,5001,53,UDP,2000000,0,1,80\n"
+	if err := os.WriteFile(path, []byte(rows), 0o600); err != nil {
+		panic(err)
+	}
+	var c files.Converter
+	set, _, err := c.Read(context.Background(), []string{path}, func() {})
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(set.Len(), "sessions, the second starts at", set.Sessions[1].Start, "s")
+	// Output: 2 sessions, the second starts at 1 s
+}
