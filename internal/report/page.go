@@ -59,9 +59,10 @@ type Figure struct {
 	drawn   string // an SVG element of its own colours, in place of plot
 }
 
-// Drawing is a figure of the page's whole width that is an SVG element already.
-func Drawing(name, caption, svg string) Figure {
-	return Figure{Name: name, Caption: caption, wide: true, drawn: svg}
+// Drawing is a figure of the page's whole width that is SVG elements already,
+// with the style that they want of the page.
+func Drawing(name, caption, svg, css string) Figure {
+	return Figure{Name: name, Caption: caption, wide: true, drawn: "<style>" + css + "</style>" + svg}
 }
 
 // size is a figure's, in points.
