@@ -67,7 +67,7 @@ var agentEngines = map[string]agent.Learning{"fused": nil, "graph": graph.NewDDQ
 func (c *Computing) AgentEngine(ctx context.Context) (agent.Learning, compute.Kernels, error) {
 	e, ok := agentEngines[cmp.Or(c.Engine, "fused")]
 	if !ok {
-		return nil, 0, optionError("engine", "%q is none of fused, graph, reference", c.Engine)
+		return nil, 0, optionError("engine", "%q is not one of fused, graph, reference", c.Engine)
 	}
 	k, err := c.Resolve(ctx)
 	if c.Engine == "reference" {
@@ -80,7 +80,7 @@ func (c *Computing) AgentEngine(ctx context.Context) (agent.Learning, compute.Ke
 func (c *Computing) Trainer(ctx context.Context) (func() (timegan.Engine, error), error) {
 	name := cmp.Or(c.Engine, "fused")
 	if _, ok := engines[name]; !ok && name != "cuda" {
-		return nil, optionError("engine", "%q is none of fused, graph, reference, cuda", c.Engine)
+		return nil, optionError("engine", "%q is not one of fused, graph, reference, cuda", c.Engine)
 	}
 	k, err := c.Resolve(ctx)
 	if err != nil {
@@ -109,7 +109,7 @@ func (c *Computing) ClosedLoop(ctx context.Context) (engine string, k compute.Ke
 		graph.RegisterSeq()
 		return name, k, nil
 	}
-	return "", 0, optionError("engine", "%q is none of fused, graph, reference", c.Engine)
+	return "", 0, optionError("engine", "%q is not one of fused, graph, reference", c.Engine)
 }
 
 // Resolve checks c and returns its kernel set. It finds the GPU where one is
@@ -156,7 +156,7 @@ func (c *Computing) FindGPU(ctx context.Context) error {
 	case c.Device == "cpu", c.Device == "" && c.Engine != "cuda":
 		return nil
 	case c.Device != "" && c.Device != "auto" && name != "cuda":
-		return optionError("device", "%q is none of auto, cpu, cuda, cuda:N", c.Device)
+		return optionError("device", "%q is not one of auto, cpu, cuda, cuda:N", c.Device)
 	case c.Engine == "graph", c.Engine == "reference":
 		if c.Device == "auto" {
 			return nil

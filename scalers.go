@@ -63,7 +63,7 @@ func (s *scalers) get(ctx context.Context, key string, fit func(context.Context)
 		return f.scaler, f.err
 	default:
 	}
-	if f.wanted == 0 { // the next caller begins anew
+	if f.wanted == 0 { // the next caller starts over
 		f.cancel()
 		if s.all[key] == f {
 			delete(s.all, key)

@@ -389,7 +389,7 @@ func Resume(ctx context.Context, path string, v env.Vector, steps int64, be *com
 		err = t.restore(f)
 	case t.begun && !spec.RealTime:
 		err = t.reset(ctx, t.saveSeed())
-	case t.begun: // a live environment begins anew wherever it is
+	case t.begun: // a live environment starts over wherever it is
 		err = t.reset(ctx, 0)
 	}
 	if err != nil {

@@ -70,7 +70,7 @@ func Preset(name string) (Config, error) {
 			Optimiser: "nesterov", LearningRate: 1e-3, Momentum: .9,
 		}, nil
 	}
-	return Config{}, fmt.Errorf("agent: preset: %q is none of %s", name, strings.Join(PresetNames, ", "))
+	return Config{}, fmt.Errorf("agent: preset: %q is not one of %s", name, strings.Join(PresetNames, ", "))
 }
 
 // Bounds of what a configuration may ask for: one is also read from files.

@@ -231,12 +231,12 @@ func (d *DDQN) newBatch() batch {
 //
 //	y = R + γⁿ · mean_s Q_s(S', argmaxₐ Q_s(S', a; θ); θ⁻)      γⁿ is 0 where S' is terminal
 func (d *DDQN) targets(b *batch) {
-	choice, told := d.values(&b.there, b.next), d.values(&b.target, b.next)
+	choice, targets := d.values(&b.there, b.next), d.values(&b.target, b.next)
 	for i := range b.y {
 		var v float32
 		for s := range d.s {
 			row := d.head(choice[i*d.total:(i+1)*d.total], s)
-			v += d.head(told[i*d.total:(i+1)*d.total], s)[argmax(row)]
+			v += d.head(targets[i*d.total:(i+1)*d.total], s)[argmax(row)]
 		}
 		b.y[i] = b.reward[i] + b.discount[i]*v/float32(d.s)
 	}

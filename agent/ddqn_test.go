@@ -243,7 +243,7 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := Preset("best"); err == nil || !strings.Contains(err.Error(), "none of default, tutorial") {
+	if _, err := Preset("best"); err == nil || !strings.Contains(err.Error(), "one of default, tutorial") {
 		t.Errorf("unknown preset: %v", err)
 	}
 	for field, edit := range map[string]func(*Config){

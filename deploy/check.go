@@ -148,7 +148,7 @@ func (e *examiner) queues(ctx context.Context) {
 	e.say("limits", OK, nil, "queues %s: the switch has them, and they are given their depths after every start; it is up for %v", inventory.List(e.Queues), up.Round(time.Second))
 	if e.ServicePPS == 0 {
 		e.say("rate", Warning, []string{"service_pps = PACKETS_PER_SECOND: planegym sets it by set_egress_queue_rate"},
-			"service_pps is not set: unless somebody sets a rate a BMv2 serves as fast as it can, its queues stay empty, and no limit matters")
+			"service_pps is not set: unless a rate is set, a BMv2 serves as fast as it can, its queues stay empty, and no limit matters")
 	}
 }
 
@@ -176,7 +176,7 @@ func (e *examiner) mastership(st p4rt.State) {
 	e.primary = st.Status == codes.AlreadyExists
 	switch {
 	case !e.primary:
-		e.say("mastership", OK, nil, "nobody is primary")
+		e.say("mastership", OK, nil, "no client is primary")
 	case ours.Compare(st.Election) > 0:
 		e.say("mastership", Warning, nil, "a client with election id %s is primary; ours, %s, will take its place", is(st.Election), is(ours))
 	default:
@@ -217,7 +217,7 @@ func (e *examiner) inForce(port p4.Port, limit func() (p4.Limit, error)) {
 	switch l, err := limit(); {
 	case err == nil && l != e.Safe && !e.primary:
 		e.say("in force", Warning, []string{fmt.Sprintf("planegym deploy fixed:%d --scenario FILE --for 1s puts the safe limit back", e.Safe)},
-			"port %d: limit %d, and nobody is primary: neither an agent nor a guard watches over it; the safe limit is %d", port, l, e.Safe)
+			"port %d: limit %d, and no client is primary: neither an agent nor a guard watches over it; the safe limit is %d", port, l, e.Safe)
 	case err == nil:
 		e.say("in force", OK, nil, "port %d: limit %d", port, l)
 	case errors.Is(err, p4.ErrNoLimit) && e.Actuator == inventory.Thrift:
@@ -242,7 +242,7 @@ func (e *examiner) thrift(ctx context.Context) {
 		return
 	}
 	e.say("reach", OK, nil, "%s, up for %v", e.Target, up.Round(callTime/3))
-	e.say("mastership", Warning, nil, "Thrift has none: whoever reaches the port sets the queues, and a guard cannot keep a hung agent out")
+	e.say("mastership", Warning, nil, "Thrift has none: anyone who reaches the port sets the queues, and a guard cannot keep a hung agent out")
 	for _, p := range e.Ports {
 		e.inForce(p, func() (p4.Limit, error) { return c.Limit(ctx, p) })
 	}

@@ -63,16 +63,16 @@ func TestClockUnit(t *testing.T) {
 		want string
 	}{{1, "live.probes: edge: its times go 1000 times too slowly: set tick_ns = 1000"}, {1000, ""}} {
 		s.Live.Probes.TickNS = c.tick
-		told, err := openTelemetry(s.Live, nil, nil)
+		source, err := openTelemetry(s.Live, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		values, valid := make([]float32, 2*len(told.Columns())), make([]bool, 2*len(told.Columns()))
-		_, err = told.Window(ctx, time.Now(), values, valid)
+		values, valid := make([]float32, 2*len(source.Columns())), make([]bool, 2*len(source.Columns()))
+		_, err = source.Window(ctx, time.Now(), values, valid)
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("tick_ns %d: %v", c.tick, err)
 		}
-		if err := told.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+		if err := source.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 			t.Error(err)
 		}
 	}

@@ -239,7 +239,7 @@ const shortestBeat = time.Second
 func (d *Deployment) begin(who string) (err error) {
 	switch {
 	case d.cfg.Shadow:
-		d.write(Entry{Event: "begin", Why: fmt.Sprintf("%s decides in %s, nobody acts", who, d.cfg.Name)})
+		d.write(Entry{Event: "begin", Why: fmt.Sprintf("%s decides in %s, no limit is set", who, d.cfg.Name)})
 		return nil
 	case d.cfg.Guard == nil:
 		d.write(Entry{Event: "begin", Why: fmt.Sprintf("%s acts in %s, unguarded", who, d.cfg.Name)})
@@ -306,7 +306,7 @@ func (d *Deployment) loop(ctx context.Context, policy agent.Policy) (err error) 
 			d.write(Entry{Event: "record", Why: left + " holds the episodes that a run before, which was killed, had recorded"})
 		}
 		if to.Path() != d.cfg.Episodes {
-			d.write(Entry{Event: "record", Why: "the episodes go to " + to.Path() + ": " + d.cfg.Episodes + " is there already"})
+			d.write(Entry{Event: "record", Why: "the episodes go to " + to.Path() + ": " + d.cfg.Episodes + " already exists"})
 		}
 		defer func() { err = errors.Join(err, to.Close()) }()
 	}

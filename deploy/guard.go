@@ -40,7 +40,7 @@ func (b *Beater) Beat() error {
 	return nil
 }
 
-// Bye tells that there is nothing left to guard.
+// Bye tells that does not existhing left to guard.
 func (b *Beater) Bye() error {
 	_, err := io.WriteString(b.w, byeWord+"\n")
 	return err
@@ -162,7 +162,7 @@ func (g *Guard) takeOver(ctx context.Context, group p4.Group, why string) error 
 // save tries until the switch has the safe limit. It reports the first
 // failure, and success.
 func (g *Guard) save(ctx context.Context, group p4.Group, n int, queues []p4.Queue, limits []p4.Limit, why string) error {
-	begin, told := time.Now(), false
+	begin, reported := time.Now(), false
 	patience := g.Patience
 	if patience == 0 {
 		patience = time.Hour
@@ -176,10 +176,10 @@ func (g *Guard) save(ctx context.Context, group p4.Group, n int, queues []p4.Que
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err == nil || !told {
+		if err == nil || !reported {
 			e := Entry{Event: "set", Why: why, Asked: limits, Got: Named(g.Inventory, got), TookMS: time.Since(begin).Seconds() * 1e3}
 			if err != nil {
-				e.Error, told = err.Error(), true
+				e.Error, reported = err.Error(), true
 			}
 			g.Journal(e)
 		}

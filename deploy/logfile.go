@@ -47,7 +47,7 @@ func openLogFile(dir, name, header string, separator byte, perSecond float64) (l
 		return fail("%w", err)
 	}
 	if !info.Mode().IsRegular() {
-		return fail("it is no regular file")
+		return fail("it is not a regular file")
 	}
 	size := info.Size()
 	begin := make([]byte, min(size, int64(len(header)+1)))

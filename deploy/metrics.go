@@ -59,7 +59,7 @@ func (m *metrics) text() string {
 	put("reward", "gauge", "of the last window", "", m.reward)
 	put("reward_sum", "counter", "of all windows; may fall", "", m.total)
 	put("safe_total", "counter", "times that the safe limit was put in force because something was wrong", "", m.safe)
-	put("set_failed_total", "counter", "times that a switch did not do as it was told", "", m.failed)
+	put("set_failed_total", "counter", "times that a switch did not do as it was asked", "", m.failed)
 	put("set_seconds", "gauge", "from the last decision to its last read-back", "", m.setMS/1000)
 	var limits []any
 	for _, g := range m.limits {

@@ -64,18 +64,18 @@ func openLive(ctx context.Context, s scenarios.Scenario, o liveOptions) (*liveRu
 	if err := reach(ctx, group); err != nil {
 		return nil, errors.Join(fmt.Errorf("%w: planegym switches check says more", err), group.Close())
 	}
-	told, err := openTelemetry(l, group, o.tap)
+	source, err := openTelemetry(l, group, o.tap)
 	if err != nil {
 		return nil, errors.Join(err, group.Close())
 	}
-	told.busy = o.busy
+	source.busy = o.busy
 	var control p4.QueueController = group
 	if o.shadow {
 		control = NewShadow(group)
 	}
-	plant, err := live.New(l.Config, control, l.Switches.Queues(), told, o.act)
+	plant, err := live.New(l.Config, control, l.Switches.Queues(), source, o.act)
 	if err != nil {
-		return nil, errors.Join(err, group.Close(), told.Close())
+		return nil, errors.Join(err, group.Close(), source.Close())
 	}
 	scaler, err := scalerOf(ctx, s, o.scaler, plant.Columns())
 	if err != nil {
@@ -93,7 +93,7 @@ func openLive(ctx context.Context, s scenarios.Scenario, o liveOptions) (*liveRu
 	if err != nil {
 		return nil, errors.Join(err, plant.Close())
 	}
-	return &liveRun{vector: v, plant: plant, collector: told.Collector, second: told.second, window: time.Duration(v.Spec().StepSeconds * float64(told.second))}, nil
+	return &liveRun{vector: v, plant: plant, collector: source.Collector, second: source.second, window: time.Duration(v.Spec().StepSeconds * float64(source.second))}, nil
 }
 
 // reach waits until every switch is in hand.

@@ -372,7 +372,7 @@ func TestExamineAnUnguardedLimit(t *testing.T) {
 		r.agent.Close() // killed, and its guard
 		n := 0
 		for _, f := range Examine(r.Context(), r.inv, []p4.Limit{safe, usual}, safe, 0) {
-			if f.Check == "in force" && f.Level == Warning && strings.Contains(f.Says, "nobody is primary") {
+			if f.Check == "in force" && f.Level == Warning && strings.Contains(f.Says, "no client is primary") {
 				n++
 			}
 		}

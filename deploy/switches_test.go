@@ -277,7 +277,7 @@ func TestExamine(t *testing.T) {
 			level       Level
 			says        string
 		}{
-			{"s1", "mastership", OK, "nobody is primary"},
+			{"s1", "mastership", OK, "no client is primary"},
 			{"s1", "pipeline", Warning, "the switch runs another pipeline: cookie 0000000000000005"},
 			{"s2", "p4info", Failed, "it has no I.ipv4_lpm"},
 			{"s3", "reach", Failed, "unreachable"},

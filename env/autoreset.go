@@ -44,7 +44,7 @@ func ParseAutoreset(name string) (Autoreset, error) {
 			return Autoreset(i), nil
 		}
 	}
-	return 0, fmt.Errorf("env: autoreset: %q is none of %q", name, autoresetNames)
+	return 0, fmt.Errorf("env: autoreset: %q is not one of %q", name, autoresetNames)
 }
 
 // MarshalText and UnmarshalText let the mode stand by name in TOML and JSON.

@@ -364,7 +364,7 @@ func TestAutoresetNames(t *testing.T) {
 			t.Errorf("%s %v", b, err)
 		}
 	}
-	if _, err := env.ParseAutoreset("never"); err == nil || err.Error() != `env: autoreset: "never" is none of ["next_step" "same_step" "disabled"]` {
+	if _, err := env.ParseAutoreset("never"); err == nil || err.Error() != `env: autoreset: "never" is not one of ["next_step" "same_step" "disabled"]` {
 		t.Errorf("got %v", err)
 	}
 	if got := env.Autoreset(3).String(); got != "Autoreset(3)" {

@@ -54,3 +54,19 @@ func TestCheckFinite(t *testing.T) {
 		}
 	}
 }
+
+// Switches are counted from 1 on, up to the first whose queue depth is missing.
+func TestCountSwitches(t *testing.T) {
+	for columns, want := range map[string]int{
+		"": 0, "lbo_s": 0, "enq_qdepth1": 1, "deq_qdepth1": 0, "enq_qdepth2": 0, "enq_qdepth2 enq_qdepth1": 2,
+		"enq_qdepth1 enq_qdepth3": 1, "lbo_s enq_qdepth1 enq_qdepth2 enq_qdepth3 enq_qdepth4": 4,
+	} {
+		var fields []telemetry.Field
+		for _, name := range strings.Fields(columns) {
+			fields = append(fields, telemetry.Field{Name: name})
+		}
+		if got := env.CountSwitches(fields); got != want {
+			t.Errorf("%q: %d switches, want %d", columns, got, want)
+		}
+	}
+}

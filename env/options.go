@@ -74,7 +74,7 @@ func (s OptionSpec) Check(o Options, n, width int) error {
 	}
 	for _, l := range o.Initial {
 		if !slices.Contains(s.Initial, l) {
-			return bad("initial_limit: %d is none of %v", l, s.Initial)
+			return bad("initial_limit: %d is not one of %v", l, s.Initial)
 		}
 	}
 	switch k := len(o.TrafficSeed); {
@@ -87,7 +87,7 @@ func (s OptionSpec) Check(o Options, n, width int) error {
 	case o.Load != nil && !(*o.Load >= 0 && *o.Load <= 1):
 		return bad("load: %v is outside 0…1", *o.Load)
 	case o.Phase != "" && !slices.Contains(s.Phases, o.Phase):
-		return bad("phase: %q is none of %q", o.Phase, s.Phases)
+		return bad("phase: %q is not one of %q", o.Phase, s.Phases)
 	}
 	return nil
 }

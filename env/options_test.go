@@ -22,12 +22,12 @@ func TestOptionsBothSides(t *testing.T) {
 	}{
 		{whole, env.Options{}, ""}, {env.OptionSpec{}, env.Options{}, ""},
 		{whole, env.Options{Initial: []p4.Limit{32}}, ""}, {whole, env.Options{Initial: []p4.Limit{64, 32}}, ""}, {whole, env.Options{Initial: []p4.Limit{}}, "0 limits, want one or 2"},
-		{whole, env.Options{Initial: []p4.Limit{32, 32, 32}}, "3 limits, want one or 2"}, {whole, env.Options{Initial: []p4.Limit{32, 33}}, "33 is none of [32 64]"}, {env.OptionSpec{}, env.Options{Initial: []p4.Limit{32}}, "32 is none of []"},
+		{whole, env.Options{Initial: []p4.Limit{32, 32, 32}}, "3 limits, want one or 2"}, {whole, env.Options{Initial: []p4.Limit{32, 33}}, "33 is not one of [32 64]"}, {env.OptionSpec{}, env.Options{Initial: []p4.Limit{32}}, "32 is not one of []"},
 		{whole, env.Options{TrafficSeed: []uint64{1}}, ""}, {whole, env.Options{TrafficSeed: []uint64{1, 2, 3}}, ""}, {whole, env.Options{TrafficSeed: []uint64{1, 2}}, "2 seeds, want one or 3"},
 		{whole, env.Options{TrafficSeed: []uint64{}}, "0 seeds, want one or 3"}, {whole, env.Options{TrafficSeed: []uint64{1, 2, 3, 4}}, "4 seeds"}, {env.OptionSpec{}, env.Options{TrafficSeed: []uint64{1}}, "traffic_seed: the traffic here has none"},
 		{whole, env.Options{Load: load(0)}, ""}, {whole, env.Options{Load: load(1)}, ""}, {whole, env.Options{Load: load(-1e-9)}, "outside 0…1"}, {whole, env.Options{Load: load(1 + 1e-9)}, "outside 0…1"},
 		{whole, env.Options{Load: load(math.NaN())}, "load: NaN"}, {env.OptionSpec{}, env.Options{Load: load(1)}, "load: the traffic here has none to share"},
-		{whole, env.Options{Phase: "quiet"}, ""}, {whole, env.Options{Phase: "Quiet"}, `phase: "Quiet" is none of ["busy" "quiet"]`},
+		{whole, env.Options{Phase: "quiet"}, ""}, {whole, env.Options{Phase: "Quiet"}, `phase: "Quiet" is not one of ["busy" "quiet"]`},
 	} {
 		err := c.s.Check(c.o, 3, 2)
 		if (err == nil) != (c.want == "") || err != nil && (!strings.Contains(err.Error(), c.want) || !errors.Is(err, env.ErrInvalidOption)) {

@@ -23,7 +23,7 @@ func Decode(text []byte) (*Result, error) {
 		if len(p.Drift) != len(r.Columns) {
 			return nil, fmt.Errorf("compare: %s: drift of %d columns, expected %d", p.Policy, len(p.Drift), len(r.Columns))
 		}
-		if player && !(p.A.told() && p.B.told()) {
+		if player && !(p.A.hasPlayer() && p.B.hasPlayer()) {
 			return nil, fmt.Errorf("compare: %s: expected lbo_s, level and stall_s, as %s has lbo_s", p.Policy, r.Policies[0].Policy)
 		}
 		if p.A.Reward.none() || p.B.Reward.none() {
@@ -40,7 +40,7 @@ func Decode(text []byte) (*Result, error) {
 	return &r, nil
 }
 
-// told reports whether v has a player's measurements.
-func (v *Value) told() bool { return v.LBO != nil && v.Level != nil && v.Stall != nil }
+// hasPlayer reports whether v has a player's measurements.
+func (v *Value) hasPlayer() bool { return v.LBO != nil && v.Level != nil && v.Stall != nil }
 
 func (m Mean) none() bool { return math.IsNaN(float64(m.Mean)) }

@@ -106,7 +106,7 @@ type playing struct {
 }
 
 // played adds up one episode.
-type played struct{ reward, steps, told, lbo, level, stall float64 } // told: steps of which the player is known
+type played struct{ reward, steps, measured, lbo, level, stall float64 } // measured: steps of which the player is known
 
 func (e *evaluator) run(ctx context.Context) error {
 	var out env.Batch
@@ -209,7 +209,7 @@ func (e *evaluator) take(out *env.Batch, i, r int, actions []int32) error {
 		e.shares[j][a]++
 	}
 	if e.at.ok && e.readInfo(r, over) {
-		d.told++
+		d.measured++
 		d.lbo += float64(e.info[e.at.lbo])
 		d.level += float64(telemetry.Level(e.info[e.at.fps]))
 		d.stall += float64(e.info[e.at.stall])
@@ -241,8 +241,8 @@ func (e *evaluator) result() *Evaluation {
 	for i, d := range e.done {
 		r.Returns = append(r.Returns, d.reward)
 		length[i], stall[i] = d.steps, d.stall
-		if d.told > 0 {
-			lbo, lev = append(lbo, d.lbo/d.told), append(lev, d.level/d.told)
+		if d.measured > 0 {
+			lbo, lev = append(lbo, d.lbo/d.measured), append(lev, d.level/d.measured)
 		}
 		steps += d.steps
 	}

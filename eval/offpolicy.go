@@ -275,7 +275,7 @@ func (o *OffPolicy) value(w, target []float64, e, t int) (v float64) {
 	return v
 }
 
-// start tells whether an action was drawn at step t.
+// start reports whether an action was drawn at step t.
 func (l *Logged) start(t int) bool { return t == 0 || l.Chance[t] < 1 }
 
 // robust is the sums over the starts of episode e of V, by Q alone and doubly

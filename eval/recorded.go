@@ -278,7 +278,7 @@ func (l *Log) actions(session int, limits []p4.Limit, seconds, steps int) ([]int
 		}
 		a := slices.Index(limits, window[0])
 		if a < 0 {
-			return nil, fmt.Errorf("%s: session %d, second %d: limit %d is none of the scenario's %v", l.Path, session, t, window[0], limits)
+			return nil, fmt.Errorf("%s: session %d, second %d: limit %d is not one of the scenario's %v", l.Path, session, t, window[0], limits)
 		}
 		out = append(out, int32(a))
 	}

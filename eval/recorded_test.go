@@ -85,11 +85,11 @@ func TestRecordings(t *testing.T) {
 func TestRecordingErrors(t *testing.T) {
 	a := side(t, "a", 1, func() *toy { return &toy{} }, cfg)
 	for want, change := range map[string]func(l *eval.Log){
-		"1 sessions give no interval":                            func(l *eval.Log) { l.Sessions = l.Sessions[:1] },
-		"session 1, second 8: limit 7 is none of the scenario's": func(l *eval.Log) { fill(l.Sessions[1].Limits[8:12], 7) },
-		"session 0, second 4: limits [":                          func(l *eval.Log) { l.Sessions[0].Limits[5] = 7 },
-		"session 1: 40 s are no 11 steps":                        func(l *eval.Log) { l.Sessions[1].Limits = l.Sessions[1].Limits[:40] },
-		"no limit changes within a session":                      func(l *eval.Log) { fill(l.Sessions[0].Limits, 16); fill(l.Sessions[1].Limits, 32) },
+		"1 sessions give no interval":                               func(l *eval.Log) { l.Sessions = l.Sessions[:1] },
+		"session 1, second 8: limit 7 is not one of the scenario's": func(l *eval.Log) { fill(l.Sessions[1].Limits[8:12], 7) },
+		"session 0, second 4: limits [":                             func(l *eval.Log) { l.Sessions[0].Limits[5] = 7 },
+		"session 1: 40 s are no 11 steps":                           func(l *eval.Log) { l.Sessions[1].Limits = l.Sessions[1].Limits[:40] },
+		"no limit changes within a session":                         func(l *eval.Log) { fill(l.Sessions[0].Limits, 16); fill(l.Sessions[1].Limits, 32) },
 	} {
 		l := record(t, &toy{}, 2, 11, 5)
 		change(l)

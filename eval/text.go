@@ -3,7 +3,10 @@ package eval
 import (
 	"fmt"
 	"io"
+	"maps"
 	"math"
+	"slices"
+	"strings"
 	"text/tabwriter"
 )
 
@@ -32,6 +35,7 @@ func (r *Result) WriteText(out io.Writer) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	r.writeNotes(out)
 	if err := r.Agreement.writeText(out, r.Span); err != nil {
 		return err
 	}
@@ -39,6 +43,32 @@ func (r *Result) WriteText(out io.Writer) error {
 		return nil
 	}
 	return r.Recordings.writeText(out)
+}
+
+// writeNotes says what a reader of the table may overlook: rules that are
+// constants, and a plant on which all policies earn the same.
+func (r *Result) writeNotes(out io.Writer) {
+	var names []string
+	var on [2][][]float64
+	for _, p := range r.Policies {
+		names = append(names, p.Policy)
+		on[0], on[1] = append(on[0], p.A.PerSeed), append(on[1], p.B.PerSeed)
+	}
+	for i, plant := range []string{"A", "B"} {
+		if len(on[i][0]) == 0 { // not measured
+			continue
+		}
+		twins := map[string][]string{}
+		for _, twin := range Twins(names, on[i]) {
+			twins[twin[1]] = append(twins[twin[1]], twin[0])
+		}
+		for _, constant := range slices.Sorted(maps.Keys(twins)) {
+			fmt.Fprintf(out, "On %s, what %s earns, episode by episode, is earned by: %s.\n", plant, constant, strings.Join(twins[constant], ", "))
+		}
+		if SameWithinNoise(on[i]) {
+			fmt.Fprintf(out, "On %s all policies earn the same within noise: no action matters there, and their ranks say nothing.\n", plant)
+		}
+	}
 }
 
 func (g *Agreement) writeText(out io.Writer, span Number) error {

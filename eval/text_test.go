@@ -51,3 +51,29 @@ func TestWriteText(t *testing.T) {
 		t.Errorf("a page of what was reached:\n%s", b.String())
 	}
 }
+
+// Where no action matters the page says so, plant by plant; a rule that earns
+// what a constant earns is named.
+func TestWriteTextNotes(t *testing.T) {
+	value := func(perSeed ...float64) eval.Value { return eval.Value{PerSeed: perSeed} }
+	r := &eval.Result{Policies: []eval.Valued{
+		{Policy: "fixed:32", A: value(1, 5, 3), B: value(1, 2, 3)},
+		{Policy: "fixed:64", A: value(2, 4, 3), B: value(5, 6, 7.5)},
+		{Policy: "threshold", A: value(3, 4, 1), B: value(1, 2, 3)},
+	}}
+	var b strings.Builder
+	if err := r.WriteText(&b); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"On A all policies earn the same within noise: no action matters there, and their ranks say nothing.\n",
+		"On B, what fixed:32 earns, episode by episode, is earned by: threshold.\n",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q is missing in\n%s", want, b.String())
+		}
+	}
+	if strings.Contains(b.String(), "On B all") || strings.Contains(b.String(), "On A, what") {
+		t.Errorf("a note that does not hold:\n%s", b.String())
+	}
+}

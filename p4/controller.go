@@ -80,7 +80,7 @@ type SetError struct {
 func (e *SetError) Error() string {
 	var b strings.Builder
 	failed := 0
-	told := map[string]bool{} // causes
+	reported := map[string]bool{} // causes
 	for i, g := range e.Got {
 		if g.Err == nil {
 			continue
@@ -94,11 +94,11 @@ func (e *SetError) Error() string {
 		if e.Asked != nil {
 			fmt.Fprintf(&b, ", limit %d", e.Asked[i])
 		}
-		if told[cause] {
+		if reported[cause] {
 			b.WriteString(": likewise")
 			continue
 		}
-		told[cause] = true
+		reported[cause] = true
 		fmt.Fprintf(&b, ": %v", g.Err)
 	}
 	return fmt.Sprintf("p4: %d of %d queues failed%s", failed, len(e.Got), b.String())

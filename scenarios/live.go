@@ -74,7 +74,7 @@ func (l Live) check(c queues.Config) error {
 		limits = queues.DefaultLimits()
 	}
 	if !slices.Contains(limits, l.Safe) {
-		return fmt.Errorf("scenarios: live.safe: %d is none of env.limits %v", l.Safe, limits)
+		return fmt.Errorf("scenarios: live.safe: %d is not one of env.limits %v", l.Safe, limits)
 	}
 	// Queues that are not provisioned yet are what `switches check` is for.
 	if err := l.Switches.Check(limits, l.Safe); err != nil && !errors.Is(err, p4.ErrNotProvisioned) {
@@ -106,14 +106,14 @@ func (l Live) check(c queues.Config) error {
 		for _, s := range f.list {
 			if _, err := netip.ParsePrefix(s); err != nil {
 				if _, err := netip.ParseAddr(s); err != nil {
-					return fmt.Errorf("scenarios: live.%s: %q is no address, nor a prefix like 10.0.0.0/24", f.key, s)
+					return fmt.Errorf("scenarios: live.%s: %q is neither an address nor a prefix like 10.0.0.0/24", f.key, s)
 				}
 			}
 		}
 	}
 	for _, a := range []struct{ key, addr string }{{"probes.udp", p.UDP}, {"player.http", l.Player.HTTP}} {
 		if _, _, err := net.SplitHostPort(a.addr); a.addr != "" && err != nil {
-			return fmt.Errorf("scenarios: live.%s: %q is no host:port", a.key, a.addr)
+			return fmt.Errorf("scenarios: live.%s: %q is not host:port", a.key, a.addr)
 		}
 	}
 	return nil
@@ -131,10 +131,10 @@ func (l Live) Warnings() []string {
 		return ip == nil || !ip.IsLoopback()
 	}
 	if open(l.Probes.UDP) && l.Probes.From == nil {
-		w = append(w, fmt.Sprintf("live.probes.udp: whoever reaches %s can feed reports to the policy: list the switches' addresses in live.probes.from", l.Probes.UDP))
+		w = append(w, fmt.Sprintf("live.probes.udp: anyone who reaches %s can feed reports to the policy: list the switches' addresses in live.probes.from", l.Probes.UDP))
 	}
 	if open(l.Player.HTTP) && l.Player.From == nil && l.Player.Token == "" {
-		w = append(w, fmt.Sprintf("live.player.http: whoever reaches %s can feed samples to the policy: set live.player.token, or list the player's address in live.player.from", l.Player.HTTP))
+		w = append(w, fmt.Sprintf("live.player.http: anyone who reaches %s can feed samples to the policy: set live.player.token, or list the player's address in live.player.from", l.Player.HTTP))
 	}
 	return w
 }

@@ -56,9 +56,9 @@ func TestLive(t *testing.T) {
 	}
 	for _, c := range []struct{ from, to, want string }{
 		{"safe = 32", "", "env: live: safe"},
-		{"safe = 32", "safe = 16", "live.safe: 16 is none of env.limits [32 64]"},
+		{"safe = 32", "safe = 16", "live.safe: 16 is not one of env.limits [32 64]"},
 		{"udp = ':32766'", "", "live.probes: say where INT comes in"},
-		{"udp = ':32766'", "udp = 'x'", `live.probes.udp: "x" is no host:port`},
+		{"udp = ':32766'", "udp = 'x'", `live.probes.udp: "x" is not host:port`},
 		{"http = ':8087'", "", "live.player: say where samples come in"},
 		{"tick_ns = 1000", "switch = [1]", "live.probes.switch: 1 ids for 2 switches"},
 		{"h.ipv4.dst", "h.ipv4.src", "edge"},

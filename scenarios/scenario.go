@@ -87,7 +87,7 @@ func Source(name string) ([]byte, error) {
 	}
 	text, err := bundled.ReadFile("bundled/" + name + ".toml")
 	if err != nil {
-		return nil, fmt.Errorf("scenarios: %w: %q is none of %s, nor a .toml file", ErrUnknown, name, strings.Join(Names(), ", "))
+		return nil, fmt.Errorf("scenarios: %w: %q is not one of %s, nor a .toml file", ErrUnknown, name, strings.Join(Names(), ", "))
 	}
 	return text, nil
 }
@@ -135,7 +135,7 @@ func OpenModel(name string) ([]byte, error) {
 	if strings.HasSuffix(name, ".safetensors") {
 		b, err = readFile(name, maxModel)
 	} else if b, err = bundled.ReadFile("bundled/" + name + ".safetensors"); err != nil {
-		return nil, fmt.Errorf("scenarios: model: %w: %q is no bundled model, nor a .safetensors file", ErrUnknown, name)
+		return nil, fmt.Errorf("scenarios: model: %w: %q is neither a bundled model nor a .safetensors file", ErrUnknown, name)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("scenarios: model: %w", err)
@@ -263,5 +263,5 @@ func (s Scenario) Check() error {
 		}
 		return s.Live.check(s.Env)
 	}
-	return fmt.Errorf(`scenarios: plant: %q is none of "cartpole", "replay", "synthetic", "testbed", "live"`, s.Plant)
+	return fmt.Errorf(`scenarios: plant: %q is not one of "cartpole", "replay", "synthetic", "testbed", "live"`, s.Plant)
 }

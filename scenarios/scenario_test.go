@@ -55,7 +55,7 @@ func TestLoad(t *testing.T) {
 func TestParseErrorsNameTheKey(t *testing.T) {
 	for _, c := range []struct{ toml, want string }{
 		{"", "plant: is missing"},
-		{"plant = 'ns3'", `plant: "ns3" is none of`},
+		{"plant = 'ns3'", `plant: "ns3" is not one of`},
 		{"plant = 'replay'\n[env]\nqueue = 3", `line 3: unknown key "env.queue"`},
 		{"plant = 'replay'\n[envv]\nlimits = [32]", `line 2: unknown key "envv"`},
 		{"plant = 'replay'\nenv.reward.kind = 'lbo-fps'", `line 2: unknown key "env.reward.kind"`},

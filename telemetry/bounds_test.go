@@ -2,7 +2,9 @@ package telemetry_test
 
 import (
 	"bytes"
+	"errors"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -251,6 +253,44 @@ func TestOpenFolderClosesFiles(t *testing.T) {
 		}
 		if after := open(); after >= before+8 {
 			t.Errorf("the recordings: %d files are open, %d before", after, before)
+		}
+	}
+}
+
+// What is no regular file is refused by its kind, at once.
+func TestOpenNamesTheKind(t *testing.T) {
+	dir := t.TempDir()
+	socket := filepath.Join(dir, "socket")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Skip("no unix sockets: ", err)
+	}
+	defer l.Close()
+	for path, want := range map[string]string{dir: "a folder", socket: "a socket", os.DevNull: "a device"} {
+		f, err := telemetry.Open(path)
+		if err == nil {
+			f.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), want+": want a regular file") {
+			t.Errorf("%s: %v, want %s", path, err, want)
+		}
+	}
+}
+
+// A header without a column names it as its file's format does.
+func TestMissingColumnIsNamedAsInTheFile(t *testing.T) {
+	for _, c := range []struct {
+		format telemetry.Format
+		head   string
+		want   string
+	}{
+		{telemetry.DASH, "Buffer;FPS;ReportedBitrate;Resolution;CalcBitrate\n", "timestamp"},
+		{telemetry.DASH, "timestamp;FPS;ReportedBitrate;Resolution;CalcBitrate\n", "Buffer"},
+	} {
+		_, err := telemetry.NewReader(strings.NewReader(c.head), "f", c.format)
+		var bad *telemetry.ValueError
+		if !errors.As(err, &bad) || bad.Column != c.want {
+			t.Errorf("%q: %v, want %s to be missing", c.head, err, c.want)
 		}
 	}
 }

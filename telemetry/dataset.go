@@ -335,7 +335,7 @@ func (b *builder) put(t int, rec *Record) error {
 
 // count takes the counter of a record at t. The rise of a second is since the
 // last second that had a count, by second where others lie between; the first
-// count has none unless it is 0, nor has one that begins anew.
+// count has none unless it is 0, nor has one that starts over.
 func (b *builder) count(t int, rec *Record) error {
 	cum := rec.Values[b.counter]
 	given := b.given >= 0 && rec.Valid[b.given]
@@ -348,9 +348,9 @@ func (b *builder) count(t int, rec *Record) error {
 			b.base = cum - float64(float32(rec.Values[b.given]))
 		}
 	case given:
-		told, near := rec.Values[b.given], 1e-6*max(cum, 1)
-		if math.Abs(rise-told) > near && math.Abs(rise/since-told) > near {
-			return b.from.bad("calc_rate", fmt.Sprint(told), fmt.Sprintf("%v, the difference of calc_cum", rise/since))
+		given, near := rec.Values[b.given], 1e-6*max(cum, 1)
+		if math.Abs(rise-given) > near && math.Abs(rise/since-given) > near {
+			return b.from.bad("calc_rate", fmt.Sprint(given), fmt.Sprintf("%v, the difference of calc_cum", rise/since))
 		}
 	case b.given >= 0: // a gap, or a count that began anew, where it was recorded
 		if !b.now.ok {

@@ -60,7 +60,7 @@ func columnOf(name string) *column {
 }
 
 // Bounds are the smallest and the largest value of a column that can be a
-// measurement, in its unit; -Inf and Inf for a column that is none of ours.
+// measurement, in its unit; -Inf and Inf for a column that is not one of ours.
 // Readers and collectors take a value outside of them for one that was not
 // measured, and count it.
 func (f Field) Bounds() (low, high float64) {
@@ -86,7 +86,7 @@ const hopKinds = 3
 
 // Canonical is the field that a column of a file is called here: blanks are
 // trimmed and published names (Buffer, FPS, ReportedBitrate, CalcBitrate)
-// translated. It reports false for a column that is none of ours, and for
+// translated. It reports false for a column that is not one of ours, and for
 // Resolution, which holds two.
 func Canonical(name string) (Field, bool) {
 	name = strings.TrimSpace(name)

@@ -158,7 +158,7 @@ func TestImportErrors(t *testing.T) {
 		{"no row", importDash, []string{rowsHead}, `f:1: "": want at least one line after the header`},
 		{"other hops", importDash, []string{rowsHead, twoHops}, `want the INT columns of f`},
 		{"no row has a record", importDash, []string{rowsHead + importRow(1, 9, 10) + importRow(2, 9, 10)}, `none of 2 rows belongs to a second of f; the first: f:2: no player record has lbo_s 9`},
-		{"clock jumps", dashHead + "1700000000001;4;18;639;426x240;10\n1700604800001;4;18;639;426x240;11\n1700604801001;4;18;639;426x240;11\n", nil, `f:4: timestamp: "1700604801001": want a time within an hour of the lines before, 2023-11-14 22:13:20.001: cut the log in two where it begins anew`},
+		{"clock jumps", dashHead + "1700000000001;4;18;639;426x240;10\n1700604800001;4;18;639;426x240;11\n1700604801001;4;18;639;426x240;11\n", nil, `f:4: timestamp: "1700604801001": want a time within an hour of the lines before, 2023-11-14 22:13:20.001: cut the log in two where it starts over`},
 		{"bad row", importDash, []string{rowsHead + importRow(1, 4, 10) + "x\n"}, `f:3: "x": want 7 cells as in the header, not 1`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

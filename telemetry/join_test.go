@@ -107,7 +107,7 @@ func TestJoinErrors(t *testing.T) {
 		want           string
 	}{
 		{"nothing", nil, nil, telemetry.Max, "neither probes nor player"},
-		{"aggregation", probes(), nil, "median", `"median" is none of "max-timedelta1"`},
+		{"aggregation", probes(), nil, "median", `"median" is not one of "max-timedelta1"`},
 		{"exchanged", dash("1700000000001;4;18;639;426x240;10\n"), probes(), telemetry.Max, "is a INT file, not DASH"},
 		{"player twice", dash("1700000000001;4;18;639;426x240;10\n"), nil, telemetry.Max, "is a DASH file, not INT"},
 		{"another day", probes(), dash("1700086400000;4;18;639;426x240;10\n"), telemetry.Max, "want a probe within the recording"},

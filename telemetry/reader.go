@@ -392,7 +392,7 @@ func (d *Reader) time() (int64, bool, error) {
 	case d.rows > 0 && ms < d.last:
 		return wrong("a time not before the line above, " + show(d.last))
 	case d.rows > 0 && ms > d.last+maxGap && d.stray > 0 && ms >= d.stray && ms <= d.stray+maxGap:
-		return 0, false, d.bad(d.header[d.clock], string(cell), fmt.Sprintf("a time within an hour of the lines before, %s: cut the log in two where it begins anew", show(d.last)))
+		return 0, false, d.bad(d.header[d.clock], string(cell), fmt.Sprintf("a time within an hour of the lines before, %s: cut the log in two where it starts over", show(d.last)))
 	case d.rows > 0 && ms > d.last+maxGap:
 		d.stray = ms
 		return wrong("a time within an hour of the line above, " + show(d.last))

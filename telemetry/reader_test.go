@@ -170,7 +170,7 @@ func TestReaderErrors(t *testing.T) {
 	}
 }
 
-// brokenReader ends in an error that is none of ours.
+// brokenReader ends in an error that is not one of ours.
 type brokenReader struct{}
 
 func (brokenReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }

@@ -63,7 +63,7 @@ func FitScaler(split Split, chains map[string][]string, data ...*Dataset) (*Scal
 	}
 	for _, name := range slices.Sorted(maps.Keys(chains)) {
 		if name != "" && data[0].Column(name) < 0 {
-			return nil, fmt.Errorf("telemetry: scaler: %q is none of the columns %v", name, fields)
+			return nil, fmt.Errorf("telemetry: scaler: %q is not one of the columns %v", name, fields)
 		}
 	}
 	s := &Scaler{}
@@ -127,7 +127,7 @@ func fitStep(kind string, values []float64) (scaleStep, error) {
 			s.Values, s.Ranks = s.Values[:maxKnots], s.Ranks[:maxKnots]
 		}
 	default:
-		return s, fmt.Errorf(`%q is none of "log1p", "minmax", "quantile"`, kind)
+		return s, fmt.Errorf(`%q is not one of "log1p", "minmax", "quantile"`, kind)
 	}
 	return s, nil
 }

@@ -205,8 +205,8 @@ func TestFitScalerErrors(t *testing.T) {
 		want   string
 	}{
 		{nil, nil, "no data"},
-		{map[string][]string{"y": {"minmax"}}, []*telemetry.Dataset{x}, `"y" is none of the columns`},
-		{map[string][]string{"x": {"cube", "minmax"}}, []*telemetry.Dataset{x}, `x: "cube" is none of "log1p", "minmax", "quantile"`},
+		{map[string][]string{"y": {"minmax"}}, []*telemetry.Dataset{x}, `"y" is not one of the columns`},
+		{map[string][]string{"x": {"cube", "minmax"}}, []*telemetry.Dataset{x}, `x: "cube" is not one of "log1p", "minmax", "quantile"`},
 		{map[string][]string{"x": {"log1p"}}, []*telemetry.Dataset{x}, `x: ["log1p"] does not end in [0, 1]`},
 		{map[string][]string{"": {}}, []*telemetry.Dataset{x}, `x: [] does not end in [0, 1]`},
 		{nil, []*telemetry.Dataset{x, decodeGrid(t, "t,ts_ms,lbo_s\n0,0,1\n")}, "recording 1 has fields"},

@@ -58,7 +58,7 @@ func NewSecond(probe []Field, how Aggregation) (*Second, error) {
 	switch how {
 	case MaxTimedelta1, Max, Mean, P95, Count:
 	default:
-		return nil, fmt.Errorf("telemetry: aggregation: %q is none of %q, %q, %q, %q, %q", how, MaxTimedelta1, Max, Mean, P95, Count)
+		return nil, fmt.Errorf("telemetry: aggregation: %q is not one of %q, %q, %q, %q, %q", how, MaxTimedelta1, Max, Mean, P95, Count)
 	}
 	for i, f := range probe {
 		if how == Count {

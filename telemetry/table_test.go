@@ -226,7 +226,7 @@ func TestSecondByHand(t *testing.T) {
 	if s, err := NewSecond(probe, Count); err != nil || fmt.Sprint(s.Fields()) != "[{probes1 } {probes2 }]" {
 		t.Errorf("%v %v", s.Fields(), err)
 	}
-	if _, err := NewSecond(probe, "min"); err == nil || !strings.Contains(err.Error(), `"min" is none of`) {
+	if _, err := NewSecond(probe, "min"); err == nil || !strings.Contains(err.Error(), `"min" is not one of`) {
 		t.Errorf("got %v", err)
 	}
 	if _, err := NewSecond(probe[3:], MaxTimedelta1); err == nil || !strings.Contains(err.Error(), "needs deq_timedelta1") {

@@ -206,7 +206,7 @@ func findLevels(recordings []telemetry.Recording, fields []telemetry.Field, spli
 		return nil, fmt.Errorf("timegan: the quality that the player shows, %v, was never measured in the seconds trained on", quality)
 	}
 	if len(levels) > 16 {
-		return nil, fmt.Errorf("timegan: %v have %d combinations: more than 16 are no ladder", quality, len(levels))
+		return nil, fmt.Errorf("timegan: %v have %d combinations: more than 16 do not make a ladder", quality, len(levels))
 	}
 	slices.SortFunc(levels, slices.Compare)
 	return levels, nil

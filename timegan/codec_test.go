@@ -223,7 +223,7 @@ func TestCodecRefuses(t *testing.T) {
 		{"1 knots", 1, []telemetry.Recording{good}},
 		{"different fields", 9, []telemetry.Recording{good, dataset(t, 32, renamed, rows, all)}},
 		{"never measured", 9, []telemetry.Recording{dataset(t, 32, codecFields, rows, func(_, k int) bool { return k > 0 })}},
-		{"no ladder", 9, []telemetry.Recording{dataset(t, 32, codecFields, ladder, all)}},
+		{"a ladder", 9, []telemetry.Recording{dataset(t, 32, codecFields, ladder, all)}},
 	} {
 		if _, err := NewCodec(c.r, c.knots, telemetry.Train); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("got %v, want it to say %q", err, c.want)
@@ -314,7 +314,7 @@ func TestPresets(t *testing.T) {
 	}
 }
 
-// The clock begins anew after a turn, and is where the recording is.
+// The clock starts over after a turn, and is where the recording is.
 func TestCondition(t *testing.T) {
 	c := Config{Clock: 100}
 	a, b, quarter := make([]float32, 3), make([]float32, 3), make([]float32, 3)

@@ -73,7 +73,7 @@ func Preset(name string) (Config, error) {
 		return Config{Window: 50, Hidden: 20, Layers: 3, Batch: 100, Embed: 100, Super: 100, Joint: 100,
 			Noise: 16, Clock: -1, FinalRate: 1, Latent: true, Free: true, Moments: 100, Eta: 100, Changes: -1, Covariances: -1, LearningRate: 5e-4}.WithDefaults(), nil
 	}
-	return Config{}, fmt.Errorf(`timegan: preset: %q is none of "", "paper", "tutorial"`, name)
+	return Config{}, fmt.Errorf(`timegan: preset: %q is not one of "", "paper", "tutorial"`, name)
 }
 
 // WithDefaults is c with its zero values filled by the defaults, once: of a

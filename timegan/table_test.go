@@ -34,7 +34,7 @@ func TestPresetsAreTheirs(t *testing.T) {
 			t.Errorf("%q: %s\nwant %s", name, got, want)
 		}
 	}
-	if _, err := Preset("papre"); err == nil || !strings.Contains(err.Error(), `"papre" is none of`) {
+	if _, err := Preset("papre"); err == nil || !strings.Contains(err.Error(), `"papre" is not one of`) {
 		t.Errorf("got %v", err)
 	}
 }

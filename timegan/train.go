@@ -108,9 +108,9 @@ func (t *trainer) rows() int { return t.data.Length * t.c.Batch }
 
 func (t *trainer) valid() part { return part{t.batch.valid, t.data.Bits} }
 
-// told is the condition of a second as a network's input: that of the batch, or of the generated
+// condition is the condition of a second as a network's input: that of the batch, or of the generated
 // windows beside it.
-func (t *trainer) told(cond []float32) part { return part{cond, t.c.conditions()} }
+func (t *trainer) condition(cond []float32) part { return part{cond, t.c.conditions()} }
 
 // draw gets a batch of real windows. pick separates the batches of one update.
 func (t *trainer) draw(update, pick int, seed uint64) {
@@ -131,19 +131,19 @@ func (t *trainer) draw(update, pick int, seed uint64) {
 
 // encode is H = e(X), the latent codes of the batch.
 func (t *trainer) encode() []float32 {
-	join(t.embed.x, t.rows(), part{t.batch.x, t.data.Channels()}, t.valid(), t.told(t.batch.cond))
+	join(t.embed.x, t.rows(), part{t.batch.x, t.data.Channels()}, t.valid(), t.condition(t.batch.cond))
 	return t.embed.forward()
 }
 
 // latent runs a network from latent codes and the condition.
 func (t *trainer) latent(p *pass, h, cond []float32) []float32 {
-	join(p.x, t.rows(), part{h, t.c.Hidden}, t.told(cond))
+	join(p.x, t.rows(), part{h, t.c.Hidden}, t.condition(cond))
 	return p.forward()
 }
 
 // discriminate runs the discriminator.
 func (t *trainer) discriminate(p *pass, h, cond []float32) []float32 {
-	join(p.x, t.rows(), part{h, t.c.Hidden}, t.valid(), t.told(cond))
+	join(p.x, t.rows(), part{h, t.c.Hidden}, t.valid(), t.condition(cond))
 	return p.forward()
 }
 
@@ -350,7 +350,7 @@ func (c *Config) noiseAt(z []float32, key rng.Key, second uint32) {
 // fake generates a batch, gives it the real one's gaps, and runs the discriminator on it. It
 // gives the channels.
 func (t *trainer) fake() []float32 {
-	join(t.generate.x, t.rows(), part{t.z, t.c.Noise}, t.told(t.cond))
+	join(t.generate.x, t.rows(), part{t.z, t.c.Noise}, t.condition(t.cond))
 	own := t.generate.forward()
 	h := t.latent(t.next, own, t.cond)
 	x := t.latent(t.render, h, t.cond)
@@ -361,7 +361,7 @@ func (t *trainer) fake() []float32 {
 	}
 	copy(t.filled, x)
 	t.data.fill(t.filled, t.batch.valid, t.c.Batch)
-	join(t.again.x, t.rows(), part{t.filled, t.data.Channels()}, t.valid(), t.told(t.cond))
+	join(t.again.x, t.rows(), part{t.filled, t.data.Channels()}, t.valid(), t.condition(t.cond))
 	t.discriminate(t.discFake, t.again.forward(), t.cond)
 	return t.filled
 }

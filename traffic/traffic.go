@@ -63,7 +63,7 @@ func (k Kind) MarshalText() ([]byte, error) {
 func (k *Kind) UnmarshalText(text []byte) error {
 	i := slices.Index(kindNames, string(text))
 	if i < 0 {
-		return fmt.Errorf("traffic: kind %q is none of %q", text, kindNames)
+		return fmt.Errorf("traffic: kind %q is not one of %q", text, kindNames)
 	}
 	*k = Kind(i)
 	return nil
@@ -117,7 +117,7 @@ func (c *Schema) LabelName(label int) string {
 	return c.Labels[label]
 }
 
-// Equal tells whether two schemas say the same.
+// Equal reports whether two schemas say the same.
 func (c *Schema) Equal(o *Schema) bool {
 	same := func(a, b []Field) bool {
 		return slices.EqualFunc(a, b, func(a, b Field) bool {
@@ -167,7 +167,7 @@ func (c *Schema) Valid(s *Session) error {
 	case len(s.Meta) != len(c.Meta):
 		return fmt.Errorf("traffic: %d meta values for %d fields", len(s.Meta), len(c.Meta))
 	case len(c.Steps) == 0 || len(s.Steps)%len(c.Steps) != 0:
-		return fmt.Errorf("traffic: %d step values are no multiple of %d fields", len(s.Steps), len(c.Steps))
+		return fmt.Errorf("traffic: %d step values are not a multiple of %d fields", len(s.Steps), len(c.Steps))
 	}
 	for i := range c.Meta {
 		if what := c.Meta[i].fault(s.Meta[i]); what != "" {
@@ -189,7 +189,7 @@ func (f *Field) fault(x float64) string {
 		if x >= low && x <= high && x == math.Trunc(x) {
 			return ""
 		}
-		return fmt.Sprintf("is no whole number from %v to %v", low, high)
+		return fmt.Sprintf("is not a whole number from %v to %v", low, high)
 	}
 	switch f.Kind {
 	case Symbol:

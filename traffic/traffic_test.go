@@ -33,7 +33,7 @@ func TestValid(t *testing.T) {
 		{func(s *Session) { s.Start = math.NaN() }, "start: NaN"},
 		{func(s *Session) { s.Meta = s.Meta[:2] }, "2 meta values for 3"},
 		{func(s *Session) { s.Steps = s.Steps[:5] }, "5 step values"},
-		{func(s *Session) { s.Meta[0] = 2 }, "meta protocol: 2 is no whole number from 0 to 1"},
+		{func(s *Session) { s.Meta[0] = 2 }, "meta protocol: 2 is not a whole number from 0 to 1"},
 		{func(s *Session) { s.Meta[1] = 65536 }, "meta port: 65536"},
 		{func(s *Session) { s.Meta[2] = -1 }, "meta server: -1"},
 		{func(s *Session) { s.Steps[3] = .5 }, "step 1: size: 0.5"},

@@ -57,7 +57,7 @@ func New(name string, spec env.Spec) (agent.Policy, error) {
 		if given {
 			var err error
 			if hold, err = strconv.Atoi(arg); err != nil || hold < 1 {
-				return nil, fmt.Errorf("agent: policy %q: %q is no number of steps", name, arg)
+				return nil, fmt.Errorf("agent: policy %q: %q is not a number of steps", name, arg)
 			}
 		}
 		return &alternate{space: spec.Action, hold: hold}, nil
@@ -66,7 +66,7 @@ func New(name string, spec env.Spec) (agent.Policy, error) {
 		if given {
 			var err error
 			if share, err = strconv.ParseFloat(arg, 64); err != nil || !(share > 0) || math.IsInf(share, 0) {
-				return nil, fmt.Errorf("agent: policy %q: %q is no share", name, arg)
+				return nil, fmt.Errorf("agent: policy %q: %q is not a share", name, arg)
 			}
 		}
 		p, err := newOccupancy(share, spec)
@@ -86,7 +86,7 @@ func New(name string, spec env.Spec) (agent.Policy, error) {
 		if given {
 			x, err := strconv.ParseFloat(arg, 32)
 			if err != nil || !(x >= 0) || math.IsInf(x, 0) {
-				return nil, fmt.Errorf("agent: policy %q: %q is no delay", name, arg)
+				return nil, fmt.Errorf("agent: policy %q: %q is not a delay", name, arg)
 			}
 			target = float32(x)
 		}
@@ -103,7 +103,7 @@ func New(name string, spec env.Spec) (agent.Policy, error) {
 	for i, b := range Names {
 		names[i] = b.Name
 	}
-	return nil, fmt.Errorf("agent: policy %q is none of %s", name, strings.Join(names, ", "))
+	return nil, fmt.Errorf("agent: policy %q is not one of %s", name, strings.Join(names, ", "))
 }
 
 func fixedPolicy(name string, n int32, spec env.Spec) (agent.Policy, error) {
@@ -114,7 +114,7 @@ func fixedPolicy(name string, n int32, spec env.Spec) (agent.Policy, error) {
 	a := n
 	if limits != nil {
 		if a = int32(slices.Index(limits, n)); a < 0 {
-			return nil, fmt.Errorf("agent: policy %q: %d is none of the limits %v", name, n, limits)
+			return nil, fmt.Errorf("agent: policy %q: %d is not one of the limits %v", name, n, limits)
 		}
 	}
 	f := fixed(make([]int32, len(spec.Action)))

@@ -101,17 +101,17 @@ func TestBaselineErrors(t *testing.T) {
 		spec   env.Spec
 		want   string
 	}{
-		{"greedy", spec(1, 32), "none of fixed:N, random"},
+		{"greedy", spec(1, 32), "one of fixed:N, random"},
 		{"fixed", spec(1, 32), "expected fixed:N"},
-		{"fixed:48", spec(1, 32, 64), "48 is none of the limits [32 64]"},
+		{"fixed:48", spec(1, 32, 64), "48 is not one of the limits [32 64]"},
 		{"fixed:2", env.Spec{Action: env.MultiDiscrete{2}}, "action 2 is not in [0, 2)"},
 		{"random:1", spec(1, 32), "takes no argument"},
-		{"alternate:0", spec(1, 32), "is no number of steps"},
-		{"occupancy:0", spec(1, 32), "is no share"},
+		{"alternate:0", spec(1, 32), "is not a number of steps"},
+		{"occupancy:0", spec(1, 32), "is not a share"},
 		{"occupancy", spec(1, 32), "has no action1"},
 		{"occupancy", env.Spec{Action: env.MultiDiscrete{2}}, "has no enq_qdepth1"},
-		{"threshold:x", spec(1, 32), `"x" is no delay`},
-		{"codel:-1", spec(1, 32), "is no delay"},
+		{"threshold:x", spec(1, 32), `"x" is not a delay`},
+		{"codel:-1", spec(1, 32), "is not a delay"},
 		{"codel", env.Spec{Action: env.MultiDiscrete{2}}, "has no deq_timedelta1"},
 		{"codel", spec(3, 32, 64), "deq_timedelta of 2 switches, an action sets 3"},
 	} {

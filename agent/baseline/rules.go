@@ -17,7 +17,7 @@ import (
 // another rule does: with the ones that watch queues they are the families
 // that a simulator has to value right.
 
-// rule makes the policies of this file; nil where name is none of them.
+// rule makes the policies of this file; nil where name is not one of them.
 func rule(name, kind, arg string, spec env.Spec) (agent.Policy, error) {
 	bad := func(want string) error { return fmt.Errorf("agent: policy %q: expected %s", name, want) }
 	number := func(s string) (float64, bool) {

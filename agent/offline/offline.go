@@ -145,7 +145,7 @@ type mean struct {
 
 func (m *mean) add(x float64) { m.sum, m.n = m.sum+x, m.n+1 }
 
-// take returns the mean, NaN of nothing, and begins anew.
+// take returns the mean, NaN of nothing, and starts over.
 func (m *mean) take() float64 {
 	x := m.sum / float64(m.n)
 	*m = mean{}

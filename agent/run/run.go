@@ -40,7 +40,7 @@ type Run struct {
 	width int // columns of the log
 }
 
-// New is a training that begins anew in dir.
+// New is a training that starts over in dir.
 func New(dir string, every int64) *Run { return &Run{Dir: dir, Every: every, Saved: -1} }
 
 // Policy and Checkpoint are the files of the agent and of the training.

@@ -34,7 +34,7 @@ var (
 	rate     = flag.Float64("rate", 3840, "packets/s of the background in the mean")
 	ports    = flag.String("pps", "4000", "packets/s that switch 1 serves, comma between")
 	under    = flag.String("limits", "32,64,128", "queue limits, packets, comma between")
-	episodes = flag.Int("episodes", 20, "paired episodes")
+	episodes = flag.Int("episodes", 20, "paired episodes; 0: none, and of each order what a queue carries")
 	steps    = flag.Int("steps", 100, "steps of 4 s of an episode")
 )
 
@@ -57,7 +57,7 @@ func run() error {
 	for _, text := range strings.Split(*under, ",") {
 		x, err := strconv.ParseUint(text, 10, 31)
 		if err != nil || !slices.Contains(limits, p4.Limit(x)) {
-			return fmt.Errorf("-limits: %q is none of %v", text, limits)
+			return fmt.Errorf("-limits: %q is not one of %v", text, limits)
 		}
 		chosen = append(chosen, p4.Limit(x))
 	}
@@ -71,7 +71,23 @@ func run() error {
 		for k, name := range []string{"recorded", "shuffled", "Poisson"} {
 			fmt.Printf(" %s %.1f", name, dispersion(order(gaps, k), .016))
 		}
-		fmt.Println("\n\n| port, packets/s | limit | recorded | shuffled | Poisson | shuffled − recorded | Poisson − recorded |\n|---|---|---|---|---|---|---|")
+		fmt.Println()
+		for _, text := range strings.Split(*ports, ",") {
+			port, err := strconv.ParseFloat(text, 64)
+			if err != nil || !(port > 0) {
+				return fmt.Errorf("-pps: %q", text)
+			}
+			fmt.Printf("a queue of 64 at %.0f packets/s alone carries, of its capacity:", port)
+			for k, name := range []string{"recorded", "shuffled", "Poisson"} {
+				fmt.Printf(" %s %.0f %%", name, 100*carried(order(gaps, k), port, 64)*(*rate)/port)
+			}
+			fmt.Println()
+		}
+		if *episodes == 0 {
+			fmt.Println()
+			continue
+		}
+		fmt.Println("\n| port, packets/s | limit | recorded | shuffled | Poisson | shuffled − recorded | Poisson − recorded |\n|---|---|---|---|---|---|---|")
 		for _, text := range strings.Split(*ports, ",") {
 			port, err := strconv.ParseFloat(text, 64)
 			if err != nil || !(port > 0) {
@@ -90,6 +106,22 @@ func run() error {
 		fmt.Println()
 	}
 	return nil
+}
+
+// carried is the share of the packets that a drop-tail queue of a limit serves,
+// after a first loop that fills it.
+func carried(gaps []float64, port float64, limit float64) float64 {
+	queue, served := 0., 0
+	for loop := range 2 {
+		for _, g := range gaps {
+			queue = max(queue-g*port, 0)
+			if queue+1 <= limit {
+				queue++
+				served += loop
+			}
+		}
+	}
+	return float64(served) / float64(len(gaps))
 }
 
 // dispersion of the packets of one loop.

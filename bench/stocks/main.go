@@ -188,7 +188,7 @@ func read(path string) (telemetry.Recording, error) {
 		for k, s := range row {
 			x, err := strconv.ParseFloat(s, 32)
 			if err != nil {
-				return r, fmt.Errorf("%s: row %d, %s: %q is no number", path, len(rows)-1-i, rows[0][k], s)
+				return r, fmt.Errorf("%s: row %d, %s: %q is not a number", path, len(rows)-1-i, rows[0][k], s)
 			}
 			values, valid = append(values, float32(x)), append(valid, true)
 		}

@@ -47,7 +47,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.Initial = c.Limits[len(c.Limits)-1]
 	}
 	if !slices.Contains(c.Limits, c.Initial) {
-		return c, fmt.Errorf("env: initial: %d is none of the limits %v", c.Initial, c.Limits)
+		return c, fmt.Errorf("env: initial: %d is not one of the limits %v", c.Initial, c.Limits)
 	}
 	if c.StepSeconds == 0 {
 		c.StepSeconds = 4

@@ -40,12 +40,12 @@ func (o Observation) withDefaults() (Observation, error) {
 	switch o.Name {
 	case "state", "tutorial", "window":
 	default:
-		return o, fmt.Errorf(`env: observation: name: %q is none of "state", "tutorial", "window"`, o.Name)
+		return o, fmt.Errorf(`env: observation: name: %q is not one of "state", "tutorial", "window"`, o.Name)
 	}
 	switch o.Normalise {
 	case "fit", "l2", "none":
 	default:
-		return o, fmt.Errorf(`env: observation: normalise: %q is none of "fit", "l2", "none"`, o.Normalise)
+		return o, fmt.Errorf(`env: observation: normalise: %q is not one of "fit", "l2", "none"`, o.Normalise)
 	}
 	return o, nil
 }

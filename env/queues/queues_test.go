@@ -218,14 +218,14 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 		{queues.Config{Limits: []p4.Limit{}}, "env: limits: none are given"},
 		{queues.Config{Limits: []p4.Limit{0}}, "env: limits: p4: limit 0 is outside 1…524287 packets"},
 		{queues.Config{Limits: []p4.Limit{32, 32}}, "env: limits: 32 is a duplicate"},
-		{queues.Config{Initial: 16}, "env: initial: 16 is none of the limits [32 64]"},
+		{queues.Config{Initial: 16}, "env: initial: 16 is not one of the limits [32 64]"},
 		{queues.Config{StepSeconds: -1}, "env: step_seconds: -1 is outside 1…3600"},
 		{queues.Config{MaxSteps: -1}, "env: max_steps: -1 is outside 1…2147483647"},
 		{queues.Config{EndOnStall: math.NaN()}, "env: end_on_stall_s: NaN is negative"},
-		{queues.Config{Reward: queues.Reward{Name: "x"}}, `env: reward: name: "x" is none of "lbo-fps", "tutorial", "qoe-lin"`},
+		{queues.Config{Reward: queues.Reward{Name: "x"}}, `env: reward: name: "x" is not one of "lbo-fps", "tutorial", "qoe-lin"`},
 		{queues.Config{Reward: queues.Reward{Switch: 1}}, `env: reward: "lbo-fps" has no weights: rebuffer and switch belong to qoe-lin`},
-		{queues.Config{Observation: queues.Observation{Name: "x"}}, `env: observation: name: "x" is none of "state", "tutorial", "window"`},
-		{queues.Config{Observation: queues.Observation{Normalise: "x"}}, `env: observation: normalise: "x" is none of "fit", "l2", "none"`},
+		{queues.Config{Observation: queues.Observation{Name: "x"}}, `env: observation: name: "x" is not one of "state", "tutorial", "window"`},
+		{queues.Config{Observation: queues.Observation{Normalise: "x"}}, `env: observation: normalise: "x" is not one of "fit", "l2", "none"`},
 	} {
 		if _, err := queues.New(c.cfg, &bench{}, 1, sixtyFourth{}); err == nil || err.Error() != c.field {
 			t.Errorf("%+v: %v, want %s", c.cfg, err, c.field)

@@ -73,7 +73,7 @@ func (r Reward) withDefaults() (Reward, error) {
 			return r, fmt.Errorf("env: reward: %q has no weights: rebuffer and switch belong to qoe-lin", r.Name)
 		}
 		if r.Name != "lbo-fps" && r.Name != "tutorial" {
-			return r, fmt.Errorf(`env: reward: name: %q is none of "lbo-fps", "tutorial", "qoe-lin"`, r.Name)
+			return r, fmt.Errorf(`env: reward: name: %q is not one of "lbo-fps", "tutorial", "qoe-lin"`, r.Name)
 		}
 		return r, nil
 	}

@@ -351,7 +351,8 @@ func (s *Server) watched(r *http.Request) (any, error) {
 	}
 	out.First = first
 	if n := len(out.Samples); n > 0 && e.drawn != nil {
-		out.Picture = e.scale.SVG(e.moment(out.Samples[n-1], out.Ends[n-1]))
+		now := e.moment(out.Samples[n-1], out.Ends[n-1])
+		out.Picture = e.scale.Fitting(func(s picture.Scale) string { return s.SVG(now) })
 	}
 	return out, nil
 }

@@ -54,7 +54,7 @@ func (e *vector) options(text json.RawMessage) (*env.Options, error) {
 		case !known && len(has) == 0:
 			err = fmt.Errorf("%w: reset: options: this environment takes none", ErrBadFrame)
 		case !known:
-			err = fmt.Errorf("%w: reset: options: %q is none of %q", ErrBadFrame, name, slices.Sorted(maps.Keys(has)))
+			err = fmt.Errorf("%w: reset: options: %q is not one of %q", ErrBadFrame, name, slices.Sorted(maps.Keys(has)))
 		case seen[name]:
 			err = fmt.Errorf("%w: reset: options: %s is given twice", ErrBadFrame, name)
 		default:

@@ -59,7 +59,7 @@ type Options struct {
 
 	Metrics []prometheus.Collector // shown beside the server's own
 
-	Tokens  *Tokens  // who may connect; nil: everybody who can reach the server
+	Tokens  *Tokens  // who may connect; nil: anyone who can reach the server
 	Origins []string // of web pages that may connect, "https://host:port"; the server's own where empty
 
 	MaxSessions  int           // 1,024
@@ -283,7 +283,7 @@ func (s *Server) greet(c *conn, remote string, who identity, needTicket bool) bo
 		case s.hasJournal(k) && len(s.sessions) < s.opts.MaxSessions:
 			ss, restore = s.newSession(c, k, who), true
 		default:
-			err = fmt.Errorf("%w: there is none of this token; sessions wait %v for their client", ErrSessionLost, max(s.opts.ResumeFor, 0))
+			err = fmt.Errorf("%w: no session has this token; sessions wait %v for their client", ErrSessionLost, max(s.opts.ResumeFor, 0))
 		}
 	case len(s.sessions) >= s.opts.MaxSessions:
 		err = fmt.Errorf("%w: %d sessions are open, the most allowed", ErrCapacity, len(s.sessions))

@@ -35,7 +35,7 @@ var effects = map[string]func(eval.EffectErrors) float64{
 // CheckBy reports a figure that sets cannot be ranked by; "" lets Rank choose.
 func CheckBy(by string) error {
 	if by != "" && figures[by] == nil && effects[by] == nil {
-		return fmt.Errorf("%q is none of effects, exogeneity, effect, transient, M, M_raw, W1, KS, corr, ACF", by)
+		return fmt.Errorf("%q is not one of effects, exogeneity, effect, transient, M, M_raw, W1, KS, corr, ACF", by)
 	}
 	return nil
 }

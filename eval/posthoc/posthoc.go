@@ -150,7 +150,7 @@ func Predictive(ctx context.Context, be *compute.Backend, real, fake Set, o Opti
 func check(real, fake Set) error {
 	for _, s := range []Set{real, fake} {
 		if s.Length < 1 || s.Features < 1 || s.Len() < 1 || len(s.X) != s.Len()*s.Length*s.Features {
-			return fmt.Errorf("posthoc: %d numbers are no windows of %d×%d", len(s.X), s.Length, s.Features)
+			return fmt.Errorf("posthoc: %d numbers do not make windows of %d×%d", len(s.X), s.Length, s.Features)
 		}
 	}
 	if real.Length != fake.Length || real.Features != fake.Features {

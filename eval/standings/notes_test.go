@@ -20,6 +20,7 @@ func TestNotes(t *testing.T) {
 		"apart":                {[]Row{r("fixed:32", 1, 2, 3), r("fixed:64", 11, 12, 13)}, nil},
 		"a rule is a constant": {[]Row{r("fixed:32", 1, 2, 3), r("fixed:64", 11, 12, 13), r("threshold", 1, 2, 3)}, []string{"threshold earns what fixed:32 earns"}},
 		"all alike":            {[]Row{r("fixed:32", 1, 5, 3), r("random", 4, 1, 4)}, []string{"no action matters"}},
+		"all constants alike":  {[]Row{r("fixed:32", 1, 5, 3), r("fixed:64", 1, 5, 3), r("random", 1, 5, 3)}, []string{"no action matters"}},
 		// Means a tenth of the spread apart, but in every episode the same way.
 		"alike but for pairing": {[]Row{r("fixed:32", 1, 50, 100), r("random", 2, 51, 101)}, nil},
 		"one episode":           {[]Row{r("fixed:32", 1), r("random", 4)}, nil},

@@ -3,7 +3,6 @@ package standings
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -44,39 +43,18 @@ func WriteText(out io.Writer, scenario string, spec env.Spec, rows []Row) error 
 // notes says what a reader of the table may overlook: a rule that equals a
 // constant, and policies that all earn the same.
 func notes(results []Row) []string {
-	var out []string
+	var out, names []string
+	var all [][]float64
 	for _, r := range results {
-		if strings.HasPrefix(r.Policy, "fixed:") {
-			continue
-		}
-		for _, f := range results {
-			if strings.HasPrefix(f.Policy, "fixed:") && slices.Equal(r.Returns, f.Returns) {
-				out = append(out, fmt.Sprintf("%s earns what %s earns, episode by episode: here it always picks that limit.", r.Policy, f.Policy))
-			}
-		}
+		names, all = append(names, r.Policy), append(all, r.Returns)
 	}
-	if len(results) > 1 && len(results[0].Returns) > 1 && sameWithinNoise(results) {
+	for _, twin := range eval.Twins(names, all) {
+		out = append(out, fmt.Sprintf("%s earns what %s earns, episode by episode: here it never chooses anything else.", twin[0], twin[1]))
+	}
+	if eval.SameWithinNoise(all) {
 		out = append(out, "All policies earn the same within noise: no action matters here, and an agent has nothing to learn.")
 	}
 	return out
-}
-
-// sameWithinNoise reports whether no policy's return differs from the best
-// one's, paired by episode, by more than the 95 % interval of the difference.
-func sameWithinNoise(results []Row) bool {
-	best := results[0]
-	for _, r := range results {
-		if r.Return.Mean > best.Return.Mean {
-			best = r
-		}
-	}
-	for _, r := range results {
-		d := (&eval.Evaluation{Returns: best.Returns}).Over(&eval.Evaluation{Returns: r.Returns})
-		if d.Mean > d.CI { // NaN for a single episode: not known
-			return false
-		}
-	}
-	return true
 }
 
 // shares is how often each action was taken, switch by switch.

@@ -47,7 +47,7 @@ func Contestants(s scenarios.Scenario, o Options) ([]Contestant, error) {
 		if share {
 			var err error
 			if x, err = strconv.ParseFloat(arg, 64); err != nil || !(x > 0) || math.IsInf(x, 0) {
-				return nil, fmt.Errorf("%q: %q is no share", name, arg)
+				return nil, fmt.Errorf("%q: %q is not a share", name, arg)
 			}
 		}
 		add := func(policy func(v env.Vector) (agent.Policy, error)) {
@@ -91,7 +91,7 @@ func Contestants(s scenarios.Scenario, o Options) ([]Contestant, error) {
 		case "look-ahead":
 			add(func(v env.Vector) (agent.Policy, error) { return baseline.NewLookAhead(v, o.Horizon, o.Hold) })
 		default:
-			return nil, fmt.Errorf("%q is none that worth has", name)
+			return nil, fmt.Errorf("unknown policy %q", name)
 		}
 	}
 	return all, nil

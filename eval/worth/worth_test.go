@@ -73,7 +73,7 @@ func TestContestants(t *testing.T) {
 		{scenario(), "random:1", `!"random:1": random takes nothing after it`},
 		{scenario(), "wait:-1", `!"wait:-1": "-1"`},
 		{scenario(), "occupancy:nan", `!"occupancy:nan": "nan"`},
-		{scenario(), "best", `!"best"`},
+		{scenario(), "best", `!unknown policy "best"`},
 	} {
 		o.Policies = strings.Split(c.policies, ",")
 		all, err := worth.Contestants(c.s, o)

@@ -47,7 +47,7 @@ episodes-2.parquet.`,
 				d.policy = fmt.Sprint("fixed:", limit)
 			}
 			if !(impossible >= 0 && impossible <= 1) {
-				return usagef("collect: --max-impossible: %v is no share from 0 to 1", impossible)
+				return usagef("collect: --max-impossible: %v is not a share from 0 to 1", impossible)
 			}
 			if d.journal == "" {
 				if err := os.MkdirAll(dir, 0o777); err != nil {

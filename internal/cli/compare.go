@@ -31,7 +31,7 @@ in for it, and tells
               and its best: what it says of plants it says of any two policies
 
 With --recordings, what testbed record --schedule switchback (or random) wrote of
-A's scenario, come estimates of the policies that nobody played: fitted Q
+A's scenario, come estimates of the policies that were not played: fitted Q
 evaluation and doubly robust, of a discounted reward per step; advantages over
 drawing the limit at every step; and the same with the limits' labels shuffled,
 where intervals should contain 0.

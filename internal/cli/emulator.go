@@ -66,7 +66,7 @@ func (e *emulator) run(cmd *cobra.Command) (err error) {
 		safe = slices.Min(limits)
 	}
 	if !slices.Contains(limits, safe) {
-		return usagef("testbed: --safe: %d is none of the limits %v", safe, limits)
+		return usagef("testbed: --safe: %d is not one of the limits %v", safe, limits)
 	}
 	depths := []p4.Limit{safe}
 	for _, l := range limits {

@@ -64,7 +64,7 @@ func (c *computing) agentEngine() (agent.Learning, compute.Kernels, error) {
 	return e, k, asUsage(err)
 }
 
-// trainer reports an engine, a kernel set or a device that there is not; it
+// trainer reports an engine, a kernel set or a device that does not exist; it
 // gives what makes engines that train.
 func (c *computing) trainer() (func() (timegan.Engine, error), error) {
 	if err := c.checkThreads(); err != nil {

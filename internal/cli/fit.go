@@ -64,7 +64,7 @@ give equal bytes.`,
 	fl.IntVar(&f.knots, "knots", timegan.DefaultKnots, "quantiles of a column's scaler; 2 is min-max")
 	fl.IntVar(&f.every, "every", 1000, "updates between checkpoints")
 	fl.BoolVar(&f.resume, "resume", false, "go on from the output, with its settings")
-	fl.BoolVar(&f.force, "force", false, "begin anew where the output is there already")
+	fl.BoolVar(&f.force, "force", false, "begin anew where the output already exists")
 	fl.BoolVar(&f.weights, "weights-only", false, "leave the optimiser's state out of the finished checkpoint")
 	addImpossible(cmd, &f.impossible)
 	f.any.flags(cmd)

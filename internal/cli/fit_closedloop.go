@@ -19,7 +19,7 @@ func (f *fitter) closedLoop(cmd *cobra.Command, data []telemetry.Recording) (err
 		return usagef("fit: --preset, --limit: are of --mode timegan")
 	}
 	c, o := closedloop.Config{}, closedloop.FitOptions{Path: f.out, Every: f.every}
-	if err := f.refuseLoss("--resume goes on from it, --force begins anew"); err != nil {
+	if err := f.refuseLoss("--resume goes on from it, --force starts over"); err != nil {
 		return err
 	}
 	if f.resume {

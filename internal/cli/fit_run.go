@@ -46,7 +46,7 @@ func (f *fitter) check(cmd *cobra.Command) error {
 		return err
 	}
 	if f.out == "" {
-		return usagef("fit: --output: where to?")
+		return usagef("fit: --output: name what to write")
 	}
 	if err := checkOutput("fit: --output", f.out, ".safetensors"); err != nil {
 		return err
@@ -76,7 +76,7 @@ func (f *fitter) check(cmd *cobra.Command) error {
 		}
 	}
 	if !slices.Contains([]string{"closed_loop", "timegan", "structured"}, f.mode) {
-		return usagef("fit: --mode: %q is none of closed_loop, timegan, structured", f.mode)
+		return usagef("fit: --mode: %q is not one of closed_loop, timegan, structured", f.mode)
 	}
 	return nil
 }
@@ -126,7 +126,7 @@ func (f *fitter) read(cmd *cobra.Command) ([]telemetry.Recording, error) {
 // do about it.
 func (f *fitter) refuseLoss(remedy string) error {
 	if _, err := os.Stat(f.out); !f.force && !f.resume && !errors.Is(err, fs.ErrNotExist) {
-		return usagef("fit: %s is there already: %s", f.out, remedy)
+		return usagef("fit: %s already exists: %s", f.out, remedy)
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ func (f *fitter) structured(cmd *cobra.Command, data []telemetry.Recording, open
 	if f.resume || f.preset != "" || f.limit != 0 {
 		return usagef("fit: --resume, --preset, --limit: are not of --mode structured")
 	}
-	if err := f.refuseLoss("--force begins anew"); err != nil {
+	if err := f.refuseLoss("--force starts over"); err != nil {
 		return err
 	}
 	c := structured.Defaults()

@@ -15,7 +15,7 @@ import (
 // timegan fits a TimeGAN to the train blocks.
 func (f *fitter) timegan(cmd *cobra.Command, data []telemetry.Recording, open func() (timegan.Engine, error)) (err error) {
 	c, o := timegan.Config{}, timegan.FitOptions{Path: f.out, Every: f.every}
-	if err := f.refuseLoss("--resume goes on from it, --force begins anew"); err != nil {
+	if err := f.refuseLoss("--resume goes on from it, --force starts over"); err != nil {
 		return err
 	}
 	if f.resume {

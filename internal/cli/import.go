@@ -66,7 +66,7 @@ func (im *importer) check() error {
 	case len(im.rows) > 0 && im.int != "":
 		return usagef("import: --int, --rows: both hold what switches measured: give one")
 	case im.out == "":
-		return usagef("import: --output: where to?")
+		return usagef("import: --output: name what to write")
 	case !(im.impossible >= 0 && im.impossible <= 1) || !(im.placed >= 0 && im.placed <= 1):
 		return usagef("import: --max-impossible %v, --min-placed %v: shares from 0 to 1", im.impossible, im.placed)
 	}

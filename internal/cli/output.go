@@ -34,7 +34,7 @@ func refuseExisting(flag, file string, force bool) error {
 		return nil
 	}
 	if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
-		return usagef("%s: %s is there already: --force replaces it", flag, file)
+		return usagef("%s: %s already exists: --force replaces it", flag, file)
 	}
 	return nil
 }

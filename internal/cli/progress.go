@@ -29,11 +29,11 @@ func progressMode(cmd *cobra.Command) string {
 	return "auto"
 }
 
-// checkProgress refuses a --progress that there is not.
+// checkProgress refuses a --progress that does not exist.
 func checkProgress(cmd *cobra.Command) error {
 	modes := []string{"auto", "json", "none"}
 	if m := progressMode(cmd); !slices.Contains(modes, m) {
-		return usagef("%s: --progress: %q is none of auto, json, none", cmd.Name(), m)
+		return usagef("%s: --progress: %q is not one of auto, json, none", cmd.Name(), m)
 	}
 	return nil
 }

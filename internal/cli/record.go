@@ -73,7 +73,7 @@ type recordCommand struct {
 
 func (r *recordCommand) run(cmd *cobra.Command) (err error) {
 	if r.out == "" {
-		return usagef("record: --output: where to?")
+		return usagef("record: --output: name what to write")
 	}
 	if _, err := os.Lstat(r.out); err == nil {
 		return usagef("record: --output: %s exists: name a folder to make", r.out)

@@ -29,7 +29,7 @@ given:
 FILE of a recording is CSV with the published columns or those that import writes. Empty cells
 were not measured; with --like the real grid's gaps are applied to every set.
 In the table, floor is real windows against the real recording: the median of
-200 draws, and its 5 and 95 % points. No model can be told from a better one
+200 draws, and its 5 and 95 % points. No model can be distinguished from a better one
 below it.`,
 		Example: `  planegym report --real real_32.csv --set model=sample_32.csv -o report.html
   planegym report --real grid_32.csv --like --set best=a.csv --set worst=b.csv --png figures
@@ -52,7 +52,7 @@ below it.`,
 	f.BoolVar(&r.options.Test, "test", false, "compare held-out blocks only; needs --like")
 	f.Uint64Var(&r.options.Seed, "seed", 0, "of the noise floor's draws")
 	f.StringVarP(&r.out, "output", "o", "report.html", "the page")
-	f.BoolVar(&r.force, "force", false, "replace the page where it is there already")
+	f.BoolVar(&r.force, "force", false, "replace the page where it already exists")
 	f.StringVar(&r.png, "png", "", "folder to write every figure into as PNG")
 	return cmd
 }

@@ -43,7 +43,7 @@ func episodeSection(ctx context.Context, names, files []string) ([]report.Sectio
 		case err != nil:
 			s.Text += fmt.Sprintf(" Not drawn: %s: %v.", names[i], err)
 		default:
-			s.Figures = append(s.Figures, report.Drawing(fmt.Sprintf("episode-%d", i+1), names[i], svg))
+			s.Figures = append(s.Figures, report.Drawing(fmt.Sprintf("episode-%d", i+1), names[i], svg, picture.FitCSS))
 		}
 	}
 	if len(s.Figures) == 0 {
@@ -68,7 +68,7 @@ func episodeOf(ctx context.Context, name string, d *agent.DDQN) (string, error) 
 	seed, rows := eval.HeldOut(0, 1), []int{0}
 	d.Begin(rows, seed)
 	act := func(obs []float32, actions []int32) { d.Act(rows, obs, actions) }
-	return picture.Episode(ctx, v, act, seed[0], shownSteps, d.Scenario+": "+name)
+	return picture.FittingEpisode(ctx, v, act, seed[0], shownSteps, d.Scenario+": "+name)
 }
 
 // policyIn names the agent's file at path: in a folder that train wrote, or the

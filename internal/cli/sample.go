@@ -51,7 +51,7 @@ type sampler struct {
 func (s *sampler) run(cmd *cobra.Command, args []string) error {
 	switch {
 	case s.out == "":
-		return usagef("sample: --output: where to?")
+		return usagef("sample: --output: name what to write")
 	case s.seconds < 1 || s.rollouts < 1:
 		return usagef("sample: --seconds %d, --rollouts %d: both must be above 0", s.seconds, s.rollouts)
 	}

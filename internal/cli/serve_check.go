@@ -47,7 +47,7 @@ func (s *server) check() error {
 	if s.admin != "" {
 		host, _, err := net.SplitHostPort(s.admin)
 		if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-			return usagef("serve: --admin: %q is no loopback address: it answers everybody who reaches it", s.admin)
+			return usagef("serve: --admin: %q is not a loopback address: it answers anyone who reaches it", s.admin)
 		}
 	}
 	return nil

@@ -67,7 +67,7 @@ func (s *server) run(cmd *cobra.Command) error {
 		return err
 	}
 	if a, ok := open.(*net.TCPAddr); ok && !a.IP.IsLoopback() && s.o.Tokens == nil && s.clientCA == "" {
-		fmt.Fprintln(cmd.ErrOrStderr(), "planegym: everybody who reaches", a, "may step: give --token-file or --client-ca")
+		fmt.Fprintln(cmd.ErrOrStderr(), "planegym: anyone who reaches", a, "may step: give --token-file or --client-ca")
 	}
 	var hangup func()
 	if s.o.Tokens != nil {

@@ -75,7 +75,7 @@ func (d *decoding) run(cmd *cobra.Command, name string) (err error) {
 	var ids []uint32
 	for _, id := range d.switches {
 		if id > 1<<32-1 || slices.Contains(ids, uint32(id)) {
-			return usagef("telemetry decode: --switches: %d is no id of 32 bits or there twice", id)
+			return usagef("telemetry decode: --switches: %d is not a 32-bit id, or is given twice", id)
 		}
 		ids = append(ids, uint32(id))
 	}

@@ -56,7 +56,7 @@ func labelIndices(c *traffic.Schema, names []string) ([]int, error) {
 			if len(c.Labels) == 0 {
 				return nil, usagef("traffic: --label: the sessions have no labels")
 			}
-			return nil, usagef("traffic: --label: %q is none of %s", n, quoted(c.Labels))
+			return nil, usagef("traffic: --label: %q is not one of %s", n, quoted(c.Labels))
 		}
 		out = append(out, i)
 	}

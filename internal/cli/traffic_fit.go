@@ -50,7 +50,7 @@ goes on from there. Equal data, settings, seed and kernel set give equal bytes.`
 	fl.Uint64Var(&f.options.Seed, "seed", 0, "of a learned mode's weights and batches")
 	fl.IntVar(&f.options.Every, "every", 0, "of a learned mode: updates between checkpoints; default: the mode's")
 	fl.BoolVar(&f.options.Resume, "resume", false, "go on from the output, with its settings")
-	fl.BoolVar(&f.force, "force", false, "begin anew where the output is there already")
+	fl.BoolVar(&f.force, "force", false, "begin anew where the output already exists")
 	fl.StringVarP(&f.out, "output", "o", "", "model to write, .safetensors (required)")
 	f.flags(cmd)
 	f.engineFlag(cmd, "")

@@ -27,7 +27,7 @@ func (f *trafficFitter) check(cmd *cobra.Command) (*models.Kind, error) {
 	case f.options.Every < 0:
 		return nil, usagef("traffic fit: --every: %d is negative", f.options.Every)
 	case there == nil && !f.options.Resume && !f.force:
-		return nil, usagef("traffic fit: %s is there already: --resume goes on from it, --force begins anew", f.out)
+		return nil, usagef("traffic fit: %s already exists: --resume goes on from it, --force starts over", f.out)
 	}
 	if cmd.Flags().Changed("order") {
 		f.sets = append([]string{fmt.Sprint("order=", f.order)}, f.sets...)

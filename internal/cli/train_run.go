@@ -29,7 +29,7 @@ func (t *training) start(cmd *cobra.Command) error {
 	}
 	defer release()
 	if file := t.run.Exists(); file != "" {
-		return usagef("train: --out: %s is there: --resume %s goes on with a training, another --out begins anew", file, t.out)
+		return usagef("train: --out: %s already exists: --resume %s goes on with a training, another --out starts over", file, t.out)
 	}
 	if t.offline != "" {
 		return t.runOffline(cmd)

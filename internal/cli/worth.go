@@ -108,7 +108,7 @@ func parseLimits(flag, list string) (limits []p4.Limit, err error) {
 	for _, text := range strings.Split(list, ",") {
 		n, err := strconv.ParseUint(strings.TrimSpace(text), 10, 31)
 		if err != nil || p4.Limit(n).Check() != nil {
-			return nil, usagef("%s: %q is no limit in packets", flag, text)
+			return nil, usagef("%s: %q is not a limit in packets", flag, text)
 		}
 		limits = append(limits, p4.Limit(n))
 	}

@@ -98,9 +98,9 @@ func (o *valueObjective) build(g *G.ExprGraph, p *program, terms []ValueTerm) {
 	// θ again, as data: what the target is made of has no gradient.
 	next := feed(g, "S'", u.Next, 1, rows, d)
 	choice := o.values(u.Online, feed(g, "θ'", theta, len(theta)), next, false)
-	told := o.values(u.Target, feed(g, "θ⁻", target, len(target)), next, false)
+	targets := o.values(u.Target, feed(g, "θ⁻", target, len(target)), next, false)
 
-	best := o.perHead(must(G.HadamardProd(told, must(o.greedy(choice)))))
+	best := o.perHead(must(G.HadamardProd(targets, must(o.greedy(choice)))))
 	later := must(G.HadamardProd(feed(g, "γ", u.Discount, 1, rows, 1), o.meanHead(best)))
 	y := o.all(must(G.Add(feed(g, "R", u.Reward, 1, rows, 1), later)))
 	taken := o.perHead(must(G.HadamardProd(q, feed(g, "A", o.chosen, 1, rows, o.total))))

@@ -190,7 +190,7 @@ func TestValueTerm(t *testing.T) {
 	}
 	wrong := errors.New("wrong")
 	for want, term := range map[string]ValueTerm{
-		"no scalar": func(v Values) (*G.Node, error) { return v.Q, nil },
+		"not a scalar": func(v Values) (*G.Node, error) { return v.Q, nil },
 		"wrong":     func(v Values) (*G.Node, error) { return nil, wrong },
 	} {
 		o := recorded(t, config(t, func(c *agent.Config) {}), be)

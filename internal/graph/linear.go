@@ -313,7 +313,7 @@ func (q squaresBack) Do(in ...G.Value) (G.Value, error) {
 	}
 	g, ok := in[2].Data().(float32)
 	if !ok {
-		return nil, fmt.Errorf("graph: a gradient %v is no scalar of float32", in[2])
+		return nil, fmt.Errorf("graph: a gradient %v is not a scalar of float32", in[2])
 	}
 	d := q.Float32s()
 	for i, v := range x {

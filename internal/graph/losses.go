@@ -28,14 +28,14 @@ func (b *builder) beside(x *G.Node, v G.Nodes, c *G.Node) G.Nodes {
 
 // reconstructed is eq. 7, the mean square of r(h) against x over measured cells.
 func (b *builder) reconstructed(h *G.Node) *G.Node {
-	x := b.apply(&b.Recovery, true, nil, h, b.told())
+	x := b.apply(&b.Recovery, true, nil, h, b.condition())
 	return b.report("R", b.meanSquare(x, b.real(), b.input("cells", b.o.cells, b.Steps, b.Rows, b.Channels)))
 }
 
 // foreseen is eq. 9, the mean square of s(h) against the next h. passes asks
 // for the gradient at h.
 func (b *builder) foreseen(h *G.Node, passes bool) *G.Node {
-	s := b.apply(&b.Supervisor, passes, nil, h, b.told())
+	s := b.apply(&b.Supervisor, passes, nil, h, b.condition())
 	codes := b.input("codes", b.o.codes, b.Steps-1, b.Rows, b.Config.Hidden)
 	return b.report("S", b.meanSquare(must(Steps(s, 0, b.Steps-1)), must(Steps(h, 1, b.Steps)), codes))
 }
@@ -142,19 +142,19 @@ func (b *builder) covariances(x *G.Node) *G.Node {
 // embedding: min over e, r of 10·√L_R.
 func (b *builder) embedding() {
 	b.learns = []*timegan.Network{&b.Embedder, &b.Recovery}
-	b.cost = b.times(10, b.root(b.reconstructed(b.encode(b.real(), b.told(), false))))
+	b.cost = b.times(10, b.root(b.reconstructed(b.encode(b.real(), b.condition(), false))))
 }
 
 // supervised: min over s of L_S.
 func (b *builder) supervised() {
 	b.learns = []*timegan.Network{&b.Supervisor}
-	b.cost = b.foreseen(b.encode(b.real(), b.told(), false), false)
+	b.cost = b.foreseen(b.encode(b.real(), b.condition(), false), false)
 }
 
 // embedder: min over e, r of 10·√L_R + 0.1·L_S.
 func (b *builder) embedder() {
 	b.learns = []*timegan.Network{&b.Embedder, &b.Recovery}
-	h := b.encode(b.real(), b.told(), false)
+	h := b.encode(b.real(), b.condition(), false)
 	b.cost = sum(b.times(10, b.root(b.reconstructed(h))), b.times(.1, b.foreseen(h, true)))
 }
 
@@ -187,7 +187,7 @@ func (b *builder) fake(passes bool) (x, judged, own *G.Node) {
 func (b *builder) generator(terms []Term) {
 	c := &b.Config
 	b.learns = []*timegan.Network{&b.Generator, &b.Supervisor}
-	foreseen := b.foreseen(b.encode(b.real(), b.told(), false), false)
+	foreseen := b.foreseen(b.encode(b.real(), b.condition(), false), false)
 	x, judged, own := b.fake(true)
 	adversarial := b.taken(judged, true)
 	if own != nil {
@@ -213,7 +213,7 @@ func (b *builder) generator(terms []Term) {
 // discriminator: max over d of L_U.
 func (b *builder) discriminator() {
 	b.learns = []*timegan.Network{&b.Discriminator}
-	losses := []*G.Node{b.taken(b.discriminate(b.encode(b.real(), b.told(), false), b.told(), false), true)}
+	losses := []*G.Node{b.taken(b.discriminate(b.encode(b.real(), b.condition(), false), b.condition(), false), true)}
 	_, judged, own := b.fake(false)
 	losses = append(losses, b.taken(judged, false))
 	if own != nil {

@@ -71,7 +71,7 @@ func hashOf(op fmt.Stringer) uint32 {
 func floats(v G.Value) ([]float32, error) {
 	d, ok := v.(*tensor.Dense)
 	if !ok || d.Dtype() != tensor.Float32 {
-		return nil, fmt.Errorf("graph: a %T of %v is no float32 tensor", v, v.Dtype())
+		return nil, fmt.Errorf("graph: a %T of %v is not a float32 tensor", v, v.Dtype())
 	}
 	if d.RequiresIterator() || !d.DataOrder().IsContiguous() {
 		return nil, fmt.Errorf("graph: a strided view of shape %v", d.Shape())

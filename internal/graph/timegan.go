@@ -267,7 +267,7 @@ func feed(g *G.ExprGraph, name string, data []float32, shape ...int) *G.Node {
 // checked is a term's loss, if that is one.
 func checked(i int, loss *G.Node) *G.Node {
 	if loss == nil || !loss.IsScalar() || loss.Dtype() != tensor.Float32 {
-		panic(fmt.Errorf("term %d: %v is no scalar of float32", i, loss))
+		panic(fmt.Errorf("term %d: %v is not a scalar of float32", i, loss))
 	}
 	return loss
 }
@@ -282,9 +282,9 @@ func (b *builder) input(name string, data []float32, shape ...int) *G.Node {
 	return n
 }
 
-func (b *builder) real() *G.Node  { return b.input("x", b.X, b.Steps, b.Rows, b.Channels) }
-func (b *builder) noise() *G.Node { return b.input("z", b.Z, b.Steps, b.Rows, b.Config.Noise) }
-func (b *builder) told() *G.Node  { return b.input("c", b.Told, b.Steps, b.Rows, b.Conditions) }
+func (b *builder) real() *G.Node      { return b.input("x", b.X, b.Steps, b.Rows, b.Channels) }
+func (b *builder) noise() *G.Node     { return b.input("z", b.Z, b.Steps, b.Rows, b.Config.Noise) }
+func (b *builder) condition() *G.Node { return b.input("c", b.Told, b.Steps, b.Rows, b.Conditions) }
 func (b *builder) toldFake() *G.Node {
 	return b.input("c'", b.ToldFake, b.Steps, b.Rows, b.Conditions)
 }

@@ -43,7 +43,7 @@ func Attach(ctx context.Context, c *testbed.Config) error {
 	return c.Check() // with what was read
 }
 
-// same tells whether two loads draw from the same sessions.
+// same reports whether two loads draw from the same sessions.
 func same(a, b *testbed.Load) bool {
 	return a.Model == b.Model && a.File == b.File && a.Pool == b.Pool && slices.Equal(a.Labels, b.Labels)
 }
@@ -83,7 +83,7 @@ func Labelled(set *traffic.Set, labels []string) (*traffic.Set, error) {
 	some := &traffic.Set{Of: set.Of}
 	for _, name := range labels {
 		if !slices.Contains(set.Of.Labels, name) {
-			return nil, fmt.Errorf("labels: %q is none of %q", name, set.Of.Labels)
+			return nil, fmt.Errorf("labels: %q is not one of %q", name, set.Of.Labels)
 		}
 	}
 	for _, x := range set.Sessions {

@@ -31,6 +31,7 @@ type Scale struct {
 	MaxLimit float64 // packets: the top of every queue's bar
 	Buffer   float64 // seconds: the right end of the buffer's bar
 	Target   float64 // seconds: the buffer at which the reward is best
+	Narrow   bool    // the player stands below the switches, for a phone's width
 }
 
 // ScaleOf fits a scale to the moments of an episode.
@@ -80,19 +81,38 @@ func clamp(x float64) float64 {
 }
 
 const (
-	height    = 250.0
-	sourceX   = 12.0
-	sourceW   = 86.0
-	switchX   = 140.0
-	switchW   = 116.0
-	switchGap = 36.0
-	barTop    = 62.0
-	barH      = 104.0
-	playerW   = 250.0
+	barTop = 62.0
+	barH   = 104.0
+	boxTop = 34.0
+	boxH   = 168.0
 )
 
-func (s Scale) playerX() float64 { return switchX + float64(s.Switches)*(switchW+switchGap) }
-func (s Scale) width() float64   { return s.playerX() + playerW + 12 }
+// layout says where the boxes of a drawing are, in its own units.
+type layout struct {
+	margin, sourceW, switchX, switchW, gap float64
+	barX, barW                             float64 // of a queue, within its switch
+	playerX, playerW, playerH              float64
+	down                                   float64 // how far the player is below the switches
+	width, foot, height                    float64
+}
+
+func (s Scale) layout() layout {
+	n := float64(s.Switches)
+	if s.Narrow {
+		l := layout{margin: 8, sourceW: 84, switchX: 106, switchW: 84, gap: 14, barX: 7, barW: 28, playerH: 140, down: boxH + 22}
+		l.width = l.switchX + n*(l.switchW+l.gap) - l.gap + l.margin
+		l.playerX, l.playerW = l.margin, l.width-2*l.margin
+		l.foot, l.height = boxTop+l.down+l.playerH+30, boxTop+l.down+l.playerH+44
+		return l
+	}
+	l := layout{margin: 12, sourceW: 86, switchX: 140, switchW: 116, gap: 36, barX: 18, barW: 36, playerW: 250, playerH: boxH, foot: 232, height: 250}
+	l.playerX = l.switchX + n*(l.switchW+l.gap)
+	l.width = l.playerX + l.playerW + l.margin
+	return l
+}
+
+// switchAt is the left edge of switch i.
+func (l layout) switchAt(i int) float64 { return l.switchX + float64(i)*(l.switchW+l.gap) }
 
 // parts is the drawing from left to right.
 func (s Scale) parts() []part {
@@ -102,34 +122,40 @@ func (s Scale) parts() []part {
 		add(part{tag: "text", fixed: fmt.Sprintf(`x="%s" y="%s" class="%s" text-anchor="%s"`, num(x), num(y), class, anchor), text: text})
 	}
 	static := func(t string) func(Moment) string { return func(Moment) string { return t } }
-	box := func(x, w float64) {
-		add(part{tag: "rect", fixed: fmt.Sprintf(`x="%s" y="34" width="%s" height="168" rx="8" class="pg-box"`, num(x), num(w))})
+	box := func(x, y, w, h float64) {
+		add(part{tag: "rect", fixed: fmt.Sprintf(`x="%s" y="%s" width="%s" height="%s" rx="8" class="pg-box"`, num(x), num(y), num(w), num(h))})
 	}
 	arrow := func(from, to float64) {
 		add(part{tag: "path", fixed: fmt.Sprintf(`d="M%s 114H%sm-7 -5l7 5l-7 5" class="pg-wire"`, num(from), num(to))})
 	}
-	label(sourceX, 20, "pg-title", "start", static(s.Title))
+	l := s.layout()
+	label(l.margin, 20, "pg-title", "start", static(s.Title))
 
-	box(sourceX, sourceW)
-	label(sourceX+sourceW/2, 52, "pg-name", "middle", static("sources"))
-	label(sourceX+sourceW/2, 108, "pg-dim", "middle", static("video and"))
-	label(sourceX+sourceW/2, 124, "pg-dim", "middle", static("other traffic"))
-	arrow(sourceX+sourceW, switchX)
+	box(l.margin, boxTop, l.sourceW, boxH)
+	label(l.margin+l.sourceW/2, 52, "pg-name", "middle", static("sources"))
+	label(l.margin+l.sourceW/2, 108, "pg-dim", "middle", static("video and"))
+	label(l.margin+l.sourceW/2, 124, "pg-dim", "middle", static("other traffic"))
+	arrow(l.margin+l.sourceW, l.switchX)
 
 	for i := range s.Switches {
 		s.addSwitch(add, label, i)
-		x := switchX + float64(i)*(switchW+switchGap)
-		box(x, switchW)
-		arrow(x+switchW, x+switchW+switchGap)
+		x := l.switchAt(i)
+		box(x, boxTop, l.switchW, boxH)
+		if i < s.Switches-1 || !s.Narrow {
+			arrow(x+l.switchW, x+l.switchW+l.gap)
+			continue
+		}
+		add(part{tag: "path", fixed: fmt.Sprintf(`d="M%s %sV%sm-5 -7l5 7l5 -7" class="pg-wire"`, num(x+l.switchW/2), num(boxTop+boxH), num(boxTop+l.down))})
 	}
-	s.addPlayer(add, label, box)
-	label(sourceX, 232, "pg-name", "start", func(m Moment) string {
+	s.addPlayer(add, label)
+	box(l.playerX, boxTop+l.down, l.playerW, l.playerH)
+	label(l.margin, l.foot, "pg-name", "start", func(m Moment) string {
 		if m.Step < 0 {
 			return ""
 		}
 		return fmt.Sprintf("step %d · %d:%02d of video", m.Step, int(m.Clock)/60, int(m.Clock)%60)
 	})
-	label(s.width()-12, 232, "pg-name", "end", func(m Moment) string {
+	label(l.width-l.margin, l.foot, "pg-name", "end", func(m Moment) string {
 		if m.Step < 0 {
 			return fmt.Sprintf("reward %+.1f", m.Reward)
 		}
@@ -140,8 +166,9 @@ func (s Scale) parts() []part {
 
 // addSwitch draws switch i: a queue filled to its depth, cut by its limit.
 func (s Scale) addSwitch(add func(part), label func(x, y float64, class, anchor string, text func(Moment) string), i int) {
-	x := switchX + float64(i)*(switchW+switchGap)
-	barX, barW := x+18, 36.0
+	l := s.layout()
+	x, switchW := l.switchAt(i), l.switchW
+	barX, barW := x+l.barX, l.barW
 	fill := func(m Moment) float64 {
 		if i >= len(m.Depth) {
 			return 0
@@ -170,28 +197,28 @@ func (s Scale) addSwitch(add func(part), label func(x, y float64, class, anchor 
 }
 
 // addPlayer draws the buffer against its target, the quality and the stalls.
-func (s Scale) addPlayer(add func(part), label func(x, y float64, class, anchor string, text func(Moment) string), box func(x, w float64)) {
-	x := s.playerX()
-	barX, barW := x+16, playerW-32
-	label(x+16, 52, "pg-name", "start", func(Moment) string { return "player" })
-	label(x+playerW-16, 52, "pg-bad", "end", func(m Moment) string {
+func (s Scale) addPlayer(add func(part), label func(x, y float64, class, anchor string, text func(Moment) string)) {
+	l := s.layout()
+	x, y := l.playerX, l.down
+	barX, barW := x+16, l.playerW-32
+	label(x+16, y+52, "pg-name", "start", func(Moment) string { return "player" })
+	label(x+l.playerW-16, y+52, "pg-bad", "end", func(m Moment) string {
 		if m.Stall > 0 {
 			return fmt.Sprintf("stalled %.1f s", m.Stall)
 		}
 		return ""
 	})
-	add(part{tag: "rect", fixed: fmt.Sprintf(`x="%s" y="84" width="%s" height="26" class="pg-bar"`, num(barX), num(barW))})
-	add(part{tag: "rect", fixed: fmt.Sprintf(`x="%s" y="84" height="26" class="pg-buffer"`, num(barX)), moving: []moving{
+	add(part{tag: "rect", fixed: fmt.Sprintf(`x="%s" y="%s" width="%s" height="26" class="pg-bar"`, num(barX), num(y+84), num(barW))})
+	add(part{tag: "rect", fixed: fmt.Sprintf(`x="%s" y="%s" height="26" class="pg-buffer"`, num(barX), num(y+84)), moving: []moving{
 		{"width", func(m Moment) string { return num(barW * clamp(m.Buffer/s.Buffer)) }},
 	}})
 	target := barX + barW*clamp(s.Target/s.Buffer)
-	add(part{tag: "rect", fixed: fmt.Sprintf(`x="%s" y="78" width="2" height="38" class="pg-limit"`, num(target-1))})
-	label(target, 74, "pg-mark", "middle", func(Moment) string { return num(s.Target) + " s" })
-	label(barX, 130, "pg-dim", "start", func(m Moment) string { return fmt.Sprintf("buffer %.1f s", m.Buffer) })
-	label(barX, 160, "pg-dim", "start", func(m Moment) string {
+	add(part{tag: "rect", fixed: fmt.Sprintf(`x="%s" y="%s" width="2" height="38" class="pg-limit"`, num(target-1), num(y+78))})
+	label(target, y+74, "pg-mark", "middle", func(Moment) string { return num(s.Target) + " s" })
+	label(barX, y+130, "pg-dim", "start", func(m Moment) string { return fmt.Sprintf("buffer %.1f s", m.Buffer) })
+	label(barX, y+160, "pg-dim", "start", func(m Moment) string {
 		return fmt.Sprintf("quality %.1f Mbit/s, %.0f frames/s", m.Kbps/1000, m.FPS)
 	})
-	box(x, playerW)
 }
 
 // style colours both themes; a page that sets data-theme on its root decides.
@@ -218,12 +245,27 @@ func CSS() string {
 		}
 		dark.WriteString("{" + body)
 	}
-	return style + dark.String()
+	return style + FitCSS + dark.String()
 }
 
 func (s Scale) open(b *strings.Builder, label string) {
-	fmt.Fprintf(b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %s %s" role="img" aria-label="%s">`, num(s.width()), num(height), escape(label))
+	class, l := "pg-wide", s.layout()
+	if s.Narrow {
+		class = "pg-narrow"
+	}
+	fmt.Fprintf(b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %s %s" class="%s" role="img" aria-label="%s">`, num(l.width), num(l.height), class, escape(label))
 }
+
+// Fitting draws twice, wide and narrow, for a page whose style has FitCSS: it
+// shows the one that fits its width.
+func (s Scale) Fitting(draw func(Scale) string) string {
+	wide, narrow := s, s
+	wide.Narrow, narrow.Narrow = false, true
+	return draw(wide) + draw(narrow)
+}
+
+// FitCSS chooses between the two drawings of Fitting.
+const FitCSS = `.pg-narrow{display:none!important}@media(max-width:46rem){.pg-wide{display:none!important}.pg-narrow{display:block!important;min-width:0!important}}`
 
 var escape = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;").Replace
 

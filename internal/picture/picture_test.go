@@ -4,6 +4,8 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -96,5 +98,54 @@ func TestAnimationEndsWhereTheEpisodeDoes(t *testing.T) {
 	}
 	if strings.Contains(svg, "<script") {
 		t.Error("an image in a README runs no script")
+	}
+}
+
+// A phone's drawing holds the same things in less width, nothing beyond its edges.
+func TestNarrow(t *testing.T) {
+	m := episode()
+	wide := picture.ScaleOf("x", m)
+	narrow := wide
+	narrow.Narrow = true
+	width := func(svg string) float64 {
+		f := strings.Fields(attr(parse(t, svg)[0], "viewBox"))
+		w, err := strconv.ParseFloat(f[2], 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return w
+	}
+	if w, n := width(wide.SVG(m[0])), width(narrow.SVG(m[0])); n > 420 || n > w/2 {
+		t.Errorf("%v wide, %v narrow", w, n)
+	}
+	height, right := 0., width(narrow.SVG(m[0]))
+	for _, e := range parse(t, narrow.SVG(m[2])) {
+		if e.Name.Local == "svg" {
+			height, _ = strconv.ParseFloat(strings.Fields(attr(e, "viewBox"))[3], 64)
+			continue
+		}
+		at := func(name string) float64 {
+			x, _ := strconv.ParseFloat(attr(e, name), 64) // 0 where it has none
+			return x
+		}
+		if at("x")+at("width") > right || at("y")+at("height") > height {
+			t.Errorf("%s at %v, %v leaves the drawing of %v × %v", attr(e, "class"), at("x"), at("y"), right, height)
+		}
+	}
+	texts := func(svg string) []string {
+		var all []string
+		for _, s := range strings.Split(svg, "<text ")[1:] {
+			_, s, _ = strings.Cut(s, ">")
+			s, _, _ = strings.Cut(s, "<")
+			all = append(all, s)
+		}
+		return all
+	}
+	if a, b := texts(wide.SVG(m[1])), texts(narrow.SVG(m[1])); !slices.Equal(a, b) {
+		t.Errorf("wide says %q, narrow %q", a, b)
+	}
+	both := wide.Fitting(func(s picture.Scale) string { return s.SVG(m[0]) })
+	if strings.Count(both, "<svg") != 2 || !strings.Contains(both, "pg-wide") || !strings.Contains(both, "pg-narrow") {
+		t.Error(both)
 	}
 }

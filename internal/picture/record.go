@@ -105,13 +105,30 @@ func Record(ctx context.Context, v env.Vector, act func(obs []float32, actions [
 // Episode plays an episode of v, as Record does, and draws it as an animated SVG: five
 // steps a second.
 func Episode(ctx context.Context, v env.Vector, act func(obs []float32, actions []int32), seed uint64, steps int, title string) (string, error) {
-	moments, err := Record(ctx, v, act, seed, steps)
+	scale, moments, err := played(ctx, v, act, seed, steps, title)
 	if err != nil {
 		return "", err
+	}
+	return scale.Animation(moments, .2), nil
+}
+
+// FittingEpisode is Episode for a page: wide and narrow, see Scale.Fitting.
+func FittingEpisode(ctx context.Context, v env.Vector, act func(obs []float32, actions []int32), seed uint64, steps int, title string) (string, error) {
+	scale, moments, err := played(ctx, v, act, seed, steps, title)
+	if err != nil {
+		return "", err
+	}
+	return scale.Fitting(func(s Scale) string { return s.Animation(moments, .2) }), nil
+}
+
+func played(ctx context.Context, v env.Vector, act func(obs []float32, actions []int32), seed uint64, steps int, title string) (Scale, []Moment, error) {
+	moments, err := Record(ctx, v, act, seed, steps)
+	if err != nil {
+		return Scale{}, nil, err
 	}
 	scale := ScaleOf(title, moments)
 	for _, l := range v.Spec().Limits {
 		scale.MaxLimit = max(scale.MaxLimit, float64(l))
 	}
-	return scale.Animation(moments, .2), nil
+	return scale, moments, nil
 }

@@ -68,13 +68,13 @@ func (o Options) start() (*recorder, error) {
 	step := r.Scenario.Env.StepSeconds
 	var err error
 	if r.began, err = time.Parse(time.RFC3339, r.Start); err != nil {
-		return wrong("start", "%q is no time like 2024-01-01T00:00:00Z", r.Start)
+		return wrong("start", "%q is not a time like 2024-01-01T00:00:00Z", r.Start)
 	}
 	switch horizon := r.Scenario.Testbed.HorizonS; {
 	case r.Sessions < 1 || r.Sessions > 1000:
 		return wrong("sessions", "%d is outside 1…1000", r.Sessions)
 	case r.Seconds < 2*step || r.Seconds%step != 0:
-		return wrong("seconds", "%d is no multiple of the scenario's steps of %d s, two at least", r.Seconds, step)
+		return wrong("seconds", "%d is not a multiple of the scenario's steps of %d s, two at least", r.Seconds, step)
 	case horizon > 0 && r.Seconds > horizon:
 		return wrong("seconds", "%d s are past the scenario's testbed.horizon_s of %d s", r.Seconds, horizon)
 	case (r.Schedule == "policy") != (r.Policy != ""):
@@ -88,14 +88,14 @@ func (o Options) start() (*recorder, error) {
 		}
 	case "switchback":
 		if r.Block < step || r.Block%step != 0 {
-			return wrong("block-s", "%d is no multiple of the scenario's steps of %d s", r.Block, step)
+			return wrong("block-s", "%d is not a multiple of the scenario's steps of %d s", r.Block, step)
 		}
 		if r.Block > r.Seconds {
 			return wrong("block-s", "%d s are past the horizon of %d s", r.Block, r.Seconds)
 		}
 		r.steps = r.Block / step
 	default:
-		return wrong("schedule", "%q is none of fixed, random, switchback, mixed, policy", r.Schedule)
+		return wrong("schedule", "%q is not one of fixed, random, switchback, mixed, policy", r.Schedule)
 	}
 	r.Scenario.Env.MaxSteps = r.Seconds/step - 1 // the reset's window is the first
 	r.Scenario.Env.EndOnStall = 0

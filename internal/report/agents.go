@@ -117,7 +117,7 @@ func (p *Played) Add(s episodes.Spaces, e *episodes.Episode) error {
 	return nil
 }
 
-// scaled tells whether observations are no longer in the units of what was
+// scaled reports whether observations are no longer in the units of what was
 // measured.
 func (p *Played) scaled() bool { return len(p.depth) > 0 && p.spaces.Elements[p.depth[0]].Unit == "" }
 

@@ -198,7 +198,7 @@ func recordings(r *eval.Result) (Section, error) {
 	l := r.Recordings
 	s := Section{
 		Title: "Estimates from recordings",
-		Text: fmt.Sprintf("%s: %d sessions of %d steps, a limit drawn every %d, recorded reward %s a step. Estimated is (1-γ)·V with γ %v, nobody having played the policies; over random is over drawing a limit at every step, paired by session. "+
+		Text: fmt.Sprintf("%s: %d sessions of %d steps, a limit drawn every %d, recorded reward %s a step. Estimated is (1-γ)·V with γ %v, none of the policies having been played; over random is over drawing a limit at every step, paired by session. "+
 			"ρ with the values on A: %.2f by FQE, %.2f doubly robust. With the limits' labels shuffled %d times, where there is nothing to find, %s of FQE's intervals contain 0 and %s of the doubly robust ones.",
 			l.Path, l.Sessions, l.Steps, l.Block, l.Reward, l.Gamma, l.FQE, l.DR, l.Null.Shuffles, percent(l.Null.FQE), percent(l.Null.DR)),
 	}
@@ -207,7 +207,7 @@ func recordings(r *eval.Result) (Section, error) {
 	for _, e := range l.Policies {
 		at := slices.IndexFunc(r.Policies, func(p eval.Valued) bool { return p.Policy == e.Policy })
 		if at < 0 {
-			return s, fmt.Errorf("report: the recordings tell of %s, which is no policy of the comparison", e.Policy)
+			return s, fmt.Errorf("report: the recordings tell of %s, which is not a policy of the comparison", e.Policy)
 		}
 		p := r.Policies[at]
 		t.Rows = append(t.Rows, []string{short(e.Policy), p.A.Reward.String(), e.FQE.String(), e.AdvantageFQE.String(), e.DR.String(), e.AdvantageDR.String(), fmt.Sprintf("%.1f", e.Followed)})

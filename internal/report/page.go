@@ -59,9 +59,10 @@ type Figure struct {
 	drawn   string // an SVG element of its own colours, in place of plot
 }
 
-// Drawing is a figure of the page's whole width that is an SVG element already.
-func Drawing(name, caption, svg string) Figure {
-	return Figure{Name: name, Caption: caption, wide: true, drawn: svg}
+// Drawing is a figure of the page's whole width that is SVG elements already,
+// with the style that they want of the page.
+func Drawing(name, caption, svg, css string) Figure {
+	return Figure{Name: name, Caption: caption, wide: true, drawn: "<style>" + css + "</style>" + svg}
 }
 
 // size is a figure's, in points.
@@ -211,7 +212,7 @@ func (f Figure) Write(to io.Writer, ext string) error {
 	case ".png":
 		c = vgimg.PngCanvas{Canvas: vgimg.NewWith(vgimg.UseWH(w, h), vgimg.UseDPI(144))}
 	default:
-		return fmt.Errorf("report: %s: %q is no kind of figure", f.Name, ext)
+		return fmt.Errorf("report: %s: %q is not a kind of figure: .svg or .png", f.Name, ext)
 	}
 	f.plot.Draw(inset(c))
 	if _, err := c.WriteTo(to); err != nil {

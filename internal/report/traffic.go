@@ -37,7 +37,7 @@ func loadSection(r *inloop.Result) (Section, error) {
 	s := Section{
 		Title: "What policies are worth under each load",
 		Text: fmt.Sprintf("%s, %d episodes of %d steps of each policy under each load, by the same seeds. held is real sessions that nothing was fitted to, the truth; "+
-			"real is the other real sessions: no generator can be told from a better one below what they are off. Rewards are per step, ± 95 %% confidence; other intervals resample episodes.",
+			"real is the other real sessions: no generator can be distinguished from a better one below what they are off. Rewards are per step, ± 95 %% confidence; other intervals resample episodes.",
 			r.Scenario, r.Episodes, r.Steps),
 	}
 	off := Table{Caption: fmt.Sprintf("Ranks are over the %d policies that differ from each other beyond noise under held, order is over the %d such pairs.", len(r.Apart), r.Pairs),

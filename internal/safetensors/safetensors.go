@@ -223,7 +223,7 @@ func Open(path string) (*File, error) {
 	}
 	st, err := f.Stat()
 	if err == nil && !st.Mode().IsRegular() {
-		err = errors.New("is no regular file")
+		err = errors.New("not a regular file")
 	}
 	if err != nil {
 		f.Close()

@@ -266,7 +266,7 @@ func Read(folder string) (steps []float64, columns map[string][]float64, err err
 			x := math.NaN()
 			if text != "" {
 				if x, err = strconv.ParseFloat(text, 64); err != nil {
-					return nil, nil, fmt.Errorf("scalars: %s: line %d: %q is no number", path, line, text)
+					return nil, nil, fmt.Errorf("scalars: %s: line %d: %q is not a number", path, line, text)
 				}
 			}
 			if i == 0 {

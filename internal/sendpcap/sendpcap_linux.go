@@ -51,14 +51,14 @@ func Send(ctx context.Context, path string, o Options) (*Sent, error) {
 	last := frames[len(frames)-1].at
 	period := last + last/int64(max(len(frames)-1, 1)) // the mean gap between one time and the next
 	begin := time.Now()
-	told := 0
+	reported := 0
 	for k := range o.Times {
 		for _, f := range frames {
 			due := time.Duration(float64(f.at+int64(k)*period) / o.Speed)
 			if wait := due - time.Since(begin); wait > 500*time.Microsecond {
 				if o.Sent != nil {
-					o.Sent(r.Frames - told)
-					told = r.Frames
+					o.Sent(r.Frames - reported)
+					reported = r.Frames
 				}
 				t := time.NewTimer(wait - 500*time.Microsecond)
 				select {
@@ -94,7 +94,7 @@ func Send(ctx context.Context, path string, o Options) (*Sent, error) {
 		}
 	}
 	if o.Sent != nil {
-		o.Sent(r.Frames - told)
+		o.Sent(r.Frames - reported)
 	}
 	r.Seconds = time.Since(begin).Seconds()
 	r.Asked = float64(last+int64(o.Times-1)*period) / 1e9 / o.Speed

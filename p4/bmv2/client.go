@@ -53,7 +53,7 @@ var _ p4.Switch = (*Client)(nil)
 // New makes a client; it does not connect yet.
 func New(cfg Config) (*Client, error) {
 	if _, _, err := net.SplitHostPort(cfg.Addr); err != nil {
-		return nil, fmt.Errorf("bmv2: addr: %q is no host:port", cfg.Addr)
+		return nil, fmt.Errorf("bmv2: addr: %q is not host:port", cfg.Addr)
 	}
 	if cfg.Timeout == 0 {
 		cfg.Timeout = time.Second

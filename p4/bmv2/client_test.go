@@ -74,7 +74,7 @@ func TestReadReply(t *testing.T) {
 		{"fields of later versions", "80010002" + name + "00000007 0c 0000 08 0001 00000001 0f 0002 0b 00000001 00000001 41 00 00", "", 0},
 		{"exception", "80010003" + name + "00000007 0b 0001 00000003 626164 08 0002 00000001 00", `bmv2: set_egress_queue_depth: the switch answers "bad" (kind 1)`, 0},
 		{"declared exception", "80010002" + name + "00000007 0c 0001 08 0001 00000001 00 00", `bmv2: set_egress_queue_depth: the switch answers "exception 1 of the method" (kind 0)`, 0},
-		{"not strict", "00000016", "bmv2: reply to set_egress_queue_depth: 0x00000016 is no strict binary protocol", 0},
+		{"not strict", "00000016", "bmv2: reply to set_egress_queue_depth: 0x00000016 is not a strict binary protocol", 0},
 		{"another call", "80010002" + name + "00000008 00", "bmv2: reply to set_egress_queue_depth: it answers call 8, not 7", 0},
 		{"another method", "80010002 00000001 41 00000007 00", `bmv2: reply to set_egress_queue_depth: it answers "A"`, 0},
 		{"a call", "80010001" + name + "00000007 00", "bmv2: reply to set_egress_queue_depth: message type 1", 0},
@@ -301,7 +301,7 @@ func TestTimeout(t *testing.T) {
 	if err := c.SetLimit(t.Context(), 1, 32); !errors.Is(err, p4.ErrClosed) {
 		t.Errorf("closed: %v", err)
 	}
-	if _, err := New(Config{Addr: "x"}); err == nil || err.Error() != `bmv2: addr: "x" is no host:port` {
+	if _, err := New(Config{Addr: "x"}); err == nil || err.Error() != `bmv2: addr: "x" is not host:port` {
 		t.Errorf("addr x: %v", err)
 	}
 }

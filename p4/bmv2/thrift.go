@@ -177,7 +177,7 @@ func readReply(in io.Reader, service, method string, seq int32) (int64, error) {
 	}
 	head := uint32(r.i32())
 	if r.err == nil && head&0xffff0000 != version {
-		return fail("%#08x is no strict binary protocol", head)
+		return fail("%#08x is not a strict binary protocol", head)
 	}
 	name := r.string()
 	got := r.i32()

@@ -137,7 +137,7 @@ func (s Switch) Check() error {
 	c := s.WithDefaults()
 	fail := fmt.Errorf
 	if _, _, err := net.SplitHostPort(c.Target); err != nil && c.Dial == nil {
-		return fail("target: %q is no host:port", c.Target)
+		return fail("target: %q is not host:port", c.Target)
 	}
 	switch {
 	case c.Timeout < 0:
@@ -184,11 +184,11 @@ func (s Switch) Check() error {
 	}
 	for _, p := range c.Push {
 		if p != "verify-and-commit" && p != "reconcile-and-commit" {
-			return fail(`push: %q is none of "verify-and-commit", "reconcile-and-commit"`, p)
+			return fail(`push: %q is not one of "verify-and-commit", "reconcile-and-commit"`, p)
 		}
 	}
 	if _, _, err := net.SplitHostPort(c.Thrift); c.Thrift != "" && err != nil {
-		return fail("thrift: %q is no host:port", c.Thrift)
+		return fail("thrift: %q is not host:port", c.Thrift)
 	}
 	if t := c.TLS; t != nil && (t.Cert == "") != (t.Key == "") {
 		return fail("tls: cert and key go together: cert %q, key %q", t.Cert, t.Key)
@@ -203,7 +203,7 @@ func (c Switch) Warnings() []string {
 		w = append(w, "device_id is 0: BMv2 accepts it, the specification's targets number from 1")
 	}
 	if c.TLS == nil {
-		w = append(w, "tls is off: whoever reaches the port can set the queues")
+		w = append(w, "tls is off: anyone who reaches the port can set the queues")
 	}
 	if len(c.Queues) > 0 && c.Safe != 0 && c.Queues[0] != c.Safe {
 		w = append(w, fmt.Sprintf("queues[0] is %d, the safe limit %d: a restarted switch begins with queue 0", c.Queues[0], c.Safe))
@@ -259,10 +259,10 @@ func (inv Inventory) Check(limits []p4.Limit, safe p4.Limit) error {
 			}
 		case Thrift:
 			if _, _, err := net.SplitHostPort(c.Target); err != nil {
-				return fail("target: %q is no host:port", c.Target)
+				return fail("target: %q is not host:port", c.Target)
 			}
 		default:
-			return fail("actuator: %q is none of %q, %q", c.Actuator, P4Runtime, Thrift)
+			return fail("actuator: %q is not one of %q, %q", c.Actuator, P4Runtime, Thrift)
 		}
 	}
 	return nil

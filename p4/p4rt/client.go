@@ -244,7 +244,7 @@ func (c *Client) run(ctx context.Context) {
 			if c.state.Primary || c.state.Connected {
 				c.lose()
 			}
-			if status.Code(err) == codes.InvalidArgument { // the id claimed is somebody else's
+			if status.Code(err) == codes.InvalidArgument { // the id claimed is another client's
 				err = fmt.Errorf("%w (id %d:%d): %w", p4.ErrElection, c.election.GetHigh(), c.election.GetLow(), err)
 				c.taken++
 				c.election = c.cfg.first(c.taken)

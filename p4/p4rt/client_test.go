@@ -262,7 +262,7 @@ func TestNeverPushed(t *testing.T) {
 	}
 }
 
-// A pipeline that is there already is not pushed: a push loses entries and
+// A pipeline that already exists is not pushed: a push loses entries and
 // interrupts traffic.
 func TestPipelineIsPushedOnlyWhereDifferent(t *testing.T) {
 	for _, p := range personalities {
@@ -297,16 +297,16 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 		want string
 	}{
 		{func(c *Config) {}, ""},
-		{func(c *Config) { c.Target = "sw1" }, `p4rt: target: "sw1" is no host:port`},
+		{func(c *Config) { c.Target = "sw1" }, `p4rt: target: "sw1" is not host:port`},
 		{func(c *Config) { c.Queues = nil }, "p4rt: queues: queue mode needs the depths that queues were provisioned with"},
 		{func(c *Config) { c.Queues = []p4.Limit{1, 2, 3, 4, 5, 6, 7, 8, 9} }, "p4rt: queues: 9 are more than 8"},
 		{func(c *Config) { c.Queues = []p4.Limit{64, 64} }, "p4rt: queues: duplicate 64"},
 		{func(c *Config) { c.Queues = []p4.Limit{0} }, "p4rt: queues: p4: limit 0 is outside 1…524287 packets"},
-		{func(c *Config) { c.Mode = "egress" }, `p4rt: mode: p4/program: mode: "egress" is none of "queue", "meter"`},
+		{func(c *Config) { c.Mode = "egress" }, `p4rt: mode: p4/program: mode: "egress" is not one of "queue", "meter"`},
 		{func(c *Config) { c.Mode = program.Meter }, "p4rt: rate: meter mode needs the packets/s that the port serves, not 0"},
 		{func(c *Config) { c.Safe = 16 }, "p4rt: safe: p4: no queue is provisioned for the limit 16: there are [64 32]"},
 		{func(c *Config) { c.Ports = []p4.Port{512} }, "p4rt: ports: 512 has more than 9 bits"},
-		{func(c *Config) { c.Push = []string{"x"} }, `p4rt: push: "x" is none of "verify-and-commit", "reconcile-and-commit"`},
+		{func(c *Config) { c.Push = []string{"x"} }, `p4rt: push: "x" is not one of "verify-and-commit", "reconcile-and-commit"`},
 		{func(c *Config) { c.Timeout = -1 }, "p4rt: timeout: -1ns is negative"},
 		{func(c *Config) { c.TLS = &inventory.TLS{Cert: "a"} }, `p4rt: tls: cert and key go together: cert "a", key ""`},
 		{func(c *Config) { c.TLS = &inventory.TLS{CA: "/nowhere.pem"} }, "p4rt: tls.ca: open /nowhere.pem: no such file or directory"},

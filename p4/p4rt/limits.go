@@ -70,7 +70,7 @@ func (r *resolved) limitOf(e *p4v1.TableEntry) (p4.Limit, error) {
 // *WriteError.
 func (c *Client) SetLimit(ctx context.Context, port p4.Port, l p4.Limit) error {
 	if !slices.Contains(c.cfg.Ports, port) {
-		return c.named(fmt.Errorf("port %d is none of %v", port, c.cfg.Ports))
+		return c.named(fmt.Errorf("port %d is not one of %v", port, c.cfg.Ports))
 	}
 	e, err := c.cfg.entry(port, l)
 	if err != nil {
@@ -88,7 +88,7 @@ func (c *Client) SetLimit(ctx context.Context, port p4.Port, l p4.Limit) error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	if c.cfg.Mode == program.Meter {
-		// Writing what is there already would refill the meter's bucket.
+		// Writing what already exists would refill the meter's bucket.
 		if have, err := c.readPort(ctx, e); err == nil && have != nil && same(have, e) {
 			c.remember(port, l)
 			return nil
@@ -328,7 +328,7 @@ func (c *Client) checkPipeline(ctx context.Context) error {
 	return nil
 }
 
-// Pipeline tells whether the switch runs our program: nil, p4.ErrPipeline, or
+// Pipeline reports whether the switch runs our program: nil, p4.ErrPipeline, or
 // why that is not known.
 func (c *Client) Pipeline(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
@@ -339,7 +339,7 @@ func (c *Client) Pipeline(ctx context.Context) error {
 	return c.named(c.checkPipeline(ctx))
 }
 
-// P4Info tells whether what the switch says of its program is what ours says:
+// P4Info reports whether what the switch says of its program is what ours says:
 // nil, or p4.ErrPipeline with the first object that differs.
 func (c *Client) P4Info(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)

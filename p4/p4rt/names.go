@@ -101,7 +101,7 @@ func number(b []byte) uint64 {
 	return v
 }
 
-// same tells whether a switch holds e as wanted: keys are equal already.
+// same reports whether a switch holds e as wanted: keys are equal already.
 func same(have, want *p4v1.TableEntry) bool {
 	a, b := have.GetAction().GetAction(), want.GetAction().GetAction()
 	if a.GetActionId() != b.GetActionId() || len(a.GetParams()) != len(b.GetParams()) {

@@ -184,7 +184,7 @@ func parseValue(text string, width int32) ([]byte, error) {
 	}
 	v, err := strconv.ParseUint(text, 0, 64)
 	if err != nil {
-		return nil, fmt.Errorf("%q is no number, IPv4 or MAC address of %d bits", text, width)
+		return nil, fmt.Errorf("%q is not a number, IPv4 or MAC address of %d bits", text, width)
 	}
 	return Canonical(v, width)
 }

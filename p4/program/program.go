@@ -74,7 +74,7 @@ func Load(m Mode) (Program, error) {
 	switch m {
 	case Queue, Meter:
 	default:
-		return Program{}, fmt.Errorf(`p4/program: mode: %q is none of "queue", "meter"`, m)
+		return Program{}, fmt.Errorf(`p4/program: mode: %q is not one of "queue", "meter"`, m)
 	}
 	p := Program{Mode: m, P4Info: read(fmt.Sprintf("queue_limit.%s.p4info.txt", m)), Device: read(fmt.Sprintf("queue_limit.%s.json", m))}
 	h := fnv.New64a()

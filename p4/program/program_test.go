@@ -279,7 +279,7 @@ func TestNoModeDropsAtEgress(t *testing.T) {
 }
 
 func TestLoad(t *testing.T) {
-	if _, err := Load("egress"); err == nil || err.Error() != `p4/program: mode: "egress" is none of "queue", "meter"` {
+	if _, err := Load("egress"); err == nil || err.Error() != `p4/program: mode: "egress" is not one of "queue", "meter"` {
 		t.Errorf("mode egress: %v", err)
 	}
 	q, err := Load(Queue)

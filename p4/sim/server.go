@@ -129,7 +129,7 @@ func Serve(cfg Config, l net.Listener) (*Server, error) {
 	switch cfg.Personality {
 	case Strict, BMv2, PINS:
 	default:
-		return nil, fmt.Errorf(`sim: personality: %q is none of "strict", "bmv2", "pins"`, cfg.Personality)
+		return nil, fmt.Errorf(`sim: personality: %q is not one of "strict", "bmv2", "pins"`, cfg.Personality)
 	}
 	if len(cfg.Depths) == 0 {
 		cfg.Depths = []p4.Limit{64}

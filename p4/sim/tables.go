@@ -264,7 +264,7 @@ func (s *Server) matchKey(t *configv1.Table, e *p4v1.TableEntry) (string, *p4v1.
 		switch m := e.Match[i].FieldMatchType.(type) {
 		case *p4v1.FieldMatch_Exact_:
 			if f.GetMatchType() != configv1.MatchField_EXACT {
-				return "", bad(codes.InvalidArgument, "%s is no exact match", f.Name)
+				return "", bad(codes.InvalidArgument, "%s is not an exact match", f.Name)
 			}
 			if err := s.fits(f.Name, m.Exact.Value, f.Bitwidth); err != nil {
 				return "", err

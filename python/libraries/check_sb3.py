@@ -1,4 +1,4 @@
-# needs: torch stable-baselines3 sb3-contrib gymnasium
+# needs: torch stable-baselines3 sb3-contrib moviepy pygame gymnasium
 # shows: DQN, PPO, QRDQN; `SubprocVecEnv`, `VecNormalize`, `EvalCallback`, `planegym.sb3`
 from __future__ import annotations
 

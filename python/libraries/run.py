@@ -6,8 +6,9 @@ since their pins conflict; print the table of docs/python.md.
     python libraries/run.py --torch-index https://download.pytorch.org/whl/cpu
 
 A check is a file beside this one: it reads PLANEGYM_URL and fails by an exception. Its
-first lines say what it needs (`# needs: …`) and what it shows (`# shows: …`). By hand or
-weekly: the libraries' newest versions are installed, unless a version is pinned there.
+first lines say what it needs (`# needs: …`) and what it shows (`# shows: …`). After it run
+the programs of docs/python.md that need the library. By hand or weekly: the libraries'
+newest versions are installed, unless a version is pinned there.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -35,6 +37,17 @@ def head(check: Path, word: str) -> str:
     """What a check's first lines say after a word."""
     found = re.search(rf"^# {word}: (.*)$", check.read_text(), re.MULTILINE)
     return found[1] if found else ""
+
+
+MODULES = {"sb3": "stable_baselines3", "rllib": "ray", "cleanrl": "torch"}
+
+
+def programs(check: Path) -> list[str]:
+    """The programs of docs/python.md whose first need is a check's library."""
+    page = HERE.parents[1] / "docs/python.md"
+    found = re.findall(r"```python\n(.*?)```", page.read_text() if page.exists() else "", re.DOTALL)
+    module = MODULES.get(name(check), name(check))
+    return [code for code in found if re.match(rf"# needs: {module}\b", code)]
 
 
 def environment(check: Path, args: argparse.Namespace) -> Path:
@@ -89,18 +102,24 @@ def main() -> None:
         for check in checks:
             python = environment(check, args)
             began = time.monotonic()
-            done = subprocess.run(
-                [python, "-W", "ignore", str(check)],
-                capture_output=True,
-                text=True,
-                check=False,
-                env={
-                    **os.environ,
-                    "PLANEGYM_URL": server.url,
-                    "PYTHONPATH": str(HERE.parent),
-                    "SDL_VIDEODRIVER": "dummy",
-                },
-            )
+            for program in [[str(check)], *(["-c", code] for code in programs(check))]:
+                with tempfile.TemporaryDirectory() as folder:
+                    done = subprocess.run(
+                        [python, "-W", "ignore", *program],
+                        capture_output=True,
+                        text=True,
+                        check=False,
+                        cwd=folder,
+                        env={
+                            **os.environ,
+                            "PLANEGYM_BIN": server.command[0],
+                            "PLANEGYM_URL": server.url,
+                            "PYTHONPATH": str(HERE.parent),
+                            "SDL_VIDEODRIVER": "dummy",
+                        },
+                    )
+                if done.returncode:
+                    break
             result = f"{time.monotonic() - began:.0f} s"
             if done.returncode:
                 failed += 1

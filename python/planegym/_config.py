@@ -124,7 +124,7 @@ class Described:
 def render_mode(mode: str | None, info: bool) -> str | None:
     """Check a render_mode."""
     if mode is not None and mode not in RENDER_MODES:
-        raise ValueError(f"render_mode: {mode!r} is none of {', '.join(RENDER_MODES)}")
+        raise ValueError(f"render_mode: {mode!r} is not one of {', '.join(RENDER_MODES)}")
     if mode is not None and not info:
         raise ValueError("render_mode draws the infos: leave out info=False")
     return mode

@@ -63,7 +63,7 @@ class ParallelEnv(pettingzoo.ParallelEnv):  # type: ignore[misc]
         **options: Unpack[Options],
     ) -> None:
         if observe not in OBSERVE:
-            raise ValueError(f"observe: {observe!r} is none of {', '.join(OBSERVE)}")
+            raise ValueError(f"observe: {observe!r} is not one of {', '.join(OBSERVE)}")
         self.env = Env(url, scenario, render_mode=render_mode, **options)
         self.render_mode = render_mode
         self.metadata = {

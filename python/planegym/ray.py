@@ -37,7 +37,11 @@ import numpy as np
 try:
     import ray
 except ImportError as e:
-    raise ImportError("planegym.ray needs Ray: pip install 'ray[tune]', or 'ray[rllib]'") from e
+    raise ImportError(
+        "planegym.ray needs Ray: pip install 'ray[tune]', or 'ray[tune,rllib]' and torch for "
+        "RLlib; torch first, where no GPU is, by `pip install torch --index-url "
+        "https://download.pytorch.org/whl/cpu`, or pip fetches 3 GB of CUDA"
+    ) from e
 
 from ._launch import Server, find_binary, launch
 from .env import Env

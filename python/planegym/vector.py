@@ -470,7 +470,7 @@ class VectorEnv(Described, GymnasiumVectorEnv):
         info["_" + name][at] = True
 
     def _paint(self, actions: np.ndarray | None, c: Columns, info: dict[str, Any]) -> None:
-        """Show a step to the painters. A row that was reset by it begins anew."""
+        """Show a step to the painters. A row that was reset by it starts over."""
         done = (c.terminated | c.truncated) != 0
         assert actions is not None
         for i, painter in enumerate(self._painters):
@@ -515,7 +515,7 @@ def _mode(mode: str | AutoresetMode) -> AutoresetMode:
     for m, name in _MODES.items():
         if mode in (m.value, name):
             return m
-    raise ValueError(f"autoreset_mode: {mode!r} is none of {sorted(_MODES.values())}")
+    raise ValueError(f"autoreset_mode: {mode!r} is not one of {sorted(_MODES.values())}")
 
 
 def _reset_mask(options: dict[str, Any] | None, n: int) -> tuple[np.ndarray | None, dict[str, Any]]:

@@ -229,7 +229,7 @@ def test_ansi(url: str) -> None:
 
 
 def test_render_modes(url: str) -> None:
-    with pytest.raises(ValueError, match="render_mode: 'svg' is none of"):
+    with pytest.raises(ValueError, match="render_mode: 'svg' is not one of"):
         planegym.make(url, render_mode="svg")
     with pytest.raises(ValueError, match="leave out info=False"):
         planegym.make(url, render_mode="ansi", info=False)

@@ -490,14 +490,14 @@ func (d *Decoder) read(h *Hop, mask, skip Field, m int, l layout) {
 		f := Field(1) << (bits.Len16(uint16(mask)) - 1)
 		mask &^= f
 		v := uint64(be32(d.b, m))
-		told := v != 1<<32-1
+		known := v != 1<<32-1
 		size := 4 * l.words(f)
 		if size == 8 {
 			v = binary.BigEndian.Uint64(d.b[m:])
-			told = v != 1<<64-1
+			known = v != 1<<64-1
 		}
 		m += size
-		if !told || f&skip != 0 {
+		if !known || f&skip != 0 {
 			continue
 		}
 		switch f {

@@ -77,7 +77,7 @@ func (e *encoder) fit(name string, v uint64, bits int) uint64 {
 // ticks is ns in ticks of a number of bits.
 func (e *encoder) ticks(name string, ns, tick uint64, bits int) uint64 {
 	if ns%tick != 0 {
-		e.fail("%s: %d ns is no multiple of %d ns", name, ns, tick)
+		e.fail("%s: %d ns is not a multiple of %d ns", name, ns, tick)
 	}
 	if bits == 64 {
 		return ns / tick

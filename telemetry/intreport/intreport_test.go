@@ -313,7 +313,7 @@ func TestAppendErrors(t *testing.T) {
 	}{
 		{&intreport.Report{}, "format: 0 is unknown"},
 		{change(0, func(r *intreport.Report) { r.Hops[0].Switch = 1 << 31 }), "probe: swid: 2147483648 does not fit 31 bits"},
-		{change(0, func(r *intreport.Report) { r.Hops[0].Wait = 1 }), "deq_timedelta: 1 ns is no multiple of 1000 ns"},
+		{change(0, func(r *intreport.Report) { r.Hops[0].Wait = 1 }), "deq_timedelta: 1 ns is not a multiple of 1000 ns"},
 		{change(0, func(r *intreport.Report) { r.Hops[0].Has |= intreport.HasUtil }), "hops: there is no place for util"},
 		{change(1, func(r *intreport.Report) { r.Hops = append(r.Hops, r.Hops[0]) }), "hops: 2: a postcard has one"},
 		{change(1, func(r *intreport.Report) { r.Hops[0].Has &^= intreport.HasQueue }), "hops: queue is missing"},

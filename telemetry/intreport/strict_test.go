@@ -105,7 +105,7 @@ func TestForeign(t *testing.T) {
 	}
 }
 
-// TestBackwards: an egress before its ingress is no time in the queue, however
+// TestBackwards: an egress before its ingress is not a time in the queue, however
 // wide the stamps are.
 func TestBackwards(t *testing.T) {
 	times := intreport.HasIngressTime | intreport.HasEgressTime

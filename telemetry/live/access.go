@@ -11,7 +11,7 @@ import (
 )
 
 // Access says whose reports or samples are taken. The zero value takes a
-// report or sample of everybody who reaches the port, but none of a web page.
+// report or sample of anyone who reaches the port, but none of a web page.
 type Access struct {
 	// Token is the secret that a player's POST carries, as "Authorization:
 	// Bearer TOKEN" or as the query's token; "": none is wanted. Reports over
@@ -33,7 +33,7 @@ func ParseFrom(list []string) ([]netip.Prefix, error) {
 		if err != nil {
 			a, e := netip.ParseAddr(s)
 			if e != nil {
-				return nil, fmt.Errorf("from: %q is no address, nor a prefix like 10.0.0.0/24", s)
+				return nil, fmt.Errorf("from: %q is neither an address nor a prefix like 10.0.0.0/24", s)
 			}
 			p = netip.PrefixFrom(a, a.BitLen())
 		}
@@ -61,7 +61,7 @@ func (a Access) refuse(r *http.Request) (code int, why string) {
 	if a.From != nil {
 		p, err := netip.ParseAddrPort(r.RemoteAddr)
 		if err != nil || !a.contains(p.Addr()) {
-			return http.StatusForbidden, fmt.Sprintf("live: player: %s is none of the addresses in player.from", r.RemoteAddr)
+			return http.StatusForbidden, fmt.Sprintf("live: player: %s is not one of the addresses in player.from", r.RemoteAddr)
 		}
 	}
 	if a.Token != "" {

@@ -55,9 +55,9 @@ func (c *clock) align(at int64, stamp, wrap uint64) int64 {
 // offset is our clock less the other.
 func (c *clock) offset() int64 { return min(c.now, c.last) }
 
-// told is the measured offset between our clock since 1970, which began at base,
+// measured is the offset between our clock since 1970, which began at base,
 // and the other; 0 before any report came.
-func (c *clock) told(base time.Time) time.Duration {
+func (c *clock) measured(base time.Time) time.Duration {
 	if !c.started {
 		return 0
 	}

@@ -47,7 +47,7 @@ func TestClock(t *testing.T) {
 			}
 		})
 	}
-	// A clock that begins anew, or is set, is followed at once.
+	// A clock that starts over, or is set, is followed at once.
 	var c clock
 	c.align(0, 1e15, 0)
 	c.align(s, 1e15+1e9, 0)

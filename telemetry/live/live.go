@@ -325,11 +325,11 @@ func (c *Collector) report(r *intreport.Report) {
 		if n < 0 || n == elsewhere {
 			continue
 		}
-		told, known := h.Queueing()
-		for k := range told {
-			known[k] = known[k] && c.reportTally.Take(3*n+k, told[k], "report", int(c.stats.Reports))
+		measured, known := h.Queueing()
+		for k := range measured {
+			known[k] = known[k] && c.reportTally.Take(3*n+k, measured[k], "report", int(c.stats.Reports))
 		}
-		copy(values[3*n:], told[:])
+		copy(values[3*n:], measured[:])
 		copy(valid[3*n:], known[:])
 		// How old telemetry is our own clock says: a switch's may be set.
 		if c.fresh && (known[0] || known[1]) {
@@ -345,7 +345,7 @@ func (c *Collector) report(r *intreport.Report) {
 
 const elsewhere = maxSwitches // the index of a queue that is not meant
 
-// index is the index of the hop's switch: -1 where it is none of ours.
+// index is the index of the hop's switch: -1 where it is not one of ours.
 func (c *Collector) index(h *intreport.Hop) int {
 	if h.Has&intreport.HasSwitch == 0 {
 		return -1

@@ -371,7 +371,7 @@ func TestConfigErrors(t *testing.T) {
 		{live.Config{}, "switches: 0 are not between 1 and 16"},
 		{live.Config{Switches: []uint32{1, 2, 1}}, "switches: 1 is there twice"},
 		{live.Config{Switches: one, Ports: []uint32{1, 2}}, "ports: 2 for 1 switches"},
-		{live.Config{Switches: one, Aggregate: "median"}, `"median" is none of`},
+		{live.Config{Switches: one, Aggregate: "median"}, `"median" is not one of`},
 		{live.Config{Switches: one, Reports: -1}, "reports: -1 is not"},
 		{live.Config{Switches: one, Settle: -1}, "settle: -1ns is not"},
 		{live.Config{Switches: one, Second: -1}, "second: -1ns is not"},

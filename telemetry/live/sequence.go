@@ -128,11 +128,11 @@ func (c *Collector) Stats() Stats {
 	})
 	for i := range c.clocks {
 		s.ClockResets += c.clocks[i].resets
-		s.Clocks = append(s.Clocks, c.clocks[i].told(c.base))
+		s.Clocks = append(s.Clocks, c.clocks[i].measured(c.base))
 		s.Paces = append(s.Paces, c.paces[i].Pace())
 	}
 	s.Refused = append(append(c.reportTally.Refused(), c.sampleTally.Refused()...), c.riseTally.Refused()...)
 	s.ClockResets += c.playerClock.resets
-	s.PlayerClock = c.playerClock.told(c.base)
+	s.PlayerClock = c.playerClock.measured(c.base)
 	return s
 }

@@ -312,7 +312,7 @@ func (m *Model) ladder(recordings []telemetry.Recording) error {
 		}
 	}
 	if len(levels) > 16 {
-		return fmt.Errorf("structured: quality has %d combinations: more than 16 are no ladder", len(levels))
+		return fmt.Errorf("structured: quality has %d combinations: more than 16 do not make a ladder", len(levels))
 	}
 	at := 0
 	for j, c := range m.Columns {

@@ -54,7 +54,7 @@ func Preset(name string) (Config, error) {
 	sizes := map[string][3]int{"3": {1, 1, 3}, "9": {1, 3, 3}, "27": {3, 3, 3}}
 	n, ok := sizes[name]
 	if !ok {
-		return Config{}, fmt.Errorf(`sweep: preset: %q is none of "3", "9", "27"`, name)
+		return Config{}, fmt.Errorf(`sweep: preset: %q is not one of "3", "9", "27"`, name)
 	}
 	base, err := timegan.Preset("tutorial")
 	if err != nil {
@@ -134,7 +134,7 @@ func (c Config) Members(limits []int) ([]Member, error) {
 	var all []Member
 	for _, mode := range modes {
 		if mode != Conditional && mode != PerLimit {
-			return nil, fmt.Errorf(`sweep: modes: %q is none of "conditional", "per-limit"`, mode)
+			return nil, fmt.Errorf(`sweep: modes: %q is not one of "conditional", "per-limit"`, mode)
 		}
 		for _, seed := range seeds {
 			for _, w := range windows {

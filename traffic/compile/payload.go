@@ -322,7 +322,7 @@ func question(b []byte, at, n int) int {
 	return at + 5
 }
 
-// isError tells whether x's ICMP messages quote a packet.
+// isError reports whether x's ICMP messages quote a packet.
 func isError(x *session) bool {
 	kind := uint8(x.icmp >> 8)
 	if x.proto == packet.ICMPv4 {

@@ -135,7 +135,7 @@ func dirOf(a flows.Action) int {
 	return 0
 }
 
-// newBytes tells whether an action sends bytes for the first time.
+// newBytes reports whether an action sends bytes for the first time.
 func newBytes(a flows.Action) bool {
 	return a.Size > 0 && (a.Flags == flows.Data || a.Flags == flows.Push || a.Flags == flows.Ack || a.Flags == flows.KeepAlive && a.Size > 1)
 }
@@ -325,14 +325,14 @@ func plain(size int) flows.Flag {
 	return flows.Ack
 }
 
-// soon tells whether the other side has not sent anything since side d did: a
+// soon reports whether the other side has not sent anything since side d did: a
 // receiver that then finds bytes again which are not the last ones must think
 // that packets were reordered.
 func (c *connection) soon(d int) bool {
 	return c.side[d].latest > c.side[1-d].latest && c.at-c.x.packets[c.side[d].latest-1].at < 1e9
 }
 
-// canRepeat tells whether size bytes lie behind what side t will send next.
+// canRepeat reports whether size bytes lie behind what side t will send next.
 func (c *connection) canRepeat(t *state, size int) bool {
 	if size == 1 {
 		size = 2

@@ -50,7 +50,7 @@ func moved(proto uint8, port uint16) (uint16, bool) {
 	}
 }
 
-// avoided tells whether a client's port is one that a dissector would take for
+// avoided reports whether a client's port is one that a dissector would take for
 // a server's.
 func avoided(port uint16) bool {
 	_, t := slices.BinarySearch(strictTCP, port)

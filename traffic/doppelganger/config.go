@@ -94,7 +94,7 @@ func Defaults(mode string) func() Config {
 func (c Config) Check() error {
 	c = c.withDefaults()
 	if !slices.Contains(Modes, c.Mode) {
-		return fmt.Errorf("doppelganger: mode: %q is none of %q", c.Mode, Modes)
+		return fmt.Errorf("doppelganger: mode: %q is not one of %q", c.Mode, Modes)
 	}
 	for _, f := range []struct {
 		name   string
@@ -112,7 +112,7 @@ func (c Config) Check() error {
 	}
 	switch {
 	case c.Window%c.Emit != 0:
-		return fmt.Errorf("doppelganger: window: %d is no multiple of emit, %d", c.Window, c.Emit)
+		return fmt.Errorf("doppelganger: window: %d is not a multiple of emit, %d", c.Window, c.Emit)
 	case c.Batch%c.Packing != 0:
 		return fmt.Errorf("doppelganger: packing: %d does not divide batch, %d", c.Packing, c.Batch)
 	}

@@ -307,7 +307,7 @@ func (n *networks) squash(be *compute.Backend, y []float32) {
 }
 
 // forward draws a window. h0 [rows,H] is where the generator is; r.x is filled.
-// zero tells whether a row's numeric field has no range, so that its place in
+// zero reports whether a row's numeric field has no range, so that its place in
 // it is 0.
 func (r *seriesRun) forward(h0 []float32, key func(row int) rng.Key, zero func(row, field int) bool) {
 	n, k := r.n, r.n.k

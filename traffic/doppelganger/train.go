@@ -173,7 +173,7 @@ func (r *trainer) windows(update, stream int) int {
 	return m
 }
 
-// zero tells whether the range of a generated row's numeric field is 0.
+// zero reports whether the range of a generated row's numeric field is 0.
 func (r *trainer) zero(row, field int) bool {
 	return r.n.flat(r.a2.class[row*len(r.k.blocks):], field)
 }

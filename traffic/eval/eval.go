@@ -60,7 +60,7 @@ func (o *Options) complete() error {
 	return nil
 }
 
-// Candidate is what is judged: a model, which is sampled, or a set that one
+// Candidate is what is evaluated: a model, which is sampled, or a set that one
 // wrote.
 type Candidate struct {
 	Name  string
@@ -288,7 +288,7 @@ func relabel(s *traffic.Set, of *traffic.Schema) (*traffic.Set, error) {
 	to := make([]int, len(s.Of.Labels))
 	for i, name := range s.Of.Labels {
 		if to[i] = slices.Index(of.Labels, name); to[i] < 0 {
-			return nil, fmt.Errorf("label %q is none of training's: %q", name, of.Labels)
+			return nil, fmt.Errorf("label %q is not one of training's: %q", name, of.Labels)
 		}
 	}
 	out := &traffic.Set{Of: *of, Sessions: slices.Clone(s.Sessions)}

@@ -236,7 +236,7 @@ func isEcho(q *packet.Packet) bool {
 	return q.Code == 0 && (q.Proto == packet.ICMPv4 && (q.Type == 8 || q.Type == 0) || q.Proto == packet.ICMPv6 && (q.Type == 128 || q.Type == 129))
 }
 
-// isICMPError tells whether a message quotes the packet that it is about:
+// isICMPError reports whether a message quotes the packet that it is about:
 // unreachable, time exceeded, and of version 6 too big and parameter problem.
 func isICMPError(proto, kind uint8) bool {
 	if proto == packet.ICMPv4 {
@@ -292,7 +292,7 @@ func (b *Builder) take(at time.Time, q *packet.Packet) {
 	b.describe(s, dir, q)
 }
 
-// another tells whether a packet begins a new session on a known five-tuple.
+// another reports whether a packet begins a new session on a known five-tuple.
 func (b *Builder) another(f *flow, at time.Time, q *packet.Packet, from netip.AddrPort) bool {
 	if at.Sub(f.last) > b.o.Idle {
 		return true

@@ -129,7 +129,7 @@ func NewReader(c *traffic.Schema) (Reader, error) {
 	r := Reader{c.StepIndex("direction"), c.StepIndex("size"), c.StepIndex("flags"), c.StepIndex("gap"), len(c.Steps)}
 	for name, i := range map[string]int{"direction": r.direction, "size": r.size, "gap": r.gap} {
 		if i < 0 {
-			return r, fmt.Errorf("flows: steps have no field %q: they are no actions", name)
+			return r, fmt.Errorf("flows: steps have no field %q: they are not actions", name)
 		}
 	}
 	if r.flags >= 0 && len(c.Steps[r.flags].Levels) != len(FlagNames) {
@@ -141,7 +141,7 @@ func NewReader(c *traffic.Schema) (Reader, error) {
 	return r, nil
 }
 
-// HasFlags tells whether the schema has a field of flags.
+// HasFlags reports whether the schema has a field of flags.
 func (r Reader) HasFlags() bool { return r.flags >= 0 }
 
 // At is step i of s.

@@ -48,7 +48,7 @@ type siotFlow struct {
 	} `json:"ip"`
 }
 
-// IsSIoT tells whether a file begins like one of NEMEA-SIoT's.
+// IsSIoT reports whether a file begins like one of NEMEA-SIoT's.
 func IsSIoT(head []byte) bool {
 	h := string(head)
 	return strings.HasPrefix(h, "{") && (strings.Contains(h, `"flow_type"`) || strings.Contains(h, `"ppi"`) || strings.Contains(h, `"packets"`))

@@ -107,7 +107,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// free tells whether a column is of what a session leaves out.
+// free reports whether a column is of what a session leaves out.
 func free(name string) bool {
 	for _, f := range []string{"ipv4_src", "ipv4_dst", "ipv4_cksum", "tcp_sprt", "tcp_dprt", "tcp_seq", "tcp_ackn", "tcp_cksum", "udp_sport", "udp_dport", "udp_cksum", "icmp_cksum", "icmp_roh"} {
 		if len(name) > len(f) && name[:len(f)+1] == f+"_" {

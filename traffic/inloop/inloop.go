@@ -2,7 +2,7 @@
 // policies of an agent are worth under it as a testbed's load, and under real load.
 //
 // A queue sees the order of gaps and the runs of packets, which marginals of
-// generated sessions do not say. So a generator is judged by whether policies
+// generated sessions do not say. So a generator is evaluated by whether policies
 // earn under its load what they earn under the real one.
 package inloop
 

@@ -107,7 +107,7 @@ func TestCompareErrors(t *testing.T) {
 	label.Testbed.Loads[0].Labels = []string{"nobody"}
 	for want, s := range map[string]scenarios.Scenario{
 		`crossing: it is no testbed with a [[testbed.load]] kind = "sessions"`: noLoad,
-		`inloop: held: load[0]: labels: "nobody" is none of`:                   label,
+		`inloop: held: load[0]: labels: "nobody" is not one of`:                label,
 	} {
 		if _, err := inloop.Compare(t.Context(), s, set, nil, nil, inloop.Options{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %s", err, want)

@@ -50,7 +50,7 @@ func Find(mode string) (*Kind, error) {
 		}
 		modes = append(modes, Kinds[i].Mode)
 	}
-	return nil, fmt.Errorf("%q is none of %q", mode, modes)
+	return nil, fmt.Errorf("%q is not one of %q", mode, modes)
 }
 
 // kind is a Kind of models M with settings C. Where M has a method Settings() C,

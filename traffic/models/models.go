@@ -25,7 +25,7 @@ func Open(path string) (traffic.Model, error) {
 	if info, err := os.Stat(path); err != nil {
 		return nil, err
 	} else if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no regular file", path)
+		return nil, fmt.Errorf("%s: not a regular file", path)
 	}
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -52,7 +52,7 @@ func Parse(b []byte) (traffic.Model, error) {
 		}
 		known = append(known, k.Format)
 	}
-	return nil, fmt.Errorf("format %q is none of a model of traffic: %q", format, slices.Compact(known))
+	return nil, fmt.Errorf("format %q is not that of a traffic model: %q", format, slices.Compact(known))
 }
 
 // Pool is n sessions of a model with labels (nil: all): what a testbed's
@@ -62,7 +62,7 @@ func Pool(ctx context.Context, m traffic.Model, labels []string, n int, seed uin
 	for _, name := range labels {
 		i := slices.Index(m.Schema().Labels, name)
 		if i < 0 {
-			return nil, fmt.Errorf("label %q is none of the model's: %q", name, m.Schema().Labels)
+			return nil, fmt.Errorf("label %q is not one of the model's: %q", name, m.Schema().Labels)
 		}
 		r.Labels = append(r.Labels, i)
 	}

@@ -41,7 +41,7 @@ type Options struct {
 // Names of the columns; type is optional, others are passed over.
 var columns = []string{"srcip", "dstip", "srcport", "dstport", "proto", "ts", "td", "pkt", "byt"}
 
-// Is tells whether a file begins with a line of NetShare's columns.
+// Is reports whether a file begins with a line of NetShare's columns.
 func Is(head []byte) bool {
 	line, _, _ := strings.Cut(string(head), "\n")
 	names := strings.Split(strings.TrimSpace(line), ",")
@@ -219,7 +219,7 @@ func layoutOf(c *traffic.Schema) (l layout, err error) {
 		{"gap", &l.gap, c.StepIndex}, {"duration", &l.duration, c.StepIndex}, {"packets", &l.packets, c.StepIndex}, {"size", &l.size, c.StepIndex},
 	} {
 		if *f.at = f.find(f.name); *f.at < 0 {
-			return l, fmt.Errorf("netflow: sessions have no field %q: they are no flow records", f.name)
+			return l, fmt.Errorf("netflow: sessions have no field %q: they are not flow records", f.name)
 		}
 	}
 	l.kind = c.StepIndex("type")

@@ -30,7 +30,7 @@ const (
 	unseenShare = 1e-3
 )
 
-// isExact tells whether a field is part of the token.
+// isExact reports whether a field is part of the token.
 func isExact(k traffic.Kind) bool { return k != traffic.Gap && k != traffic.Number }
 
 func newCodec(c traffic.Schema) *codec {

@@ -131,7 +131,7 @@ func read(f *safetensors.File) (*Model, error) {
 	m := &Model{codec: newCodec(c.Schema), mode: c.Mode, order: c.Order, maxSteps: c.MaxSteps, longest: c.Longest, condition: c.Condition}
 	for _, i := range m.condition {
 		if i < 0 || i >= len(c.Schema.Meta) || c.Schema.Meta[i].Kind != traffic.Symbol {
-			return nil, bad("condition %d is no symbol of a session", i)
+			return nil, bad("condition %d is not a symbol of a session", i)
 		}
 	}
 	var fault error

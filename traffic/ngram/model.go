@@ -80,7 +80,7 @@ func Fit(ctx context.Context, src traffic.Source, cfg Config) (*Model, error) {
 	}
 	switch {
 	case !slices.Contains(Modes, cfg.Mode):
-		return nil, fmt.Errorf("ngram: mode: %q is none of %q", cfg.Mode, Modes)
+		return nil, fmt.Errorf("ngram: mode: %q is not one of %q", cfg.Mode, Modes)
 	case cfg.Order < 1 || cfg.Order > 16:
 		return nil, fmt.Errorf("ngram: order: %d is outside 1…16", cfg.Order)
 	case cfg.MaxSteps < -1:

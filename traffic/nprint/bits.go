@@ -58,7 +58,7 @@ func Compare(a, b *Marginals) []Divergence {
 	return append(out, all)
 }
 
-// has tells whether a row has a header.
+// has reports whether a row has a header.
 func (m *Marginals) has(name string) bool {
 	at := 0
 	for _, h := range headers {

@@ -189,7 +189,7 @@ func (r *Row) Decode() ([]byte, error) {
 	return b, nil
 }
 
-// Is tells whether a file begins like an nPrint table.
+// Is reports whether a file begins like an nPrint table.
 func Is(head []byte) bool {
 	line, _, _ := strings.Cut(string(head), "\n")
 	return strings.Contains(line, "ipv4_ver_0") || strings.Contains(line, "tcp_sprt_0")
@@ -246,7 +246,7 @@ func Read(in io.Reader, name string, row func(*Row) error) error {
 			default:
 				x, err := strconv.ParseFloat(text, 64)
 				if err != nil || x != -1 && x != 0 && x != 1 {
-					return fmt.Errorf("%s: line %d: column %s: %q is none of -1, 0, 1", name, n, names[i], text)
+					return fmt.Errorf("%s: line %d: column %s: %q is not one of -1, 0, 1", name, n, names[i], text)
 				}
 				r[to[i]] = int8(x)
 			}

@@ -155,7 +155,7 @@ func (p *Packet) check() error {
 	case len(p.Options)%4 != 0 || len(p.Options) > 40 || len(p.Options) > 0 && !p.Src.Is4():
 		return fmt.Errorf("packet: %d bytes of IP options", len(p.Options))
 	case len(p.TCPOptions)%4 != 0 || len(p.TCPOptions) > 40:
-		return fmt.Errorf("packet: %d bytes of TCP options are no multiple of 4 up to 40", len(p.TCPOptions))
+		return fmt.Errorf("packet: %d bytes of TCP options are not a multiple of 4 up to 40", len(p.TCPOptions))
 	}
 	switch p.Proto {
 	case TCP, UDP:

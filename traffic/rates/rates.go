@@ -102,7 +102,7 @@ func fieldsOf(c *traffic.Schema) (fields, error) {
 	f := fields{c.StepIndex("size"), c.StepIndex("direction"), c.StepIndex("gap"), len(c.Steps)}
 	for name, i := range map[string]int{"size": f.size, "direction": f.direction, "gap": f.gap} {
 		if i < 0 {
-			return f, fmt.Errorf("rates: steps have no field %q: they are no packets", name)
+			return f, fmt.Errorf("rates: steps have no field %q: they are not packets", name)
 		}
 	}
 	return f, nil

@@ -303,7 +303,7 @@ func number(v parquet.Value, levels map[*traffic.Field]map[string]float64, col *
 		}
 		x, ok := of[string(v.ByteArray())]
 		if !ok {
-			return 0, fmt.Errorf("%s: %q is no level of the schema", name, v.ByteArray())
+			return 0, fmt.Errorf("%s: %q is not a level of the schema", name, v.ByteArray())
 		}
 		return x, nil
 	}

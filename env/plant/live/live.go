@@ -116,11 +116,11 @@ type Plant struct {
 	control  p4.QueueController
 	queues   []p4.Queue
 	switches int
-	told     Telemetry
+	source   Telemetry
 	notify   func(Act)
 
 	columns []telemetry.Field
-	from    []int // of told's columns, by ours
+	from    []int // of the source's columns, by ours
 	lbo     int   // of ours
 	stall   int   // of ours, -1: not measured
 
@@ -139,15 +139,15 @@ type Plant struct {
 }
 
 // New makes the plant of switches: limit s of an action goes to every
-// queue of switch s. It owns control and told from then on. notify, which
+// queue of switch s. It owns control and source from then on. notify, which
 // may be nil, is called for every change of limits.
-func New(cfg Config, control p4.QueueController, queues []p4.Queue, told Telemetry, notify func(Act)) (*Plant, error) {
+func New(cfg Config, control p4.QueueController, queues []p4.Queue, source Telemetry, notify func(Act)) (*Plant, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}
 	l := &Plant{
-		cfg: cfg, control: control, queues: queues, told: told, notify: notify,
+		cfg: cfg, control: control, queues: queues, source: source, notify: notify,
 		stall: -1, second: time.Duration(float64(time.Second) / cfg.TimeScale),
 	}
 	if l.notify == nil {
@@ -173,7 +173,7 @@ func (l *Plant) bind() error {
 	for s := 1; s <= l.switches; s++ {
 		names = append(names, fmt.Sprint("enq_qdepth", s), fmt.Sprint("deq_timedelta", s), fmt.Sprint("deq_qdepth", s))
 	}
-	all := l.told.Columns()
+	all := l.source.Columns()
 	for _, name := range append(names, "lbo_s", "fps", "rep_kbps", "calc_rate", "stall_s") {
 		at := slices.IndexFunc(all, func(f telemetry.Field) bool { return f.Name == name })
 		switch {
@@ -367,7 +367,7 @@ func (l *Plant) step(ctx context.Context, why string, limit []p4.Limit, out *tel
 }
 
 // compare says where the switches hold other limits than what was put in
-// force: somebody else's, or the safe one of a client that had lost them.
+// force: another client's, or the safe one of a client that had lost them.
 func (l *Plant) compare(ctx context.Context, limit []p4.Limit) string {
 	got, err := l.control.Read(ctx, l.queues)
 	if err != nil {
@@ -384,9 +384,9 @@ func (l *Plant) compare(ctx context.Context, limit []p4.Limit) string {
 
 // measure waits for the seconds from start on.
 func (l *Plant) measure(ctx context.Context, start time.Time, seconds int) (Ages, error) {
-	n := seconds * len(l.told.Columns())
+	n := seconds * len(l.source.Columns())
 	l.values, l.valid = telemetry.Grow(l.values, n), telemetry.Grow(l.valid, n)
-	ages, err := l.told.Window(ctx, start, l.values, l.valid)
+	ages, err := l.source.Window(ctx, start, l.values, l.valid)
 	if err != nil {
 		return ages, fmt.Errorf("env: live: %w", err)
 	}
@@ -398,7 +398,7 @@ func (l *Plant) measure(ctx context.Context, start time.Time, seconds int) (Ages
 func (l *Plant) fill(out *telemetry.Window, measured bool) {
 	values, valid := out.Row(0)
 	clear(valid)
-	all := len(l.told.Columns())
+	all := len(l.source.Columns())
 	for t := range out.Seconds {
 		v, ok := values[t*len(l.columns):], valid[t*len(l.columns):]
 		for c, from := range l.from {
@@ -445,5 +445,5 @@ func (l *Plant) Close() error {
 	if err != nil {
 		err = fmt.Errorf("env: live: close: the safe limit: %w", err)
 	}
-	return errors.Join(err, l.control.Close(), l.told.Close())
+	return errors.Join(err, l.control.Close(), l.source.Close())
 }

@@ -31,7 +31,7 @@ func (c Config) Check() error {
 	case "", "random", "first":
 		return nil
 	}
-	return fmt.Errorf(`env: replay: start: %q is none of "random", "first"`, c.Start)
+	return fmt.Errorf(`env: replay: start: %q is not one of "random", "first"`, c.Start)
 }
 
 // Plant is the plant of recordings, one per queue limit: the limit in force

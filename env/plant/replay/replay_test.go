@@ -130,7 +130,7 @@ func TestReplayRefuses(t *testing.T) {
 		recordings []*telemetry.Dataset
 	}{
 		{"no recording", "", nil},
-		{`start: "last" is none of`, "last", []*telemetry.Dataset{recording(32, 30)}},
+		{`start: "last" is not one of`, "last", []*telemetry.Dataset{recording(32, 30)}},
 		{"two recordings of limit 32", "", []*telemetry.Dataset{recording(32, 30), recording(32, 30)}},
 		{"different fields", "", []*telemetry.Dataset{recording(32, 30), dataset(other, 64, make([]float32, 60), make([]bool, 60))}},
 		{"limit", "", []*telemetry.Dataset{recording(0, 30)}},

@@ -101,7 +101,7 @@ func (s *sim) codelRelease(i int) {
 	r := &q.slots
 	now := s.now
 	first := r.head == q.queue // nothing is on the wire
-	// head drops the packet at the queue's head, or tells whether it should go.
+	// head drops the packet at the queue's head, or reports whether it should go.
 	late := func() bool {
 		if q.queue == r.tail {
 			a.above = 0

@@ -12,7 +12,7 @@ import (
 )
 
 // TestCallsEndWithTheirContext: a reset or a window that is given up computes no
-// further, leaves no row half way, and a reset begins anew as if nothing had
+// further, leaves no row half way, and a reset starts over as if nothing had
 // been.
 func TestCallsEndWithTheirContext(t *testing.T) {
 	warmup := 100000

@@ -245,7 +245,7 @@ func oneOf(key, x string, names ...string) error {
 	if x == "" || slices.Contains(names, x) {
 		return nil
 	}
-	return fault(key, "%q is none of %q", x, names)
+	return fault(key, "%q is not one of %q", x, names)
 }
 
 func first(errs ...error) error {

@@ -40,7 +40,7 @@ type HopLog struct {
 	EnqDepth, DeqDepth int32 // packets
 }
 
-// Keep makes a log of row, which begins anew at each of its resets. Restore
+// Keep makes a log of row, which starts over at each of its resets. Restore
 // does not take back what it holds.
 func (t *Testbed) Keep(row int) *Log {
 	for row >= len(t.logs) {

@@ -104,7 +104,7 @@ func (t *Testbed) ResetUnder(ctx context.Context, rows []int, seeds []uint64, li
 	}
 	first := slices.Index(t.Phases(), phase)
 	if phase != "" && first < 0 {
-		return fmt.Errorf("testbed: phase %q is none of %q", phase, t.Phases())
+		return fmt.Errorf("testbed: phase %q is not one of %q", phase, t.Phases())
 	}
 	if err := t.check(rows, limit, out, true); err != nil {
 		return err

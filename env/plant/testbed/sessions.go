@@ -68,7 +68,7 @@ func newLibrary(set *traffic.Set, reactive bool, speed float64, perSecond float6
 	direction, size, gap, protocol := c.StepIndex("direction"), c.StepIndex("size"), c.StepIndex("gap"), c.MetaIndex("protocol")
 	for name, i := range map[string]int{"direction": direction, "size": size, "gap": gap} {
 		if i < 0 {
-			return nil, fmt.Errorf("steps have no field %q: they are no packets", name)
+			return nil, fmt.Errorf("steps have no field %q: they are not packets", name)
 		}
 	}
 	if set.Len() == 0 {
@@ -397,7 +397,7 @@ func (l *Load) completeSessions(key string, p *plan) error {
 		within(key+".pattern.max", l.Pattern.Max, 1, maxFlows))
 }
 
-// fromStart tells whether sessions at their own times begin with the first.
+// fromStart reports whether sessions at their own times begin with the first.
 func (l *Load) fromStart() bool { return l.Arrivals == "start" }
 
 // rate is sessions a second; 0: at their own times.

@@ -190,7 +190,7 @@ func (t *Testbed) Restore(row int, src []byte) error {
 // of its slices; should something get past it, the row is given up (see each)
 // and no other.
 
-// finite tells whether all of the run's state is numbers, and what is shown of
+// finite reports whether all of the run's state is numbers, and what is shown of
 // it finite ones: some thresholds begin at infinity.
 func (s *sim) finite() bool {
 	ok := true
@@ -203,7 +203,7 @@ func (s *sim) finite() bool {
 	return ok && numbers(reflect.ValueOf(s.groups), true) && numbers(reflect.ValueOf(s.players), true) && numbers(reflect.ValueOf(&s.int).Elem(), true)
 }
 
-// numbers tells whether no float that v holds is NaN, or, where finite is set,
+// numbers reports whether no float that v holds is NaN, or, where finite is set,
 // infinite.
 func numbers(v reflect.Value, finite bool) bool {
 	switch v.Kind() {
@@ -250,7 +250,7 @@ func (s *sim) settings() (f settings) {
 	return f
 }
 
-// sound tells whether s could be a run of its configuration.
+// sound reports whether s could be a run of its configuration.
 func (s *sim) sound(f settings) bool {
 	ok := s.now >= 0 && s.now < never && (len(s.cfg.Phases) == 0 || int(s.stage.current) < len(s.cfg.Phases)) && s.int.next >= s.now &&
 		int(s.int.n) >= 0 && s.stage.spared >= 0 && s.stage.spared <= 1
@@ -306,7 +306,7 @@ func (s *sim) sound(f settings) bool {
 	return ok
 }
 
-// soundSessions tells whether what a group of sessions plays is in its library.
+// soundSessions reports whether what a group of sessions plays is in its library.
 func (s *sim) soundSessions(g *group) bool {
 	if !g.sessions {
 		return true
@@ -330,7 +330,7 @@ func (s *sim) soundSessions(g *group) bool {
 // within is a time that a run may hold.
 func (s *sim) within(at int64) bool { return at >= 0 && at < never }
 
-// traveller tells whether a packet may be under way.
+// traveller reports whether a packet may be under way.
 func (s *sim) traveller(p *packet) bool {
 	if int(p.path) >= len(s.route) || int(p.hop) >= len(s.route[p.path])-1 || p.kind > noPacket {
 		return false

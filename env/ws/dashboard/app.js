@@ -263,21 +263,23 @@ async function watch() {
 
 // How to step this very server, and the scenarios that it has.
 let scenarios = [];
+const url = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/v1/ws`;
 async function start() {
   scenarios = (await ask("/v1/scenarios")) || [];
   const name = scenarios.length ? (scenarios.find((s) => s.default) || scenarios[0]).name : "cartpole";
-  const url = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/v1/ws`;
   $("python").textContent = `import planegym
 
 env = planegym.make("${url}", "${name}")
 obs, info = env.reset(seed=7)
 for _ in range(900):
-    obs, reward, terminated, truncated, info = env.step(env.action_space.sample())`;
-  $("go").textContent = `c, err := ws.Dial(ctx, "${url}", ws.DialOptions{Scenario: "${name}"})
+    action = env.action_space.sample()
+    obs, reward, terminated, truncated, info = env.step(action)`;
+  $("go").textContent = `c, err := ws.Dial(ctx, "${url}", ws.DialOptions{
+	Scenario: "${name}"})
 ...
 var b env.Batch
 err = c.Reset(ctx, nil, []uint64{7}, &b)
-err = c.Step(ctx, nil, []int32{0}, &b) // b.Obs, b.Reward, b.Terminated, b.Truncated`;
+err = c.Step(ctx, nil, []int32{0}, &b) // b.Obs, b.Reward, …`;
   $("scenarios").hidden = !scenarios.length;
   $("scenario-list").replaceChildren(...scenarios.map((s) => {
     const tr = document.createElement("tr"), td = document.createElement("td");
@@ -295,6 +297,7 @@ async function openPage(name) {
   page.textContent = "opening " + name + " …";
   try {
     page.innerHTML = (await ask("/v1/scenarios/" + encodeURIComponent(name))).html; // made by the server
+    for (const code of page.querySelectorAll("pre code")) code.textContent = code.textContent.replace("ws://127.0.0.1:7070/v1/ws", url);
   } catch (e) {
     page.textContent = e.message;
   }
