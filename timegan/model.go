@@ -47,6 +47,16 @@ type Fidelity struct {
 	Exogeneity *float64 `json:"exogeneity_error,omitempty"`
 	Effect     *float64 `json:"effect_error,omitempty"`    // s/s
 	Transient  *float64 `json:"transient_error,omitempty"` // s/s
+	// Floor is what the recorded system would itself be given by as many sessions.
+	Floor *EffectFloor `json:"effect_floor,omitempty"`
+}
+
+// EffectFloor are the noise floors of the three errors; nil where too few seconds
+// or one session give none.
+type EffectFloor struct {
+	Exogeneity *float64 `json:"exogeneity,omitempty"`
+	Effect     *float64 `json:"effect,omitempty"`    // s/s
+	Transient  *float64 `json:"transient,omitempty"` // s/s
 }
 
 // Effects are the errors in what a limit does, in words.
@@ -54,9 +64,20 @@ func (f Fidelity) Effects() string {
 	if f.Effect == nil || f.Exogeneity == nil {
 		return "what a limit does is not identifiable"
 	}
-	text := fmt.Sprintf("exogeneity error %.3f, effect error %.3f s/s", *f.Exogeneity, *f.Effect)
+	floor := f.Floor
+	if floor == nil {
+		floor = &EffectFloor{}
+	}
+	one := func(what string, x, floor *float64, unit string) string {
+		text := fmt.Sprintf("%s error %.3f%s", what, *x, unit)
+		if floor != nil {
+			text += fmt.Sprintf(" (floor %.3f)", *floor)
+		}
+		return text
+	}
+	text := one("exogeneity", f.Exogeneity, floor.Exogeneity, "") + ", " + one("effect", f.Effect, floor.Effect, " s/s")
 	if f.Transient != nil {
-		text += fmt.Sprintf(", transient error %.3f s/s", *f.Transient)
+		text += ", " + one("transient", f.Transient, floor.Transient, " s/s")
 	}
 	return text
 }

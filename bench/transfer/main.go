@@ -3,8 +3,10 @@
 //
 //	go run ./bench/transfer -truth contended -o truth.json
 //	go run ./bench/transfer -against truth.json model.safetensors ...
+//	go run ./bench/transfer -against truth.json -metrics mixed/recording.parquet model.safetensors ...
 //
-// Both write as they go, and go on where they were stopped.
+// The last asks which figures of recordings say what models are worth. The
+// first writes as it goes, and goes on where it was stopped.
 package main
 
 import (
@@ -63,6 +65,7 @@ func main() {
 	seed := flag.Uint64("seed", 1, "picks the episodes")
 	out := flag.String("o", "", "file of values to write")
 	names := flag.String("policies", "", "policies, separated by commas; default: all families")
+	figures := flag.String("metrics", "", "recording.parquet of sessions: score the models' rollouts under their limits too")
 	flag.Parse()
 	if *names != "" {
 		families = strings.Split(*names, ",")
@@ -72,7 +75,7 @@ func main() {
 	var err error
 	switch {
 	case *against != "":
-		err = compareModels(ctx, *against, *episodes, *seed, flag.Args())
+		err = compareModels(ctx, *against, *figures, *episodes, *seed, flag.Args())
 	case *truth != "" && *out != "":
 		err = value(ctx, Values{Scenario: *truth, Seed: *seed, Episodes: *episodes, Steps: *steps}, *out)
 	default:
@@ -169,6 +172,21 @@ func open(path string, s scenarios.Scenario, n int) (env.Plant, func(), error) {
 		plant, err := testbed.New(s.Testbed)
 		return plant, func() {}, err
 	}
+	sim, done, err := simulator(path, n)
+	if err != nil {
+		return nil, nil, err
+	}
+	return model.New(sim), done, nil
+}
+
+// simulation is what a model is valued on, and what is rolled out.
+type simulation interface {
+	model.Simulator
+	timegan.Rollouts
+}
+
+// simulator opens n simulations of a checkpoint.
+func simulator(path string, n int) (sim simulation, done func(), err error) {
 	kernels, err := compute.ParseKernels("auto")
 	if err != nil {
 		return nil, nil, err
@@ -179,7 +197,6 @@ func open(path string, s scenarios.Scenario, n int) (env.Plant, func(), error) {
 		return nil, nil, err
 	}
 	r, size := bytes.NewReader(b), int64(len(b))
-	var sim model.Simulator
 	switch {
 	case closedloop.IsCheckpoint(r, size):
 		var m *closedloop.Model
@@ -200,11 +217,11 @@ func open(path string, s scenarios.Scenario, n int) (env.Plant, func(), error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return model.New(sim), be.Close, nil
+	return sim, be.Close, nil
 }
 
 // compareModels values models and prints each beside the truth.
-func compareModels(ctx context.Context, file string, episodes int, seed uint64, models []string) error {
+func compareModels(ctx context.Context, file, recordings string, episodes int, seed uint64, models []string) error {
 	truth, err := read(file)
 	if err != nil {
 		return err
@@ -215,20 +232,59 @@ func compareModels(ctx context.Context, file string, episodes int, seed uint64, 
 	}
 	s.Env.Observation = queues.Observation{Normalise: "none"}
 	s.Env.MaxSteps = truth.Steps
+	judge, err := newMetrics(recordings)
+	if err != nil {
+		return err
+	}
 	for _, m := range models {
 		v := Values{Scenario: truth.Scenario, Model: m, Seed: seed, Episodes: episodes, Steps: truth.Steps}
-		var a, b [][]float64
+		var rows []pair
 		for _, p := range truth.Policies {
 			row, err := v.play(ctx, s, p.Policy)
 			if err != nil {
 				return err
 			}
-			a, b = append(a, p.PerSeed), append(b, row.PerSeed)
+			rows = append(rows, pair{p.Policy, p.PerSeed, row.PerSeed})
 			fmt.Printf("%-28s %6.2f %6.2f  %+.2f   buffer %.1f %.1f level %.2f %.2f\n", p.Policy, mean(p.PerSeed), mean(row.PerSeed), mean(row.PerSeed)-mean(p.PerSeed), p.LBO, row.LBO, p.Level, row.Level)
 		}
-		summary(m, a, b)
+		regret, rms := summary(m, rows)
+		if judge == nil {
+			continue
+		}
+		if err := judge.add(ctx, m, func(n int) (timegan.Rollouts, func(), error) {
+			return simulator(m, n)
+		}, regret, rms); err != nil {
+			return err
+		}
+	}
+	if judge != nil {
+		judge.print()
 	}
 	return nil
+}
+
+// pair is a policy's rewards a step in each episode, on the testbed and on a model.
+type pair struct {
+	policy       string
+	truth, model []float64
+}
+
+// kinds are the families that errors are printed by, each policy the first that
+// its name fits.
+var kinds = []struct{ name, of string }{
+	{"constants", "fixed"}, {"watch the player", "buffer level"}, {"change every step", "random alternate threshold:12000"},
+	{"schedules", "sticky alternate:"}, {"watch queues", ""},
+}
+
+func kindOf(policy string) string {
+	for _, k := range kinds {
+		for _, part := range strings.Fields(k.of) {
+			if part == policy || strings.Contains(policy, part) && part != "alternate" && part != "random" {
+				return k.name
+			}
+		}
+	}
+	return "watch queues"
 }
 
 func mean(x []float64) (m float64) {
@@ -238,17 +294,36 @@ func mean(x []float64) (m float64) {
 	return m
 }
 
-// summary prints rank correlation, regret, and the error of a value.
-func summary(name string, a, b [][]float64) {
-	var va, vb []float64
-	for i := range a {
-		va, vb = append(va, mean(a[i])), append(vb, mean(b[i]))
-	}
+// summary prints rank correlation, regret, and the error of a value, with the
+// ceiling of ρ: half of the testbed's episodes against the other half, whose ρ
+// with so many episodes no model exceeds but by luck; and errors by family.
+func summary(name string, rows []pair) (regret, rms float64) {
+	var va, vb, even, odd []float64
 	sq, bias := 0., 0.
-	for i := range va {
-		d := vb[i] - va[i]
-		sq, bias = sq+d*d/float64(len(va)), bias+d/float64(len(va))
+	for _, p := range rows {
+		a, b := mean(p.truth), mean(p.model)
+		va, vb = append(va, a), append(vb, b)
+		sq, bias = sq+(b-a)*(b-a)/float64(len(rows)), bias+(b-a)/float64(len(rows))
+		var halves [2][]float64
+		for i, x := range p.truth {
+			halves[i%2] = append(halves[i%2], x)
+		}
+		even, odd = append(even, mean(halves[0])), append(odd, mean(halves[1]))
 	}
 	best, chosen := slices.Index(va, slices.Max(va)), slices.Index(vb, slices.Max(vb))
-	fmt.Printf("%s: rho %.3f regret %.1f %% rms %.3f bias %+.3f\n", name, eval.Spearman(va, vb), 100*(va[best]-va[chosen])/va[best], math.Sqrt(sq), bias)
+	regret, rms = (va[best]-va[chosen])/va[best], math.Sqrt(sq)
+	fmt.Printf("%s: rho %.3f (ceiling %.3f) regret %.1f %% rms %.3f bias %+.3f\n", name, eval.Spearman(va, vb), eval.Spearman(even, odd), 100*regret, rms, bias)
+	for _, k := range kinds {
+		n, sq, bias := 0., 0., 0.
+		for i, p := range rows {
+			if kindOf(p.policy) == k.name {
+				d := vb[i] - va[i]
+				n, sq, bias = n+1, sq+d*d, bias+d
+			}
+		}
+		if n > 0 {
+			fmt.Printf("  %s, %.0f policies: rms %.3f bias %+.3f\n", k.name, n, math.Sqrt(sq/n), bias/n)
+		}
+	}
+	return regret, rms
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/planegym/planegym/eval"
 	"github.com/planegym/planegym/eval/selection"
 	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/timegan"
@@ -43,7 +42,7 @@ type Set struct {
 	Copies []float64         `json:"copy_share,omitempty"` // of tables on the real one's grid
 	// Effects are the errors in what a limit does, of rollouts under sessions in
 	// which limits take turns; nil where that is not identifiable.
-	Effects *eval.EffectErrors `json:"effects,omitempty"`
+	Effects *Effects `json:"effects,omitempty"`
 	tables  []selection.Table
 }
 
@@ -160,6 +159,6 @@ func (c Model) score(ctx context.Context, sim timegan.Rollouts, data []telemetry
 		}
 		set.Scores, set.tables, set.Copies = append(set.Scores, selection.Median(rolled.scores)), append(set.tables, median), append(set.Copies, copies)
 	}
-	set.Effects = effectsOf(data, simulated)
+	set.Effects = effectsOf(data, simulated, o.Seed)
 	return set, nil
 }

@@ -45,17 +45,29 @@ func Measure(ctx context.Context, sim timegan.Rollouts, seeds []uint64, data []t
 	}
 	if n := float64(sessions); sessions > 0 {
 		f := timegan.Fidelity{Of: fmt.Sprintf("%s, %d sessions", blocks, sessions), W1: sum.W1 / n, KS: sum.KS / n, Corr: sum.Corr / n, ACF: sum.ACF / n}
-		if e := effectsOf(data, simulated); e != nil {
+		if e := effectsOf(data, simulated, 0); e != nil {
 			f.Exogeneity, f.Effect, f.Transient = finite(e.Exogeneity), finite(e.Effect), finite(e.Transient)
+			floor := e.Floor
+			f.Floor = &timegan.EffectFloor{Exogeneity: finite(floor.Exogeneity), Effect: finite(floor.Effect), Transient: finite(floor.Transient)}
 		}
 		all = append(all, f)
 	}
 	return all, nil
 }
 
+// Effects are the errors of a simulator in what a limit does, their 95 %
+// intervals by resampling sessions, and what the recorded system would itself be
+// given by as many sessions: see eval.Effects.
+type Effects struct {
+	eval.EffectErrors
+	Low   eval.EffectErrors `json:"low"`
+	High  eval.EffectErrors `json:"high"`
+	Floor eval.EffectErrors `json:"floor"`
+}
+
 // effectsOf is how far rollouts are from recordings in what a limit does; nil if
 // the recordings do not identify it.
-func effectsOf(data, simulated []telemetry.Recording) *eval.EffectErrors {
+func effectsOf(data, simulated []telemetry.Recording, seed uint64) *Effects {
 	recorded, err := eval.MeasureEffects(data)
 	if err != nil {
 		return nil
@@ -64,7 +76,8 @@ func effectsOf(data, simulated []telemetry.Recording) *eval.EffectErrors {
 	if err != nil {
 		return nil
 	}
-	e := recorded.Against(rolled)
+	e := Effects{EffectErrors: recorded.Against(rolled), Floor: recorded.Floor(seed)}
+	e.Low, e.High = recorded.Interval(rolled, seed)
 	return &e
 }
 

@@ -134,7 +134,7 @@ func TestRankModels(t *testing.T) {
 	if err := r.WriteText(&b); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"session 1, ", "floor, median", "tape: exogeneity error 0.000, ", "session 0: best by effects tape, worst reversed", "sum over sessions: best tape, worst reversed\n"} {
+	for _, want := range []string{"session 1, ", "floor, median", "tape: exogeneity error 0.000 (0.000 … ", "session 0: best by effects tape, worst reversed", "sum over sessions: best tape, worst reversed\n"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%q is missing in\n%s", want, b.String())
 		}

@@ -68,7 +68,7 @@ func Rank(sets []Set, what string, at []int, by string) (*Ranked, error) {
 		for _, score := range set.Scores {
 			x := 0.
 			if isEffect {
-				x = of(*set.Effects) // the same in every session: it takes all of them
+				x = of(set.Effects.EffectErrors) // the same in every session: it takes all of them
 			} else {
 				x = figures[by](score)
 			}

@@ -31,7 +31,9 @@ func (r *Ranked) WriteText(w io.Writer) error {
 func (r *Ranked) writeEffects(b *bytes.Buffer) {
 	for _, s := range r.Sets {
 		if e := s.Effects; e != nil {
-			fmt.Fprintf(b, "%s: exogeneity error %.3f, effect error %.3f s/s, transient error %.3f s/s\n", s.Name, e.Exogeneity, e.Effect, e.Transient)
+			fmt.Fprintf(b, "%s: exogeneity error %.3f (%.3f … %.3f; floor %.3f), effect error %.3f s/s (%.3f … %.3f; %.3f), transient error %.3f s/s (%.3f … %.3f; %.3f)\n", s.Name,
+				e.Exogeneity, e.Low.Exogeneity, e.High.Exogeneity, e.Floor.Exogeneity, e.Effect, e.Low.Effect, e.High.Effect, e.Floor.Effect,
+				e.Transient, e.Low.Transient, e.High.Transient, e.Floor.Transient)
 		} else if len(s.Copies) > 0 {
 			fmt.Fprintf(b, "%s: what a limit does is not identifiable: no limit takes turns with another within a recording\n", s.Name)
 		}

@@ -36,7 +36,7 @@ func (a *anyCSV) read(cmd *cobra.Command) ([]telemetry.Recording, error) {
 	column := func(flag, name string) (int, error) {
 		k := slices.Index(t.Columns, name)
 		if k < 0 {
-			return -1, usagef("fit: --%s: %s has no column of numbers %q, only %s", flag, a.file, name, strings.Join(t.Columns, ", "))
+			return -1, usagef("%s: --%s: %s has no column of numbers %q, only %s", cmd.Name(), flag, a.file, name, strings.Join(t.Columns, ", "))
 		}
 		return k, nil
 	}
@@ -59,7 +59,7 @@ func (a *anyCSV) read(cmd *cobra.Command) ([]telemetry.Recording, error) {
 		}
 	}
 	if len(at) == 0 {
-		return nil, usagef("fit: --csv: %s has no column of numbers to model", a.file)
+		return nil, usagef("%s: --csv: %s has no column of numbers to model", cmd.Name(), a.file)
 	}
 	var fields []telemetry.Field
 	for _, k := range at {
@@ -72,7 +72,7 @@ func (a *anyCSV) read(cmd *cobra.Command) ([]telemetry.Recording, error) {
 	for i := range t.Rows() {
 		row := t.Row(i)
 		if clock >= 0 && i > 0 && row[clock] < t.Row(i - 1)[clock] {
-			return nil, fmt.Errorf("fit: --time: %s: row %d is earlier than the one before it: sort the rows", a.file, i+1)
+			return nil, fmt.Errorf("%s: --time: %s: row %d is earlier than the one before it: sort the rows", cmd.Name(), a.file, i+1)
 		}
 		for j, k := range at {
 			v := row[k]

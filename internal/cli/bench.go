@@ -26,7 +26,8 @@ Names are stable: SCENARIO.nROWS.KIND.FIGURE. Units: us (a call's median time),
 1/s (environment steps), ratio, 1/call (heap allocations of the calling process).`,
 		Example: `  planegym bench
   planegym bench --data recordings --json > bench.json
-  planegym bench --rounds 3 --seconds 0.05`,
+  planegym bench --rounds 3 --seconds 0.05
+  planegym bench timegan --csv stock.csv`,
 		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if rounds < 1 || seconds <= 0 {
@@ -35,6 +36,7 @@ Names are stable: SCENARIO.nROWS.KIND.FIGURE. Units: us (a call's median time),
 			return runBench(cmd, stepping.Options{Data: data, Rounds: rounds, Duration: time.Duration(seconds * float64(time.Second))})
 		},
 	}
+	cmd.AddCommand(newBenchTimeGAN())
 	addData(cmd, &data)
 	cmd.Flags().IntVar(&rounds, "rounds", 7, "rounds to take the median over")
 	cmd.Flags().Float64Var(&seconds, "seconds", 0.2, "how long a measurement lasts, seconds")

@@ -1,6 +1,7 @@
-"""What render shows: queues, limits in force, the player's buffer and quality, the
-reward; CartPole as a cart. Drawn on this side from infos and observations, with
-pygame, as Gymnasium draws its own.
+"""What render shows: the network as the dashboard draws it, then queues, limits in
+force, the player's buffer and quality and the reward over time; CartPole as a cart.
+Drawn on this side from infos and observations, with pygame, as Gymnasium draws its
+own; where the network's boxes are, and its colours, is in _picture.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from collections import deque
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from . import _picture as drawing
 
 WIDTH, HEIGHT = 640, 400
 SHOWN = 150  # steps that a frame shows
@@ -154,7 +157,8 @@ class Painter:
         top = 0.0
         for s in self.past:
             top = max(top, *(s.info[k] for k in (*self.queues, *self.in_force)))
-        area = (12, 36, WIDTH - 24, 150)
+        self._draw_network(pygame, now, top)
+        area = (12, 162, WIDTH - 24, 84)
         self._panel(pygame, area, f"queues and limits, 0 to {top:.0f} packets", None)
         shared = len(self.in_force) == 1
         for i, name in enumerate(self.in_force):
@@ -165,11 +169,10 @@ class Painter:
             limit = self.in_force[0 if shared else i] if self.in_force else None
             text = f"switch {i + 1}: {now.info[name]:.0f}"
             text += f" of {now.info[limit]:.0f}" if limit else ""
-            self._write(pygame, text, (at, 38), 14, SERIES[i % 4])
+            self._write(pygame, text, (at, 164), 14, SERIES[i % 4])
             at += 136
-        low = (12, 204, WIDTH - 24, 80)
         half = (WIDTH - 32) // 2
-        left, right = (12, low[1], half, 80), (20 + half, low[1], half, 80)
+        left, right = (12, 252, half, 64), (20 + half, 252, half, 64)
         for area, name, words in (
             (left, "lbo_s", f"buffer {now.info.get('lbo_s', 0):.1f} s"),
             (right, "rep_kbps", f"quality {now.info.get('rep_kbps', 0):.0f} kbit/s"),
@@ -179,7 +182,68 @@ class Painter:
             top = max(1.0, *(s.info[name] for s in self.past))
             self._panel(pygame, area, words, top, stalls="stall_s" in self.units)
             self._line(pygame, area, name, 0, top, SERIES[0], 2, steps=name != "lbo_s")
-        self._draw_rewards(pygame, (12, 302, WIDTH - 24, 86), now)
+        self._draw_rewards(pygame, (12, 322, WIDTH - 24, 70), now)
+
+    def _draw_network(self, pygame: Any, now: Sample, top: float) -> None:
+        """Sources, switches with their queues against the limits, the player."""
+        d, n = drawing, len(self.queues)
+        player = d.SWITCH_X + n * d.SWITCH_STEP
+        k = WIDTH / (player + d.PLAYER_WIDTH + d.MARGIN)
+        flat = min(k, 126 / d.BOX_HEIGHT)  # one height whatever the number of switches
+
+        def place(x: float, y: float, w: float, h: float) -> tuple[int, int, int, int]:
+            top = 30 + (y - d.BOX_TOP) * flat
+            return round(x * k), round(top), max(1, round(w * k)), max(1, round(h * flat))
+
+        def box(x: float, w: float, title: str) -> None:
+            area = place(x, d.BOX_TOP, w, d.BOX_HEIGHT)
+            pygame.draw.rect(self._canvas, d.WIRE, area, 1, border_radius=5)
+            self._write(pygame, title, (area[0] + 5, area[1] + 4), 12, d.TEXT)
+
+        def wire(x: float) -> None:
+            a = place(x, d.BOX_TOP + d.BOX_HEIGHT / 2, d.SWITCH_STEP - d.SWITCH_WIDTH, 0)
+            end = a[0] + a[2] - 2, a[1]
+            pygame.draw.line(self._canvas, d.WIRE, (a[0], a[1]), end, 2)
+            for up in (-4, 4):
+                pygame.draw.line(self._canvas, d.WIRE, (end[0] - 5, end[1] + up), end, 2)
+
+        box(d.MARGIN, d.SOURCE_WIDTH, "sources")
+        wire(d.MARGIN + d.SOURCE_WIDTH)
+        for i, name in enumerate(self.queues):
+            x = d.SWITCH_X + i * d.SWITCH_STEP
+            box(x, d.SWITCH_WIDTH, f"switch {i + 1}")
+            wire(x + d.SWITCH_WIDTH)
+            bar = place(x + d.BAR_X, d.BAR_TOP, d.BAR_WIDTH, d.BAR_HEIGHT)
+            pygame.draw.rect(self._canvas, FAINT, bar)
+            tall = round(bar[3] * min(1.0, max(0.0, now.info[name] / max(top, 1.0))))
+            if tall:
+                low = bar[1] + bar[3] - tall
+                pygame.draw.rect(self._canvas, d.FILL, (bar[0], low, bar[2], tall))
+            if self.in_force:
+                key = self.in_force[min(i, len(self.in_force) - 1)]
+                limit = now.info[key]
+                y = round(bar[1] + bar[3] * (1 - min(1.0, limit / max(top, 1.0))))
+                ends = (bar[0] - 4, y), (bar[0] + bar[2] + 4, y)
+                pygame.draw.line(self._canvas, d.LIMIT, *ends, 2)
+                at = bar[0] + bar[2] + 6, max(y - 5, bar[1] - 2)
+                self._write(pygame, f"{limit:.0f}", at, 12, d.LIMIT)
+            foot = place(x, d.BOX_TOP + d.BOX_HEIGHT, 0, 0)
+            text = f"{now.info[name]:.0f} packets"
+            self._write(pygame, text, (foot[0] + 5, foot[1] - 17), 12, d.DIM)
+        box(player, d.PLAYER_WIDTH, "player")
+        if "lbo_s" in now.info:
+            area = place(player + 16, 84, d.PLAYER_WIDTH - 32, 26)
+            pygame.draw.rect(self._canvas, FAINT, area)
+            most = max(d.BUFFER_SECONDS, *(s.info["lbo_s"] for s in self.past))
+            full = round(area[2] * min(1.0, max(0.0, now.info["lbo_s"] / most)))
+            if full:
+                pygame.draw.rect(self._canvas, d.BUFFER, (area[0], area[1], full, area[3]))
+            mark = area[0] + round(area[2] * d.TARGET_SECONDS / most)
+            ends = (mark, area[1] - 4), (mark, area[1] + area[3] + 4)
+            pygame.draw.line(self._canvas, d.LIMIT, *ends, 2)
+            for line, text in enumerate(self.player(now).split("  ")):
+                at = area[0], area[1] + area[3] + 5 + 13 * line
+                self._write(pygame, text, at, 12, d.DIM)
 
     def _draw_rewards(self, pygame: Any, area: tuple[int, int, int, int], now: Sample) -> None:
         rewards = [s.reward for s in self.past]

@@ -186,7 +186,7 @@ def test_frames(url: str, scenario: str) -> None:
 
 @drawn
 def test_a_frame_shows_its_queue(url: str) -> None:
-    """Two states that differ in one queue alone differ in the queue's panel alone."""
+    """Two states that differ in one queue alone differ in its switch and the queues' panel."""
     env = planegym.make(url, "synthetic", render_mode="rgb_array")
     env.reset(seed=1)
     env.step(0)
@@ -197,8 +197,12 @@ def test_a_frame_shows_its_queue(url: str) -> None:
     b = env.render()
     rows = np.flatnonzero((a != b).any((1, 2)))
     assert rows.size
-    assert rows.min() >= 36
-    assert rows.max() < 190
+    assert rows.min() >= 30
+    assert rows.max() < 246
+    columns = np.flatnonzero((a != b)[:160].any((0, 2)))  # of the network
+    assert columns.size
+    assert columns.min() >= 104  # the first switch's box
+    assert columns.max() < 192
     env.close()
 
 
