@@ -32,10 +32,10 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	text, err := run(ctx, *warm, *lines)
-	if err == nil && *out != "" {
-		err = os.WriteFile(*out, []byte(text), 0o666)
-	} else if err == nil {
-		_, err = fmt.Print(text)
+	if *out == "" {
+		fmt.Print(text)
+	} else if text != "" { // of an interrupted run, what was reached
+		err = errors.Join(err, os.WriteFile(*out, []byte(text), 0o666))
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "firstminutes:", err)
@@ -93,7 +93,7 @@ func run(ctx context.Context, warm bool, lines int) (string, error) {
 	for _, page := range []string{"README.md", "docs/tutorial.md"} {
 		fmt.Fprintf(&n.page, "\n## %s\n\n", page)
 		if err := n.read(ctx, page); err != nil {
-			return "", err
+			return n.page.String(), err
 		}
 	}
 	return n.page.String(), nil
