@@ -13,14 +13,14 @@ import (
 func (s *Scenario) foreignSessions(served *Scenario) error {
 	for i := range s.Testbed.Loads {
 		l := &s.Testbed.Loads[i]
-		if l.Kind != "sessions" || l.File == "" && l.Model == bundledTraffic {
+		if l.Kind != "sessions" || l.File == "" && slices.Contains(bundledTraffic, l.Model) {
 			continue
 		}
 		k := slices.IndexFunc(served.Testbed.Loads, func(o testbed.Load) bool {
 			return o.Kind == "sessions" && o.File == l.File && o.Model == l.Model
 		})
 		if k < 0 {
-			return fmt.Errorf("scenarios: overrides: testbed.load[%d]: a client may play sessions of the model \"bundled\" and of what the scenario names, not of %q", i, l.Model+l.File)
+			return fmt.Errorf("scenarios: overrides: testbed.load[%d]: a client may play sessions of %q and of what the scenario names, not of %q", i, bundledTraffic, l.Model+l.File)
 		}
 		if o := &served.Testbed.Loads[k]; o.Pool != l.Pool || !slices.Equal(o.Labels, l.Labels) {
 			l.Sessions = nil // to be read with these labels
@@ -29,8 +29,8 @@ func (s *Scenario) foreignSessions(served *Scenario) error {
 	return nil
 }
 
-// bundledTraffic is the model of traffic that comes with planegym.
-const bundledTraffic = "bundled"
+// bundledTraffic names the models of traffic that come with planegym.
+var bundledTraffic = []string{"bundled", "bundled-ngram"}
 
 // arrivals are the sessions a second of s's loads.
 func arrivals(c testbed.Config) (sum float64) {

@@ -28,17 +28,18 @@ func main() {
 	train := flag.String("train", "", "sessions that the models were fitted to, Parquet")
 	held := flag.String("held", "", "sessions that they were not fitted to")
 	n := flag.Int("n", 20000, "sessions to sample for the rate")
+	out := flag.String("export", "", "write what a network sees of both, for bench/autoregressive.py, and end")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *train, *held, *n, flag.Args()); err != nil {
+	if err := run(ctx, *train, *held, *out, *n, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "autoregressive:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, train, held string, n int, models []string) error {
-	if train == "" || held == "" || len(models) == 0 {
+func run(ctx context.Context, train, held, out string, n int, models []string) error {
+	if train == "" || held == "" || out == "" && len(models) == 0 {
 		return errors.New("usage: autoregressive -train FILE -held FILE MODEL...")
 	}
 	a, err := load(train)
@@ -48,6 +49,9 @@ func run(ctx context.Context, train, held string, n int, models []string) error 
 	b, err := load(held)
 	if err != nil {
 		return err
+	}
+	if out != "" {
+		return export(out, a, b)
 	}
 	floor, err := ngram.Fit(ctx, a, ngram.Config{})
 	if err != nil {

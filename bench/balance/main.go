@@ -28,16 +28,17 @@ func main() {
 	fill := flag.Int("fill", 60, "sessions that a class is filled up to")
 	seeds := flag.Int("seeds", 3, "fits, each with a forest of its own")
 	trees := flag.Int("trees", 100, "of a forest")
+	halves := flag.String("halves", "", "write both halves to NAME-train.parquet and NAME-held.parquet, and end")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, flag.Arg(0), *updates, *least, *fill, *seeds, *trees); err != nil {
+	if err := run(ctx, flag.Arg(0), *halves, *updates, *least, *fill, *seeds, *trees); err != nil {
 		fmt.Fprintln(os.Stderr, "balance:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, path string, updates, least, fill, seeds, trees int) error {
+func run(ctx context.Context, path, halves string, updates, least, fill, seeds, trees int) error {
 	if path == "" {
 		return errors.New("usage: balance SESSIONS")
 	}
@@ -46,6 +47,14 @@ func run(ctx context.Context, path string, updates, least, fill, seeds, trees in
 		return err
 	}
 	train, held := eval.Halves(common(all, least))
+	if halves != "" {
+		for name, s := range map[string]*traffic.Set{"train": train, "held": held} {
+			if _, err := store.WriteFile(halves+"-"+name+".parquet", &s.Of, store.All(s)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	counts := count(train)
 	rare := 0
 	for _, n := range counts {

@@ -18,10 +18,11 @@ func newTrafficSample() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sample [MODEL]",
 		Short: "Sample sessions of a model, as a table or as packets",
-		Long: `sample draws sessions of MODEL, or of the bundled model where none is given: an
-n-gram of the flows of NEMEA-SIoT (CESNET, BSD-3) and of captures of netFound,
-NetSSM (MIT) and nPrint (Apache-2.0). Session i depends on model, seed, labels
-and i alone.
+		Long: `sample draws sessions of MODEL, or of the bundled model where none is given: a
+recurrent network (fit --mode autoregressive) of the flows of NEMEA-SIoT (CESNET,
+BSD-3) and of captures of netFound, NetSSM (MIT) and nPrint (Apache-2.0).
+"bundled-ngram" is the n-gram of the same flows. Session i depends on model, seed,
+labels and i alone; of learned models on the kernels of the processor, too.
 
 The output's ending decides: .parquet and .csv for sessions, .pcap for packets,
 .nprint for nPrint's table of their header bits, .png for the Gramian angular

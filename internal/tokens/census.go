@@ -17,6 +17,7 @@ type Census struct {
 	Longest  int       // of training
 	Starts   []float64 // s between the starts of sessions, at most 4,096 of them
 	byLabel  [][]int   // by label+1: indices in Kinds
+	pairs    *pairs
 }
 
 // Kind is the sessions of one label and one class of each meta field.
@@ -28,7 +29,7 @@ type Kind struct {
 // NewCensus counts sessions. maxSteps above 0 is where they were cut; 0: at the
 // longest length, if 2 % of the sessions have it; below 0: nowhere.
 func (c *Codec) NewCensus(s *traffic.Set, maxSteps int) *Census {
-	n := &Census{}
+	n := &Census{pairs: c.newPairs(s)}
 	at := map[string]int{}
 	var begun []float64
 	longest := 0
@@ -157,7 +158,9 @@ func (n *Census) Tensors() []safetensors.Tensor {
 	for _, k := range n.Kinds {
 		kinds = append(append(kinds, k.Count), k.Tokens...)
 	}
-	return []safetensors.Tensor{{Name: "kinds", Shape: []int{len(n.Kinds), w}, Data: kinds}, {Name: "starts", Shape: []int{len(n.Starts)}, Data: n.Starts}}
+	return append(n.pairs.tensors(),
+		safetensors.Tensor{Name: "kinds", Shape: []int{len(n.Kinds), w}, Data: kinds},
+		safetensors.Tensor{Name: "starts", Shape: []int{len(n.Starts)}, Data: n.Starts})
 }
 
 // ReadCensus reads what Tensors wrote.
@@ -166,6 +169,10 @@ func (c *Codec) ReadCensus(f *safetensors.File, maxSteps, longest int) (*Census,
 		return nil, fmt.Errorf("tokens: max_steps %d, longest %d", maxSteps, longest)
 	}
 	n := &Census{MaxSteps: maxSteps, Longest: longest}
+	var err error
+	if n.pairs, err = c.readPairs(f); err != nil {
+		return nil, err
+	}
 	info, ok := f.Info("kinds")
 	w := 2 + len(c.Meta)
 	if !ok || len(info.Shape) != 2 || info.Shape[0] < 1 || info.Shape[1] != w {

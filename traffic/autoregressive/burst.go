@@ -58,12 +58,12 @@ func (m *Model) Bursts(held *traffic.Set) (*Bursts, error) {
 		r.Sessions++
 		classes := m.codec.Classes(s, nil)
 		m.codec.MetaTokens(s.Label, s.Meta, about)
-		err := m.follow(s, func(t int, sampler *seq.Sampler, classes []int32) {
+		err := m.follow(s, func(t int, sampler *seq.Sampler, classes, about []int32) {
 			if t < from || t == n {
 				return
 			}
 			for h, v := range classes {
-				nats -= logProb(sampler.Weights(0, h, classes), v) + m.codec.Steps[h].LogShare(v, m.Schema().Step(s, t))
+				nats -= logProb(m.weights(sampler, 0, h, classes, about), v) + m.codec.Steps[h].LogShare(v, m.Schema().Step(s, t))
 			}
 		})
 		if err != nil {
@@ -79,7 +79,7 @@ func (m *Model) Bursts(held *traffic.Set) (*Bursts, error) {
 			}
 			r.Steps++
 			for h := range cols {
-				w := sampler.Weights(0, h, guess)
+				w := m.weights(sampler, 0, h, guess, about)
 				if h == 0 {
 					w = w[:m.end()]
 				}

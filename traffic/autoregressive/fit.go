@@ -49,7 +49,7 @@ func Fit(ctx context.Context, src traffic.Source, c Config, o traffic.FitOptions
 	m.Config = c
 	b := newBatches(m, s)
 	if c.Updates == 0 {
-		m.Config.Updates = min(max(48*b.schedule.Batches(), 500), 6000)
+		m.Config.Updates = min(max(24*b.schedule.Batches(), 500), 6000)
 	}
 	if o.Resume {
 		if err := m.resume(o.Path, be); err != nil {

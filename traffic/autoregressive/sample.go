@@ -190,12 +190,20 @@ func (s *stream) draw(i int, l *lane) bool {
 	row := l.x.Steps[at:]
 	for h := range m.codec.Steps {
 		if h > 0 {
-			s.sampler.Draw(i, h, s.values, key.Float64(uint32(2*h)))
+			s.values[h] = seq.Pick(m.weights(s.sampler, i, h, s.values, l.about), key.Float64(uint32(2*h)))
 		}
 		m.codec.Steps[h].Decode(s.values[h], key.Float64(uint32(2*h+1)), row)
 	}
 	copy(l.last, s.values)
 	return true
+}
+
+// weights are entry i's of column h, given the step's earlier columns; what
+// training never had together counts little.
+func (m *Model) weights(sampler *seq.Sampler, i, h int, classes, about []int32) []float32 {
+	w := sampler.Weights(i, h, classes)
+	m.census.Weigh(m.codec, w, h, classes, about)
+	return w
 }
 
 // Parts names what LogProb gives: "steps", then each field with bins.
@@ -221,14 +229,14 @@ func (m *Model) LogProb(s *traffic.Session, into []float64) (steps int, err erro
 	if n := len(m.Parts()); len(into) != n {
 		return 0, fmt.Errorf("autoregressive: %d sums for parts %q", len(into), m.Parts())
 	}
-	err = m.follow(s, func(t int, sampler *seq.Sampler, classes []int32) {
+	err = m.follow(s, func(t int, sampler *seq.Sampler, classes, about []int32) {
 		part := 0
 		for h := range classes {
 			if classes[h] < 0 {
 				break
 			}
 			col := &m.codec.Steps[h]
-			lp := logProb(sampler.Weights(0, h, classes), classes[h])
+			lp := logProb(m.weights(sampler, 0, h, classes, about), classes[h])
 			if col.Bins != nil {
 				part++
 				into[part] += lp
@@ -254,7 +262,7 @@ func logProb(weights []float32, class int32) float64 {
 // follow reads a session and calls see before each of its steps, with the
 // step's classes; at its end, which a session that was cut has not, with the
 // end's class and -1 of others.
-func (m *Model) follow(s *traffic.Session, see func(t int, sampler *seq.Sampler, classes []int32)) error {
+func (m *Model) follow(s *traffic.Session, see func(t int, sampler *seq.Sampler, classes, about []int32)) error {
 	sampler, ok := m.scorers.Get().(*seq.Sampler)
 	if !ok {
 		sampler = m.net.NewSampler(fastest(), 1)
@@ -277,7 +285,7 @@ func (m *Model) follow(s *traffic.Session, see func(t int, sampler *seq.Sampler,
 			}
 			out[0] = m.end()
 		}
-		see(t, sampler, out)
+		see(t, sampler, out, about)
 	}
 	return nil
 }

@@ -1,7 +1,8 @@
-// Package bundled embeds the traffic model that comes with planegym: an n-gram
-// model of the flows of NEMEA-SIoT and of seven captures that may be redistributed.
-// NOTICE beside this file credits them. It holds counts of sizes, flags and
-// gaps, no address and no payload.
+// Package bundled embeds the traffic models that come with planegym, both of the
+// flows of NEMEA-SIoT and of seven captures that may be redistributed: an
+// autoregressive one, and the n-gram that it is compared with. NOTICE beside
+// this file credits the data. The models hold sizes that at least three packets
+// have, flags and gaps, no address and no payload.
 package bundled
 
 import (
@@ -9,22 +10,41 @@ import (
 	"sync"
 
 	"github.com/planegym/planegym/traffic"
+	"github.com/planegym/planegym/traffic/autoregressive"
 	"github.com/planegym/planegym/traffic/ngram"
 )
 
+//go:generate ./generate.sh
+
 //go:embed traffic.safetensors
-var file []byte
+var learned []byte
+
+//go:embed ngram.safetensors
+var counts []byte
 
 // Notice credits the data and gives their licences.
 //
 //go:embed NOTICE
 var Notice string
 
-var model = sync.OnceValues(func() (*ngram.Model, error) { return ngram.Parse(file) })
+var (
+	model = sync.OnceValues(func() (*autoregressive.Model, error) { return autoregressive.Parse(learned) })
+	floor = sync.OnceValues(func() (*ngram.Model, error) { return ngram.Parse(counts) })
+)
 
 // Open is the bundled model.
 func Open() (traffic.Model, error) {
 	m, err := model()
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// OpenCounts is the n-gram of the same sessions. It samples the same bytes on
+// every machine; the learned model's depend on the kernels of a processor.
+func OpenCounts() (traffic.Model, error) {
+	m, err := floor()
 	if err != nil {
 		return nil, err
 	}

@@ -5,16 +5,20 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/planegym/planegym/internal/safetensors"
 	"github.com/planegym/planegym/traffic"
+	"github.com/planegym/planegym/traffic/autoregressive"
 	"github.com/planegym/planegym/traffic/compile"
 	"github.com/planegym/planegym/traffic/flows"
 	"github.com/planegym/planegym/traffic/ngram"
@@ -23,13 +27,24 @@ import (
 )
 
 func TestContract(t *testing.T) {
-	traffictest.Check(t, func(t *testing.T) traffic.Model {
-		m, err := Open()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return m
-	})
+	for name, open := range map[string]func() (traffic.Model, error){"learned": Open, "counts": OpenCounts} {
+		t.Run(name, func(t *testing.T) {
+			traffictest.Check(t, func(t *testing.T) traffic.Model {
+				m, err := open()
+				if err != nil {
+					t.Fatal(err)
+				}
+				return m
+			})
+		})
+	}
+}
+
+// The learned model is small enough to come with every binary.
+func TestSize(t *testing.T) {
+	if n := len(learned); n > 1_500_000 {
+		t.Errorf("%d bytes", n)
+	}
 }
 
 func TestNotice(t *testing.T) {
@@ -40,7 +55,7 @@ func TestNotice(t *testing.T) {
 	}
 }
 
-// source is the sessions that the model is made of.
+// source is the sessions that the models are made of.
 func source(t *testing.T) *traffic.Set {
 	t.Helper()
 	dir := os.Getenv("PLANEGYM_DATA")
@@ -96,14 +111,15 @@ func source(t *testing.T) *traffic.Set {
 	return all
 }
 
-// The model is what its data and NOTICE's two commands make.
+// The models are of their data: the n-gram fitted anew is the same, the learned
+// one names their hash.
 func TestMadeOfItsData(t *testing.T) {
 	all := source(t)
 	m, err := ngram.Fit(context.Background(), all, ngram.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	own, err := Open()
+	own, err := OpenCounts()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +128,78 @@ func TestMadeOfItsData(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(a.Bytes(), b.Bytes()) {
-		t.Errorf("fitted anew it is %d other bytes, not the %d bundled", a.Len(), b.Len())
+		t.Errorf("fitted anew the n-gram is %d other bytes, not the %d bundled", a.Len(), b.Len())
+	}
+	hash, err := traffic.Hash(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	open, err := Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	learned := open.(*autoregressive.Model)
+	if learned.Data != hash {
+		t.Errorf("the learned model is of data %s, these are %s", learned.Data, hash)
+	}
+	checkRare(t, learned, all)
+}
+
+// checkRare reads the file for what may not be in it: sizes and ports that
+// fewer than three packets or sessions have, addresses as text.
+func checkRare(t *testing.T, m *autoregressive.Model, all *traffic.Set) {
+	f, err := safetensors.New(bytes.NewReader(learned), int64(len(learned)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var settings struct {
+		Codec struct {
+			Steps, Meta []struct {
+				Name       string
+				Field      int
+				Vocabulary *struct{ Exact []int64 }
+			}
+		}
+	}
+	text := f.Metadata["model"]
+	if err := json.Unmarshal([]byte(text), &settings); err != nil {
+		t.Fatal(err)
+	}
+	if loc := regexp.MustCompile(`\b\d{1,3}(\.\d{1,3}){3}\b`).FindString(text); loc != "" {
+		t.Errorf("the file holds an address: %s", loc)
+	}
+	sizes, ports := map[int64]int{}, map[int64]int{}
+	size, port := m.Schema().StepIndex("size"), m.Schema().MetaIndex("server_port")
+	for i := range all.Sessions {
+		x := &all.Sessions[i]
+		ports[int64(x.Meta[port])]++
+		for k := range all.Of.Len(x) {
+			step := all.Of.Step(x, k)
+			v := int64(step[size]) + 1 // signed by direction
+			if step[0] == 1 {
+				v = -v
+			}
+			sizes[v]++
+		}
+	}
+	checked := 0
+	for _, c := range append(settings.Codec.Steps, settings.Codec.Meta...) {
+		of := map[string]map[int64]int{"size": sizes, "server_port": ports}[c.Name]
+		if of == nil {
+			continue
+		}
+		if c.Vocabulary == nil || len(c.Vocabulary.Exact) == 0 {
+			t.Fatalf("%s has no exact values", c.Name)
+		}
+		for _, v := range c.Vocabulary.Exact {
+			checked++
+			if of[v] < 3 {
+				t.Errorf("%s %d is in the file; training has it %d times", c.Name, v, of[v])
+			}
+		}
+	}
+	if checked < 100 {
+		t.Errorf("only %d values were checked", checked)
 	}
 }
 

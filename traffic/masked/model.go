@@ -21,7 +21,7 @@ import (
 // Config says what to fit. Zero values are the defaults in the comments.
 type Config struct {
 	Hidden  int     `toml:"hidden" json:"hidden"`   // units of each direction; 96
-	Updates int     `toml:"updates" json:"updates"` // of the weights; 96 passes over the sessions, 500 at least, 6000 at most
+	Updates int     `toml:"updates" json:"updates"` // of the weights; 48 passes over the sessions, 500 at least, 6000 at most
 	Rows    int     `toml:"rows" json:"rows"`       // sessions of up to 10 steps in an update, fewer of longer ones; 128
 	Window  int     `toml:"window" json:"window"`   // steps that an update sees of a session; longer ones are cut into such; 128
 	Rate    float64 `toml:"rate" json:"rate"`       // of AdamW, at its highest; 2e-3

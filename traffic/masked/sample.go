@@ -222,6 +222,7 @@ func (f *filling) fill(ctx context.Context, first, steps int, places []int) erro
 			key := rng.Key{Seed: f.r.Seed, A: uint32(first + i), B: uint32(1 + x.step), Purpose: rng.SessionSteps}
 			for k := range cols {
 				w := filler.Weights(n, k, cell)
+				m.census.Weigh(m.codec, w, k, cell, f.about[i])
 				if allowed != nil {
 					for c, ok := range allowed[k] {
 						if !ok {
@@ -319,7 +320,9 @@ func (m *Model) LogProb(s *traffic.Session, into []float64) (steps int, err erro
 				part++
 			}
 			v := all[t*cols+k]
-			lp := logProb(x.filler.Weights(i, k, all[t*cols:][:cols]), v) + col.LogShare(v, m.Schema().Step(s, t))
+			weights := x.filler.Weights(i, k, all[t*cols:][:cols])
+			m.census.Weigh(m.codec, weights, k, all[t*cols:][:cols], about)
+			lp := logProb(weights, v) + col.LogShare(v, m.Schema().Step(s, t))
 			if col.Bins != nil {
 				into[part] += w * lp
 			} else {

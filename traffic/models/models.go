@@ -14,13 +14,21 @@ import (
 	"github.com/planegym/planegym/traffic/bundled"
 )
 
-// Bundled is the name of the model that comes with planegym.
-const Bundled = "bundled"
+// The names of the models that come with planegym: a learned one, and the
+// n-gram of the same sessions, which samples alike on every machine.
+const (
+	Bundled       = "bundled"
+	BundledCounts = "bundled-ngram"
+)
 
-// Open reads a model; "" and Bundled are the one that comes with planegym.
+// Open reads a model; "" and Bundled are the learned one that comes with
+// planegym.
 func Open(path string) (traffic.Model, error) {
-	if path == "" || path == Bundled {
+	switch path {
+	case "", Bundled:
 		return bundled.Open()
+	case BundledCounts:
+		return bundled.OpenCounts()
 	}
 	if info, err := os.Stat(path); err != nil {
 		return nil, err
