@@ -117,3 +117,35 @@ func TestLatencyBuckets(t *testing.T) {
 		t.Errorf("%d buckets, want 26: dashboards read them", latencies)
 	}
 }
+
+// The longest request is as long as the largest frame of the protocol for its rows:
+// a step (index and actions of each row) or a reset (index and seed of each).
+func TestRequestBytes(t *testing.T) {
+	for _, n := range []int{1, 2, 100} {
+		for _, s := range []int{1, 2, 3} {
+			rows := make([]int, n)
+			step := request{header: header{Type: typeStep, Flags: flagSubset, Env: 1, N: uint32(n), Seq: 2}, Ack: 1, Rows: rows, Actions: make([]int32, n*s)}
+			reset := request{header: header{Type: typeReset, Flags: flagSubset | flagSeeds, Env: 1, N: uint32(n), Seq: 2}, Ack: 1, Rows: rows, Seeds: make([]uint64, n)}
+			if got, want := requestBytes(n, s), max(len(step.append(nil)), len(reset.append(nil))); got != want {
+				t.Errorf("%d rows of %d actions: %d bytes, the frames have %d", n, s, got, want)
+			}
+		}
+	}
+}
+
+// A text reply may be as long as it is counted, and no longer, of rows asked for or all.
+func TestReadableBothSides(t *testing.T) {
+	for _, c := range []struct{ d, f int }{{1, 0}, {10, 3}} {
+		most := maxReply / (32 * (2*c.d + 2*c.f + 3))
+		for n, ok := range map[int]bool{1: true, most: true, most + 1: false} {
+			e := &vector{num: n, d: c.d, f: c.f}
+			if err := e.readable(nil); (err == nil) != ok {
+				t.Errorf("%d rows of %d and %d numbers: %v", n, c.d, c.f, err)
+			}
+			e.num = most + 1
+			if err := e.readable(make([]int, n)); (err == nil) != ok {
+				t.Errorf("%d of %d rows of %d and %d numbers: %v", n, e.num, c.d, c.f, err)
+			}
+		}
+	}
+}

@@ -63,3 +63,12 @@ func TestCountRefuses(t *testing.T) {
 		t.Errorf("a port without an entry: %d, %v", n, err)
 	}
 }
+
+// Leading zeros go, the last byte stays.
+func TestTrim(t *testing.T) {
+	for in, want := range map[string]string{"": "", "\x00": "\x00", "\x01": "\x01", "\x00\x00": "\x00", "\x00\x01": "\x01", "\x01\x00": "\x01\x00", "\x00\x00\x02\x00": "\x02\x00"} {
+		if got := string(trim([]byte(in))); got != want {
+			t.Errorf("%x: %x, want %x", in, got, want)
+		}
+	}
+}
