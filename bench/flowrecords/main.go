@@ -23,10 +23,11 @@ import (
 )
 
 func main() {
-	var seeds, updates int
+	var first, seeds, updates int
 	var rows string
 	var threads int
 	flag.IntVar(&seeds, "seeds", 3, "splits, each with fits and samples of its own")
+	flag.IntVar(&first, "first", 0, "the first of them")
 	flag.IntVar(&updates, "updates", 0, "of the adversarial fit; 0: its default")
 	flag.IntVar(&threads, "threads", 1, "of fits")
 	flag.StringVar(&rows, "rows", "half,columns,bootstrap,witten-bell,likelihood,doppelganger", "what to compare")
@@ -35,13 +36,13 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: flowrecords [flags] FILE.csv")
 		os.Exit(2)
 	}
-	if err := run(context.Background(), flag.Arg(0), seeds, updates, threads, strings.Split(rows, ",")); err != nil {
+	if err := run(context.Background(), flag.Arg(0), first, seeds, updates, threads, strings.Split(rows, ",")); err != nil {
 		fmt.Fprintln(os.Stderr, "flowrecords:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, path string, seeds, updates, threads int, rows []string) error {
+func run(ctx context.Context, path string, first, seeds, updates, threads int, rows []string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
@@ -54,7 +55,7 @@ func run(ctx context.Context, path string, seeds, updates, threads int, rows []s
 	set := netflow.Sessions(records)
 	fmt.Printf("%d records, %d sessions, %d fields; means of %d seeds\n", len(records), set.Len(), len(set.Of.Meta)+len(set.Of.Steps), seeds)
 	table := map[string]map[string][]float64{}
-	for seed := range seeds {
+	for seed := first; seed < first+seeds; seed++ {
 		train, held := halves(set, uint64(seed))
 		j := newJudge(train, held, uint64(seed))
 		for _, row := range rows {
@@ -67,9 +68,12 @@ func run(ctx context.Context, path string, seeds, updates, threads int, rows []s
 			if table[row] == nil {
 				table[row] = map[string][]float64{}
 			}
-			for name, x := range j.figures(drawn) {
-				table[row][name] = append(table[row][name], x)
+			figures := j.figures(drawn)
+			for _, name := range figureNames {
+				table[row][name] = append(table[row][name], figures[name])
+				fmt.Printf("    %s %.4f", name, figures[name])
 			}
+			fmt.Println()
 		}
 	}
 	fmt.Printf("\n| figure | %s |\n|---|%s\n", strings.Join(rows, " | "), strings.Repeat("---|", len(rows)))

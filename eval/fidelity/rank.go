@@ -23,13 +23,21 @@ var figures = map[string]func(selection.Score) float64{
 }
 
 // effects are figures of a set as a whole: of rollouts under limits that take turns.
-var effects = map[string]func(eval.EffectErrors) float64{
-	// Each over what is wanted of it: a load that answers to the limit, and a
-	// buffer that does not, are equally useless.
-	"effects":    func(e eval.EffectErrors) float64 { return float64(e.Exogeneity)/.05 + float64(e.Effect)/.1 },
-	"exogeneity": func(e eval.EffectErrors) float64 { return float64(e.Exogeneity) },
-	"effect":     func(e eval.EffectErrors) float64 { return float64(e.Effect) },
-	"transient":  func(e eval.EffectErrors) float64 { return float64(e.Transient) },
+var effects = map[string]func(*Effects) float64{
+	// Each over its floor: a load that answers to the limit, and a buffer that
+	// does not, are equally useless, and below the floor is chance.
+	"effects": func(e *Effects) float64 {
+		over := func(x, floor, wanted eval.Number) float64 {
+			if !(floor > 0) { // one session has none
+				floor = wanted
+			}
+			return float64(x / floor)
+		}
+		return over(e.Exogeneity, e.Floor.Exogeneity, .05) + over(e.Effect, e.Floor.Effect, .1)
+	},
+	"exogeneity": func(e *Effects) float64 { return float64(e.Exogeneity) },
+	"effect":     func(e *Effects) float64 { return float64(e.Effect) },
+	"transient":  func(e *Effects) float64 { return float64(e.Transient) },
 }
 
 // CheckBy reports a figure that sets cannot be ranked by; "" lets Rank choose.
@@ -68,7 +76,7 @@ func Rank(sets []Set, what string, at []int, by string) (*Ranked, error) {
 		for _, score := range set.Scores {
 			x := 0.
 			if isEffect {
-				x = of(set.Effects.EffectErrors) // the same in every session: it takes all of them
+				x = of(set.Effects) // the same in every session: it takes all of them
 			} else {
 				x = figures[by](score)
 			}

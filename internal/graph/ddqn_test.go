@@ -191,7 +191,7 @@ func TestValueTerm(t *testing.T) {
 	wrong := errors.New("wrong")
 	for want, term := range map[string]ValueTerm{
 		"not a scalar": func(v Values) (*G.Node, error) { return v.Q, nil },
-		"wrong":     func(v Values) (*G.Node, error) { return nil, wrong },
+		"wrong":        func(v Values) (*G.Node, error) { return nil, wrong },
 	} {
 		o := recorded(t, config(t, func(c *agent.Config) {}), be)
 		if err := o.Agent.Use(NewDDQN(term)); err == nil || !strings.Contains(err.Error(), want) {

@@ -110,7 +110,7 @@ func TestTerm(t *testing.T) {
 		t.Error("a term changed nothing")
 	}
 	for what, term := range map[string]graph.Term{
-		"not a scalar":         func(w graph.Windows) (*G.Node, error) { return w.Real, nil },
+		"not a scalar":      func(w graph.Windows) (*G.Node, error) { return w.Real, nil },
 		"nothing":           func(graph.Windows) (*G.Node, error) { return nil, nil },
 		"an error":          func(graph.Windows) (*G.Node, error) { return nil, fmt.Errorf("not today") },
 		"an error in Must":  func(w graph.Windows) (*G.Node, error) { return G.Must(graph.Steps(w.Real, 3, 9)), nil },

@@ -57,7 +57,7 @@ func TestTrafficErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		`[]`: "not what traffic eval --json writes",
 		`{}`: "neither rows nor in_loop",
-		strings.Replace(evaluated, `"policies": ["fixed:32", "fixed:64"]`, `"policies": ["fixed:32"]`, 1): "not of one comparison",
+		strings.Replace(evaluated, `"policies": ["fixed:32", "fixed:64"]`, `"policies": ["fixed:32"]`, 1):  "not of one comparison",
 		strings.Replace(evaluated, `"differences": [{"mean": 0.25, "ci95": 0.1}, `, `"differences": [`, 1): "stand_ins[0]",
 	} {
 		if _, err := inloop.Decode([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {

@@ -266,12 +266,10 @@ func (s *sampler) begin(r *traffic.Request, first, i int) {
 	if k.Chunks > 1 {
 		w.begin = math.Floor(x.Start/(k.Span*float64(k.Chunks))) * k.Span * float64(k.Chunks)
 	}
-	for j, f := range k.numeric {
-		kind := k.Schema.Steps[f].Kind
+	for j := range k.numeric {
 		lo := k.Low[j].decode(class[k.norms+2*j], key.Float64(uint32(1000+2*j)))
 		hi := lo + k.Range[j].decode(class[k.norms+2*j+1], key.Float64(uint32(1001+2*j)))
 		w.low[j], w.top[j] = lo, hi
-		_ = kind
 	}
 	s.out[i] = x
 }
