@@ -1,7 +1,7 @@
 // Command firstminutes does what a newcomer does: it builds planegym with an empty
-// build cache, runs the commands of README.md and docs/tutorial.md in an empty
-// folder, one after the other, and writes down what they print and how long they
-// take. It made docs/first-minutes.md:
+// build cache, runs the commands of README.md and docs/tutorial.md, each in an
+// empty folder, one after the other, and writes down what they print and how long they
+// take, as a page of Markdown:
 //
 //	go run ./bench/firstminutes -o docs/first-minutes.md
 package main
@@ -32,10 +32,10 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	text, err := run(ctx, *warm, *lines)
-	if err == nil && *out != "" {
-		err = os.WriteFile(*out, []byte(text), 0o666)
-	} else if err == nil {
-		_, err = fmt.Print(text)
+	if *out == "" {
+		fmt.Print(text)
+	} else if text != "" { // of an interrupted run, what was reached
+		err = errors.Join(err, os.WriteFile(*out, []byte(text), 0o666))
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "firstminutes:", err)
@@ -64,7 +64,7 @@ func run(ctx context.Context, warm bool, lines int) (string, error) {
 	}
 	defer os.RemoveAll(dir)
 	bin := filepath.Join(dir, "bin")
-	n := &newcomer{root: root, dir: filepath.Join(dir, "work"), lines: lines, began: time.Now()}
+	n := &newcomer{root: root, dir: bin, lines: lines, began: time.Now()}
 	defer func() {
 		for _, g := range n.groups {
 			_ = syscall.Kill(-g, syscall.SIGKILL)
@@ -74,10 +74,8 @@ func run(ctx context.Context, warm bool, lines int) (string, error) {
 	if !warm {
 		n.env = append(n.env, "GOCACHE="+filepath.Join(dir, "cache"))
 	}
-	for _, d := range []string{bin, n.dir} {
-		if err := os.Mkdir(d, 0o700); err != nil {
-			return "", err
-		}
+	if err := os.Mkdir(bin, 0o700); err != nil {
+		return "", err
 	}
 	cache := "an empty build cache; the modules were downloaded before"
 	if warm {
@@ -92,8 +90,12 @@ func run(ctx context.Context, warm bool, lines int) (string, error) {
 	}
 	for _, page := range []string{"README.md", "docs/tutorial.md"} {
 		fmt.Fprintf(&n.page, "\n## %s\n\n", page)
+		n.dir = filepath.Join(dir, filepath.Base(page)) // empty, for each page
+		if err := os.Mkdir(n.dir, 0o700); err != nil {
+			return n.page.String(), err
+		}
 		if err := n.read(ctx, page); err != nil {
-			return "", err
+			return n.page.String(), err
 		}
 	}
 	return n.page.String(), nil
