@@ -166,13 +166,13 @@ func TestTsharkOdd(t *testing.T) {
 	checkExpert(t, b)
 }
 
-// Ten thousand sessions of the bundled model, its labels in turn.
+// Ten thousand sessions of the bundled n-gram, its labels in turn.
 func TestTsharkBundled(t *testing.T) {
 	peer(t, "tshark")
 	if testing.Short() {
 		t.Skip("a hundred thousand packets: not with -short")
 	}
-	m, err := bundled.Open()
+	m, err := bundled.OpenCounts()
 	if err != nil {
 		t.Fatal(err)
 	}

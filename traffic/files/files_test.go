@@ -85,6 +85,13 @@ func TestErrors(t *testing.T) {
 	if _, _, err := c.Read(t.Context(), []string{none}, func() {}); err == nil || !strings.Contains(err.Error(), "none.pcap") {
 		t.Errorf("error %v does not name the file", err)
 	}
+	empty := filepath.Join(dir, "empty.csv")
+	if err := os.WriteFile(empty, []byte("srcip,dstip,srcport,dstport,proto,ts,td,pkt,byt\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := c.Read(t.Context(), []string{empty}, func() {}); err == nil || !strings.Contains(err.Error(), "empty.csv: there is no flow record") {
+		t.Errorf("error %v of a file without a record", err)
+	}
 	if err := files.CheckEnding("a.txt", files.Endings...); err == nil || !strings.Contains(err.Error(), ".nprint") {
 		t.Errorf("error %v names no ending", err)
 	}

@@ -148,12 +148,18 @@ func (c *Converter) read(path string) (*traffic.Set, flows.Counts, error) {
 		if err != nil {
 			return nil, flows.Counts{}, err
 		}
+		if len(r) == 0 {
+			return nil, flows.Counts{}, fmt.Errorf("%s: there is no flow record", path)
+		}
 		s := netflow.Sessions(r)
 		return s, flows.Counts{}, s.Valid()
 	case len(b) > 2 && b[0] == 0 && b[1] == 5:
 		r, err := netflow.ReadV5(bytes.NewReader(b))
 		if err != nil {
 			return nil, flows.Counts{}, fmt.Errorf("%s: %w", path, err)
+		}
+		if len(r) == 0 {
+			return nil, flows.Counts{}, fmt.Errorf("%s: there is no flow record", path)
 		}
 		s := netflow.Sessions(r)
 		return s, flows.Counts{}, s.Valid()

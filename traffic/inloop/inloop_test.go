@@ -32,7 +32,7 @@ func loaded(t *testing.T) scenarios.Scenario {
 
 func sample(t *testing.T, n int, labels ...string) *traffic.Set {
 	t.Helper()
-	m, err := models.Open(models.Bundled)
+	m, err := models.Open(models.BundledCounts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +123,7 @@ func ExampleCompare() {
 		panic(err)
 	}
 	s.Env.MaxSteps, s.Testbed.WarmupS = 2, new(int) // short, for the example: leave them, and play 20 episodes
-	m, err := models.Open(models.Bundled)
+	m, err := models.Open(models.BundledCounts)
 	if err != nil {
 		panic(err)
 	}

@@ -165,6 +165,9 @@ func Sessions(records []Record) *traffic.Set {
 	slices.Sort(protos)
 	slices.Sort(types)
 	protos, types = slices.Compact(protos), slices.Compact(types)
+	if len(protos) == 0 {
+		protos = []string{"TCP"} // of no record: a symbol has levels
+	}
 	set := &traffic.Set{Of: traffic.Schema{
 		Meta: []traffic.Field{
 			{Name: "protocol", Kind: traffic.Symbol, Levels: protos},
