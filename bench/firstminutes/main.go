@@ -77,13 +77,13 @@ func run(ctx context.Context, warm bool, lines int) (string, error) {
 	if err := os.Mkdir(bin, 0o700); err != nil {
 		return "", err
 	}
-	cache := "an empty build cache; the modules were downloaded before"
+	cache, flags := "an empty build cache; the modules were downloaded before", ""
 	if warm {
-		cache = "a warm build cache"
+		cache, flags = "a warm build cache", " -warm"
 	}
-	fmt.Fprintf(&n.page, "# The first minutes, as they went\n\nMade by `go run ./bench/firstminutes -o docs/first-minutes.md`, on %s/%s with %d cores and %s, with %s. "+
+	fmt.Fprintf(&n.page, "# The first minutes, as they went\n\nMade by `go run ./bench/firstminutes%s -o docs/first-minutes.md`, on %s/%s with %d cores and %s, with %s. "+
 		"The time before a command is that since the start; after it come its time and its processor seconds, which do not depend on what else the machine does. "+
-		"Of what a command prints, %d lines are kept.\n", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), cache, lines)
+		"Of what a command prints, %d lines are kept.\n", flags, runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), cache, lines)
 	n.page.WriteString("\n## From a clone to a binary\n\n")
 	if err := n.do(ctx, root, "bash", "-c", "go build -o "+bin+" ./cmd/planegym", "go build ./cmd/planegym"); err != nil {
 		return "", err
