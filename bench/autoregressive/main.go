@@ -40,7 +40,7 @@ func main() {
 
 func run(ctx context.Context, train, held, out string, n int, models []string) error {
 	if train == "" || held == "" || out == "" && len(models) == 0 {
-		return errors.New("usage: autoregressive -train FILE -held FILE MODEL...")
+		return errors.New("usage: autoregressive -train FILE -held FILE MODEL [MODEL ...]")
 	}
 	a, err := load(train)
 	if err != nil {
