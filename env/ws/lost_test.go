@@ -72,3 +72,59 @@ func TestStepOfALostClient(t *testing.T) {
 		})
 	}
 }
+
+// A reply is kept until it is acknowledged, and no longer: a client may resume after
+// any reply that it has not acknowledged, or the last that it has, and after no
+// earlier one. An older acknowledgement changes nothing; one of a reply that was not
+// sent is an error.
+func TestAcknowledgedRepliesAreForgotten(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		acks []int // of the steps 3, 4, 5, …
+		last int   // that the client says it has
+		ok   bool
+	}{
+		{"none since", []int{2, 2, 2}, 2, true},
+		{"none since, all read", []int{2, 2, 2}, 5, true},
+		{"one before what is kept", []int{2, 2, 2}, 1, false},
+		{"each", []int{2, 3, 4}, 4, true},
+		{"each, one behind", []int{2, 3, 4}, 3, false},
+		{"an older one again", []int{2, 3, 4, 2}, 4, true},
+		{"an older one again, one behind", []int{2, 3, 4, 2}, 3, false},
+		{"a reply that was not sent", []int{2, 2, 2}, 6, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			faked(t, Options{}, func(t *testing.T, s *Server) {
+				p := pipe(t, s, false)
+				token := p.start()
+				for i, ack := range c.acks {
+					p.say(`{"type":"step","id":%d,"ack":%d,"env":1,"actions":[1]}`, 3+i, ack)
+					p.want("step_result")
+				}
+				_ = p.net.Close()
+				synctest.Wait()
+				p = pipe(t, s, false)
+				p.say(`{"type":"resume","id":0,"version":1,"token":%q,"last_seq":%d}`, token, c.last)
+				if !c.ok {
+					p.want("session_lost")
+					p.wantClose(closeLost)
+					return
+				}
+				p.want("resumed")
+				for id := c.last + 1; id < 3+len(c.acks); id++ {
+					if m := p.want("step_result"); m["id"] != float64(id) {
+						t.Errorf("answered again %v, want the reply to %d", m["id"], id)
+					}
+				}
+				_ = p.net.Close()
+			})
+		})
+	}
+	faked(t, Options{}, func(t *testing.T, s *Server) {
+		p := pipe(t, s, false)
+		p.start()
+		p.say(`{"type":"step","id":3,"ack":3,"env":1,"actions":[1]}`)
+		p.want("bad_frame")
+		_ = p.net.Close()
+	})
+}
