@@ -161,7 +161,12 @@ func (n *newcomer) do(ctx context.Context, dir, name, flag, script, shown string
 		return fmt.Errorf("%w\n%s", err, text)
 	}
 	cpu := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-	fmt.Fprintf(&n.page, "%s\n\n```text\n$ %s\n%s```\n\n%.1f s, %.1f processor seconds\n\n", clock(at), strings.ReplaceAll(shown, "\n", "\n  "), n.cut(text), wall.Seconds(), cpu.Seconds())
+	block := fmt.Sprintf("$ %s\n%s", strings.ReplaceAll(shown, "\n", "\n  "), n.cut(text))
+	fence := "```"
+	for strings.Contains(block, fence) { // a page that prints a page
+		fence += "`"
+	}
+	fmt.Fprintf(&n.page, "%s\n\n%stext\n%s%s\n\n%.1f s, %.1f processor seconds\n\n", clock(at), fence, block, fence, wall.Seconds(), cpu.Seconds())
 	return nil
 }
 

@@ -34,12 +34,15 @@ func (b Block) Is(word string) bool { return slices.Contains(b.Info, word) }
 func Blocks(markdown string) ([]Block, error) {
 	var all []Block
 	var open *Block
+	ticks := 0 // of the fence that opened the block: one as long or longer ends it
 	for i, line := range strings.Split(markdown, "\n") {
-		info, fence := strings.CutPrefix(strings.TrimLeft(line, " "), "```")
+		text := strings.TrimLeft(line, " ")
+		info := strings.TrimLeft(text, "`")
+		n := len(text) - len(info)
 		switch {
-		case fence && open == nil:
-			open = &Block{Line: i + 2, Info: strings.Fields(info)}
-		case fence:
+		case n >= 3 && open == nil:
+			open, ticks = &Block{Line: i + 2, Info: strings.Fields(info)}, n
+		case open != nil && n >= ticks && strings.TrimSpace(info) == "":
 			all = append(all, *open)
 			open = nil
 		case open != nil:

@@ -28,6 +28,10 @@ func TestBlocks(t *testing.T) {
 	if _, err := doctest.Blocks("```sh\n"); err == nil {
 		t.Error("a block that does not end is accepted")
 	}
+	nested, err := doctest.Blocks("````text\n# a page\n```python\nx\n```\n````\n```sh\ny\n```\n")
+	if err != nil || len(nested) != 2 || nested[0].Text != "# a page\n```python\nx\n```\n" || !nested[1].Is("sh") {
+		t.Errorf("a longer fence: %+v, %v", nested, err)
+	}
 	script := doctest.Block{Text: "planegym serve --data x &\nplanegym play\n"}.Script()
 	if !strings.Contains(script, "planegym serve --data x >\"$SERVE_LOG\" 2>&1 &\n") {
 		t.Error(script)

@@ -129,7 +129,7 @@ func TestValuesLabelsDoNotOverlap(t *testing.T) {
 	if n != 24 {
 		t.Errorf("%d names, want 24", n)
 	}
-	if err := f.Write(&b, ".pdf"); err == nil || !strings.Contains(err.Error(), `".pdf" is no kind`) {
+	if err := f.Write(&b, ".pdf"); err == nil || !strings.Contains(err.Error(), `".pdf" is not a kind`) {
 		t.Errorf("a PDF: %v", err)
 	}
 }
