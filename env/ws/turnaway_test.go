@@ -1,0 +1,73 @@
+package ws
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+)
+
+// What is no hello ends the connection with an error and the close code that
+// PROTOCOL.md gives it.
+func TestTurnedAway(t *testing.T) {
+	for _, c := range []struct {
+		name, first, code string
+		close             int
+	}{
+		{"another version", `{"type":"hello","id":3,"version":2}`, "bad_version", closeBadVersion},
+		{"no version", `{"type":"hello","id":3}`, "bad_version", closeBadVersion},
+		{"another message", `{"type":"step","id":3,"ack":0,"env":1,"actions":[1]}`, "bad_frame", closeBadFrame},
+		{"no JSON", `hello`, "bad_frame", closeBadFrame},
+		{"an unknown session", `{"type":"resume","id":3,"version":1,"token":"x","last_seq":0}`, "session_lost", closeLost},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			faked(t, Options{}, func(t *testing.T, s *Server) {
+				p := pipe(t, s, false)
+				p.say("%s", c.first)
+				p.want(c.code)
+				p.wantClose(c.close)
+				_ = p.net.Close()
+			})
+		})
+	}
+	faked(t, Options{}, func(t *testing.T, s *Server) {
+		p := pipe(t, s, true)
+		p.say(`{"type":"hello","id":3,"version":1,"ticket":"guess"}`)
+		p.want("unauthorized")
+		p.wantClose(closeUnauthorized)
+		_ = p.net.Close()
+	})
+}
+
+// Pages and answers carry the headers that browsers act on; a preflight of an
+// allowed page is answered with what it asks for.
+func TestHeadersOfPages(t *testing.T) {
+	s := NewServer(Options{Open: open, Origins: []string{"https://lab.example"}})
+	ask := func(method, path string, header map[string]string) *http.Response {
+		r := httptest.NewRequest(method, "http://127.0.0.1"+path, nil)
+		for k, v := range header {
+			r.Header.Set(k, v)
+		}
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, r)
+		return w.Result()
+	}
+	for _, path := range []string{"/", "/dashboard/app.css", "/dashboard/picture.css"} {
+		r := ask("GET", path, map[string]string{"Accept": "text/html"})
+		h := r.Header
+		if r.StatusCode != 200 || h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Cache-Control") != "no-cache" ||
+			h.Get("Content-Security-Policy") != "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'" {
+			t.Errorf("%s: %d, %v", path, r.StatusCode, h)
+		}
+	}
+	if got := ask("GET", "/v1/status", nil).Header.Get("Cache-Control"); got != "no-store" {
+		t.Errorf("the status is cached: %q", got)
+	}
+	r := ask("OPTIONS", ticketPath, map[string]string{"Origin": "https://lab.example", "Access-Control-Request-Headers": "authorization"})
+	if r.StatusCode != http.StatusNoContent || r.Header.Get("Access-Control-Allow-Origin") != "https://lab.example" ||
+		r.Header.Get("Access-Control-Allow-Headers") != "Authorization" || r.Header.Get("Vary") != "Origin" {
+		t.Errorf("preflight: %d, %v", r.StatusCode, r.Header)
+	}
+	if r := ask("OPTIONS", ticketPath, map[string]string{"Origin": "https://other.example"}); r.StatusCode != http.StatusForbidden || r.Header.Get("Access-Control-Allow-Origin") != "" {
+		t.Errorf("preflight of another page: %d, %v", r.StatusCode, r.Header)
+	}
+}
