@@ -71,3 +71,41 @@ func TestHeadersOfPages(t *testing.T) {
 		t.Errorf("preflight of another page: %d, %v", r.StatusCode, r.Header)
 	}
 }
+
+// A text reply has last observations of the rows whose episode ended, null of the
+// others, and none where no episode ended.
+func TestFinalObsOfATextReply(t *testing.T) {
+	faked(t, Options{}, func(t *testing.T, s *Server) {
+		p := pipe(t, s, false)
+		p.say(`{"type":"hello","id":0,"version":1}`)
+		p.want("welcome")
+		p.say(`{"type":"make","id":1,"ack":0,"scenario":"cartpole","num_envs":2,"autoreset":"same_step"}`)
+		p.want("made")
+		p.say(`{"type":"reset","id":2,"ack":1,"env":1,"seed":"7"}`)
+		p.want("reset_result")
+		ended := [2]int{}
+		for id := 3; id < 40; id++ {
+			p.say(`{"type":"step","id":%d,"ack":%d,"env":1,"actions":[1,%d]}`, id, id-1, id%2) // the first pole falls soon
+			m := p.want("step_result")
+			final, _ := m["final_obs"].([]any)
+			ends := false
+			for row := range 2 {
+				over := m["terminated"].([]any)[row] == true || m["truncated"].([]any)[row] == true
+				ends = ends || over
+				if has := row < len(final) && final[row] != nil; has != over {
+					t.Fatalf("step %d, row %d: ended %v, final_obs %v", id-2, row, over, final)
+				}
+				if over {
+					ended[row]++
+				}
+			}
+			if !ends && final != nil {
+				t.Fatalf("step %d: no episode ended, final_obs %v", id-2, final)
+			}
+		}
+		if ended[0] < 2 || ended[0] == ended[1] {
+			t.Fatalf("%v episodes ended: the test shows nothing", ended)
+		}
+		_ = p.net.Close()
+	})
+}
