@@ -74,6 +74,7 @@ class Worker:
         self._lock = threading.Lock()
         self._accepter: threading.Thread | None = None
         self._threads: set[threading.Thread] = set()
+        self._closed = False
 
     @property
     def url(self) -> str:
@@ -94,10 +95,13 @@ class Worker:
             except OSError:
                 return
             thread = threading.Thread(target=self._serve, args=(sock,), daemon=True)
-            with self._lock:
+            with self._lock:  # started before close can find it, and join it
+                if self._closed:
+                    sock.close()
+                    return
                 self._open.add(sock)
                 self._threads.add(thread)
-            thread.start()
+                thread.start()
 
     def close(self) -> None:
         """End the sessions, and remove the socket. Closing again does nothing."""
@@ -105,6 +109,7 @@ class Worker:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         with self._lock:
+            self._closed = True
             threads = list(self._threads)
             for sock in self._open:
                 with contextlib.suppress(OSError):

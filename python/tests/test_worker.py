@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -253,3 +255,23 @@ def measure() -> None:
 
 if __name__ == "__main__":
     measure()
+
+
+def test_closes_while_clients_come(tmp_path: Path) -> None:
+    """A worker that closes while a client connects ends that session too, and joins its threads."""
+    for k in range(30):
+        worker = Worker(pole, "pole", tmp_path / f"c{k}").start()
+        socks = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) for _ in range(8)]
+
+        def connect(socks: list[socket.socket] = socks, to: str = str(tmp_path / f"c{k}")) -> None:
+            for s in socks:
+                with contextlib.suppress(OSError):
+                    s.connect(to)
+
+        comes = threading.Thread(target=connect)
+        comes.start()
+        worker.close()
+        comes.join()
+        assert not worker._threads
+        for s in socks:
+            s.close()
