@@ -79,8 +79,7 @@ func backendOr(be *compute.Backend) *compute.Backend {
 	if be != nil {
 		return be
 	}
-	all := compute.Available()
-	return compute.NewBackend(all[len(all)-1], 1)
+	return compute.NewBackend(compute.Fastest(), 1)
 }
 
 // pass is the memory for Q-values of up to so many rows.

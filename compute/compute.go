@@ -63,13 +63,19 @@ func Available() []Kernels {
 	return all
 }
 
+// Fastest is the fastest kernel set that this machine runs.
+func Fastest() Kernels {
+	all := Available()
+	return all[len(all)-1]
+}
+
 // ParseKernels returns the kernel set of that name; "auto" is the fastest that
 // this machine runs. A set that it does not run is an error.
 func ParseKernels(name string) (Kernels, error) {
-	all := Available()
 	if name == "auto" {
-		return all[len(all)-1], nil
+		return Fastest(), nil
 	}
+	all := Available()
 	for _, k := range all {
 		if k.String() == name {
 			return k, nil

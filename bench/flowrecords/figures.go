@@ -1,8 +1,6 @@
 package main
 
 import (
-	"cmp"
-	"fmt"
 	"math"
 	"slices"
 
@@ -66,12 +64,12 @@ func (j *judge) figures(set *traffic.Set) map[string]float64 {
 	for name, f := range map[string]func(r *record) float64{
 		"SP": func(r *record) float64 { return r.clientPort }, "DP": func(r *record) float64 { return r.serverPort }, "PR": func(r *record) float64 { return r.proto },
 	} {
-		fig[name] = jsd(count(column(r, f)), count(column(j.held, f)))
+		fig[name] = eval.JSD(column(r, f), column(j.held, f))
 	}
 	for name, f := range map[string]func(r *record) float64{
 		"SA": func(r *record) float64 { return r.client }, "DA": func(r *record) float64 { return r.server },
 	} {
-		fig[name] = jsd(ranks(column(r, f)), ranks(column(j.held, f)))
+		fig[name] = eval.RankJSD(column(r, f), column(j.held, f))
 	}
 	for name, f := range map[string]func(r *record) float64{
 		"duration EMD": func(r *record) float64 { return math.Log1p(r.duration) }, "packets EMD": func(r *record) float64 { return math.Log1p(r.packets) },
@@ -93,52 +91,6 @@ func (j *judge) figures(set *traffic.Set) map[string]float64 {
 	real, fake = anomalies(j.held), anomalies(r)
 	fig["anomalies ρ"], fig["anomalies error"] = spearman(real, fake), meanDifference(real, fake)
 	return fig
-}
-
-func count[K comparable](v []K) map[K]float64 {
-	m := map[K]float64{}
-	for _, x := range v {
-		m[x] += 1 / float64(len(v))
-	}
-	return m
-}
-
-// ranks are the shares of values, largest first: which value it is does not
-// matter.
-func ranks(v []float64) map[int]float64 {
-	var c []float64
-	for _, x := range count(v) {
-		c = append(c, x)
-	}
-	slices.SortFunc(c, func(a, b float64) int { return cmp.Compare(b, a) })
-	m := map[int]float64{}
-	for i, x := range c {
-		m[i] = x
-	}
-	return m
-}
-
-func jsd[K comparable](p, q map[K]float64) float64 {
-	var terms []float64
-	for k, a := range p {
-		b := q[k]
-		t := a / 2 * math.Log(2*a/(a+b))
-		if b > 0 {
-			t += b / 2 * math.Log(2*b/(a+b))
-		}
-		terms = append(terms, t)
-	}
-	for k, b := range q {
-		if _, both := p[k]; !both {
-			terms = append(terms, b/2*math.Ln2)
-		}
-	}
-	slices.Sort(terms)
-	sum := 0.
-	for _, t := range terms {
-		sum += t
-	}
-	return sum
 }
 
 func emd(p, q []float64) float64 {
@@ -182,14 +134,14 @@ func pairs(p, q []record) float64 {
 	sum, n := 0., 0
 	for i := range 8 {
 		for k := range i {
-			two := func(v [][8]int) map[[2]int]float64 {
-				m := map[[2]int]float64{}
-				for _, x := range v {
-					m[[2]int{x[i], x[k]}] += 1 / float64(len(v))
+			two := func(v [][8]int) [][2]int {
+				out := make([][2]int, len(v))
+				for n, x := range v {
+					out[n] = [2]int{x[i], x[k]}
 				}
-				return m
+				return out
 			}
-			sum += jsd(two(a), two(b))
+			sum += eval.JSD(two(a), two(b))
 			n++
 		}
 	}
@@ -273,5 +225,3 @@ func spearman(a, b []float64) float64 {
 	}
 	return xy / math.Sqrt(xx*yy)
 }
-
-var _ = fmt.Sprint

@@ -9,7 +9,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"math"
 	"os"
 	"slices"
 	"strings"
@@ -18,6 +17,7 @@ import (
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/traffic"
 	"github.com/planegym/planegym/traffic/doppelganger"
+	"github.com/planegym/planegym/traffic/eval"
 	"github.com/planegym/planegym/traffic/netflow"
 	"github.com/planegym/planegym/traffic/ngram"
 )
@@ -181,16 +181,9 @@ func estimate(v []float64) string {
 	if len(v) == 0 {
 		return "–"
 	}
-	mean, variance := 0., 0.
-	for _, x := range v {
-		mean += x / float64(len(v))
-	}
+	e := eval.EstimateOf(v)
 	if len(v) < 2 {
-		return fmt.Sprintf("%.4f", mean)
+		return fmt.Sprintf("%.4f", float64(e.Mean))
 	}
-	for _, x := range v {
-		variance += (x - mean) * (x - mean) / float64(len(v)-1)
-	}
-	t := []float64{0, 12.706, 4.303, 3.182, 2.776, 2.571}[min(len(v)-1, 5)]
-	return fmt.Sprintf("%.4f ± %.4f", mean, t*math.Sqrt(variance/float64(len(v))))
+	return fmt.Sprintf("%.4f ± %.4f", float64(e.Mean), e.Half())
 }

@@ -289,20 +289,8 @@ func less(a, b []float64) []float64 {
 	return d
 }
 
-// mean is a mean and its 95 % interval, Student's for 19 degrees of freedom
-// where there are 20 values.
+// mean is a mean and its 95 % interval.
 func mean(v []float64) string {
-	n := float64(len(v))
-	m, s := 0., 0.
-	for _, x := range v {
-		m += x / n
-	}
-	for _, x := range v {
-		s += (x - m) * (x - m) / (n - 1)
-	}
-	t := 1.96
-	if len(v) == 20 {
-		t = 2.093
-	}
-	return fmt.Sprintf("%+.2f ± %.2f", m, t*math.Sqrt(s/n))
+	e := eval.EstimateOf(v)
+	return fmt.Sprintf("%+.2f ± %.2f", float64(e.Mean), e.Half())
 }

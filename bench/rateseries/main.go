@@ -12,7 +12,6 @@ import (
 	"flag"
 	"fmt"
 	"maps"
-	"math"
 	"os"
 	"slices"
 	"strings"
@@ -22,6 +21,7 @@ import (
 	"github.com/planegym/planegym/traffic"
 	"github.com/planegym/planegym/traffic/denoise"
 	"github.com/planegym/planegym/traffic/doppelganger"
+	"github.com/planegym/planegym/traffic/eval"
 	"github.com/planegym/planegym/traffic/ngram"
 	"github.com/planegym/planegym/traffic/seriesgan"
 )
@@ -222,16 +222,9 @@ func estimate(v []float64) string {
 	if len(v) == 0 {
 		return "–"
 	}
-	mean, variance := 0., 0.
-	for _, x := range v {
-		mean += x / float64(len(v))
-	}
+	e := eval.EstimateOf(v)
 	if len(v) < 2 {
-		return fmt.Sprintf("%.3f", mean)
+		return fmt.Sprintf("%.3f", float64(e.Mean))
 	}
-	for _, x := range v {
-		variance += (x - mean) * (x - mean) / float64(len(v)-1)
-	}
-	t := []float64{0, 12.706, 4.303, 3.182, 2.776, 2.571}[min(len(v)-1, 5)]
-	return fmt.Sprintf("%.3f ± %.3f", mean, t*math.Sqrt(variance/float64(len(v))))
+	return fmt.Sprintf("%.3f ± %.3f", float64(e.Mean), e.Half())
 }

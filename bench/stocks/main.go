@@ -22,7 +22,7 @@ import (
 
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/eval/posthoc"
-	"github.com/planegym/planegym/internal/rng"
+	"github.com/planegym/planegym/eval/protocol"
 	"github.com/planegym/planegym/internal/safetensors"
 	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/timegan"
@@ -128,7 +128,7 @@ func train(ctx context.Context, k compute.Kernels, data string, updates int, see
 	}
 	result["config"], result["losses"], result["train_seconds"] = m.Config, m.Losses, math.Round(time.Since(begin).Seconds())
 	real = windows(&t.Windows, m.Config.Window)
-	fake, err = generate(e, m, real.Len())
+	fake, err = protocol.Alone(e, m, real.Len())
 	return real, fake, err
 }
 
@@ -205,35 +205,4 @@ func windows(w *timegan.Windows, length int) posthoc.Set {
 		s.X = append(s.X, w.X[at*f:(at+length)*f]...)
 	}
 	return s
-}
-
-// generate makes n windows that stand alone, as training does.
-func generate(e timegan.Engine, m *timegan.Model, n int) (posthoc.Set, error) {
-	c, f := m.Config, m.Codec.Channels
-	out := posthoc.Set{Length: c.Window, Features: f, X: make([]float32, n*c.Window*f)}
-	st, err := e.Stepper(n)
-	if err != nil {
-		return out, err
-	}
-	rows := make([]int, n)
-	noise, cond, x := make([]float32, n*c.Noise), make([]float32, n), make([]float32, n*f)
-	for i := range rows {
-		rows[i] = i
-	}
-	for t := range c.Window {
-		for i := range rows {
-			key := rng.Key{Seed: c.Seed, A: uint32(t), B: uint32(i), Purpose: rng.SampleNoise}
-			for z := range c.Noise {
-				v, _ := key.Normal(uint32(z))
-				noise[i*c.Noise+z] = float32(v)
-			}
-		}
-		if err := st.Next(rows, noise, cond, x); err != nil {
-			return out, err
-		}
-		for i := range rows {
-			copy(out.X[(i*c.Window+t)*f:][:f], x[i*f:])
-		}
-	}
-	return out, nil
 }

@@ -100,8 +100,7 @@ func Run(ctx context.Context, c Config, rows [][]float64, report func(Progress))
 		c.Forms = Forms
 	}
 	if c.Kernels == 0 {
-		all := compute.Available()
-		c.Kernels = all[len(all)-1]
+		c.Kernels = compute.Fastest()
 	}
 	if report == nil {
 		report = func(Progress) {}

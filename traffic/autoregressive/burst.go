@@ -3,6 +3,7 @@ package autoregressive
 import (
 	"math"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/seq"
 	"github.com/planegym/planegym/traffic"
 )
@@ -39,7 +40,7 @@ func (m *Model) Bursts(held *traffic.Set) (*Bursts, error) {
 	for h := range counts {
 		counts[h] = map[int]map[int32]float64{}
 	}
-	sampler := m.net.NewSampler(fastest(), 1)
+	sampler := m.net.NewSampler(compute.NewBackend(compute.Fastest(), 1), 1)
 	in, guess := make([]int32, len(m.net.Embeddings)), make([]int32, cols)
 	about := make([]int32, 1+len(m.codec.Meta))
 	for i := range held.Sessions {

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/seq"
 	"github.com/planegym/planegym/internal/tokens"
 	"github.com/planegym/planegym/traffic"
@@ -147,10 +146,3 @@ func network(k *tokens.Codec, hidden int) seq.Config {
 
 // end is the class of the first head that ends a session.
 func (m *Model) end() int32 { return int32(m.codec.Steps[0].Len()) }
-
-// fastest is a backend of one thread with the best kernels of this machine. It
-// needs no Close.
-func fastest() *compute.Backend {
-	k := compute.Available()
-	return compute.NewBackend(k[len(k)-1], 1)
-}

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/internal/seq"
 	"github.com/planegym/planegym/internal/tokens"
@@ -81,7 +82,7 @@ type lane struct {
 
 func (m *Model) newStream(r *traffic.Request) *stream {
 	n := min(r.N, lanes)
-	s := &stream{m: m, r: r, most: m.census.Longest, sampler: m.net.NewSampler(fastest(), n)}
+	s := &stream{m: m, r: r, most: m.census.Longest, sampler: m.net.NewSampler(compute.NewBackend(compute.Fastest(), 1), n)}
 	if m.census.MaxSteps > 0 {
 		s.most = m.census.MaxSteps
 	}
@@ -265,7 +266,7 @@ func logProb(weights []float32, class int32) float64 {
 func (m *Model) follow(s *traffic.Session, see func(t int, sampler *seq.Sampler, classes, about []int32)) error {
 	sampler, ok := m.scorers.Get().(*seq.Sampler)
 	if !ok {
-		sampler = m.net.NewSampler(fastest(), 1)
+		sampler = m.net.NewSampler(compute.NewBackend(compute.Fastest(), 1), 1)
 	}
 	defer m.scorers.Put(sampler)
 	sampler.Reset(nil)

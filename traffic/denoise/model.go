@@ -247,8 +247,7 @@ func (m *Model) Sample(ctx context.Context, r traffic.Request) iter.Seq2[traffic
 			yield(traffic.Session{}, err)
 			return
 		}
-		all := compute.Available()
-		be := compute.NewBackend(all[len(all)-1], runtime.GOMAXPROCS(0))
+		be := compute.NewBackend(compute.Fastest(), runtime.GOMAXPROCS(0))
 		defer be.Close()
 		var s *sampler
 		for first := 0; first < r.N; first += block {

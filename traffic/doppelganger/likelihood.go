@@ -313,8 +313,7 @@ func (m *Model) LogProb(s *traffic.Session, into []float64) (steps int, err erro
 	if len(into) != len(m.Parts()) {
 		return 0, fmt.Errorf("doppelganger: %d sums for parts %q", len(into), m.Parts())
 	}
-	all := compute.Available()
-	be := compute.NewBackend(all[len(all)-1], 1)
+	be := compute.NewBackend(compute.Fastest(), 1)
 	defer be.Close()
 	nats, n, err := m.lm.nats(be, s)
 	if err != nil {

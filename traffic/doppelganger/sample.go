@@ -29,8 +29,7 @@ func (m *Model) Sample(ctx context.Context, r traffic.Request) iter.Seq2[traffic
 			yield(traffic.Session{}, err)
 			return
 		}
-		all := compute.Available()
-		be := compute.NewBackend(all[len(all)-1], runtime.GOMAXPROCS(0))
+		be := compute.NewBackend(compute.Fastest(), runtime.GOMAXPROCS(0))
 		defer be.Close()
 		rows := max(min(block, r.N), 1)
 		labels, starts := make([]int, rows), make([]float64, rows)

@@ -53,6 +53,22 @@ func jsd[K comparable](p, q *histogram[K]) float64 {
 	return max(sum, 0)
 }
 
+// JSD is the Jensen-Shannon divergence of two samples, natural logarithm; NaN where
+// one is empty.
+func JSD[K comparable](p, q []K) float64 { return jsd(histogramOf(p), histogramOf(q)) }
+
+// RankJSD is JSD of the counts of values, from the largest: which value it is does
+// not matter.
+func RankJSD[K comparable](p, q []K) float64 { return rankJSD(histogramOf(p), histogramOf(q)) }
+
+func histogramOf[K comparable](v []K) *histogram[K] {
+	h := newHistogram[K]()
+	for _, x := range v {
+		h.add(x)
+	}
+	return h
+}
+
 // rankJSD is jsd of the counts themselves, sorted from the largest: which
 // address it is does not matter (NetShare's SA and DA).
 func rankJSD[K comparable](p, q *histogram[K]) float64 {

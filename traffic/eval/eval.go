@@ -410,7 +410,7 @@ func (j *judge) row(ctx context.Context, kind string, c Candidate) (*Row, error)
 		}
 	}
 	for name, v := range values {
-		r.Figures[name] = estimate(v)
+		r.Figures[name] = EstimateOf(v)
 	}
 	if m, ok := c.Model.(Scorer); ok {
 		if err := j.likelihood(m, r); err != nil && !errors.Is(err, errors.ErrUnsupported) { // a model of several modes, not all with a probability

@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 
+	"gonum.org/v1/gonum/stat/distuv"
+
 	"github.com/planegym/planegym/traffic"
 )
 
@@ -46,16 +48,17 @@ func (e Estimate) String() string {
 		digits = 4
 	}
 	s := fmt.Sprintf("%.*f", digits, float64(e.Mean))
-	if half := float64(e.High-e.Low) / 2; !math.IsNaN(half) {
+	if half := e.Half(); !math.IsNaN(half) {
 		s += fmt.Sprintf(" ± %.*f", digits, half)
 	}
 	return s
 }
 
-// student is the 97.5 % point of Student's t by degrees of freedom.
-var student = []float64{0, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228}
+// Half is half of the interval; NaN where there was one value.
+func (e Estimate) Half() float64 { return float64(e.High-e.Low) / 2 }
 
-func estimate(v []float64) Estimate {
+// EstimateOf is the mean of values and its interval, by Student's t.
+func EstimateOf(v []float64) Estimate {
 	n := float64(len(v))
 	mean, variance := 0., 0.
 	for _, x := range v {
@@ -67,11 +70,7 @@ func estimate(v []float64) Estimate {
 	for _, x := range v {
 		variance += (x - mean) * (x - mean) / (n - 1)
 	}
-	t := 1.96
-	if len(v)-1 < len(student) {
-		t = student[len(v)-1]
-	}
-	half := t * math.Sqrt(variance/n)
+	half := distuv.StudentsT{Sigma: 1, Nu: n - 1}.Quantile(.975) * math.Sqrt(variance/n)
 	return Estimate{Number(mean), Number(mean - half), Number(mean + half)}
 }
 

@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/seq"
 	"github.com/planegym/planegym/internal/tokens"
 	"github.com/planegym/planegym/traffic"
@@ -198,11 +197,4 @@ func (m *Model) inputs(dst, classes []int32, i, n int, about []int32) {
 	}
 	dst[cols], dst[cols+1] = tokens.Position(i), tokens.Position(n-1-i)
 	copy(dst[cols+2:], about)
-}
-
-// fastest is a backend of one thread with the best kernels of this machine. It
-// needs no Close.
-func fastest() *compute.Backend {
-	k := compute.Available()
-	return compute.NewBackend(k[len(k)-1], 1)
 }

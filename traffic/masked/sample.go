@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sort"
 
+	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/internal/seq"
 	"github.com/planegym/planegym/internal/tokens"
@@ -162,7 +163,7 @@ func (f *filling) fill(ctx context.Context, first, steps int, places []int) erro
 		if f.fillers == nil || len(f.fillers) > 8 {
 			f.fillers = map[[2]int]*seq.Filler{}
 		}
-		filler = m.net.NewFiller(fastest(), steps, rows)
+		filler = m.net.NewFiller(compute.NewBackend(compute.Fastest(), 1), steps, rows)
 		f.fillers[[2]int{steps, rows}] = filler
 	}
 	b := tokens.NewBatch(m.net.Config, steps, rows)
@@ -281,7 +282,7 @@ func (m *Model) LogProb(s *traffic.Session, into []float64) (steps int, err erro
 	}
 	x, ok := m.scorers.Get().(*scorer)
 	if !ok || x.batch.Steps < n {
-		x = &scorer{filler: m.net.NewFiller(fastest(), shape(n), draws), batch: tokens.NewBatch(m.net.Config, shape(n), draws)}
+		x = &scorer{filler: m.net.NewFiller(compute.NewBackend(compute.Fastest(), 1), shape(n), draws), batch: tokens.NewBatch(m.net.Config, shape(n), draws)}
 		x.batch.Length = make([]int32, draws)
 	}
 	defer m.scorers.Put(x)

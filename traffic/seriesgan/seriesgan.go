@@ -181,8 +181,7 @@ func (m *Model) Sample(ctx context.Context, r traffic.Request) iter.Seq2[traffic
 		if r.N == 0 {
 			return
 		}
-		all := compute.Available()
-		e := timegan.NewCPU(all[len(all)-1], runtime.GOMAXPROCS(0))
+		e := timegan.NewCPU(compute.Fastest(), runtime.GOMAXPROCS(0))
 		defer e.Close()
 		const block = 64
 		rows := min(block, r.N)
