@@ -230,3 +230,41 @@ func FuzzNew(f *testing.F) {
 		}
 	})
 }
+
+// A model's file is read whole; what is not there, not regular or damaged is an
+// error that names the path.
+func TestOpenModel(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "m.safetensors")
+	meta, err := safetensors.ModelMetadata(map[string]string{"from": "here", "format": "x"}, "f.v1", "model", []int{1, 2})
+	if err != nil || len(meta) != 3 || meta["format"] != "f.v1" || meta["model"] != "[1,2]" || meta["from"] != "here" {
+		t.Fatal(meta, err)
+	}
+	if err := safetensors.WriteFile(path, meta, nil); err != nil {
+		t.Fatal(err)
+	}
+	refused := errors.New("refused")
+	read := func(f *safetensors.File) (string, error) {
+		if f.Metadata["model"] == "" {
+			return "", refused
+		}
+		return f.Metadata["model"], nil
+	}
+	if got, err := safetensors.OpenModel("kind", path, read); err != nil || got != "[1,2]" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "cut"), []byte("short"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"none": "kind: ", "cut": filepath.Join(dir, "cut") + ": kind: ", ".": "not a regular file"} {
+		if _, err := safetensors.OpenModel("kind", filepath.Join(dir, name), read); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", name, err, want)
+		}
+	}
+	if err := safetensors.WriteFile(path, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := safetensors.OpenModel("kind", path, read); !errors.Is(err, refused) || !strings.HasPrefix(err.Error(), path+": ") {
+		t.Errorf("what read says: %v", err)
+	}
+}

@@ -1,7 +1,6 @@
 package denoise
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -9,7 +8,6 @@ import (
 	"fmt"
 	"iter"
 	"math"
-	"os"
 	"runtime"
 
 	"github.com/planegym/planegym/compute"
@@ -415,15 +413,10 @@ type metadata struct {
 // Save writes the model to a file that appears whole or not at all. about is
 // added to its metadata, for where the data come from.
 func (m *Model) Save(path string, about map[string]string) error {
-	text, err := json.Marshal(metadata{m.Config, m.Seed, m.Data, m.Engine, m.Updates, m.Loss, m.codec})
+	meta, err := safetensors.ModelMetadata(about, Format, "model", metadata{m.Config, m.Seed, m.Data, m.Engine, m.Updates, m.Loss, m.codec})
 	if err != nil {
 		return fmt.Errorf("denoise: %w", err)
 	}
-	meta := map[string]string{}
-	for k, v := range about {
-		meta[k] = v
-	}
-	meta["format"], meta["model"] = Format, string(text)
 	tensors := m.net.Tensors("denoiser.")
 	if m.state != nil {
 		tensors = append(tensors, m.state.State("state.")...)
@@ -433,24 +426,13 @@ func (m *Model) Save(path string, about map[string]string) error {
 
 // Open reads what Save wrote. An error that wraps ErrFormat says that the file
 // holds no such model.
-func Open(path string) (*Model, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("denoise: %w", err)
-	}
-	m, err := Parse(b)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return m, nil
-}
+func Open(path string) (*Model, error) { return safetensors.OpenModel("denoise", path, read) }
 
 // Parse is Open of what a file holds.
-func Parse(b []byte) (*Model, error) {
-	f, err := safetensors.New(bytes.NewReader(b), int64(len(b)))
-	if err != nil {
-		return nil, fmt.Errorf("denoise: %w", err)
-	}
+func Parse(b []byte) (*Model, error) { return safetensors.ParseModel("denoise", b, read) }
+
+func read(f *safetensors.File) (*Model, error) {
+	var err error
 	bad := func(err error) error { return fmt.Errorf("%w: %w", ErrFormat, err) }
 	if got := f.Metadata["format"]; got != Format {
 		return nil, bad(fmt.Errorf("format is %q, not %q", got, Format))

@@ -1,13 +1,11 @@
 package doppelganger
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"strconv"
 
 	"github.com/planegym/planegym/internal/safetensors"
@@ -53,15 +51,10 @@ func (m *Model) Write(w io.Writer, about map[string]string) error {
 }
 
 func (m *Model) tensors(about map[string]string) (map[string]string, []safetensors.Tensor, error) {
-	text, err := json.Marshal(metadata{m.Config, m.Seed, m.Data, m.Engine, m.Updates, m.Account, m.Distances, m.Chosen, m.codec})
+	meta, err := safetensors.ModelMetadata(about, Format, "model", metadata{m.Config, m.Seed, m.Data, m.Engine, m.Updates, m.Account, m.Distances, m.Chosen, m.codec})
 	if err != nil {
 		return nil, nil, fmt.Errorf("doppelganger: %w", err)
 	}
-	meta := map[string]string{}
-	for k, v := range about {
-		meta[k] = v
-	}
-	meta["format"], meta["model"] = Format, string(text)
 	if m.lm != nil {
 		all := m.lm.tensors()
 		if m.training != nil {
@@ -81,24 +74,13 @@ func (m *Model) tensors(about map[string]string) (map[string]string, []safetenso
 
 // Open reads what Save wrote. An error that wraps ErrFormat says that the file
 // holds no such model.
-func Open(path string) (*Model, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("doppelganger: %w", err)
-	}
-	m, err := Parse(b)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return m, nil
-}
+func Open(path string) (*Model, error) { return safetensors.OpenModel("doppelganger", path, read) }
 
 // Parse is Open of what a file holds.
-func Parse(b []byte) (*Model, error) {
-	f, err := safetensors.New(bytes.NewReader(b), int64(len(b)))
-	if err != nil {
-		return nil, fmt.Errorf("doppelganger: %w", err)
-	}
+func Parse(b []byte) (*Model, error) { return safetensors.ParseModel("doppelganger", b, read) }
+
+func read(f *safetensors.File) (*Model, error) {
+	var err error
 	bad := func(err error) error { return fmt.Errorf("%w: %w", ErrFormat, err) }
 	if got := f.Metadata["format"]; got != Format {
 		return nil, bad(fmt.Errorf("format is %q, not %q", got, Format))

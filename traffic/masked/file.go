@@ -1,7 +1,6 @@
 package masked
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -55,15 +54,10 @@ func (m *Model) Write(w io.Writer, about map[string]string) error {
 }
 
 func (m *Model) tensors(about map[string]string) (map[string]string, []safetensors.Tensor, error) {
-	text, err := json.Marshal(settings{m.Config, m.Seed, m.codec, m.census.Longest, m.lengths, m.Data, m.Engine, m.Updates, m.Loss, m.Done()})
+	meta, err := safetensors.ModelMetadata(about, Format, "model", settings{m.Config, m.Seed, m.codec, m.census.Longest, m.lengths, m.Data, m.Engine, m.Updates, m.Loss, m.Done()})
 	if err != nil {
 		return nil, nil, fmt.Errorf("masked: %w", err)
 	}
-	meta := map[string]string{}
-	for k, v := range about {
-		meta[k] = v
-	}
-	meta["format"], meta["model"] = Format, string(text)
 	all := append(m.net.Tensors("network."), m.census.Tensors()...)
 	if m.state != nil {
 		all = append(all, m.state.State("state.")...)
@@ -85,27 +79,10 @@ func (m *Model) tensors(about map[string]string) (map[string]string, []safetenso
 
 // Open reads what Save wrote. An error that wraps ErrFormat says that the file
 // holds no such model.
-func Open(path string) (*Model, error) {
-	f, err := safetensors.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("masked: %w", err)
-	}
-	defer f.Close()
-	m, err := read(f)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return m, nil
-}
+func Open(path string) (*Model, error) { return safetensors.OpenModel("masked", path, read) }
 
 // Parse is Open of what a file holds.
-func Parse(b []byte) (*Model, error) {
-	f, err := safetensors.New(bytes.NewReader(b), int64(len(b)))
-	if err != nil {
-		return nil, fmt.Errorf("masked: %w", err)
-	}
-	return read(f)
-}
+func Parse(b []byte) (*Model, error) { return safetensors.ParseModel("masked", b, read) }
 
 func read(f *safetensors.File) (*Model, error) {
 	bad := func(format string, args ...any) error {

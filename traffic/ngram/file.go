@@ -1,7 +1,6 @@
 package ngram
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -49,15 +48,10 @@ func (m *Model) Write(w io.Writer, about map[string]string) error {
 }
 
 func (m *Model) tensors(about map[string]string) (map[string]string, []safetensors.Tensor, error) {
-	text, err := json.Marshal(settings{m.mode, m.order, m.maxSteps, m.longest, m.condition, m.schema})
+	meta, err := safetensors.ModelMetadata(about, Format, "config", settings{m.mode, m.order, m.maxSteps, m.longest, m.condition, m.schema})
 	if err != nil {
 		return nil, nil, fmt.Errorf("ngram: %w", err)
 	}
-	meta := map[string]string{}
-	for k, v := range about {
-		meta[k] = v
-	}
-	meta["format"], meta["config"] = Format, string(text)
 	var tensors []safetensors.Tensor
 	add := func(name string, shape []int, data any) {
 		tensors = append(tensors, safetensors.Tensor{Name: name, Shape: shape, Data: data})
@@ -89,27 +83,10 @@ func (m *Model) tensors(about map[string]string) (map[string]string, []safetenso
 
 // Open reads what Save wrote. An error that wraps ErrFormat says that the file
 // holds no such model.
-func Open(path string) (*Model, error) {
-	f, err := safetensors.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("ngram: %w", err)
-	}
-	defer f.Close()
-	m, err := read(f)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return m, nil
-}
+func Open(path string) (*Model, error) { return safetensors.OpenModel("ngram", path, read) }
 
 // Parse is Open of what a file holds.
-func Parse(b []byte) (*Model, error) {
-	f, err := safetensors.New(bytes.NewReader(b), int64(len(b)))
-	if err != nil {
-		return nil, fmt.Errorf("ngram: %w", err)
-	}
-	return read(f)
-}
+func Parse(b []byte) (*Model, error) { return safetensors.ParseModel("ngram", b, read) }
 
 func read(f *safetensors.File) (*Model, error) {
 	bad := func(format string, args ...any) error {

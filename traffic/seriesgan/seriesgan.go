@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"iter"
 	"math"
-	"os"
 	"runtime"
 	"time"
 
@@ -265,7 +264,7 @@ func (m *Model) label(r *traffic.Request, i int) int {
 // Save writes the model to a file that appears whole or not at all. about is
 // added to its metadata, for where the data come from.
 func (m *Model) Save(path string, about map[string]string) error {
-	text, err := json.Marshal(m.about)
+	meta, err := safetensors.ModelMetadata(about, Format, "model", m.about)
 	if err != nil {
 		return fmt.Errorf("seriesgan: %w", err)
 	}
@@ -273,34 +272,18 @@ func (m *Model) Save(path string, about map[string]string) error {
 	if err := m.gan.Write(&gan); err != nil {
 		return fmt.Errorf("seriesgan: %w", err)
 	}
-	meta := map[string]string{}
-	for k, v := range about {
-		meta[k] = v
-	}
-	meta["format"], meta["model"] = Format, string(text)
 	return safetensors.WriteFile(path, meta, []safetensors.Tensor{{Name: "timegan", Shape: []int{gan.Len()}, Data: gan.Bytes()}})
 }
 
 // Open reads what Save wrote. An error that wraps ErrFormat says that the file
 // holds no such model.
-func Open(path string) (*Model, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("seriesgan: %w", err)
-	}
-	m, err := Parse(b)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return m, nil
-}
+func Open(path string) (*Model, error) { return safetensors.OpenModel("seriesgan", path, read) }
 
 // Parse is Open of what a file holds.
-func Parse(b []byte) (*Model, error) {
-	f, err := safetensors.New(bytes.NewReader(b), int64(len(b)))
-	if err != nil {
-		return nil, fmt.Errorf("seriesgan: %w", err)
-	}
+func Parse(b []byte) (*Model, error) { return safetensors.ParseModel("seriesgan", b, read) }
+
+func read(f *safetensors.File) (*Model, error) {
+	var err error
 	bad := func(err error) error { return fmt.Errorf("%w: %w", ErrFormat, err) }
 	if got := f.Metadata["format"]; got != Format {
 		return nil, bad(fmt.Errorf("format is %q, not %q", got, Format))
