@@ -67,8 +67,7 @@ type FitOptions struct {
 // ErrStop is what FitOptions.Checkpoint returns to end training early.
 var ErrStop = errors.New("training was stopped early")
 
-// ErrResume is wrapped by errors that say why a checkpoint cannot be gone on
-// from.
+// ErrResume is wrapped by errors that say why a fit cannot continue a checkpoint.
 var ErrResume = errors.New("cannot resume")
 
 // Fit trains on e, whose owner the caller stays. Run after run gives equal

@@ -1,5 +1,7 @@
 package traffic
 
+import "fmt"
+
 // Fitted is a model that can be written to a file.
 type Fitted interface {
 	Model
@@ -31,4 +33,31 @@ type Progress struct {
 	Phase       string             // of the fit
 	Done, Total int                // of the phase: updates, or sessions
 	Losses      map[string]float64 // by name, with their unit: "nats_per_step"
+}
+
+// Origin is what a model was fitted with: equal origins give equal weights.
+type Origin struct {
+	Config any // comparable
+	Seed   uint64
+	Data   string // Hash of the sessions
+	Engine string // and the kernels
+	Done   bool   // training has ended
+}
+
+// Resume reports why a fit of want cannot continue a checkpoint of o, in an error
+// that wraps cause; nil where it can.
+func (o Origin) Resume(want Origin, cause error) error {
+	switch {
+	case o.Config != want.Config:
+		return fmt.Errorf("%w: its settings are %+v, not %+v", cause, o.Config, want.Config)
+	case o.Seed != want.Seed:
+		return fmt.Errorf("%w: its seed is %d, not %d", cause, o.Seed, want.Seed)
+	case o.Data != want.Data:
+		return fmt.Errorf("%w: it was trained on other sessions", cause)
+	case o.Engine != want.Engine:
+		return fmt.Errorf("%w: it was trained on engine %s: %s gives other bytes", cause, o.Engine, want.Engine)
+	case o.Done:
+		return fmt.Errorf("%w: training has ended", cause)
+	}
+	return nil
 }

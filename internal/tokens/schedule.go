@@ -92,18 +92,18 @@ func permutation(n int, key rng.Key) []int32 {
 	return p
 }
 
-// Objectives is an objective over batches of several shapes: that of shape At
+// objectives is an objective over batches of several shapes: that of shape At
 // computes.
-type Objectives struct {
+type objectives struct {
 	Of []seq.Objective
 	At int
 }
 
 // Losses is the objective's of the shape.
-func (o *Objectives) Losses(b *seq.Batch) ([]float64, error) { return o.Of[o.At].Losses(b) }
+func (o *objectives) Losses(b *seq.Batch) ([]float64, error) { return o.Of[o.At].Losses(b) }
 
 // Gradients is the objective's of the shape.
-func (o *Objectives) Gradients() [][]float32 { return o.Of[o.At].Gradients() }
+func (o *objectives) Gradients() [][]float32 { return o.Of[o.At].Gradients() }
 
 // NewBatch is memory for a batch.
 func NewBatch(c seq.Config, steps, rows int) *seq.Batch {

@@ -23,8 +23,7 @@ const Format = "planegym.denoise.v1"
 var (
 	// ErrFormat is wrapped by the error of a file that holds no such model.
 	ErrFormat = errors.New("denoise: no model of series by diffusion")
-	// ErrResume is wrapped by errors that say why a checkpoint cannot be gone on
-	// from.
+	// ErrResume is wrapped by errors that say why a fit cannot continue a checkpoint.
 	ErrResume = errors.New("denoise: cannot resume")
 )
 
@@ -106,23 +105,19 @@ func (c Config) training() seq.Training {
 
 func (m *Model) resume(path string, be *compute.Backend) error {
 	r, err := Open(path)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case r.Seed != m.Seed:
-		return fmt.Errorf("%w: its seed is %d, not %d", ErrResume, r.Seed, m.Seed)
-	case r.Config != m.Config:
-		return fmt.Errorf("%w: its settings are %+v, not %+v", ErrResume, r.Config, m.Config)
-	case r.Data != m.Data:
-		return fmt.Errorf("%w: it was trained on other sessions", ErrResume)
-	case r.Engine != m.Engine:
-		return fmt.Errorf("%w: it was trained on engine %s: %s gives other bytes", ErrResume, r.Engine, m.Engine)
-	case r.Done():
-		return fmt.Errorf("%w: training has ended", ErrResume)
+	}
+	if err := r.origin().Resume(m.origin(), ErrResume); err != nil {
+		return err
 	}
 	m.Updates, m.Loss, m.net, m.state = r.Updates, r.Loss, r.net, r.state
 	m.state.On(be)
 	return nil
+}
+
+func (m *Model) origin() traffic.Origin {
+	return traffic.Origin{Config: m.Config, Seed: m.Seed, Data: m.Data, Engine: m.Engine, Done: m.Done()}
 }
 
 // objective is the mean square of what the network predicts less v (Salimans

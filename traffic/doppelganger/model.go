@@ -99,21 +99,17 @@ func Fit(ctx context.Context, src traffic.Source, c Config, o traffic.FitOptions
 // resume reads the checkpoint at path, which m must be able to go on with.
 func (m *Model) resume(path string) (*Model, error) {
 	r, err := Open(path)
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, err
-	case r.Seed != m.Seed:
-		return nil, fmt.Errorf("%w: its seed is %d, not %d", ErrResume, r.Seed, m.Seed)
-	case r.Config != m.Config:
-		return nil, fmt.Errorf("%w: its settings are %+v, not %+v", ErrResume, r.Config, m.Config)
-	case r.Data != m.Data:
-		return nil, fmt.Errorf("%w: it was trained on other sessions", ErrResume)
-	case r.Engine != m.Engine:
-		return nil, fmt.Errorf("%w: it was trained on engine %s: %s gives other bytes", ErrResume, r.Engine, m.Engine)
-	case r.Done():
-		return nil, fmt.Errorf("%w: training has ended", ErrResume)
+	}
+	if err := r.origin().Resume(m.origin(), ErrResume); err != nil {
+		return nil, err
 	}
 	return r, nil
+}
+
+func (m *Model) origin() traffic.Origin {
+	return traffic.Origin{Config: m.Config, Seed: m.Seed, Data: m.Data, Engine: m.Engine, Done: m.Done()}
 }
 
 func nonEmpty(set *traffic.Set) []traffic.Session {

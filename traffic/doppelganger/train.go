@@ -361,6 +361,5 @@ func (r *trainer) restore(f *safetensors.File) error {
 	return nil
 }
 
-// ErrResume is wrapped by errors that say why a checkpoint cannot be gone on
-// from.
+// ErrResume is wrapped by errors that say why a fit cannot continue a checkpoint.
 var ErrResume = errors.New("doppelganger: cannot resume")

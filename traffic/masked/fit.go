@@ -70,62 +70,38 @@ func Fit(ctx context.Context, src traffic.Source, c Config, o traffic.FitOptions
 
 func (m *Model) train(ctx context.Context, b *batches, be *compute.Backend, o traffic.FitOptions) error {
 	trainer, c := m.state, m.Config
-	objective := &tokens.Objectives{}
-	for _, sh := range b.schedule.Shapes {
-		run, err := seq.Open(o.Engine, m.net, be, sh.Steps, sh.Rows)
-		if err != nil {
-			return fmt.Errorf("masked: %w", err)
-		}
-		objective.Of = append(objective.Of, run)
+	t := tokens.Training{
+		Name: "masked", Codec: m.codec, Schedule: b.schedule, Net: m.net, State: trainer, Updates: c.Updates, Fill: b.fill, Loss: &m.Loss,
+		Store: func() error {
+			m.Updates = trainer.Update
+			if trainer.Update == c.Updates {
+				m.net, m.state = trainer.Averaged(), nil
+			}
+			if o.Path == "" {
+				return nil
+			}
+			return m.Save(o.Path, nil)
+		},
 	}
-	store := func() error {
-		m.Updates = trainer.Update
-		if trainer.Update == c.Updates {
-			m.net, m.state = trainer.Averaged(), nil
-		}
-		if o.Path == "" {
-			return nil
-		}
-		return m.Save(o.Path, nil)
-	}
-	var batch seq.Batch
-	return trainer.Fit(ctx, objective, &batch, func(u int, into *seq.Batch) error {
-		objective.At = b.fill(u, into)
-		return nil
-	}, seq.FitOptions{Every: o.Every, Checkpoint: store, Report: func(u int, losses []float64) {
-		sum, by := 0., map[string]float64{}
-		for h, l := range losses {
-			sum += l
-			by[m.codec.Steps[h].Name+"_nats_per_step"] = l
-		}
-		keep := min(float64(u)/float64(u+1), .98)
-		m.Loss += (1 - keep) * (sum - m.Loss)
-		if o.Report != nil {
-			o.Report(traffic.Progress{Phase: "masked", Done: u, Total: c.Updates, Losses: by})
-		}
-	}})
+	return t.Run(ctx, be, o)
 }
 
 // resume takes over what the checkpoint at path was trained to so far.
 func (m *Model) resume(path string, be *compute.Backend) error {
 	r, err := Open(path)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case r.Config != m.Config:
-		return fmt.Errorf("%w: its settings are %+v, not %+v", ErrResume, r.Config, m.Config)
-	case r.Seed != m.Seed:
-		return fmt.Errorf("%w: its seed is %d, not %d", ErrResume, r.Seed, m.Seed)
-	case r.Data != m.Data:
-		return fmt.Errorf("%w: it was trained on other sessions", ErrResume)
-	case r.Engine != m.Engine:
-		return fmt.Errorf("%w: it was trained on engine %s: %s gives other bytes", ErrResume, r.Engine, m.Engine)
-	case r.state == nil:
-		return fmt.Errorf("%w: training has ended", ErrResume)
+	}
+	if err := r.origin().Resume(m.origin(), ErrResume); err != nil {
+		return err
 	}
 	m.Updates, m.Loss, m.net, m.state = r.Updates, r.Loss, r.net, r.state
 	m.state.On(be)
 	return nil
+}
+
+func (m *Model) origin() traffic.Origin {
+	return traffic.Origin{Config: m.Config, Seed: m.Seed, Data: m.Data, Engine: m.Engine, Done: m.Done()}
 }
 
 // batches are the pieces of sessions as the network sees them.
