@@ -8,9 +8,7 @@ that breaks is resumed without anybody noticing but the log.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
-import math
 import os
 import ssl
 import struct
@@ -21,11 +19,33 @@ import weakref
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import numpy as np
 
 from . import _ws
+from ._messages import (
+    FINAL_INFO,
+    FINAL_OBS,
+    HEADER,
+    INFO,
+    PAYLOAD_AT,
+    RESYNC,
+    STEP,
+    STEP_MANY_RESULT,
+    STEP_RESULT,
+    SUBPROTOCOL,
+    VERSION,
+    Columns,
+    Fields,
+    Reply,
+    Request,
+    error_of,
+    parse,
+    plain,
+    refusal,
+    to_json,
+)
 from ._version import __version__
 from .errors import (
     BadVersionError,
@@ -39,23 +59,13 @@ from .errors import (
     SessionBusyError,
     SessionLostError,
     UnauthorizedError,
-    from_code,
 )
 
-SUBPROTOCOL = "planegym.v1"
-VERSION = 1
-STEP, STEP_RESULT, RESET, RESET_RESULT, STEP_MANY, STEP_MANY_RESULT = 1, 2, 3, 4, 5, 6
-SUBSET, INFO, RESYNC, FINAL_OBS, SEEDS, FINAL_INFO = 1, 2, 4, 8, 16, 32
-HEADER = struct.Struct("<BBHIIIQ")  # version, type, flags, env, n, aux_len, seq
-PAYLOAD_AT = 16  # where the payload of a lone reply lies in the receive buffer
-
 log = logging.getLogger("planegym")
-T = TypeVar("T")
 
 # After these a new connection may go on (close codes 4000 to 4499).
 _RESUMABLE = frozenset(("capacity", "draining", "rate_limited", "session_busy", "slow_consumer"))
 
-_head = struct.Struct("<5IQQ").pack_into  # masking key; type and flags, env, n, aux; seq; ack
 _seq = struct.Struct("<Q").unpack_from
 
 # A masked STEP of one row and one action is a sum in one integer, its first byte the lowest: two
@@ -119,125 +129,6 @@ class Config:
             raise ValueError(f"reconnect: {self.reconnect!r} is not 0 or more seconds")
 
 
-@dataclass(slots=True)
-class Reply:
-    """A binary reply in the receive buffer, valid until the next is taken."""
-
-    kind: int
-    flags: int
-    n: int
-    aux: int
-    start: int  # of the body
-    end: int
-
-
-class Fields:
-    """Reads a JSON object of the server's: what is missing or mistyped is a
-    ProtocolError that names it."""
-
-    def __init__(self, what: str, message: dict[str, Any]) -> None:
-        self.what, self.message = what, message
-
-    def get(self, key: str, kind: type[T], default: T | None = None) -> T:
-        value = self.message.get(key, default)
-        # To Python True is a 1; in JSON it is not.
-        if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
-            self._wrong(key, kind.__name__)
-        return value
-
-    def whole(self, key: str, default: int | None = None) -> int:
-        value = self.get(key, int, default)
-        if not 0 <= value < 1 << 63:
-            self._wrong(key, "number from 0 to 2**63")
-        return value
-
-    def number(self, key: str, default: float | None = None) -> float:
-        value: Any = self.get(key, object, default)
-        if not isinstance(value, (int, float)) or not math.isfinite(value):
-            self._wrong(key, "finite number")
-        return value
-
-    def list(self, key: str, kind: type[T] = object, default: Any = None) -> list[T]:  # type: ignore[assignment]
-        value: Any = self.get(key, list, default)
-        for v in value:
-            if not isinstance(v, kind) or (kind is int and isinstance(v, bool)):
-                self._wrong(key, f"list of {kind.__name__}")
-        return value  # type: ignore[no-any-return]
-
-    def _wrong(self, key: str, want: str) -> NoReturn:
-        got = repr(self.message[key])[:80] if key in self.message else "missing"
-        raise ProtocolError(f"the server's {self.what}: {key} is {got}, not a {want}")
-
-
-class Columns:
-    """Where the columns of a reply lie; the arrays are views."""
-
-    obs: np.ndarray  # f32 [rows,D]
-    row: np.ndarray  # f32 [D], the first
-    reward: np.ndarray  # f32 [rows]
-    terminated: np.ndarray  # u8 [rows]
-    truncated: np.ndarray  # u8 [rows]
-    final_obs: np.ndarray | None  # f32 [rows,D]
-    info: np.ndarray | None  # f32 [rows,F]
-    final_info: np.ndarray | None  # f32 [rows,F]
-    steps: int = 1
-
-    def __init__(self, buf: bytearray, at: int, rows: int, dim: int, infos: int, flags: int):
-        self.buf, self.at, self.rows, self.dim, self.infos, self.flags = (
-            buf, at, rows, dim, infos, flags,
-        )  # fmt: skip
-        self.aux = (4 * rows * dim if flags & FINAL_OBS else 0) + (
-            4 * rows * infos * ((flags & INFO != 0) + (flags & FINAL_INFO != 0))
-        )
-        self.reward_at = at + 4 * rows * dim
-        self.end = self.reward_at + 4 * rows + 2 * (rows + 3 & ~3) + self.aux
-
-    def map(self) -> None:
-        """Make the views; the buffer is as long as end says."""
-        buf, at, rows, dim = self.buf, self.at, self.rows, self.dim
-        self.obs = np.frombuffer(buf, "<f4", rows * dim, at).reshape(rows, dim)
-        self.row = self.obs[0]
-        at = self.reward_at
-        self.reward = np.frombuffer(buf, "<f4", rows, at)
-        at += 4 * rows
-        self.terminated = np.frombuffer(buf, "u1", rows, at)
-        at += rows + 3 & ~3
-        self.truncated = np.frombuffer(buf, "u1", rows, at)
-        at += rows + 3 & ~3
-        self.final_obs = self.info = self.final_info = None
-        if self.flags & FINAL_OBS:
-            self.final_obs = np.frombuffer(buf, "<f4", rows * dim, at).reshape(rows, dim)
-            at += 4 * rows * dim
-        if self.flags & INFO:
-            shape = rows, self.infos
-            self.info = np.frombuffer(buf, "<f4", rows * self.infos, at).reshape(shape)
-            at += 4 * rows * self.infos
-        if self.flags & FINAL_INFO:
-            shape = rows, self.infos
-            self.final_info = np.frombuffer(buf, "<f4", rows * self.infos, at).reshape(shape)
-
-
-class _Request:
-    """Memory of a binary request of one length, written plain and then masked."""
-
-    def __init__(self, size: int) -> None:
-        head = _ws.frame_header(_ws.BINARY, size)
-        pad = -len(head) % 4  # so that the words of the message are aligned
-        self._buf = bytearray(pad) + head + bytes(4 + size)
-        self._frame = memoryview(self._buf)[pad:]
-        self._at = pad + len(head)
-        words = np.frombuffer(self._buf, "<u4", offset=self._at)
-        # Numpy masks with an array of no dimensions in half the time it takes with one.
-        self._key, self._message = words[:1].reshape(()), words[1:]
-        self.size = size
-        self.columns = words[9:]  # behind header and ack
-
-    def framed(self, key: int, what: int, env: int, n: int, seq: int, ack: int) -> bytes:
-        _head(self._buf, self._at, key, VERSION | what << 8, env, n, 0, seq, ack)
-        np.bitwise_xor(self._message, self._key, self._message)
-        return bytes(self._frame)
-
-
 class Session:
     """One connection, one environment batch, one thread."""
 
@@ -298,7 +189,7 @@ class Session:
         self._usual_head = bytes(head) + HEADER.pack(*fields)[:16]
         # A lone reply is read to where its body is aligned to eight bytes.
         self.ws.rebase(PAYLOAD_AT - len(head))
-        self._batch = self._step = _Request(32 + 4 * n * self.switches)
+        self._batch = self._step = Request(32 + 4 * n * self.switches)
         shape = (n,) if self.switches == 1 else (n, self.switches)
         self._actions = self._step.columns.view("<i4").reshape(shape)
         fields = VERSION, STEP, self.info_flag | RESYNC, self.env, 1, 0, 0
@@ -328,7 +219,7 @@ class Session:
                 timeout=min(c.timeout or 30.0, 30.0),
             )
         except _ws.RefusedError as e:
-            raise _refusal(c.url, e) from e
+            raise refusal(c.url, e) from e
         except ssl.SSLError as e:
             raise UnauthorizedError(f"TLS with {c.url} failed: {e}; check ca= and cert=") from e
         except OSError as e:
@@ -352,7 +243,7 @@ class Session:
             raise
 
     def _greeting(self, **fields: Any) -> bytes:
-        return _json(
+        return to_json(
             {
                 "id": 0,
                 "client": f"planegym-python/{__version__}",
@@ -385,11 +276,11 @@ class Session:
             opcode, start, end = ws.recv()
             if opcode != _ws.TEXT:
                 raise ProtocolError(f"a binary message came in place of {kind}")
-            message = _parse(ws.buf, start, end)
+            message = parse(ws.buf, start, end)
             if message["type"] == kind:
                 return message
             if message["type"] == "error":
-                raise _error(message)
+                raise error_of(message)
             if message["type"] != "event":
                 raise ProtocolError(f"{message['type']!r} came in place of {kind!r}")
 
@@ -488,7 +379,7 @@ class Session:
         words = [c.reshape(-1).view("<u4") for c in columns]
         size = 32 + 4 * sum(len(w) for w in words)
         if self._batch.size != size:
-            self._batch = _Request(size)
+            self._batch = Request(size)
         if words:
             np.concatenate(words, out=self._batch.columns)
         return self._send(self._batch, kind, flags, n)
@@ -497,7 +388,7 @@ class Session:
         n, infos = self.config.num_envs, len(self.info_names)
         return Columns(buf, PAYLOAD_AT + 24, n, self.dim, infos, self.info_flag)
 
-    def _send(self, request: _Request, kind: int, flags: int, n: int) -> int:
+    def _send(self, request: Request, kind: int, flags: int, n: int) -> int:
         if self.failed or not self.pending:
             # Skipping may end: the caller got the error, or nothing is in flight.
             flags |= RESYNC
@@ -508,7 +399,7 @@ class Session:
         """A text request and its reply; nothing else is in flight."""
         if self.pending:
             raise PendingError(f"{len(self.pending)} requests are unanswered")
-        text = _json({"type": kind, "id": self.seq + 1, "ack": self.ack, **fields})
+        text = to_json({"type": kind, "id": self.seq + 1, "ack": self.ack, **fields})
         self.send(_ws.frame(_ws.TEXT, text, self.ws.key()))
         message = self.take()
         if not isinstance(message, dict) or message["type"] != reply:
@@ -605,7 +496,7 @@ class Session:
                 self.pending.popleft()
                 return Reply(kind, flags, n, aux, start + 24, end)
             try:
-                message = _parse(buf, start, end)
+                message = parse(buf, start, end)
             except ProtocolError as e:
                 self._broken(e.message, e)
             kind = message["type"]
@@ -615,7 +506,7 @@ class Session:
                 continue
             number = message.get("id")
             if kind == "error" and (number == 0 or message.get("fatal")):
-                error = _error(message)
+                error = error_of(message)
                 if error.code in _RESUMABLE:
                     self._recover(error)
                     self.ws.begin()
@@ -632,7 +523,7 @@ class Session:
             self.pending.popleft()
             if kind == "error":
                 self.failed = True
-                raise _error(message)
+                raise error_of(message)
             return message
 
     def columns(
@@ -739,57 +630,4 @@ def _say_farewell(link: _Link) -> None:
 
 
 def _goodbye(number: int, ack: int) -> bytes:
-    return _json({"type": "close", "id": number, "ack": ack})
-
-
-def plain(value: Any) -> Any:
-    """A value as JSON has it: numpy's scalars and arrays as Python's."""
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
-    if isinstance(value, (np.ndarray, np.generic)):
-        return value.tolist()
-    return value
-
-
-def _json(message: dict[str, Any]) -> bytes:
-    return json.dumps(message, separators=(",", ":"), allow_nan=False).encode()
-
-
-def _parse(buf: bytearray, start: int, end: int) -> dict[str, Any]:
-    try:
-        message = json.loads(bytes(buf[start:end]))
-    except (ValueError, RecursionError) as e:
-        raise ProtocolError(f"a text message is not JSON: {e}") from e
-    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
-        raise ProtocolError("a text message is not an object with a type")
-    return message
-
-
-def _error(message: dict[str, Any]) -> PlanegymError:
-    row, retry = message.get("row"), message.get("retry_ms")
-    return from_code(
-        str(message.get("code", "")),
-        str(message.get("message", "no message")),
-        row=row if isinstance(row, int) else None,
-        retry_ms=retry if isinstance(retry, int) else None,
-        fatal=bool(message.get("fatal")),
-    )
-
-
-def _refusal(url: str, e: _ws.RefusedError) -> PlanegymError:
-    """The error of an HTTP answer to the upgrade."""
-    if e.status == 101:
-        return BadVersionError(f"{url} upgrades, but does not speak {SUBPROTOCOL}")
-    try:
-        message = _parse(bytearray(e.body), 0, len(e.body))
-        if message["type"] == "error":
-            error = _error(message)
-            error.message = f"{url}: {error.message}"
-            return error
-    except ProtocolError:
-        pass
-    if e.status == 401 or e.status == 403:
-        return UnauthorizedError(f"{url} answers HTTP {e.status} {e.reason}")
-    return ProtocolError(f"{url} is not a planegym server: it answers HTTP {e.status} {e.reason}")
+    return to_json({"type": "close", "id": number, "ack": ack})

@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from ._session import (
+from ._messages import (
     FINAL_INFO,
     FINAL_OBS,
     HEADER,

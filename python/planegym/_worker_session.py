@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ._session import HEADER, RESYNC, VERSION
+from ._messages import HEADER, RESYNC, VERSION
 from ._version import __version__
 from ._worker_rows import Make, RefusedError, Rows
 from ._worker_ws import MAX_REQUEST, GoneError, Wire

@@ -9,7 +9,7 @@ import json
 import socket
 from typing import IO, Any
 
-from ._session import SUBPROTOCOL as PROTOCOL
+from ._messages import SUBPROTOCOL as PROTOCOL
 from ._ws import _GUID, CLOSE, CONTINUATION, PING, PONG, TEXT
 
 MAX_REQUEST = 1 << 20

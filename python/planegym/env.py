@@ -12,9 +12,7 @@ import numpy as np
 
 from ._config import RENDER_MODES, Described, Options, config
 from ._config import render_mode as checked_mode
-from ._remote import Remote, action_space, observation_space, seed_u64
-from ._render import Painter
-from ._session import (
+from ._messages import (
     RESET,
     RESET_RESULT,
     SEEDS,
@@ -23,8 +21,10 @@ from ._session import (
     STEP_MANY_RESULT,
     STEP_RESULT,
     Columns,
-    Session,
 )
+from ._remote import Remote, action_space, observation_space, seed_u64
+from ._render import Painter
+from ._session import Session
 from .errors import InvalidActionError, PendingError, ResetRequiredError
 
 if TYPE_CHECKING:

@@ -13,9 +13,7 @@ from gymnasium.vector.utils import batch_space
 
 from ._config import DEFAULT_SCENARIO, RENDER_MODES, Described, Options, config
 from ._config import render_mode as checked_mode
-from ._remote import Remote, action_space, observation_space, seed_u64
-from ._render import Painter
-from ._session import (
+from ._messages import (
     RESET,
     RESET_RESULT,
     SEEDS,
@@ -25,8 +23,10 @@ from ._session import (
     STEP_RESULT,
     SUBSET,
     Columns,
-    Session,
 )
+from ._remote import Remote, action_space, observation_space, seed_u64
+from ._render import Painter
+from ._session import Session
 from .env import actions_i32, fitting
 from .errors import (
     InvalidRowsError,

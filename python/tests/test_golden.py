@@ -14,7 +14,7 @@ import pytest
 
 import planegym
 from fake import BINARY, TEXT, Conn, Fake
-from planegym import _session as protocol
+from planegym import _messages as protocol
 from planegym._config import config
 from planegym._remote import action_space, observation_space
 from planegym._session import Session
