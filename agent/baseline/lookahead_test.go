@@ -91,15 +91,16 @@ func TestLookAheadSeesWhatPaysLater(t *testing.T) {
 }
 
 func TestLookAheadNeedsSnapshots(t *testing.T) {
-	var v struct{ *stub }
+	var v struct{ *noSnapshots }
 	if _, err := NewLookAhead(v, 1, 1); err == nil {
 		t.Error("a look-ahead without snapshots")
 	}
 }
 
-type stub struct{ env.Vector }
+// noSnapshots is a vector that takes none.
+type noSnapshots struct{ env.Vector }
 
-func (*stub) Spec() env.Spec { return env.Spec{Action: env.MultiDiscrete{2}} }
+func (*noSnapshots) Spec() env.Spec { return env.Spec{Action: env.MultiDiscrete{2}} }
 
 // The rule by delay holds the smallest limit while the average of delay over a full
 // queue's is above the share: at 1000 packets/s a full queue of 64 waits 64 ms.

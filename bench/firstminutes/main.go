@@ -27,7 +27,7 @@ import (
 func main() {
 	out := flag.String("o", "", "file to write; default: stdout")
 	warm := flag.Bool("warm", false, "keep the build cache that is there")
-	lines := flag.Int("lines", 12, "lines of a command's output that are kept")
+	lines := flag.Int("lines", 12, "lines to show of what a command prints")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -83,7 +83,7 @@ func run(ctx context.Context, warm bool, lines int) (string, error) {
 	}
 	fmt.Fprintf(&n.page, "# The first minutes, as they went\n\nMade by `go run ./bench/firstminutes%s -o docs/first-minutes.md`, on %s/%s with %d cores and %s, with %s. "+
 		"The time before a command is that since the start; after it come its time and its processor seconds, which do not depend on what else the machine does. "+
-		"Of what a command prints, %d lines are kept.\n", flags, runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), cache, lines)
+		"At most %d lines of what a command prints are shown.\n", flags, runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), cache, lines)
 	n.page.WriteString("\n## From a clone to a binary\n\n")
 	if err := n.do(ctx, root, "bash", "-c", "go build -o "+bin+" ./cmd/planegym", "go build ./cmd/planegym"); err != nil {
 		return "", err

@@ -213,7 +213,7 @@ func recoverLog(log string) (to string, err error) {
 		}
 	}()
 	in := bufio.NewReader(f)
-	line, err := whole(in)
+	line, err := in.ReadBytes('\n')
 	if errors.Is(err, io.EOF) { // killed before the header was there
 		return "", nil
 	} else if err != nil {
@@ -235,8 +235,8 @@ func recoverLog(log string) (to string, err error) {
 	}
 	steps := 0
 	for n := 2; ; n++ {
-		line, err := whole(in)
-		if errors.Is(err, io.EOF) {
+		line, err := in.ReadBytes('\n')
+		if errors.Is(err, io.EOF) { // none is left, or a torn one
 			break
 		}
 		var l rowsLine
@@ -266,13 +266,4 @@ func recoverLog(log string) (to string, err error) {
 		return "", err
 	}
 	return path, nil
-}
-
-// whole is the next line that ends; io.EOF where none is left, or only a torn one.
-func whole(in *bufio.Reader) ([]byte, error) {
-	line, err := in.ReadBytes('\n')
-	if err != nil {
-		return nil, err
-	}
-	return line, nil
 }
