@@ -439,6 +439,7 @@ func TestSweep(t *testing.T) {
 		var log bytes.Buffer
 		s := NewServer(Options{Open: open, Journal: filepath.Join(t.TempDir(), "none"), Log: textLog(&log)})
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if !strings.Contains(log.String(), `level=ERROR msg="journals not swept"`) {
 			t.Errorf("log %s", &log)
 		}
