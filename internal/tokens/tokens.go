@@ -193,7 +193,11 @@ func fit(f traffic.Field, field, sign int, rows [][]float64, o Options) (Column,
 		for i, r := range rows {
 			values[i] = r[field]
 		}
-		c.Bins, err = seq.NewBins(values, o.Bins)
+		bins := seq.NewBins
+		if f.Kind == traffic.Gap {
+			bins = seq.NewTailBins
+		}
+		c.Bins, err = bins(values, o.Bins)
 	default:
 		values := make([]int64, len(rows))
 		for i, r := range rows {
