@@ -25,7 +25,8 @@ func (m *Model) NewFiller(be *compute.Backend, steps, rows int) *Filler {
 		panic("seq: a causal model does not see what comes after a masked cell")
 	}
 	n := steps * rows
-	f := &Filler{heads: m.newHeads(be, n), steps: steps, rows: rows, gru: m.gru.NewRun(be, steps, rows), back: m.back.NewRun(be, steps, rows)}
+	f := &Filler{heads: m.newHeads(be), steps: steps, rows: rows, gru: m.gru.NewRun(be, steps, rows), back: m.back.NewRun(be, steps, rows)}
+	f.run = m.head.NewRun(be, n)
 	f.x, f.xr, f.hr = make([]float32, n*m.In()), make([]float32, n*m.In()), make([]float32, n*m.Hidden)
 	for i := range f.states {
 		f.states[i] = make([]float32, n*2*m.Hidden)
@@ -64,7 +65,8 @@ func (f *Filler) Heads(cells []int, guidance float32) {
 		for i, c := range cells {
 			copy(f.h[i*wide:][:wide], from[c*wide:])
 		}
-		f.logits(n)
+		f.memory(n)
+		f.run.Forward(f.h, f.y)
 	}
 	if guidance > 0 {
 		load(f.states[1])
@@ -76,5 +78,5 @@ func (f *Filler) Heads(cells []int, guidance float32) {
 			f.y[i] += guidance * (f.y[i] - v)
 		}
 	}
-	f.exp(n)
+	nn.ExpTop(f.be, f.y, f.m.ends)
 }

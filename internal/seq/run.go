@@ -25,6 +25,20 @@ type Batch struct {
 	Length []int32
 }
 
+// Counted is how many steps count, of models of so many heads: those with a value
+// of positive weight.
+func (b *Batch) Counted(heads int) (steps int) {
+	for i := range b.Steps * b.Rows {
+		for h := range heads {
+			if b.Values[i*heads+h] >= 0 && (b.Weight == nil || b.Weight[i*heads+h] != 0) {
+				steps++
+				break
+			}
+		}
+	}
+	return steps
+}
+
 // Run is memory to apply a model to batches of one size.
 type Run struct {
 	m           *Model
@@ -51,7 +65,7 @@ func (m *Model) NewRun(be *compute.Backend, steps, rows int) *Run {
 		r.back = m.back.NewRun(be, steps, rows)
 		r.xr, r.hr = make([]float32, n*m.In()), make([]float32, n*m.Hidden)
 	}
-	r.h, r.dh, r.y = make([]float32, n*wide), make([]float32, n*wide), make([]float32, n*m.Width())
+	r.h, r.dh, r.y = make([]float32, n*wide), make([]float32, n*wide), make([]float32, n*m.width)
 	for _, g := range m.groups() {
 		r.grads = append(r.grads, make([]float32, len(g.data)))
 	}
@@ -107,7 +121,7 @@ func (m *Model) inputs(x []float32, tokens []int32, dense []float32) {
 
 // addGiven adds to logits what their heads are given.
 func (m *Model) addGiven(y []float32, values []int32) {
-	heads, width := len(m.Heads), m.Width()
+	heads, width := len(m.Heads), m.width
 	for h, head := range m.Heads {
 		for k, g := range head.Given {
 			t := m.tables[m.given[h][k]]
@@ -149,18 +163,9 @@ func reverse(b *Batch, steps, rows int, f func(at, from int)) {
 // counts: one with a value of positive weight. scale multiplies the gradient,
 // not the losses. The losses are the run's until its next call.
 func (r *Run) Backward(scale float32) []float64 {
-	m, b := r.m, r.b
-	heads, steps := len(m.Heads), 0
-	for i := range r.steps * r.rows {
-		for h := range heads {
-			if b.Values[i*heads+h] >= 0 && (b.Weight == nil || b.Weight[i*heads+h] != 0) {
-				steps++
-				break
-			}
-		}
-	}
+	b := r.b
 	clear(r.loss)
-	norm := scale / float32(max(steps, 1))
+	norm := scale / float32(max(b.Counted(len(r.m.Heads)), 1))
 	r.ce.Loss(r.be, r.y, b.Values, b.Weight, norm, r.loss)
 	if scale != 0 {
 		for h := range r.loss {
@@ -182,7 +187,7 @@ func (r *Run) BackwardFrom(dy []float32) {
 	if m.back != nil {
 		head, at = 2, 3
 	}
-	heads, width := len(m.Heads), m.Width()
+	heads, width := len(m.Heads), m.width
 	for h, hd := range m.Heads {
 		for k, g := range hd.Given {
 			nn.ScatterAdd(r.grads[at+m.given[h][k]], hd.Size, dy[m.ends[h]-hd.Size:], width, b.Values[g:], heads)

@@ -98,6 +98,7 @@ type Model struct {
 	head      *nn.MLP
 	tables    []*table // of the embeddings, then of what heads are given
 	ends      []int    // of the heads' logits in a row
+	width     int      // the last of them
 	given     [][]int  // by head: indices of tables, in the order of Given
 }
 
@@ -115,6 +116,7 @@ func New(c Config, seed uint64) (*Model, error) {
 	}
 	c.Layers = max(c.Layers, 1)
 	m := &Model{Config: c}
+	m.width = c.Width()
 	m.gru = nn.NewGRU(nn.GRUConfig{In: c.In(), Hidden: c.Hidden, Layers: c.Layers})
 	wide := c.Hidden
 	if c.Bidirectional {
@@ -249,11 +251,15 @@ type Parts struct {
 	Tables [][]float32 // the embeddings' [Size,Dim], then those of what heads are given
 	Given  [][]int     // by head: the tables of what it is given, in order
 	Ends   []int       // of the heads' logits in a row
+	Names  []string    // of the groups of parameters: GRU, perhaps Back, Head, each table
 }
 
 // Parts gives those of m.
 func (m *Model) Parts() Parts {
 	p := Parts{GRU: m.gru, Back: m.back, Head: m.head, Given: m.given, Ends: m.ends}
+	for _, g := range m.groups() {
+		p.Names = append(p.Names, g.name)
+	}
 	for _, t := range m.tables {
 		p.Tables = append(p.Tables, t.data)
 	}
