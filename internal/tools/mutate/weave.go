@@ -94,10 +94,6 @@ func newWeaver(src []byte, files *token.FileSet, f *ast.File, info *types.Info, 
 
 func (w *weaver) offset(p token.Pos) int { return w.files.Position(p).Offset }
 
-func (w *weaver) text(n ast.Node) string {
-	return string(w.src[w.offset(n.Pos()):w.offset(n.End())])
-}
-
 func (w *weaver) wrap(from, to int, before, after string) {
 	w.inserted = append(w.inserted, insertion{at: from, text: before}, insertion{at: to, ends: true, text: after})
 }
