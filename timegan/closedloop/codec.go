@@ -65,6 +65,7 @@ type codec struct {
 	Load     *load     `json:"load"`
 	Clock    int       `json:"clock,omitempty"`
 	Open     bool      `json:"open,omitempty"`
+	Restart  bool      `json:"restart,omitempty"` // with each regime running means, rises and the network's state begin anew; false in earlier checkpoints
 
 	means []int // heads whose running means are inputs
 	heads []int // heads whose last class is an input as it is
@@ -84,7 +85,7 @@ func newCodec(c Config, recordings []telemetry.Recording) (*codec, [][]uint8, er
 	if len(recordings) == 0 {
 		return nil, nil, errors.New("closedloop: there is no recording")
 	}
-	k := &codec{Buffer: -1, Switches: 1, Clock: c.Clock, Open: c.Open}
+	k := &codec{Buffer: -1, Switches: 1, Clock: c.Clock, Open: c.Open, Restart: true}
 	fields := recordings[0].Data.Fields()
 	for i, r := range recordings {
 		if !slices.Equal(r.Data.Fields(), fields) {
@@ -105,6 +106,9 @@ func newCodec(c Config, recordings []telemetry.Recording) (*codec, [][]uint8, er
 	}
 	if err := k.fitHeads(c, recordings); err != nil {
 		return nil, nil, err
+	}
+	if c.Regimes == 0 && c.Clock > 0 {
+		c.Regimes = 1 // the clock says what the load is
 	}
 	var paths [][]uint8
 	k.Load, paths = inferLoad(k, recordings, c.Regimes)

@@ -80,13 +80,20 @@ func (k *codec) scaled(h int, x float64) float64 {
 	return min(max((x-c.Mean)/c.SD, -4), 4)
 }
 
-// turn makes z the regime of the next second.
-func (m *moment) turn(z uint8) {
+// turn makes z the regime of the next second; restart also forgets when the
+// buffer rose.
+func (m *moment) turn(z uint8, restart bool) {
 	if z == m.Regime {
 		return
 	}
 	if m.Seconds > 0 { // else it is the first
 		m.Was, m.Stay = m.Regime, 0
+		if restart {
+			m.Rose = longAgo
+			for i := range m.Rises {
+				m.Rises[i] = longAgo
+			}
+		}
 	} else {
 		m.Was = z
 	}
@@ -148,6 +155,10 @@ func (k *codec) observe(m *moment, values []float32, ok []bool, limits []int32) 
 
 // settle is observe where classes and numbers are known: they were drawn.
 func (k *codec) settle(m *moment, values []float32, ok []bool, limits []int32) {
+	begun := float64(m.Seconds) + 1
+	if k.Restart { // what was measured under one load says nothing of the next
+		begun = min(begun, m.Stay+1)
+	}
 	for i, h := range k.means {
 		if m.Class[h] < 0 {
 			continue
@@ -155,8 +166,8 @@ func (k *codec) settle(m *moment, values []float32, ok []bool, limits []int32) {
 		x := k.scaled(h, m.X[h])
 		for j, tau := range averages {
 			a := &m.Mean[i*len(averages)+j]
-			if m.Seconds < uint32(tau) { // a plain mean at first
-				tau = float64(m.Seconds + 1)
+			if begun < tau { // a plain mean at first
+				tau = begun
 			}
 			*a += (x - *a) / tau
 		}
@@ -402,6 +413,7 @@ type track struct {
 	x       []float32 // [T,D]
 	tokens  []int32   // [T,E]
 	classes []int32   // [T,lead+H]
+	turns   []int     // seconds that begin another regime, ascending
 }
 
 // encode makes the tracks of a recording and the regimes of its seconds.
@@ -413,7 +425,10 @@ func (k *codec) encode(r telemetry.Recording, regimes []uint8) track {
 	values, ok, limits := make([]float32, f), make([]bool, f), make([]int32, k.Switches)
 	for s := range n {
 		limitsAt(r, s, limits)
-		m.turn(regimes[s])
+		m.turn(regimes[s], k.Restart)
+		if s > 0 && regimes[s] != regimes[s-1] {
+			t.turns = append(t.turns, s)
+		}
 		if m.Left = 1; s+1 < n && regimes[s+1] != regimes[s] {
 			m.Left, m.Ahead = 0, regimes[s+1]
 		}

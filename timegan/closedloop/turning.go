@@ -2,6 +2,7 @@ package closedloop
 
 import (
 	"math"
+	"slices"
 
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/seq"
@@ -20,7 +21,7 @@ import (
 // over the seconds t of one change and age (see turning), z the logits of the
 // network as it is, y the class that was recorded.
 const (
-	ridge  = 1.  // λ, of rows b
+	ridge  = .1  // λ, of rows b
 	climbs = 200 // steps of gradient ascent
 )
 
@@ -40,6 +41,9 @@ func (t *tracks) fitTurning(net *seq.Model, be *compute.Backend) {
 	for _, tr := range t.all {
 		s.Reset(nil)
 		for at := 1; at < tr.seconds; at++ {
+			if _, turned := slices.BinarySearch(tr.turns, at); turned && k.Restart {
+				s.Reset(nil)
+			}
 			s.Step(nil, tr.tokens[at*e:][:e], tr.x[at*d:][:d])
 			classes := tr.classes[at*h:][:h]
 			turn := classes[0]
