@@ -4,12 +4,14 @@
 package eval
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 
 	"github.com/planegym/planegym/agent"
 	"github.com/planegym/planegym/agent/baseline"
@@ -61,8 +63,8 @@ func Defaults(spec env.Spec) []string {
 	}
 	// What agents may come to do beside: hold a limit, watch the player, act late,
 	// at random in part, or the wrong way round.
-	names = append(names, "sticky:8", "hysteresis:0.3:0.6", "hysteresis:0.6:0.9", "buffer", "inverse:buffer", "level",
-		"inverse:occupancy", "delayed:3:occupancy", "noisy:0.2:occupancy")
+	names = append(names, "sticky:8", "hysteresis:0.3:0.6", "hysteresis:0.6:0.9", "buffer", "buffer:40", "level",
+		"inverse:buffer", "inverse:level", "inverse:occupancy", "delayed:3:occupancy", "delayed:10:occupancy", "noisy:0.2:occupancy")
 	return slices.DeleteFunc(names, func(name string) bool {
 		_, err := baseline.New(name, spec)
 		return err != nil
@@ -110,7 +112,11 @@ type Result struct {
 	// Span is the best less the worst value on A.
 	Span      Number    `json:"span"`
 	Agreement Agreement `json:"agreement"`
-	Columns   []Column  `json:"columns"` // of every policy's drift
+	// Calibration is how far B's values are from A's.
+	Calibration Calibration `json:"calibration"`
+	// References are what Agreement and Calibration are to be read beside.
+	References []Reference `json:"references,omitempty"`
+	Columns    []Column    `json:"columns"` // of every policy's drift
 	// Recordings are what recorded sessions say, where there are any.
 	Recordings *Recordings `json:"recordings,omitempty"`
 }
@@ -176,7 +182,11 @@ type Options struct {
 	Episodes int                       // seeds on each side
 	Draws    int                       // of the bootstrap; 0: 2,000
 	Log      *Log                      // nil: there are no recordings
+	Ceiling  bool                      // play A again, with other seeds: Result.References
+	Wrong    *Side                     // another testbed to play too, with A's actions and episodes; may be nil
 	Done     func(policy string) error // after each policy; may be nil
+
+	inTurn bool // play one side after the other
 }
 
 // ErrStopped is the error of a comparison that its context ended: the result
@@ -184,7 +194,8 @@ type Options struct {
 var ErrStopped = errors.New("stopped before every policy was valued")
 
 // Run values policies on a and b. Seed k of a policy is seed k of every
-// other: what episodes differ in cancels out. Where ctx ends after three policies,
+// other: what episodes differ in cancels out. Plants are played at the same time,
+// but where an agent acts, which is one. Where ctx ends after three policies,
 // the result of those comes with ErrStopped.
 func Run(ctx context.Context, a, b Side, policies []Policy, o Options) (*Result, error) {
 	if o.Episodes < 2 {
@@ -193,41 +204,45 @@ func Run(ctx context.Context, a, b Side, policies []Policy, o Options) (*Result,
 	if len(policies) < 3 {
 		return nil, fmt.Errorf("compare: %d policies have no ranking to speak of: 3 at least", len(policies))
 	}
-	on := [2]*stage{newStage(a, o.Episodes), newStage(b, o.Episodes)}
-	defer on[0].close()
-	defer on[1].close()
+	on := []*stage{newStage(a, o.Episodes), newStage(b, o.Episodes)}
+	kinds := []string{"", ""}
+	if o.Ceiling {
+		again := a
+		again.Seed++
+		on, kinds = append(on, newStage(again, o.Episodes)), append(kinds, Ceiling)
+	}
+	if o.Wrong != nil {
+		on, kinds = append(on, newStage(*o.Wrong, o.Episodes)), append(kinds, WrongTestbed)
+	}
 	for _, s := range on {
+		defer s.close()
 		if err := s.open(ctx); err != nil {
 			return nil, fmt.Errorf("compare: %s: %w", s.Name, err)
 		}
-	}
-	if err := alike(on[0].spec, on[1].spec); err != nil {
-		return nil, fmt.Errorf("compare: %s and %s: %w", a.Name, b.Name, err)
+		if err := alike(on[0].spec, s.spec); err != nil {
+			return nil, fmt.Errorf("compare: %s and %s: %w", a.Name, s.Name, err)
+		}
 	}
 	r := &Result{Format: Format, A: Plant{a.Name, a.Seed}, B: Plant{b.Name, b.Seed}, Episodes: o.Episodes}
 	var spread spreads
 	var stopped error
-policies:
+	beside := make([][][]float64, len(on)) // of references: rewards by policy and seed
 	for _, p := range policies {
-		row := Valued{Policy: p.Name}
+		values, side, err := playOn(ctx, on, p, o.inTurn || p.Agent != nil)
+		if err != nil && ctx.Err() != nil && len(r.Policies) >= 3 {
+			stopped = fmt.Errorf("compare: %w: %d of %d: %w", ErrStopped, len(r.Policies), len(policies), err)
+			break
+		} else if err != nil {
+			return nil, fmt.Errorf("compare: %s on %s: %w", p.Name, on[side].Name, err)
+		}
+		row := Valued{Policy: p.Name, A: values[0], B: values[1]}
 		if p.Agent != nil {
 			row.Agent = p.Agent.Hash()
 		}
-		for side, value := range []*Value{&row.A, &row.B} {
-			var err error
-			if *value, err = on[side].play(ctx, p); err != nil {
-				if ctx.Err() != nil && len(r.Policies) >= 3 {
-					stopped = fmt.Errorf("compare: %w: %d of %d: %w", ErrStopped, len(r.Policies), len(policies), err)
-					break policies
-				}
-				return nil, fmt.Errorf("compare: %s on %s: %w", p.Name, on[side].Name, err)
-			}
+		for i := range on[2:] {
+			beside[2+i] = append(beside[2+i], values[2+i].PerSeed)
 		}
-		d := make([]float64, o.Episodes)
-		for k := range d {
-			d[k] = row.B.PerSeed[k] - row.A.PerSeed[k]
-		}
-		row.Difference = meanOf(EstimateOf(d))
+		row.Difference = meanOf(EstimateOf(less(row.B.PerSeed, row.A.PerSeed)))
 		row.Ratio = Number(ratio(float64(row.A.Reward.Mean), float64(row.B.Reward.Mean)))
 		row.Drift = spread.drift(on[0].watch, on[1].watch)
 		r.Policies = append(r.Policies, row)
@@ -243,6 +258,11 @@ policies:
 	}
 	r.Columns = spread.columns
 	r.finish(spread, o.Draws)
+	for i, kind := range kinds {
+		if kind != "" {
+			r.References = append(r.References, r.refer(kind, Plant{on[i].Name, on[i].Seed}, beside[i], o.Draws))
+		}
+	}
 	if o.Log != nil && stopped == nil {
 		if err := o.Log.estimate(ctx, r, policies); err != nil {
 			return nil, fmt.Errorf("compare: recordings: %w", err)
@@ -271,6 +291,7 @@ func (r *Result) finish(spread spreads, draws int) {
 	r.Agreement = agree(va, vb, draws)
 	r.Agreement.Regret.Best, r.Agreement.Regret.Chosen = r.Policies[r.Agreement.best].Policy, r.Policies[r.Agreement.chosen].Policy
 	r.Agreement.Similarity = r.similarity()
+	r.Calibration = calibrate(r.Policies, va, vb, cmp.Or(draws, 2000))
 }
 
 // similarity is what the tutorial's figure is made of: plain means of ratios.
@@ -325,6 +346,31 @@ func alike(a, b env.Spec) error {
 		return fmt.Errorf("steps of the same length are needed: %v and %v s", a.StepSeconds, b.StepSeconds)
 	}
 	return nil
+}
+
+// playOn values a policy on every stage, at the same time unless inTurn. An error
+// is of the first stage that has one, side.
+func playOn(ctx context.Context, on []*stage, p Policy, inTurn bool) (values []Value, side int, err error) {
+	values = make([]Value, len(on))
+	errs := make([]error, len(on))
+	var wait sync.WaitGroup
+	for i, s := range on {
+		play := func() { values[i], errs[i] = s.play(ctx, p) }
+		if !inTurn {
+			wait.Go(play)
+			continue
+		}
+		if play(); errs[i] != nil {
+			return nil, i, errs[i]
+		}
+	}
+	wait.Wait()
+	for i, err := range errs {
+		if err != nil {
+			return nil, i, err
+		}
+	}
+	return values, 0, nil
 }
 
 // stage is a side with what is open of it.

@@ -22,7 +22,7 @@ func RunLive(ctx context.Context, switches, a, b Side, policies []Policy, o Opti
 	if all.Simulated, err = Run(ctx, a, b, policies, o); err != nil {
 		return &all, err
 	}
-	o.Log = nil
+	o.Log, o.Ceiling, o.Wrong, o.inTurn = nil, false, nil, true
 	if all.LiveA, err = Run(ctx, switches, a, policies, o); err != nil {
 		return &all, err
 	}

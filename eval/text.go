@@ -39,10 +39,83 @@ func (r *Result) WriteText(out io.Writer) error {
 	if err := r.Agreement.writeText(out, r.Span); err != nil {
 		return err
 	}
+	if err := r.writeCalibration(out); err != nil {
+		return err
+	}
 	if r.Recordings == nil {
 		return nil
 	}
 	return r.Recordings.writeText(out)
+}
+
+// writeCalibration says how far values are off, beside what the truth itself and
+// another testbed are given, and family by family.
+func (r *Result) writeCalibration(out io.Writer) error {
+	c := r.Calibration
+	if len(c.Families) == 0 { // a result of before there was one
+		return nil
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "\nIN A'S PLACE\tρ\tREGRET@1\tRMS OF A VALUE\tBIAS")
+	line := func(name string, rho Bounds, regret Regret, c Calibration) {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", name, rho, regret.Share.percent(), c.RMS, c.Bias.signed())
+	}
+	line("B, "+r.B.Name, r.Agreement.Spearman, r.Agreement.Regret, c)
+	for _, f := range r.References {
+		line(f.Name(), f.Spearman, f.Regret, f.Calibration)
+	}
+	fmt.Fprintln(w, "\nFAMILY\tPOLICIES\tRMS ON B\tBIAS ON B")
+	for _, f := range c.Families {
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", f.Family, f.Policies, f.RMS, f.Bias.signed())
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "Calibration: B is %.2f + %.2f·A (slope %.2f … %.2f, 1 where values are right); %d of %d differences contain 0 in their 95 %% interval\n",
+		c.Intercept.Value, c.Slope.Value, c.Slope.Low, c.Slope.High, c.Within, len(r.Policies))
+	if above := r.Reference(Ceiling); above != nil {
+		fmt.Fprintf(out, "%s\n", r.Agreement.Spearman.against(above.Spearman))
+	}
+	return nil
+}
+
+// against says whether a rank correlation reaches the ceiling.
+func (b Bounds) against(ceiling Bounds) string {
+	switch {
+	case b.none() || ceiling.none():
+		return "Without a rank correlation nothing can be said of the order."
+	case b.Value >= ceiling.Low:
+		return "B ranks policies as well as A itself does with so many episodes: its ρ lies within the ceiling's interval."
+	case b.High >= ceiling.Low:
+		return "B's ρ is below the ceiling's interval, and the two intervals overlap: more episodes would tell."
+	}
+	return "B ranks policies worse than A itself does with so many episodes: its interval lies below the ceiling's."
+}
+
+// Name is how tables call a reference.
+func (f *Reference) Name() string {
+	if f.Kind == Ceiling {
+		return fmt.Sprintf("A again, seed %d (the ceiling)", f.Plant.Seed)
+	}
+	return f.Plant.Name + " (another testbed)"
+}
+
+func (b Bounds) none() bool { return math.IsNaN(float64(b.Value)) }
+
+// percent is the share and its interval, in percent.
+func (b Bounds) percent() string {
+	if b.none() {
+		return "–"
+	}
+	return fmt.Sprintf("%.1f %% [%.1f, %.1f]", 100*b.Value, 100*b.Low, 100*b.High)
+}
+
+// signed is b with a sign.
+func (b Bounds) signed() string {
+	if b.none() {
+		return "–"
+	}
+	return fmt.Sprintf("%+.2f [%+.2f, %+.2f]", b.Value, b.Low, b.High)
 }
 
 // writeNotes says what a reader of the table may overlook: rules that are

@@ -1,7 +1,7 @@
-// Command balance fits the learned models of traffic to every second session of
-// a set and judges them by the other half: how well a forest that has seen
-// generated sessions alone knows the classes of real ones, and whether filling
-// rare classes up with generated sessions helps it.
+// Command balance fits the learned models of traffic to half of a set and judges
+// them by the other half: how well a forest that has seen generated sessions
+// alone knows the classes of real ones, and whether filling rare classes up with
+// generated sessions helps it, beside copies of the class's own.
 //
 //	planegym traffic convert $(find nemea-siot -name '*.json' | sort) captures/*.pcap --label file -o ship.parquet
 //	go run ./bench/balance ship.parquet
@@ -14,7 +14,10 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 
+	"github.com/planegym/planegym/internal/pieces"
+	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/traffic"
 	"github.com/planegym/planegym/traffic/autoregressive"
 	"github.com/planegym/planegym/traffic/eval"
@@ -22,23 +25,33 @@ import (
 	"github.com/planegym/planegym/traffic/store"
 )
 
+var (
+	updates = flag.Int("updates", 1500, "of each fit")
+	least   = flag.Int("least", 8, "leave classes with fewer sessions out")
+	fill    = flag.Int("fill", 60, "sessions that a class is filled up to")
+	seeds   = flag.Int("seeds", 3, "splits, each with fits, samples and forests of its own")
+	trees   = flag.Int("trees", 100, "of a forest")
+	keep    = flag.String("keep", "", "folder for the figures of every seed; those that it holds already are read")
+	only    = flag.Int("only", -1, "compute this seed alone")
+)
+
 func main() {
-	updates := flag.Int("updates", 1500, "of each fit")
-	least := flag.Int("least", 8, "leave classes with fewer sessions out")
-	fill := flag.Int("fill", 60, "sessions that a class is filled up to")
-	seeds := flag.Int("seeds", 3, "fits, each with a forest of its own")
-	trees := flag.Int("trees", 100, "of a forest")
-	halves := flag.String("halves", "", "write both halves to NAME-train.parquet and NAME-held.parquet, and end")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, flag.Arg(0), *halves, *updates, *least, *fill, *seeds, *trees); err != nil {
+	if err := run(ctx, flag.Arg(0)); err != nil {
 		fmt.Fprintln(os.Stderr, "balance:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, path, halves string, updates, least, fill, seeds, trees int) error {
+// Of a row.
+type row struct {
+	Name    string             `json:"name"`
+	Figures map[string]float64 `json:"figures"`
+}
+
+func run(ctx context.Context, path string) error {
 	if path == "" {
 		return errors.New("usage: balance SESSIONS")
 	}
@@ -46,72 +59,159 @@ func run(ctx context.Context, path, halves string, updates, least, fill, seeds, 
 	if err != nil {
 		return err
 	}
-	train, held := eval.Halves(common(all, least))
-	if halves != "" {
-		for name, s := range map[string]*traffic.Set{"train": train, "held": held} {
-			if _, err := store.WriteFile(halves+"-"+name+".parquet", &s.Of, store.All(s)); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	counts := count(train)
+	all = common(all, *least)
+	counts := count(all)
 	rare := 0
 	for _, n := range counts {
-		if n > 0 && n < fill {
+		if n > 0 && n/2 < *fill {
 			rare++
 		}
 	}
-	fmt.Printf("%d sessions fitted to, %d held out, %d classes, %d of them below %d sessions\n", train.Len(), held.Len(), used(counts), rare, fill)
-	for seed := range seeds {
-		o := traffic.FitOptions{Seed: uint64(seed), Threads: 1}
-		a := autoregressive.Defaults()
-		a.Updates, a.MaxSteps = updates, -1
-		ar, err := autoregressive.Fit(ctx, train, a, o)
+	fmt.Printf("%d sessions of %d classes with %d at least; halves at random, by class: %d classes have fewer than %d to fit to\n", all.Len(), used(counts), *least, rare, *fill)
+	var rows [][]row // by seed
+	for seed := range *seeds {
+		if *only >= 0 && *only != seed {
+			continue
+		}
+		r, err := pieces.Do(pieces.Folder(*keep), fmt.Sprintf("balance-%d", seed), func() ([]row, error) { return one(ctx, all, uint64(seed)) })
 		if err != nil {
 			return err
 		}
-		c := masked.Defaults()
-		c.Updates = updates
-		m, err := masked.Fit(ctx, train, c, o)
-		if err != nil {
-			return err
-		}
-		judge := eval.Options{Seeds: 1, Seed: uint64(seed), Trees: trees, MaxSteps: 100, NoFloors: seed > 0}
-		r, err := eval.Compare(ctx, train, held, []eval.Candidate{{Name: "autoregressive", Model: ar}, {Name: "masked", Model: m}}, judge)
-		if err != nil {
-			return err
-		}
-		for _, row := range r.Rows {
-			print(seed, row.Name, row)
-		}
-		judge.NoFloors = true
-		for _, x := range []struct {
-			name string
-			m    traffic.Model
-		}{{"balanced by copies", nil}, {"balanced by autoregressive", ar}, {"balanced by masked", m}} {
-			full, err := balance(ctx, train, counts, fill, x.m, uint64(seed))
-			if err != nil {
-				return err
-			}
-			r, err := eval.Compare(ctx, full, held, nil, judge)
-			if err != nil {
-				return err
-			}
-			print(seed, x.name, r.Rows[0])
-		}
+		rows = append(rows, r)
 	}
+	table(rows)
 	return nil
 }
 
-func print(seed int, name string, r eval.Row) {
-	fmt.Printf("seed %d  %-28s %6d sessions", seed, name, r.Sessions)
-	for _, f := range []string{"tstr_f1", "tstr_acc", "c2st", "copy", "nll", "nll_gap"} {
+// one is every row's figures on one split.
+func one(ctx context.Context, all *traffic.Set, seed uint64) ([]row, error) {
+	train, held := halves(all, seed)
+	counts := count(train)
+	o := traffic.FitOptions{Seed: seed, Threads: 1}
+	a := autoregressive.Defaults()
+	a.Updates, a.MaxSteps = *updates, -1
+	ar, err := autoregressive.Fit(ctx, train, a, o)
+	if err != nil {
+		return nil, err
+	}
+	c := masked.Defaults()
+	c.Updates = *updates
+	m, err := masked.Fit(ctx, train, c, o)
+	if err != nil {
+		return nil, err
+	}
+	floors, err := eval.Floors(ctx, train)
+	if err != nil {
+		return nil, err
+	}
+	judge := eval.Options{Seeds: 1, Seed: seed, Trees: *trees, MaxSteps: 100, NoFloors: true}
+	r, err := eval.Compare(ctx, train, held, append(floors, eval.Candidate{Name: "autoregressive", Model: ar}, eval.Candidate{Name: "masked", Model: m}), judge)
+	if err != nil {
+		return nil, err
+	}
+	var rows []row
+	for _, x := range r.Rows {
+		rows = append(rows, of(x.Name, x))
+	}
+	fills := []eval.Candidate{{Name: "copies"}, floors[len(floors)-1], {Name: "autoregressive", Model: ar}, {Name: "masked", Model: m}}
+	for _, f := range fills {
+		full, err := balance(ctx, train, counts, *fill, f.Model, seed)
+		if err != nil {
+			return nil, err
+		}
+		r, err := eval.Compare(ctx, full, held, nil, judge)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, of("filled up by "+f.Name, r.Rows[0]))
+	}
+	return rows, nil
+}
+
+func of(name string, r eval.Row) row {
+	x := row{name, map[string]float64{}}
+	for _, f := range figures {
 		if e, ok := r.Figures[f]; ok {
-			fmt.Printf("  %s %s", f, e)
+			x.Figures[f] = float64(e.Mean)
 		}
 	}
-	fmt.Println()
+	return x
+}
+
+var figures = []string{"tstr_acc", "tstr_f1", "c2st", "copy", "repair", "nll"}
+
+// table prints means and intervals over the seeds, and of accuracy and F1 what
+// a forest of the same split's real sessions is better.
+func table(rows [][]row) {
+	fmt.Print("\n| trained on |")
+	for _, f := range figures {
+		fmt.Printf(" %s |", f)
+	}
+	fmt.Println(" accuracy of real's | F1 of real's | accuracy less real's | F1 less real's |")
+	fmt.Println("|---|" + strings.Repeat("---|", len(figures)+4))
+	for k := range rows[0] {
+		fmt.Printf("| %s |", rows[0][k].Name)
+		for _, f := range figures {
+			var v []float64
+			for _, r := range rows {
+				if x, ok := r[k].Figures[f]; ok {
+					v = append(v, x)
+				}
+			}
+			fmt.Printf(" %s |", estimate(v))
+		}
+		for _, less := range []bool{false, true} {
+			for _, f := range figures[:2] {
+				var v []float64
+				for _, r := range rows {
+					x, real := r[k].Figures[f], r[0].Figures[f]
+					if less {
+						v = append(v, x-real)
+					} else {
+						v = append(v, x/real)
+					}
+				}
+				fmt.Printf(" %s |", estimate(v))
+			}
+		}
+		fmt.Println()
+	}
+}
+
+func estimate(v []float64) string {
+	if len(v) == 0 {
+		return "–"
+	}
+	return eval.EstimateOf(v).String()
+}
+
+// halves are the sessions of every class in two random halves, each in the order
+// of the set.
+func halves(s *traffic.Set, seed uint64) (a, b *traffic.Set) {
+	first := make([]bool, s.Len())
+	for l := range s.Of.Labels {
+		var of []int
+		for i := range s.Sessions {
+			if s.Sessions[i].Label == l {
+				of = append(of, i)
+			}
+		}
+		key := rng.Key{Seed: seed, A: 1 << 20, B: uint32(l), Purpose: rng.Judging}
+		for i := range (len(of) + 1) / 2 {
+			o := i + key.Intn(uint32(i), len(of)-i)
+			of[i], of[o] = of[o], of[i]
+			first[of[i]] = true
+		}
+	}
+	a, b = &traffic.Set{Of: s.Of}, &traffic.Set{Of: s.Of}
+	for i, x := range s.Sessions {
+		if first[i] {
+			a.Sessions = append(a.Sessions, x)
+		} else {
+			b.Sessions = append(b.Sessions, x)
+		}
+	}
+	return a, b
 }
 
 func count(s *traffic.Set) []int {

@@ -8,6 +8,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -16,6 +17,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 
 	"github.com/planegym/planegym/traffic"
 	"github.com/planegym/planegym/traffic/autoregressive"
@@ -32,6 +34,7 @@ type options struct {
 	seeds   int
 	updates int
 	write   string
+	worst   int
 }
 
 func main() {
@@ -41,6 +44,7 @@ func main() {
 	flag.IntVar(&o.seeds, "seeds", 3, "fits")
 	flag.IntVar(&o.updates, "updates", 500, "of each fit")
 	flag.StringVar(&o.write, "o", "", "table to write of what the last masked fit samples")
+	flag.IntVar(&o.worst, "worst", 0, "also print so many fields whose bits differ most in sum, beside those of the windows fitted to")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -147,14 +151,32 @@ func run(ctx context.Context, o options, others []string) error {
 				return err
 			}
 			show(fmt.Sprintf("%s, seed %d", x.name, seed), nprint.Compare(half, sampled))
+			worst(o.worst, nprint.Fields(half, sampled), nprint.Fields(half, first))
 			r, err := compile.Write(ctx, io.Discard, &s.Of, all(s), compile.Options{Seed: uint64(seed)})
 			if err != nil {
 				return err
 			}
 			fmt.Printf("  fitted in %.0f CPU-s, %.0f packets per CPU-second sampled; compiled: %d of %d actions changed (%.2f %%)\n", x.took, rate, r.Changed, r.Actions, 100*r.RepairRate())
+			for _, why := range r.Reasons()[:min(len(r.Reasons()), o.worst)] {
+				fmt.Printf("  %6d  %s\n", r.Why[why], why)
+			}
 		}
 	}
 	return nil
+}
+
+// worst prints the n fields that are furthest off, beside the floor's.
+func worst(n int, d, floor []nprint.Divergence) {
+	of := map[string]float64{}
+	for _, f := range floor {
+		of[f.Group] = f.JSD
+	}
+	slices.SortStableFunc(d, func(a, b nprint.Divergence) int {
+		return cmp.Compare(b.JSD*float64(b.Columns), a.JSD*float64(a.Columns))
+	})
+	for _, f := range d[:min(n, len(d))] {
+		fmt.Printf("  %-12s %3d bits, sum %.4f, of real %.4f\n", f.Group, f.Columns, f.JSD*float64(f.Columns), of[f.Group]*float64(f.Columns))
+	}
 }
 
 func all(s *traffic.Set) func(func(traffic.Session, error) bool) {

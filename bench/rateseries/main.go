@@ -5,6 +5,7 @@
 //
 //	go run ./bench/rateseries -siot DIR
 //	go run ./bench/rateseries -mirage mirage_train.parquet
+//	go run ./bench/rateseries -siot DIR -seeds 6 -keep runs   again after an interruption: what runs holds is not fitted again
 package main
 
 import (
@@ -17,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/planegym/planegym/internal/pieces"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/traffic"
 	"github.com/planegym/planegym/traffic/denoise"
@@ -34,6 +36,8 @@ var (
 	rows       = flag.String("rows", "half,bootstrap,witten-bell,timegan,doppelganger,denoise", "what to compare")
 	effort     = flag.Float64("effort", 1, "times the default updates of every fit")
 	few        = flag.Int("few", 5, "real series of a class in the low-data protocol")
+	keep       = flag.String("keep", "", "folder for the figures of every row and seed; those that it holds already are read")
+	only       = flag.Int("only", -1, "compute this seed alone, of the others what -keep holds")
 	upTo       = flag.Int("added", 400, "generated series of a class that are added to them at most: none, a quarter, half and all of it")
 )
 
@@ -69,24 +73,28 @@ func run(ctx context.Context) error {
 	table := map[string]map[string][]float64{}
 	for seed := range *seeds {
 		train, held := halves(set, uint64(seed))
-		j, err := newJudge(train, held, uint64(seed))
-		if err != nil {
-			return err
-		}
-		fmt.Printf("seed %d: feature network %s, accuracy %.3f on held-out series\n", seed, j.net.hash, j.net.accuracy(held))
+		var j *judge
 		for _, name := range names {
-			start := time.Now()
-			draw, note, err := fit(ctx, name, train, uint64(seed))
-			if err != nil {
-				return fmt.Errorf("%s: %w", name, err)
+			piece := fmt.Sprintf("%s-%d", name, seed)
+			if *only >= 0 && *only != seed {
+				if _, ok, err := pieces.Get[map[string]float64](pieces.Folder(*keep), piece); !ok || err != nil {
+					if err != nil {
+						return err
+					}
+					continue
+				}
 			}
-			figures, err := j.figures(draw)
+			figures, err := pieces.Do(pieces.Folder(*keep), piece, func() (_ map[string]float64, err error) {
+				if j == nil {
+					if j, err = newJudge(train, held, uint64(seed)); err != nil {
+						return nil, err
+					}
+					fmt.Printf("seed %d: feature network %s, accuracy %.3f on held-out series\n", seed, j.net.hash, j.net.accuracy(held))
+				}
+				return row(ctx, j, name, train, seed)
+			})
 			if err != nil {
-				return fmt.Errorf("%s: %w", name, err)
-			}
-			fmt.Printf("seed %d %s: %.1f s%s\n", seed, name, time.Since(start).Seconds(), note)
-			for _, f := range slices.Sorted(maps.Keys(figures)) {
-				fmt.Printf("    %s: %.3f\n", f, figures[f])
+				return err
 			}
 			if table[name] == nil {
 				table[name] = map[string][]float64{}
@@ -118,7 +126,7 @@ func run(ctx context.Context) error {
 			fmt.Printf("denoise − %s:", name)
 			for _, f := range figures {
 				var v []float64
-				for i := range d[f] {
+				for i := range min(len(d[f]), len(table[name][f])) {
 					v = append(v, d[f][i]-table[name][f][i])
 				}
 				fmt.Printf(" %s %s;", f, estimate(v))
@@ -127,6 +135,24 @@ func run(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// row fits and judges one row, prints its figures.
+func row(ctx context.Context, j *judge, name string, train *traffic.Set, seed int) (map[string]float64, error) {
+	start := time.Now()
+	draw, note, err := fit(ctx, name, train, uint64(seed))
+	if err != nil {
+		return nil, err
+	}
+	figures, err := j.figures(draw)
+	if err != nil {
+		return nil, err
+	}
+	fmt.Printf("seed %d %s: %.1f s%s\n", seed, name, time.Since(start).Seconds(), note)
+	for _, f := range slices.Sorted(maps.Keys(figures)) {
+		fmt.Printf("    %s: %.3f\n", f, figures[f])
+	}
+	return figures, nil
 }
 
 // fit fits a row to train and gives what draws n series of a label each from

@@ -37,9 +37,10 @@ type Config struct {
 }
 
 // Forms are the generators, in their order: the paper's TimeGAN, its
-// closed-loop form, and what needs no training: windows whose rows are in random
-// order, and the real windows of every other row that one begins at (the floor).
-var Forms = []string{"timegan", "closed-loop", "shuffled", "real"}
+// closed-loop form, and what needs no training: real windows drawn with replacement,
+// which no score takes for a copy, windows whose rows are in random order, and the
+// real windows of every other row that one begins at (the floor).
+var Forms = []string{"timegan", "closed-loop", "bootstrap", "shuffled", "real"}
 
 // Stat is a score over trainings.
 type Stat struct {
@@ -61,18 +62,6 @@ type Row struct {
 	Frechet        Stat    `json:"frechet"`
 	Updates        int     `json:"updates,omitempty"`
 	Seconds        float64 `json:"train_seconds,omitempty"` // of all trainings
-}
-
-// Published are figures of papers on Stocks, windows of 24 rows; 0 is not given
-// here. Discriminative and predictive scores, mean and deviation of repeats.
-// Their Fréchet distance is on another network: it is not comparable.
-var Published = []struct {
-	Name                                      string
-	Discriminative, DSD, Predictive, PSD, Cor float64
-}{
-	{"TimeGAN, as Diffusion-TS reports it", .102, .021, .038, .001, .063},
-	{"Diffusion-TS (ICLR 2024)", .067, .015, .036, .000, .004},
-	{"FM-TS (arXiv 2411.07506)", .019, 0, 0, 0, 0},
 }
 
 // Progress is where a run is.
@@ -136,6 +125,8 @@ func Run(ctx context.Context, c Config, rows [][]float64, report func(Progress))
 				if err == nil {
 					fake = scale.set(m.Sample(be, real.Len(), seed), c.Window)
 				}
+			case "bootstrap":
+				fake = bootstrapped(real, seed)
 			case "shuffled":
 				fake = shuffled(real, seed)
 			case "real":
@@ -250,6 +241,18 @@ func shuffled(real posthoc.Set, seed uint64) posthoc.Set {
 	for i := range n {
 		from := key.Intn(uint32(i), n)
 		copy(out.X[i*f:][:f], real.X[from*f:][:f])
+	}
+	return out
+}
+
+// bootstrapped are real windows drawn with replacement.
+func bootstrapped(real posthoc.Set, seed uint64) posthoc.Set {
+	out := real
+	out.X = nil
+	n := real.Length * real.Features
+	key := rng.Key{Seed: seed, A: 1, Purpose: rng.Bootstrap}
+	for i := range real.Len() {
+		out.X = append(out.X, real.X[key.Intn(uint32(i), real.Len())*n:][:n]...)
 	}
 	return out
 }

@@ -16,19 +16,30 @@ func newCompare() *cobra.Command {
 		Use:   "compare A B",
 		Short: "Value the same policies on two plants, and tell how alike they rank them",
 		Long: `compare plays the same policies on two plants, A the truth and B what is to stand
-in for it, and tells
+in for it, and reports, with 95 % intervals that resample episodes:
 
-  value       mean reward of a step on each, with its 95 % interval over episodes
-  ρ, τ        Spearman's and Kendall's rank correlation of the two values
-  regret@1    what it costs on A to take the policy that does best on B: the value
-              of A's best less that one's, in reward and as a share of what lies
-              between A's best and A's worst
+  value       mean reward of a step on each
+  ρ, τ        Spearman's and Kendall's rank correlation of the two values; 1 is best
+  regret@1    what it costs on A to take the policy that does best on B, as a share
+              of A's best value less its worst; 0 is best
+  rms, bias   error of a value, reward a step: root mean square and mean over
+              policies, in all and by family (constants, schedules, rules that
+              watch queues or player, late and noisy ones, adversarial ones, agents)
+  calibration the line of B's values over A's: slope 1 and intercept 0 are best
   drift       how far what is measured under each policy is apart, by column: the
               Wasserstein-1 distance over the column's range on A, and
-              Kolmogorov-Smirnov's statistic
+              Kolmogorov-Smirnov's statistic; 0 is best
   similarity  the mean over policies of the smaller value over the larger, as the
               tutorial compares its environments, beside that of A's worst policy
               and its best: what it says of plants it says of any two policies
+
+ρ, regret and rms are beside two others. The ceiling is A again, by other seeds and as
+many episodes: no B exceeds it but by luck. The other is another testbed (--wrong) with
+A's limits, rewards and episodes: a B that is no better has learnt nothing of A. Both
+are played, which takes as long as A does; --ceiling=false and --wrong none leave
+them out. Plants are played at the same time where there are cores.
+
+-o draws all this as a page, --figure the values on B over those on A alone.
 
 With --recordings, what testbed record --schedule switchback (or random) wrote of
 A's scenario, come estimates of the policies that were not played: fitted Q
@@ -42,19 +53,19 @@ what B are worth as stand-ins for them: values, drift by column, regret. The
 switches take no seeds, so their episodes and a simulator's are independent. Every
 policy is played twice on them; --episodes and --steps say how long that takes.
 
-Intervals of statistics resample the episodes. A and B are bundled scenarios,
-.toml files, or servers: ws://HOST:PORT` + ws.Path + `#SCENARIO; both need the same
+A and B are bundled scenarios, .toml files, or servers: ws://HOST:PORT` + ws.Path + `#SCENARIO; both need the same
 actions, which --limits sets.
 
-Without --baselines=false the policies are every limit, the limits in turn at
-three paces, random, rules that watch the queues at several levels or the player,
-and rules that hold a limit, act late, at random in part, or turned round; --policy
-adds baselines and agents (files that train wrote, or bundled). An agent observes either
+The default policies, which --baselines=false leaves out, are every limit, the limits
+in turn at three paces, random, rules that watch the queues at several levels or the
+player, and rules that hold a limit, act late, at random in part, or turned round;
+--policy adds baselines and agents (files that train wrote, or bundled). An agent observes either
 plant as it did the one it was trained in, baselines observe what is measured.
 
 ` + policyHelp(),
 		Example: `  planegym compare contended mine.toml
-  planegym compare contended synthetic --figure values.svg
+  planegym compare contended synthetic -o compare.html --figure values.svg
+  planegym compare contended synthetic --episodes 6 --steps 300 --wrong crossing
   planegym testbed record --scenario contended --schedule switchback --sessions 20 -o blocks
   planegym compare contended mine.toml --recordings blocks
   planegym compare synthetic contended --live lab.toml --episodes 3 --steps 30 --policy run/policy.safetensors
@@ -66,13 +77,17 @@ plant as it did the one it was trained in, baselines observe what is measured.
 	f := cmd.Flags()
 	f.StringArrayVar(&c.policies, "policy", nil, "a policy to add: a baseline, an agent's .safetensors file, or bundled; repeat for more")
 	f.BoolVar(&c.baselines, "baselines", true, "play the default policies")
-	f.IntVar(&c.episodes, "episodes", 20, "episodes of each policy on each plant")
+	f.IntVar(&c.episodes, "episodes", 10, "episodes of each policy on each plant")
 	f.Uint64Var(&c.seed, "seed", 0, "picks the episodes")
 	f.Uint64Var(&c.seedB, "seed-b", 0, "picks the episodes on B; default: --seed")
 	f.IntVar(&c.steps, "steps", 0, "steps of an episode; default: the scenarios'")
 	f.StringVar(&c.limits, "limits", "", "queue limits to choose from, packets, the last in force at first; default: the scenarios'")
 	f.StringVar(&c.observe, "observe", "", "scenario whose observations the agents are given; default: what each was trained in")
-	f.StringVar(&c.figure, "figure", "", "draw the values on B over those on A, to this .svg or .png")
+	f.StringVar(&c.figure, "figure", "", "draw the values on B over those on A, to this .svg (light or dark as the reader's system is) or .png")
+	f.StringVarP(&c.page, "output", "o", "", "write the page to this .html too, as report --compare does")
+	f.BoolVar(&c.force, "force", false, "replace the page where it already exists")
+	f.BoolVar(&c.ceiling, "ceiling", true, "play A again, by other seeds: what no plant exceeds but by luck")
+	f.StringVar(&c.wrong, "wrong", "auto", "another testbed to play beside: a scenario, auto (site, or contended where A is site), or none")
 	f.StringVar(&c.recordings, "recordings", "", "folder that testbed record wrote of A's scenario: estimate the policies from it too")
 	f.StringVar(&c.live, "live", "", "scenario of live switches to play the policies on too, within the rails, guard and journal of deploy")
 	f.StringVar(&c.journal, "journal", "journal.jsonl", "with --live: file to append every action to")
@@ -91,6 +106,8 @@ type comparer struct {
 	seed, seedB                          uint64
 	limits, observe, figure, token, data string
 	recordings, live, journal            string
+	page, wrong                          string
+	force, ceiling                       bool
 	gamma                                float64
 
 	allowed []p4.Limit
@@ -116,8 +133,18 @@ func (c *comparer) check(cmd *cobra.Command, a string) error {
 		return usagef("compare: --live: A's rewards and limits hold on the switches, too: name its scenario, not a server")
 	case c.live != "" && c.recordings != "":
 		return usagef("compare: --live: recordings are A's: compare them without the switches")
+	case c.live != "" && c.page != "":
+		return usagef("compare: --output: the comparison with switches is printed, not drawn: leave out --live")
 	}
 	var err error
+	if c.page != "" {
+		if err := checkOutput("compare: --output", c.page, ".html"); err != nil {
+			return err
+		}
+		if err := refuseExisting("compare: --output", c.page, c.force); err != nil {
+			return err
+		}
+	}
 	c.allowed, err = parseLimits("compare: --limits", c.limits)
 	return err
 }

@@ -2,9 +2,7 @@ package cli
 
 import (
 	"cmp"
-	"context"
 	"errors"
-	"io"
 	"os"
 	"slices"
 
@@ -12,9 +10,10 @@ import (
 
 	"github.com/planegym/planegym/agent/baseline"
 	"github.com/planegym/planegym/compute"
+	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/eval"
 	"github.com/planegym/planegym/eval/plants"
-	"github.com/planegym/planegym/internal/report"
+	"github.com/planegym/planegym/scenarios"
 )
 
 func (c *comparer) run(cmd *cobra.Command, args []string) error {
@@ -49,9 +48,23 @@ func (c *comparer) run(cmd *cobra.Command, args []string) error {
 			return err
 		}
 	}
-	policies, err := c.choose(cmd.Context(), a, be)
+	spec, err := a.Spec(cmd.Context())
 	if err != nil {
 		return err
+	}
+	policies, err := c.choose(spec, be)
+	if err != nil {
+		return err
+	}
+	o.Ceiling = c.ceiling
+	if c.wrong != "none" {
+		var truth *scenarios.Scenario
+		if s, err := scenarios.Load(args[0]); err == nil && !plants.IsURL(args[0]) {
+			truth = &s
+		}
+		if o.Wrong, err = c.plants.Wrong(c.wrong, spec, truth, c.seed, args...); err != nil {
+			return usagef("compare: --wrong: %w", err)
+		}
 	}
 	if c.live != "" {
 		return c.runLive(cmd, args[0], a, b, policies, o)
@@ -66,14 +79,8 @@ func (c *comparer) run(cmd *cobra.Command, args []string) error {
 	if err := bar.Finish(); err != nil {
 		return err
 	}
-	if c.figure != "" {
-		figure, err := report.Values(result)
-		if err != nil {
-			return err
-		}
-		if err := figure.WriteFile(c.figure); err != nil {
-			return err
-		}
+	if err := c.draw(result); err != nil {
+		return err
 	}
 	return cmp.Or(printComparison(cmd, result), stopped)
 }
@@ -87,12 +94,9 @@ func (c *comparer) side(name string, seed uint64) (eval.Side, error) {
 	return c.plants.Scenario(name, s, seed), err
 }
 
-// choose makes the policies, which act as a's spec says.
-func (c *comparer) choose(ctx context.Context, a eval.Side, be *compute.Backend) ([]eval.Policy, error) {
-	spec, err := a.Spec(ctx)
-	if err != nil {
-		return nil, err
-	}
+// choose makes the policies, which act as spec says.
+func (c *comparer) choose(spec env.Spec, be *compute.Backend) ([]eval.Policy, error) {
+	var err error
 	var names []string
 	if c.baselines {
 		names = eval.Defaults(spec)
@@ -118,12 +122,4 @@ func (c *comparer) choose(ctx context.Context, a eval.Side, be *compute.Backend)
 		return nil, usagef("compare: %d policies have no ranking to speak of: add some by --policy", len(all))
 	}
 	return all, nil
-}
-
-// printComparison prints a result as JSON or as a page.
-func printComparison(cmd *cobra.Command, r interface{ WriteText(io.Writer) error }) error {
-	if asJSON(cmd) {
-		return writeJSON(cmd.OutOrStdout(), r)
-	}
-	return r.WriteText(cmd.OutOrStdout())
 }

@@ -1,6 +1,9 @@
 package cli
 
 import (
+	"context"
+	"path/filepath"
+
 	"github.com/spf13/cobra"
 
 	"github.com/planegym/planegym/traffic/files"
@@ -18,8 +21,9 @@ MIRAGE, one FILE after another, and writes sessions. What cannot be said as
 actions is counted and named: packets left out, and details lost.
 
 The output's ending decides: .parquet for sessions; .csv for a row a step, or of
-flow records with NetShare's columns. Tables of nPrint have no times: their gaps
-are 0.
+flow records with NetShare's columns; .nprint for the header bits of the packets
+of captures, one row each, as nPrint writes them. Tables of nPrint have no times:
+their gaps are 0.
 With --headers the steps of captures and tables hold the header fields of packets
 as well (TTL, window, options, …): what masked models learn from, and what
 sample --faithful writes as header bits.
@@ -31,6 +35,7 @@ named, unless --span allows more.`,
 		Example: `  planegym traffic convert a.pcap b.pcapng --label file -o sessions.parquet
   planegym traffic convert mirage_train.parquet -o train.parquet
   planegym traffic convert flows.json -o flows.csv
+  planegym traffic convert a.pcap -o a.nprint
   planegym traffic convert a.pcap --headers --window 64 -o headers.parquet
   planegym traffic convert mirage_train.parquet --series 10ms -o rates.parquet
   planegym traffic convert camera.json --series 100ms --together --label camera -o rates.parquet`,
@@ -38,7 +43,7 @@ named, unless --span allows more.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd, args) },
 	}
 	f := cmd.Flags()
-	f.StringVarP(&c.out, "output", "o", "", "file to write: .parquet or .csv (required)")
+	f.StringVarP(&c.out, "output", "o", "", "file to write: .parquet, .csv or .nprint (required)")
 	f.StringVar(&c.Label, "label", "", `label of captures: a name, or "file" for each one's own name`)
 	f.DurationVar(&c.Flows.Idle, "idle", 0, "silence after which a five-tuple is another session; 1h")
 	f.DurationVar(&c.Flows.Span, "span", 0, "time that a capture may cover; 24h")
@@ -66,7 +71,7 @@ type converter struct {
 }
 
 func (c *converter) run(cmd *cobra.Command, paths []string) error {
-	switch err := files.CheckEnding(c.out, ".parquet", ".csv"); {
+	switch err := files.CheckEnding(c.out, ".parquet", ".csv", ".nprint"); {
 	case c.out == "":
 		return usagef("traffic convert: --output: where should the sessions go?")
 	case err != nil:
@@ -77,16 +82,14 @@ func (c *converter) run(cmd *cobra.Command, paths []string) error {
 		return usagef("traffic convert: --series: %v; not together with --headers", c.Series)
 	case c.Ticks < 1 || c.Together && c.Series == 0:
 		return usagef("traffic convert: --ticks %d, --together: they are of --series", c.Ticks)
+	case filepath.Ext(c.out) == ".nprint" && (c.Headers || c.Series > 0):
+		return usagef("traffic convert: --headers, --series: they make sessions; %s is of packets", c.out)
 	case !(c.Pause >= 0 && c.Pause < 1e9):
 		return usagef("traffic convert: --pause: %v", c.Pause)
 	}
 	bar := newProgress(cmd, int64(len(paths)), "files", "convert")
-	set, r, err := c.Read(cmd.Context(), paths, func() { _ = bar.Add(1) })
+	r, err := c.write(cmd.Context(), paths, func() { _ = bar.Add(1) })
 	if err != nil {
-		return err
-	}
-	r.Output = c.out
-	if _, err := files.Sessions(c.out, &set.Of, store.All(set)); err != nil {
 		return err
 	}
 	if err := bar.Finish(); err != nil {
@@ -96,4 +99,17 @@ func (c *converter) run(cmd *cobra.Command, paths []string) error {
 		return writeJSON(cmd.OutOrStdout(), r)
 	}
 	return r.WriteText(cmd.OutOrStdout())
+}
+
+func (c *converter) write(ctx context.Context, paths []string, done func()) (*files.Converted, error) {
+	if filepath.Ext(c.out) == ".nprint" {
+		return files.Bits(ctx, c.out, paths, done)
+	}
+	set, r, err := c.Read(ctx, paths, done)
+	if err != nil {
+		return nil, err
+	}
+	r.Output = c.out
+	_, err = files.Sessions(c.out, &set.Of, store.All(set))
+	return r, err
 }

@@ -80,6 +80,7 @@ type MLPRun struct {
 	// of the call under way
 	n       int
 	x, y    []float32
+	ends    []int // of what ForwardExp takes for distributions
 	grad    []float32
 	grads   []float32 // [shards,params]
 	scratch []float32 // [shards, 2·widest·lanes]
@@ -96,18 +97,28 @@ func (m *MLP) NewRun(be *Backend, batch int) *MLPRun {
 }
 
 // Forward sets y [n,out] from x [n,in], n at most the batch of the run.
-func (r *MLPRun) Forward(x, y []float32) {
+func (r *MLPRun) Forward(x, y []float32) { r.forward(x, y, nil) }
+
+// ForwardExp is Forward, but outputs between one of ends and the next are logits
+// of a distribution: y is e^(logit - the largest of it), whose sum is the
+// distribution's scale. The last of ends is the width of y. No Backward follows.
+func (r *MLPRun) ForwardExp(x, y []float32, ends []int) {
+	r.forward(x, y, ends)
+	r.back = false
+}
+
+func (r *MLPRun) forward(x, y []float32, ends []int) {
 	m := r.mlp
 	n := len(x) / m.in()
 	check("mlp input", len(x), min(n, r.max), m.in())
 	check("mlp output", len(y), n, m.out())
-	r.n, r.x, r.y, r.back = n, x, y, true
+	r.n, r.x, r.y, r.ends, r.back = n, x, y, ends, true
 	if r.be.Kernels == compute.Reference {
 		r.refForward()
 	} else {
 		r.be.Do((*mlpForward)(r), shards(tiles(n)))
 	}
-	r.x, r.y = nil, nil
+	r.x, r.y, r.ends = nil, nil, nil
 }
 
 type mlpForward MLPRun
@@ -126,6 +137,11 @@ func (r *mlpForward) Shard(i int) {
 			k.affine(next, v, w, b, out, in)
 			k.activate(m.act(l), next[:out*lanes])
 			v = next
+		}
+		begin := 0
+		for _, end := range r.ends {
+			k.expTop(v[begin*lanes:], end-begin)
+			begin = end
 		}
 		k.panelOut(r.y[t*lanes*m.out():], v, rows, m.out())
 	}
@@ -218,6 +234,7 @@ func (r *MLPRun) refForward() {
 		r.ref = append(r.ref, refDense(r.ref[l], w, b, m.Sizes[l+1], m.Sizes[l], m.act(l)))
 	}
 	narrow(r.y, r.ref[m.layers()])
+	ExpTop(r.be, r.y, r.ends)
 }
 
 func (r *MLPRun) refBackward(dy, dx, grad []float32) {

@@ -52,6 +52,10 @@ type kernels struct {
 	// exp, sigmoid, tanh: dst[i] = f(src[i]); dst may be src.
 	exp, sigmoid, tanh func(dst, src []float32)
 
+	// expTop makes n features of a panel e^(x - the largest of a row's n), which
+	// is 1.
+	expTop func(x []float32, n int)
+
 	// adam is one Adam update with the scalars of Adam.Step.
 	adam func(p, g, m, v []float32, c *adamScalars)
 

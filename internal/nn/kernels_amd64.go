@@ -16,14 +16,14 @@ var (
 	avx2Kernels = assembly{
 		gruForward: gruForwardAVX2, gruGates: gruGatesAVX2,
 		affine: affineAVX2, backData: backDataAVX2, backWeights: backWeightsAVX2, backBias: backBiasAVX2,
-		exp: expAVX2, sigmoid: sigmoidAVX2, tanh: tanhAVX2, relu: reluAVX2,
+		exp: expAVX2, expTop: expTopAVX2, sigmoid: sigmoidAVX2, tanh: tanhAVX2, relu: reluAVX2,
 		reluBack: reluBackAVX2, sigmoidBack: sigmoidBackAVX2, tanhBack: tanhBackAVX2,
 		adam: adamAVX2, sum: sumAVX2,
 	}.kernels()
 	avx512Kernels = assembly{
 		gruForward: gruForwardAVX512, gruGates: gruGatesAVX512,
 		affine: affineAVX512, backData: backDataAVX512, backWeights: backWeightsAVX512, backBias: backBiasAVX512,
-		exp: expAVX512, sigmoid: sigmoidAVX512, tanh: tanhAVX512, relu: reluAVX512,
+		exp: expAVX512, expTop: expTopAVX512, sigmoid: sigmoidAVX512, tanh: tanhAVX512, relu: reluAVX512,
 		reluBack: reluBackAVX512, sigmoidBack: sigmoidBackAVX512, tanhBack: tanhBackAVX512,
 		adam: adamAVX512, sum: sumAVX512,
 	}.kernels()
@@ -40,6 +40,7 @@ type assembly struct {
 	backBias    func(db, d *float32, out, steps, dStep int)
 
 	exp, sigmoid, tanh              func(dst, src *float32, n int)
+	expTop                          func(x *float32, n int)
 	relu                            func(y *float32, n int)
 	reluBack, sigmoidBack, tanhBack func(d, y *float32, n int)
 
@@ -130,6 +131,7 @@ func (a assembly) kernels() kernels {
 			}
 		},
 		exp:     elementwise(a.exp, goExp),
+		expTop:  func(x []float32, n int) { a.expTop(at(x, n*lanes), n) },
 		sigmoid: sigmoid,
 		tanh:    tanh,
 		adam: func(p, g, m, v []float32, c *adamScalars) {

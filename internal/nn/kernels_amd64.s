@@ -1955,6 +1955,62 @@ DATA c0000007f<>+56(SB)/4, $0x0000007f
 DATA c0000007f<>+60(SB)/4, $0x0000007f
 GLOBL c0000007f<>(SB), RODATA|NOPTR, $64
 
+// func expTopAVX2(x *float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·expTopAVX2(SB), NOSPLIT, $0-16
+	MOVQ x+0(FP), AX
+	MOVQ $0x00000004, CX
+
+loop73:
+	MOVQ    n+8(FP), BX
+	MOVQ    AX, DX
+	VMOVUPS (DX), Y0
+
+loop74:
+	VMAXPS (DX), Y0, Y0
+	ADDQ   $0x80, DX
+	DECQ   BX
+	JNZ    loop74
+	MOVQ   n+8(FP), BX
+	MOVQ   AX, DX
+
+loop75:
+	VMOVUPS      (DX), Y1
+	VSUBPS       Y0, Y1, Y1
+	VMOVUPS      cc2d00000<>+0(SB), Y2
+	VMAXPS       Y1, Y2, Y1
+	VMOVUPS      c42b20000<>+0(SB), Y2
+	VMINPS       Y1, Y2, Y1
+	VMULPS       c3fb8aa3b<>+0(SB), Y1, Y2
+	VCVTPS2DQ    Y2, Y3
+	VCVTDQ2PS    Y3, Y2
+	VFNMADD231PS c3f318000<>+0(SB), Y2, Y1
+	VFNMADD231PS cb95e8083<>+0(SB), Y2, Y1
+	VMOVUPS      c3ab57370<>+0(SB), Y2
+	VFMADD213PS  c3c0933ec<>+0(SB), Y1, Y2
+	VFMADD213PS  c3d2aac12<>+0(SB), Y1, Y2
+	VFMADD213PS  c3e2aaa0c<>+0(SB), Y1, Y2
+	VFMADD213PS  c3efffffe<>+0(SB), Y1, Y2
+	VFMADD213PS  c3f800000<>+0(SB), Y1, Y2
+	VFMADD213PS  c3f800000<>+0(SB), Y1, Y2
+	VPSRAD       $0x01, Y3, Y1
+	VPSUBD       Y1, Y3, Y3
+	VPADDD       c0000007f<>+0(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y3, Y2, Y2
+	VPADDD       c0000007f<>+0(SB), Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      Y2, (DX)
+	ADDQ         $0x80, DX
+	DECQ         BX
+	JNZ          loop75
+	ADDQ         $0x20, AX
+	DECQ         CX
+	JNZ          loop73
+	VZEROUPPER
+	RET
+
 // func sigmoidAVX2(dst *float32, src *float32, n int)
 // Requires: AVX, AVX2, FMA3
 TEXT ·sigmoidAVX2(SB), NOSPLIT, $0-24
@@ -1962,9 +2018,9 @@ TEXT ·sigmoidAVX2(SB), NOSPLIT, $0-24
 	MOVQ  dst+0(FP), CX
 	MOVQ  src+8(FP), DX
 	TESTQ AX, AX
-	JZ    done73
+	JZ    done76
 
-loop74:
+loop77:
 	VMOVUPS      (DX), Y0
 	VMOVUPS      cc2b1999a<>+0(SB), Y1
 	VMAXPS       Y0, Y1, Y0
@@ -1988,9 +2044,9 @@ loop74:
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, DX
 	SUBQ         $0x08, AX
-	JNZ          loop74
+	JNZ          loop77
 
-done73:
+done76:
 	VZEROUPPER
 	RET
 
@@ -2037,9 +2093,9 @@ TEXT ·tanhAVX2(SB), NOSPLIT, $0-24
 	MOVQ  dst+0(FP), CX
 	MOVQ  src+8(FP), DX
 	TESTQ AX, AX
-	JZ    done75
+	JZ    done78
 
-loop76:
+loop79:
 	VMOVUPS      (DX), Y0
 	VADDPS       Y0, Y0, Y0
 	VMOVUPS      cc2b1999a<>+0(SB), Y1
@@ -2066,9 +2122,9 @@ loop76:
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, DX
 	SUBQ         $0x08, AX
-	JNZ          loop76
+	JNZ          loop79
 
-done75:
+done78:
 	VZEROUPPER
 	RET
 
@@ -2079,16 +2135,16 @@ TEXT ·reluAVX2(SB), NOSPLIT, $0-16
 	MOVQ   n+8(FP), AX
 	MOVQ   y+0(FP), CX
 	TESTQ  AX, AX
-	JZ     done77
+	JZ     done80
 
-loop78:
+loop81:
 	VMAXPS  (CX), Y0, Y1
 	VMOVUPS Y1, (CX)
 	ADDQ    $0x20, CX
 	SUBQ    $0x08, AX
-	JNZ     loop78
+	JNZ     loop81
 
-done77:
+done80:
 	VZEROUPPER
 	RET
 
@@ -2100,18 +2156,18 @@ TEXT ·reluBackAVX2(SB), NOSPLIT, $0-24
 	MOVQ   d+0(FP), CX
 	MOVQ   y+8(FP), DX
 	TESTQ  AX, AX
-	JZ     done79
+	JZ     done82
 
-loop80:
+loop83:
 	VCMPPS  $0x04, (DX), Y0, Y1
 	VANDPS  (CX), Y1, Y1
 	VMOVUPS Y1, (CX)
 	ADDQ    $0x20, CX
 	ADDQ    $0x20, DX
 	SUBQ    $0x08, AX
-	JNZ     loop80
+	JNZ     loop83
 
-done79:
+done82:
 	VZEROUPPER
 	RET
 
@@ -2127,9 +2183,9 @@ TEXT ·sigmoidBackAVX2(SB), NOSPLIT, $8-24
 	MOVQ     d+0(FP), CX
 	MOVQ     y+8(FP), DX
 	TESTQ    AX, AX
-	JZ       done81
+	JZ       done84
 
-loop82:
+loop85:
 	VMOVUPS      (DX), Y0
 	VMULPS       (CX), Y0, Y1
 	VFNMADD231PS Y1, Y0, Y1
@@ -2137,9 +2193,9 @@ loop82:
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, DX
 	SUBQ         $0x08, AX
-	JNZ          loop82
+	JNZ          loop85
 
-done81:
+done84:
 	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
@@ -2156,9 +2212,9 @@ TEXT ·tanhBackAVX2(SB), NOSPLIT, $8-24
 	MOVQ     d+0(FP), CX
 	MOVQ     y+8(FP), DX
 	TESTQ    AX, AX
-	JZ       done83
+	JZ       done86
 
-loop84:
+loop87:
 	VMOVUPS      (DX), Y0
 	VMOVUPS      c3f800000<>+0(SB), Y1
 	VFNMADD231PS Y0, Y0, Y1
@@ -2167,9 +2223,9 @@ loop84:
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, DX
 	SUBQ         $0x08, AX
-	JNZ          loop84
+	JNZ          loop87
 
-done83:
+done86:
 	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
@@ -2196,9 +2252,9 @@ TEXT ·adamAVX2(SB), NOSPLIT, $8-48
 	MOVQ         m+16(FP), BX
 	MOVQ         v+24(FP), SI
 	TESTQ        AX, AX
-	JZ           done85
+	JZ           done88
 
-loop86:
+loop89:
 	VMOVUPS     (DX), Y7
 	VMULPS      (BX), Y0, Y8
 	VFMADD231PS Y7, Y1, Y8
@@ -2219,9 +2275,9 @@ loop86:
 	ADDQ        $0x20, BX
 	ADDQ        $0x20, SI
 	SUBQ        $0x08, AX
-	JNZ         loop86
+	JNZ         loop89
 
-done85:
+done88:
 	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
@@ -2238,18 +2294,18 @@ TEXT ·sumAVX2(SB), NOSPLIT, $8-24
 	MOVQ     dst+0(FP), CX
 	MOVQ     src+8(FP), DX
 	TESTQ    AX, AX
-	JZ       done87
+	JZ       done90
 
-loop88:
+loop91:
 	VMOVUPS (CX), Y0
 	VADDPS  (DX), Y0, Y0
 	VMOVUPS Y0, (CX)
 	ADDQ    $0x20, CX
 	ADDQ    $0x20, DX
 	SUBQ    $0x08, AX
-	JNZ     loop88
+	JNZ     loop91
 
-done87:
+done90:
 	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
@@ -2269,9 +2325,9 @@ TEXT ·gruForwardAVX512(SB), NOSPLIT, $8-80
 	MOVQ     bh+40(FP), SI
 	MOVQ     saved+56(FP), DI
 
-block90:
+block93:
 	CMPQ         AX, $+3
-	JLT          smaller91
+	JLT          smaller94
 	MOVQ         hid+72(FP), R8
 	MOVQ         hid+72(FP), R9
 	SHLQ         $0x07, R9
@@ -2316,7 +2372,7 @@ block90:
 	LEAQ         (CX)(R14*1), BP
 	LEAQ         (CX)(R14*2), R14
 
-loop92:
+loop95:
 	VMOVUPS      (R11), Z18
 	VMOVUPS      64(R11), Z19
 	VBROADCASTSS (R15), Z20
@@ -2351,7 +2407,7 @@ loop92:
 	ADDQ         $0x04, BP
 	ADDQ         $0x04, R14
 	DECQ         R12
-	JNZ          loop92
+	JNZ          loop95
 	IMUL3Q       $0x03, R13, R13
 	ADDQ         R13, CX
 	VMOVUPS      Z12, (R10)
@@ -2376,7 +2432,7 @@ loop92:
 	LEAQ         (DX)(R13*1), R15
 	LEAQ         (DX)(R13*2), R13
 
-loop93:
+loop96:
 	VMOVUPS      (R8), Z18
 	VMOVUPS      64(R8), Z19
 	VBROADCASTSS (R14), Z20
@@ -2411,7 +2467,7 @@ loop93:
 	ADDQ         $0x04, R15
 	ADDQ         $0x04, R13
 	DECQ         R11
-	JNZ          loop93
+	JNZ          loop96
 	IMUL3Q       $0x03, R12, R12
 	ADDQ         R12, DX
 	VMOVUPS      Z0, (DI)
@@ -2436,12 +2492,12 @@ loop93:
 	ADDQ         $0x0c, BX
 	ADDQ         $0x0c, SI
 	SUBQ         $+3, AX
-	JMP          block90
+	JMP          block93
 
-smaller91:
-block94:
+smaller94:
+block97:
 	CMPQ         AX, $+2
-	JLT          smaller95
+	JLT          smaller98
 	MOVQ         hid+72(FP), R8
 	MOVQ         hid+72(FP), R9
 	SHLQ         $0x07, R9
@@ -2476,7 +2532,7 @@ block94:
 	LEAQ         (CX)(R14*1), BP
 	LEAQ         (CX)(R14*2), R14
 
-loop96:
+loop99:
 	VMOVUPS      (R11), Z12
 	VMOVUPS      64(R11), Z13
 	VBROADCASTSS (R15), Z14
@@ -2502,7 +2558,7 @@ loop96:
 	ADDQ         $0x04, BP
 	ADDQ         $0x04, R14
 	DECQ         R12
-	JNZ          loop96
+	JNZ          loop99
 	IMUL3Q       $0x02, R13, R13
 	ADDQ         R13, CX
 	VMOVUPS      Z8, (R10)
@@ -2523,7 +2579,7 @@ loop96:
 	LEAQ         (DX)(R13*1), R15
 	LEAQ         (DX)(R13*2), R13
 
-loop97:
+loop100:
 	VMOVUPS      (R8), Z12
 	VMOVUPS      64(R8), Z13
 	VBROADCASTSS (R14), Z14
@@ -2549,7 +2605,7 @@ loop97:
 	ADDQ         $0x04, R15
 	ADDQ         $0x04, R13
 	DECQ         R11
-	JNZ          loop97
+	JNZ          loop100
 	IMUL3Q       $0x02, R12, R12
 	ADDQ         R12, DX
 	VMOVUPS      Z0, (DI)
@@ -2568,12 +2624,12 @@ loop97:
 	ADDQ         $0x08, BX
 	ADDQ         $0x08, SI
 	SUBQ         $+2, AX
-	JMP          block94
+	JMP          block97
 
-smaller95:
-block98:
+smaller98:
+block101:
 	CMPQ         AX, $+1
-	JLT          smaller99
+	JLT          smaller102
 	MOVQ         hid+72(FP), R8
 	MOVQ         hid+72(FP), R9
 	SHLQ         $0x07, R9
@@ -2598,7 +2654,7 @@ block98:
 	LEAQ         (CX)(R14*1), BP
 	LEAQ         (CX)(R14*2), R14
 
-loop100:
+loop103:
 	VMOVUPS      (R11), Z6
 	VMOVUPS      64(R11), Z7
 	VBROADCASTSS (R15), Z8
@@ -2615,7 +2671,7 @@ loop100:
 	ADDQ         $0x04, BP
 	ADDQ         $0x04, R14
 	DECQ         R12
-	JNZ          loop100
+	JNZ          loop103
 	IMUL3Q       $0x01, R13, R13
 	ADDQ         R13, CX
 	VMOVUPS      Z4, (R10)
@@ -2632,7 +2688,7 @@ loop100:
 	LEAQ         (DX)(R13*1), R15
 	LEAQ         (DX)(R13*2), R13
 
-loop101:
+loop104:
 	VMOVUPS      (R8), Z6
 	VMOVUPS      64(R8), Z7
 	VBROADCASTSS (R14), Z8
@@ -2649,7 +2705,7 @@ loop101:
 	ADDQ         $0x04, R15
 	ADDQ         $0x04, R13
 	DECQ         R11
-	JNZ          loop101
+	JNZ          loop104
 	IMUL3Q       $0x01, R12, R12
 	ADDQ         R12, DX
 	VMOVUPS      Z0, (DI)
@@ -2662,9 +2718,9 @@ loop101:
 	ADDQ         $0x04, BX
 	ADDQ         $0x04, SI
 	SUBQ         $+1, AX
-	JMP          block98
+	JMP          block101
 
-smaller99:
+smaller102:
 	// r and z
 	VMOVUPS cc2200000<>+0(SB), Z0
 	VMOVUPS c42200000<>+0(SB), Z1
@@ -2684,7 +2740,7 @@ smaller99:
 	MOVQ    saved+56(FP), BX
 	MOVQ    AX, DX
 
-loop102:
+loop105:
 	VMOVUPS      (BX), Z11
 	VMOVUPS      (BX)(CX*1), Z12
 	VMAXPS       Z11, Z0, Z11
@@ -2723,7 +2779,7 @@ loop102:
 	VMOVUPS      Z14, (BX)(CX*1)
 	ADDQ         $0x40, BX
 	DECQ         DX
-	JNZ          loop102
+	JNZ          loop105
 
 	// n and the next state
 	VMOVUPS c40000000<>+0(SB), Z11
@@ -2733,7 +2789,7 @@ loop102:
 	MOVQ    out+48(FP), SI
 	LEAQ    (DX)(CX*2), DI
 
-loop103:
+loop106:
 	VMOVUPS      (DX), Z13
 	VMULPS       (DI)(CX*1), Z13, Z13
 	VADDPS       (DI), Z13, Z13
@@ -2764,7 +2820,7 @@ loop103:
 	ADDQ         $0x40, BX
 	ADDQ         $0x40, SI
 	DECQ         AX
-	JNZ          loop103
+	JNZ          loop106
 	VLDMXCSR     (SP)
 	VZEROUPPER
 	RET
@@ -2788,7 +2844,7 @@ TEXT ·gruGatesAVX512(SB), NOSPLIT, $8-40
 	MOVQ     dh+24(FP), DI
 	LEAQ     (DX)(CX*2), R8
 
-loop104:
+loop107:
 	VMOVUPS      (DI), Z1
 	VADDPS       (SI), Z1, Z1
 	VMOVUPS      (DX)(CX*1), Z2
@@ -2817,7 +2873,7 @@ loop104:
 	ADDQ         $0x40, SI
 	ADDQ         $0x40, DI
 	DECQ         AX
-	JNZ          loop104
+	JNZ          loop107
 	VLDMXCSR     (SP)
 	VZEROUPPER
 	RET
@@ -2837,9 +2893,9 @@ TEXT ·affineAVX512(SB), NOSPLIT, $8-48
 	SHLQ     $0x02, BX
 	MOVQ     out+32(FP), SI
 
-block106:
+block109:
 	CMPQ         SI, $+6
-	JLT          smaller107
+	JLT          smaller110
 	VBROADCASTSS (DX), Z0
 	VMOVAPS      Z0, Z1
 	VBROADCASTSS 4(DX), Z2
@@ -2858,7 +2914,7 @@ block106:
 	MOVQ         x+8(FP), R9
 	MOVQ         in+40(FP), R10
 
-loop108:
+loop111:
 	VMOVUPS      (R9), Z12
 	VMOVUPS      64(R9), Z13
 	VBROADCASTSS (DI), Z14
@@ -2883,7 +2939,7 @@ loop108:
 	ADDQ         $0x04, DI
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          loop108
+	JNZ          loop111
 	VMOVUPS      Z0, (AX)
 	VMOVUPS      Z1, 64(AX)
 	VMOVUPS      Z2, 128(AX)
@@ -2901,12 +2957,12 @@ loop108:
 	IMUL3Q       $0x06, BX, DI
 	ADDQ         DI, CX
 	SUBQ         $+6, SI
-	JMP          block106
+	JMP          block109
 
-smaller107:
-block109:
+smaller110:
+block112:
 	CMPQ         SI, $+3
-	JLT          smaller110
+	JLT          smaller113
 	VBROADCASTSS (DX), Z0
 	VMOVAPS      Z0, Z1
 	VBROADCASTSS 4(DX), Z2
@@ -2917,7 +2973,7 @@ block109:
 	MOVQ         x+8(FP), R8
 	MOVQ         in+40(FP), R9
 
-loop111:
+loop114:
 	VMOVUPS      (R8), Z6
 	VMOVUPS      64(R8), Z7
 	VBROADCASTSS (DI), Z8
@@ -2932,7 +2988,7 @@ loop111:
 	ADDQ         $0x80, R8
 	ADDQ         $0x04, DI
 	DECQ         R9
-	JNZ          loop111
+	JNZ          loop114
 	VMOVUPS      Z0, (AX)
 	VMOVUPS      Z1, 64(AX)
 	VMOVUPS      Z2, 128(AX)
@@ -2944,12 +3000,12 @@ loop111:
 	IMUL3Q       $0x03, BX, DI
 	ADDQ         DI, CX
 	SUBQ         $+3, SI
-	JMP          block109
+	JMP          block112
 
-smaller110:
-block112:
+smaller113:
+block115:
 	CMPQ         SI, $+2
-	JLT          smaller113
+	JLT          smaller116
 	VBROADCASTSS (DX), Z0
 	VMOVAPS      Z0, Z1
 	VBROADCASTSS 4(DX), Z2
@@ -2958,7 +3014,7 @@ block112:
 	MOVQ         x+8(FP), R8
 	MOVQ         in+40(FP), R9
 
-loop114:
+loop117:
 	VMOVUPS      (R8), Z4
 	VMOVUPS      64(R8), Z5
 	VBROADCASTSS (DI), Z6
@@ -2970,7 +3026,7 @@ loop114:
 	ADDQ         $0x80, R8
 	ADDQ         $0x04, DI
 	DECQ         R9
-	JNZ          loop114
+	JNZ          loop117
 	VMOVUPS      Z0, (AX)
 	VMOVUPS      Z1, 64(AX)
 	VMOVUPS      Z2, 128(AX)
@@ -2980,19 +3036,19 @@ loop114:
 	IMUL3Q       $0x02, BX, DI
 	ADDQ         DI, CX
 	SUBQ         $+2, SI
-	JMP          block112
+	JMP          block115
 
-smaller113:
-block115:
+smaller116:
+block118:
 	CMPQ         SI, $+1
-	JLT          smaller116
+	JLT          smaller119
 	VBROADCASTSS (DX), Z0
 	VMOVAPS      Z0, Z1
 	MOVQ         CX, DI
 	MOVQ         x+8(FP), R8
 	MOVQ         in+40(FP), R9
 
-loop117:
+loop120:
 	VMOVUPS      (R8), Z2
 	VMOVUPS      64(R8), Z3
 	VBROADCASTSS (DI), Z4
@@ -3001,7 +3057,7 @@ loop117:
 	ADDQ         $0x80, R8
 	ADDQ         $0x04, DI
 	DECQ         R9
-	JNZ          loop117
+	JNZ          loop120
 	VMOVUPS      Z0, (AX)
 	VMOVUPS      Z1, 64(AX)
 	ADDQ         $+128, AX
@@ -3009,9 +3065,9 @@ loop117:
 	IMUL3Q       $0x01, BX, DI
 	ADDQ         DI, CX
 	SUBQ         $+1, SI
-	JMP          block115
+	JMP          block118
 
-smaller116:
+smaller119:
 	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
@@ -3030,12 +3086,12 @@ TEXT ·backDataAVX512(SB), NOSPLIT, $8-41
 	SHLQ     $0x02, DX
 	MOVQ     in+32(FP), BX
 
-block119:
+block122:
 	CMPQ   BX, $+12
-	JLT    smaller120
+	JLT    smaller123
 	MOVB   add+40(FP), SI
 	TESTB  SI, SI
-	JNZ    sum121
+	JNZ    sum124
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -3060,9 +3116,9 @@ block119:
 	VXORPS Z21, Z21, Z21
 	VXORPS Z22, Z22, Z22
 	VXORPS Z23, Z23, Z23
-	JMP    start122
+	JMP    start125
 
-sum121:
+sum124:
 	VMOVUPS (AX), Z0
 	VMOVUPS 64(AX), Z1
 	VMOVUPS 128(AX), Z2
@@ -3088,12 +3144,12 @@ sum121:
 	VMOVUPS 1408(AX), Z22
 	VMOVUPS 1472(AX), Z23
 
-start122:
+start125:
 	MOVQ CX, SI
 	MOVQ d+8(FP), DI
 	MOVQ out+24(FP), R8
 
-loop123:
+loop126:
 	VMOVUPS      (DI), Z24
 	VMOVUPS      64(DI), Z25
 	VBROADCASTSS (SI), Z26
@@ -3135,7 +3191,7 @@ loop123:
 	ADDQ         $0x80, DI
 	ADDQ         DX, SI
 	DECQ         R8
-	JNZ          loop123
+	JNZ          loop126
 	VMOVUPS      Z0, (AX)
 	VMOVUPS      Z1, 64(AX)
 	VMOVUPS      Z2, 128(AX)
@@ -3163,15 +3219,15 @@ loop123:
 	ADDQ         $+1536, AX
 	ADDQ         $0x30, CX
 	SUBQ         $+12, BX
-	JMP          block119
+	JMP          block122
 
-smaller120:
-block124:
+smaller123:
+block127:
 	CMPQ   BX, $+8
-	JLT    smaller125
+	JLT    smaller128
 	MOVB   add+40(FP), SI
 	TESTB  SI, SI
-	JNZ    sum126
+	JNZ    sum129
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -3188,9 +3244,9 @@ block124:
 	VXORPS Z13, Z13, Z13
 	VXORPS Z14, Z14, Z14
 	VXORPS Z15, Z15, Z15
-	JMP    start127
+	JMP    start130
 
-sum126:
+sum129:
 	VMOVUPS (AX), Z0
 	VMOVUPS 64(AX), Z1
 	VMOVUPS 128(AX), Z2
@@ -3208,12 +3264,12 @@ sum126:
 	VMOVUPS 896(AX), Z14
 	VMOVUPS 960(AX), Z15
 
-start127:
+start130:
 	MOVQ CX, SI
 	MOVQ d+8(FP), DI
 	MOVQ out+24(FP), R8
 
-loop128:
+loop131:
 	VMOVUPS      (DI), Z16
 	VMOVUPS      64(DI), Z17
 	VBROADCASTSS (SI), Z18
@@ -3243,7 +3299,7 @@ loop128:
 	ADDQ         $0x80, DI
 	ADDQ         DX, SI
 	DECQ         R8
-	JNZ          loop128
+	JNZ          loop131
 	VMOVUPS      Z0, (AX)
 	VMOVUPS      Z1, 64(AX)
 	VMOVUPS      Z2, 128(AX)
@@ -3263,15 +3319,15 @@ loop128:
 	ADDQ         $+1024, AX
 	ADDQ         $0x20, CX
 	SUBQ         $+8, BX
-	JMP          block124
+	JMP          block127
 
-smaller125:
-block129:
+smaller128:
+block132:
 	CMPQ   BX, $+4
-	JLT    smaller130
+	JLT    smaller133
 	MOVB   add+40(FP), SI
 	TESTB  SI, SI
-	JNZ    sum131
+	JNZ    sum134
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -3280,9 +3336,9 @@ block129:
 	VXORPS Z5, Z5, Z5
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
-	JMP    start132
+	JMP    start135
 
-sum131:
+sum134:
 	VMOVUPS (AX), Z0
 	VMOVUPS 64(AX), Z1
 	VMOVUPS 128(AX), Z2
@@ -3292,12 +3348,12 @@ sum131:
 	VMOVUPS 384(AX), Z6
 	VMOVUPS 448(AX), Z7
 
-start132:
+start135:
 	MOVQ CX, SI
 	MOVQ d+8(FP), DI
 	MOVQ out+24(FP), R8
 
-loop133:
+loop136:
 	VMOVUPS      (DI), Z8
 	VMOVUPS      64(DI), Z9
 	VBROADCASTSS (SI), Z10
@@ -3315,7 +3371,7 @@ loop133:
 	ADDQ         $0x80, DI
 	ADDQ         DX, SI
 	DECQ         R8
-	JNZ          loop133
+	JNZ          loop136
 	VMOVUPS      Z0, (AX)
 	VMOVUPS      Z1, 64(AX)
 	VMOVUPS      Z2, 128(AX)
@@ -3327,33 +3383,33 @@ loop133:
 	ADDQ         $+512, AX
 	ADDQ         $0x10, CX
 	SUBQ         $+4, BX
-	JMP          block129
+	JMP          block132
 
-smaller130:
-block134:
+smaller133:
+block137:
 	CMPQ   BX, $+2
-	JLT    smaller135
+	JLT    smaller138
 	MOVB   add+40(FP), SI
 	TESTB  SI, SI
-	JNZ    sum136
+	JNZ    sum139
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
-	JMP    start137
+	JMP    start140
 
-sum136:
+sum139:
 	VMOVUPS (AX), Z0
 	VMOVUPS 64(AX), Z1
 	VMOVUPS 128(AX), Z2
 	VMOVUPS 192(AX), Z3
 
-start137:
+start140:
 	MOVQ CX, SI
 	MOVQ d+8(FP), DI
 	MOVQ out+24(FP), R8
 
-loop138:
+loop141:
 	VMOVUPS      (DI), Z4
 	VMOVUPS      64(DI), Z5
 	VBROADCASTSS (SI), Z6
@@ -3365,7 +3421,7 @@ loop138:
 	ADDQ         $0x80, DI
 	ADDQ         DX, SI
 	DECQ         R8
-	JNZ          loop138
+	JNZ          loop141
 	VMOVUPS      Z0, (AX)
 	VMOVUPS      Z1, 64(AX)
 	VMOVUPS      Z2, 128(AX)
@@ -3373,29 +3429,29 @@ loop138:
 	ADDQ         $+256, AX
 	ADDQ         $0x08, CX
 	SUBQ         $+2, BX
-	JMP          block134
+	JMP          block137
 
-smaller135:
-block139:
+smaller138:
+block142:
 	CMPQ   BX, $+1
-	JLT    smaller140
+	JLT    smaller143
 	MOVB   add+40(FP), SI
 	TESTB  SI, SI
-	JNZ    sum141
+	JNZ    sum144
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
-	JMP    start142
+	JMP    start145
 
-sum141:
+sum144:
 	VMOVUPS (AX), Z0
 	VMOVUPS 64(AX), Z1
 
-start142:
+start145:
 	MOVQ CX, SI
 	MOVQ d+8(FP), DI
 	MOVQ out+24(FP), R8
 
-loop143:
+loop146:
 	VMOVUPS      (DI), Z2
 	VMOVUPS      64(DI), Z3
 	VBROADCASTSS (SI), Z4
@@ -3404,15 +3460,15 @@ loop143:
 	ADDQ         $0x80, DI
 	ADDQ         DX, SI
 	DECQ         R8
-	JNZ          loop143
+	JNZ          loop146
 	VMOVUPS      Z0, (AX)
 	VMOVUPS      Z1, 64(AX)
 	ADDQ         $+128, AX
 	ADDQ         $0x04, CX
 	SUBQ         $+1, BX
-	JMP          block139
+	JMP          block142
 
-smaller140:
+smaller143:
 	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
@@ -3435,16 +3491,16 @@ TEXT ·backWeightsAVX512(SB), NOSPLIT, $8-64
 	SHLQ     $0x02, SI
 	MOVQ     in+32(FP), DI
 
-block145:
+block148:
 	CMPQ DI, $+6
-	JLT  smaller146
+	JLT  smaller149
 	MOVQ d+8(FP), R8
 	MOVQ AX, R9
 	MOVQ out+24(FP), R10
 
-block148:
+block151:
 	CMPQ   R10, $+4
-	JLT    smaller149
+	JLT    smaller152
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -3473,7 +3529,7 @@ block148:
 	MOVQ   CX, R12
 	MOVQ   steps+40(FP), R13
 
-loop150:
+loop153:
 	VMOVUPS       (R11), Z24
 	VMOVUPS       128(R11), Z25
 	VMOVUPS       256(R11), Z26
@@ -3545,7 +3601,7 @@ loop150:
 	ADDQ          DX, R11
 	ADDQ          BX, R12
 	DECQ          R13
-	JNZ           loop150
+	JNZ           loop153
 	VEXTRACTF64X4 $0x01, Z0, Y24
 	VADDPS        Y0, Y24, Y24
 	VEXTRACTF64X4 $0x01, Z1, Y0
@@ -3696,12 +3752,12 @@ loop150:
 	ADDQ          SI, R9
 	ADDQ          $+512, R8
 	SUBQ          $+4, R10
-	JMP           block148
+	JMP           block151
 
-smaller149:
-block151:
+smaller152:
+block154:
 	CMPQ   R10, $+1
-	JLT    smaller152
+	JLT    smaller155
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -3712,7 +3768,7 @@ block151:
 	MOVQ   CX, R12
 	MOVQ   steps+40(FP), R13
 
-loop153:
+loop156:
 	VMOVUPS       (R11), Z6
 	VMOVUPS       (R12), Z7
 	VFMADD231PS   Z7, Z6, Z0
@@ -3742,7 +3798,7 @@ loop153:
 	ADDQ          DX, R11
 	ADDQ          BX, R12
 	DECQ          R13
-	JNZ           loop153
+	JNZ           loop156
 	VEXTRACTF64X4 $0x01, Z0, Y6
 	VADDPS        Y0, Y6, Y6
 	VEXTRACTF64X4 $0x01, Z1, Y0
@@ -3782,25 +3838,25 @@ loop153:
 	ADDQ          SI, R9
 	ADDQ          $+128, R8
 	SUBQ          $+1, R10
-	JMP           block151
+	JMP           block154
 
-smaller152:
+smaller155:
 	ADDQ $+768, CX
 	ADDQ $0x18, AX
 	SUBQ $+6, DI
-	JMP  block145
+	JMP  block148
 
-smaller146:
-block154:
+smaller149:
+block157:
 	CMPQ DI, $+2
-	JLT  smaller155
+	JLT  smaller158
 	MOVQ d+8(FP), R8
 	MOVQ AX, R9
 	MOVQ out+24(FP), R10
 
-block157:
+block160:
 	CMPQ   R10, $+4
-	JLT    smaller158
+	JLT    smaller161
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -3813,7 +3869,7 @@ block157:
 	MOVQ   CX, R12
 	MOVQ   steps+40(FP), R13
 
-loop159:
+loop162:
 	VMOVUPS       (R11), Z8
 	VMOVUPS       128(R11), Z9
 	VMOVUPS       256(R11), Z10
@@ -3845,7 +3901,7 @@ loop159:
 	ADDQ          DX, R11
 	ADDQ          BX, R12
 	DECQ          R13
-	JNZ           loop159
+	JNZ           loop162
 	VEXTRACTF64X4 $0x01, Z0, Y8
 	VADDPS        Y0, Y8, Y8
 	VEXTRACTF64X4 $0x01, Z1, Y0
@@ -3912,19 +3968,19 @@ loop159:
 	ADDQ          SI, R9
 	ADDQ          $+512, R8
 	SUBQ          $+4, R10
-	JMP           block157
+	JMP           block160
 
-smaller158:
-block160:
+smaller161:
+block163:
 	CMPQ   R10, $+1
-	JLT    smaller161
+	JLT    smaller164
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	MOVQ   R8, R11
 	MOVQ   CX, R12
 	MOVQ   steps+40(FP), R13
 
-loop162:
+loop165:
 	VMOVUPS       (R11), Z2
 	VMOVUPS       (R12), Z3
 	VFMADD231PS   Z3, Z2, Z0
@@ -3938,7 +3994,7 @@ loop162:
 	ADDQ          DX, R11
 	ADDQ          BX, R12
 	DECQ          R13
-	JNZ           loop162
+	JNZ           loop165
 	VEXTRACTF64X4 $0x01, Z0, Y2
 	VADDPS        Y0, Y2, Y2
 	VEXTRACTF64X4 $0x01, Z1, Y0
@@ -3957,25 +4013,25 @@ loop162:
 	ADDQ          SI, R9
 	ADDQ          $+128, R8
 	SUBQ          $+1, R10
-	JMP           block160
+	JMP           block163
 
-smaller161:
+smaller164:
 	ADDQ $+256, CX
 	ADDQ $0x08, AX
 	SUBQ $+2, DI
-	JMP  block154
+	JMP  block157
 
-smaller155:
-block163:
+smaller158:
+block166:
 	CMPQ DI, $+1
-	JLT  smaller164
+	JLT  smaller167
 	MOVQ d+8(FP), R8
 	MOVQ AX, R9
 	MOVQ out+24(FP), R10
 
-block166:
+block169:
 	CMPQ   R10, $+4
-	JLT    smaller167
+	JLT    smaller170
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -3984,7 +4040,7 @@ block166:
 	MOVQ   CX, R12
 	MOVQ   steps+40(FP), R13
 
-loop168:
+loop171:
 	VMOVUPS       (R11), Z4
 	VMOVUPS       128(R11), Z5
 	VMOVUPS       256(R11), Z6
@@ -4006,7 +4062,7 @@ loop168:
 	ADDQ          DX, R11
 	ADDQ          BX, R12
 	DECQ          R13
-	JNZ           loop168
+	JNZ           loop171
 	VEXTRACTF64X4 $0x01, Z0, Y4
 	VADDPS        Y0, Y4, Y4
 	VUNPCKHPS     Y4, Y4, Y0
@@ -4061,18 +4117,18 @@ loop168:
 	ADDQ          SI, R9
 	ADDQ          $+512, R8
 	SUBQ          $+4, R10
-	JMP           block166
+	JMP           block169
 
-smaller167:
-block169:
+smaller170:
+block172:
 	CMPQ   R10, $+1
-	JLT    smaller170
+	JLT    smaller173
 	VXORPS Z0, Z0, Z0
 	MOVQ   R8, R11
 	MOVQ   CX, R12
 	MOVQ   steps+40(FP), R13
 
-loop171:
+loop174:
 	VMOVUPS       (R11), Z1
 	VMOVUPS       (R12), Z2
 	VFMADD231PS   Z2, Z1, Z0
@@ -4082,7 +4138,7 @@ loop171:
 	ADDQ          DX, R11
 	ADDQ          BX, R12
 	DECQ          R13
-	JNZ           loop171
+	JNZ           loop174
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPS        Y0, Y1, Y1
 	VUNPCKHPS     Y1, Y1, Y0
@@ -4098,15 +4154,15 @@ loop171:
 	ADDQ          SI, R9
 	ADDQ          $+128, R8
 	SUBQ          $+1, R10
-	JMP           block169
+	JMP           block172
 
-smaller170:
+smaller173:
 	ADDQ $+128, CX
 	ADDQ $0x04, AX
 	SUBQ $+1, DI
-	JMP  block163
+	JMP  block166
 
-smaller164:
+smaller167:
 	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
@@ -4125,18 +4181,18 @@ TEXT ·backBiasAVX512(SB), NOSPLIT, $8-40
 	SHLQ     $0x02, DX
 	MOVQ     out+16(FP), BX
 
-loop172:
+loop175:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	MOVQ   CX, SI
 	MOVQ   steps+24(FP), DI
 
-loop173:
+loop176:
 	VADDPS        (SI), Z0, Z0
 	VADDPS        64(SI), Z1, Z1
 	ADDQ          DX, SI
 	DECQ          DI
-	JNZ           loop173
+	JNZ           loop176
 	VADDPS        Z1, Z0, Z0
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPS        Y0, Y1, Y1
@@ -4153,7 +4209,7 @@ loop173:
 	ADDQ          $0x04, AX
 	ADDQ          $0x80, CX
 	DECQ          BX
-	JNZ           loop172
+	JNZ           loop175
 	VLDMXCSR      (SP)
 	VZEROUPPER
 	RET
@@ -4178,9 +4234,9 @@ TEXT ·expAVX512(SB), NOSPLIT, $0-24
 	MOVQ    dst+0(FP), CX
 	MOVQ    src+8(FP), DX
 	TESTQ   AX, AX
-	JZ      done174
+	JZ      done177
 
-loop175:
+loop178:
 	VMOVUPS      (DX), Z13
 	VMAXPS       Z13, Z0, Z13
 	VMINPS       Z13, Z1, Z13
@@ -4208,9 +4264,76 @@ loop175:
 	ADDQ         $0x40, CX
 	ADDQ         $0x40, DX
 	SUBQ         $0x10, AX
-	JNZ          loop175
+	JNZ          loop178
 
-done174:
+done177:
+	VZEROUPPER
+	RET
+
+// func expTopAVX512(x *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·expTopAVX512(SB), NOSPLIT, $0-16
+	VMOVUPS cc2d00000<>+0(SB), Z0
+	VMOVUPS c42b20000<>+0(SB), Z1
+	VMOVUPS c3fb8aa3b<>+0(SB), Z2
+	VMOVUPS c3f318000<>+0(SB), Z3
+	VMOVUPS cb95e8083<>+0(SB), Z4
+	VMOVUPS c3ab57370<>+0(SB), Z5
+	VMOVUPS c3c0933ec<>+0(SB), Z6
+	VMOVUPS c3d2aac12<>+0(SB), Z7
+	VMOVUPS c3e2aaa0c<>+0(SB), Z8
+	VMOVUPS c3efffffe<>+0(SB), Z9
+	VMOVUPS c3f800000<>+0(SB), Z10
+	VMOVUPS c3f800000<>+0(SB), Z11
+	VMOVUPS c0000007f<>+0(SB), Z12
+	MOVQ    x+0(FP), AX
+	MOVQ    $0x00000002, CX
+
+loop179:
+	MOVQ    n+8(FP), BX
+	MOVQ    AX, DX
+	VMOVUPS (DX), Z13
+
+loop180:
+	VMAXPS (DX), Z13, Z13
+	ADDQ   $0x80, DX
+	DECQ   BX
+	JNZ    loop180
+	MOVQ   n+8(FP), BX
+	MOVQ   AX, DX
+
+loop181:
+	VMOVUPS      (DX), Z14
+	VSUBPS       Z13, Z14, Z14
+	VMAXPS       Z14, Z0, Z14
+	VMINPS       Z14, Z1, Z14
+	VMULPS       Z2, Z14, Z15
+	VCVTPS2DQ    Z15, Z16
+	VCVTDQ2PS    Z16, Z15
+	VFNMADD231PS Z3, Z15, Z14
+	VFNMADD231PS Z4, Z15, Z14
+	VMOVUPS      Z5, Z15
+	VFMADD213PS  Z6, Z14, Z15
+	VFMADD213PS  Z7, Z14, Z15
+	VFMADD213PS  Z8, Z14, Z15
+	VFMADD213PS  Z9, Z14, Z15
+	VFMADD213PS  Z10, Z14, Z15
+	VFMADD213PS  Z11, Z14, Z15
+	VPSRAD       $0x01, Z16, Z14
+	VPSUBD       Z14, Z16, Z16
+	VPADDD       Z12, Z16, Z16
+	VPSLLD       $0x17, Z16, Z16
+	VMULPS       Z16, Z15, Z15
+	VPADDD       Z12, Z14, Z14
+	VPSLLD       $0x17, Z14, Z14
+	VMULPS       Z14, Z15, Z15
+	VMOVUPS      Z15, (DX)
+	ADDQ         $0x80, DX
+	DECQ         BX
+	JNZ          loop181
+	ADDQ         $0x40, AX
+	DECQ         CX
+	JNZ          loop179
 	VZEROUPPER
 	RET
 
@@ -4232,9 +4355,9 @@ TEXT ·sigmoidAVX512(SB), NOSPLIT, $0-24
 	MOVQ    dst+0(FP), CX
 	MOVQ    src+8(FP), DX
 	TESTQ   AX, AX
-	JZ      done176
+	JZ      done182
 
-loop177:
+loop183:
 	VMOVUPS      (DX), Z11
 	VMAXPS       Z11, Z0, Z11
 	VMINPS       Z11, Z1, Z11
@@ -4255,9 +4378,9 @@ loop177:
 	ADDQ         $0x40, CX
 	ADDQ         $0x40, DX
 	SUBQ         $0x10, AX
-	JNZ          loop177
+	JNZ          loop183
 
-done176:
+done182:
 	VZEROUPPER
 	RET
 
@@ -4281,9 +4404,9 @@ TEXT ·tanhAVX512(SB), NOSPLIT, $0-24
 	MOVQ    dst+0(FP), CX
 	MOVQ    src+8(FP), DX
 	TESTQ   AX, AX
-	JZ      done178
+	JZ      done184
 
-loop179:
+loop185:
 	VMOVUPS      (DX), Z13
 	VADDPS       Z13, Z13, Z13
 	VMAXPS       Z13, Z0, Z13
@@ -4306,9 +4429,9 @@ loop179:
 	ADDQ         $0x40, CX
 	ADDQ         $0x40, DX
 	SUBQ         $0x10, AX
-	JNZ          loop179
+	JNZ          loop185
 
-done178:
+done184:
 	VZEROUPPER
 	RET
 
@@ -4319,16 +4442,16 @@ TEXT ·reluAVX512(SB), NOSPLIT, $0-16
 	MOVQ   n+8(FP), AX
 	MOVQ   y+0(FP), CX
 	TESTQ  AX, AX
-	JZ     done180
+	JZ     done186
 
-loop181:
+loop187:
 	VMAXPS  (CX), Z0, Z1
 	VMOVUPS Z1, (CX)
 	ADDQ    $0x40, CX
 	SUBQ    $0x10, AX
-	JNZ     loop181
+	JNZ     loop187
 
-done180:
+done186:
 	VZEROUPPER
 	RET
 
@@ -4340,9 +4463,9 @@ TEXT ·reluBackAVX512(SB), NOSPLIT, $0-24
 	MOVQ   d+0(FP), CX
 	MOVQ   y+8(FP), DX
 	TESTQ  AX, AX
-	JZ     done182
+	JZ     done188
 
-loop183:
+loop189:
 	VMOVUPS   (DX), Z1
 	VCMPPS    $0x04, Z0, Z1, K1
 	VMOVUPS.Z (CX), K1, Z1
@@ -4350,9 +4473,9 @@ loop183:
 	ADDQ      $0x40, CX
 	ADDQ      $0x40, DX
 	SUBQ      $0x10, AX
-	JNZ       loop183
+	JNZ       loop189
 
-done182:
+done188:
 	VZEROUPPER
 	RET
 
@@ -4368,9 +4491,9 @@ TEXT ·sigmoidBackAVX512(SB), NOSPLIT, $8-24
 	MOVQ     d+0(FP), CX
 	MOVQ     y+8(FP), DX
 	TESTQ    AX, AX
-	JZ       done184
+	JZ       done190
 
-loop185:
+loop191:
 	VMOVUPS      (DX), Z0
 	VMULPS       (CX), Z0, Z1
 	VFNMADD231PS Z1, Z0, Z1
@@ -4378,9 +4501,9 @@ loop185:
 	ADDQ         $0x40, CX
 	ADDQ         $0x40, DX
 	SUBQ         $0x10, AX
-	JNZ          loop185
+	JNZ          loop191
 
-done184:
+done190:
 	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
@@ -4398,9 +4521,9 @@ TEXT ·tanhBackAVX512(SB), NOSPLIT, $8-24
 	MOVQ     d+0(FP), CX
 	MOVQ     y+8(FP), DX
 	TESTQ    AX, AX
-	JZ       done186
+	JZ       done192
 
-loop187:
+loop193:
 	VMOVUPS      (DX), Z1
 	VMOVUPS      Z0, Z2
 	VFNMADD231PS Z1, Z1, Z2
@@ -4409,9 +4532,9 @@ loop187:
 	ADDQ         $0x40, CX
 	ADDQ         $0x40, DX
 	SUBQ         $0x10, AX
-	JNZ          loop187
+	JNZ          loop193
 
-done186:
+done192:
 	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
@@ -4438,9 +4561,9 @@ TEXT ·adamAVX512(SB), NOSPLIT, $8-48
 	MOVQ         m+16(FP), BX
 	MOVQ         v+24(FP), SI
 	TESTQ        AX, AX
-	JZ           done188
+	JZ           done194
 
-loop189:
+loop195:
 	VMOVUPS     (DX), Z7
 	VMULPS      (BX), Z0, Z8
 	VFMADD231PS Z7, Z1, Z8
@@ -4461,9 +4584,9 @@ loop189:
 	ADDQ        $0x40, BX
 	ADDQ        $0x40, SI
 	SUBQ        $0x10, AX
-	JNZ         loop189
+	JNZ         loop195
 
-done188:
+done194:
 	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
@@ -4480,18 +4603,18 @@ TEXT ·sumAVX512(SB), NOSPLIT, $8-24
 	MOVQ     dst+0(FP), CX
 	MOVQ     src+8(FP), DX
 	TESTQ    AX, AX
-	JZ       done190
+	JZ       done196
 
-loop191:
+loop197:
 	VMOVUPS (CX), Z0
 	VADDPS  (DX), Z0, Z0
 	VMOVUPS Z0, (CX)
 	ADDQ    $0x40, CX
 	ADDQ    $0x40, DX
 	SUBQ    $0x10, AX
-	JNZ     loop191
+	JNZ     loop197
 
-done190:
+done196:
 	VLDMXCSR (SP)
 	VZEROUPPER
 	RET

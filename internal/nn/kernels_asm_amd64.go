@@ -47,6 +47,11 @@ func backBiasAVX2(db *float32, d *float32, out int, steps int, dStep int)
 //go:noescape
 func expAVX2(dst *float32, src *float32, n int)
 
+// expTopAVX2 is kernels.expTop, n at least 1, on AVX2.
+//
+//go:noescape
+func expTopAVX2(x *float32, n int)
+
 // sigmoidAVX2 is kernels.sigmoid, n a multiple of 16, on AVX2.
 //
 //go:noescape
@@ -121,6 +126,11 @@ func backBiasAVX512(db *float32, d *float32, out int, steps int, dStep int)
 //
 //go:noescape
 func expAVX512(dst *float32, src *float32, n int)
+
+// expTopAVX512 is kernels.expTop, n at least 1, on AVX512.
+//
+//go:noescape
+func expTopAVX512(x *float32, n int)
 
 // sigmoidAVX512 is kernels.sigmoid, n a multiple of 16, on AVX512.
 //

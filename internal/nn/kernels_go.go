@@ -17,6 +17,7 @@ var goKernels = kernels{
 	panelIn:      goPanelIn,
 	panelOut:     goPanelOut,
 	exp:          goExp,
+	expTop:       goExpTop,
 	sigmoid:      goSigmoid,
 	tanh:         goTanh,
 	adam:         goAdam,
@@ -232,6 +233,17 @@ func goActivateBack(a Activation, d, y []float32) {
 func goExp(dst, src []float32) {
 	for i, v := range src {
 		dst[i] = exp32(v)
+	}
+}
+
+func goExpTop(x []float32, n int) {
+	top := *(*[lanes]float32)(x)
+	x = x[:n*lanes]
+	for i, v := range x {
+		top[i%lanes] = max(top[i%lanes], v)
+	}
+	for i, v := range x {
+		x[i] = exp32(v - top[i%lanes])
 	}
 }
 

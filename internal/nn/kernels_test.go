@@ -76,6 +76,7 @@ func TestKernels(t *testing.T) {
 			rows = tail(rows, whole)
 			k.panelOut(a.draw(rows*f), a.draw(f*lanes), rows, f)
 		},
+		"expTop":  func(k *kernels, a *arena, n, _, _ int) { k.expTop(a.draw(n*lanes), n) },
 		"exp":     func(k *kernels, a *arena, n, _, _ int) { k.exp(a.draw(n), a.draw(n)) },
 		"sigmoid": func(k *kernels, a *arena, n, _, _ int) { k.sigmoid(a.draw(n), a.draw(n)) },
 		"tanh":    func(k *kernels, a *arena, n, _, _ int) { k.tanh(a.draw(n), a.draw(n)) },

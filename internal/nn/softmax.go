@@ -2,6 +2,7 @@ package nn
 
 import (
 	"math"
+	"slices"
 
 	"github.com/planegym/planegym/compute"
 )
@@ -150,6 +151,30 @@ func (j *softmaxJob) reference(x []float32, values []int32, r int, loss []float6
 
 // Exp sets dst[i] to e^src[i]; dst may be src.
 func Exp(be *Backend, dst, src []float32) { kernelsOf(be).exp(dst, src) }
+
+// ExpTop makes segments of rows x [rows,width], see SoftmaxCE, e^(x - the
+// largest of the segment). Where there are no ends it does nothing.
+func ExpTop(be *Backend, x []float32, ends []int) {
+	if len(ends) == 0 {
+		return
+	}
+	for row := range slices.Chunk(x, ends[len(ends)-1]) {
+		begin := 0
+		for _, end := range ends {
+			seg := row[begin:end]
+			begin = end
+			top := slices.Max(seg)
+			for i := range seg {
+				seg[i] -= top
+			}
+		}
+	}
+	// Whole vectors: the kernels' exp and plain Go's differ by rounding.
+	if n := (len(x) + 15) &^ 15; n <= cap(x) {
+		x = x[:n]
+	}
+	kernelsOf(be).exp(x, x)
+}
 
 // Gather copies rows of table [n,dim] to dst: row i of dst begins at
 // dst[i*stride] and is table's row tokens[i*step]. A token of -1 is a row of

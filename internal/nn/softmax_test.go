@@ -2,6 +2,7 @@ package nn
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/planegym/planegym/compute"
@@ -188,5 +189,50 @@ func TestClipNorms(t *testing.T) {
 	a, b := []float32{3, 0}, []float32{0, 4}
 	if n := ClipNorms(1, a, b); n != 5 || math.Abs(float64(a[0])-.6) > 1e-6 || math.Abs(float64(b[1])-.8) > 1e-6 {
 		t.Errorf("norm %v, clipped to %v, %v", n, a, b)
+	}
+}
+
+// ForwardExp gives the softmax of each segment of what Forward gives, up to the
+// segment's sum, and the bytes of ExpTop after Forward; a row's do not depend on
+// the rows beside it.
+func TestForwardExp(t *testing.T) {
+	ends := []int{1, 4, 23}
+	for _, k := range compute.Available() {
+		be := compute.NewBackend(k, 1)
+		m := NewMLP([]int{7, 23}, Tanh, Linear)
+		m.Init(rng.Key{Seed: 1})
+		const rows = 70
+		run := m.NewRun(be, rows)
+		x, y, e, one := uniform(1, rows*7, 20), make([]float32, rows*23, rows*23+15), make([]float32, rows*23), make([]float32, 23)
+		run.Forward(x, y)
+		run.ForwardExp(x, e, ends)
+		for r := range rows {
+			begin := 0
+			for _, end := range ends {
+				top, sum, got := math.Inf(-1), 0., 0.
+				for c := begin; c < end; c++ {
+					top, got = max(top, float64(y[r*23+c])), got+float64(e[r*23+c])
+				}
+				for c := begin; c < end; c++ {
+					sum += math.Exp(float64(y[r*23+c]) - top)
+				}
+				for c := begin; c < end; c++ {
+					want := math.Exp(float64(y[r*23+c])-top) / sum
+					if p := float64(e[r*23+c]) / got; math.Abs(p-want) > 1e-6 {
+						t.Fatalf("%v: row %d, class %d: %v, want %v", k, r, c, p, want)
+					}
+				}
+				begin = end
+			}
+		}
+		ExpTop(be, y, ends)
+		if !slices.Equal(y, e) {
+			t.Errorf("%v: ExpTop after Forward gives other bytes", k)
+		}
+		run.ForwardExp(x[69*7:], one, ends)
+		if !slices.Equal(one, e[69*23:]) {
+			t.Errorf("%v: the last row alone gives other bytes", k)
+		}
+		be.Close()
 	}
 }

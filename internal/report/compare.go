@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"fmt"
+	"image/color"
 	"math"
 	"slices"
 	"strings"
@@ -16,28 +17,17 @@ import (
 	"github.com/planegym/planegym/eval"
 )
 
-// kinds of policies, each in a colour of its own.
-var kinds = []struct {
-	name   string
-	series int
-	has    func(p eval.Valued) bool
-}{
-	{"agent", 2, func(p eval.Valued) bool { return p.Agent != "" }},
-	{"constant", 1, func(p eval.Valued) bool { return strings.HasPrefix(p.Policy, "fixed") }},
-	{"blind", 4, func(p eval.Valued) bool {
-		return p.Policy == "random" || strings.HasPrefix(p.Policy, "alternate")
-	}},
-	{"watching the queues", 3, func(eval.Valued) bool { return true }},
+// kinds of policies are eval.Families, each in a colour and a shape of its own: the
+// last of seven shares the first's colour.
+var shapes = []draw.GlyphDrawer{
+	draw.CircleGlyph{}, draw.SquareGlyph{}, draw.TriangleGlyph{}, draw.RingGlyph{}, draw.BoxGlyph{}, draw.PyramidGlyph{}, draw.CrossGlyph{},
 }
 
-func kindOf(p eval.Valued) int {
-	for i, k := range kinds {
-		if k.has(p) {
-			return i
-		}
-	}
-	return len(kinds) - 1
+func glyphOf(kind int) draw.GlyphStyle {
+	return draw.GlyphStyle{Color: series([]int{2, 1, 4, 3, 5, 0, 2}[kind]), Radius: 3.2, Shape: shapes[kind]}
 }
+
+func kindOf(p eval.Valued) int { return slices.Index(eval.Families, p.Family()) }
 
 // Values draws the policies' values on B over those on A, with their 95 %
 // intervals and the line on which both are equal.
@@ -46,8 +36,17 @@ func Values(r *eval.Result) (Figure, error) {
 	for _, p := range r.Policies {
 		marks = append(marks, markOf(p, p.B.Reward))
 	}
-	return against("values", fmt.Sprintf("Each policy's value on both plants, %d episodes, with 95 %% intervals; on the line they are equal.", r.Episodes),
-		"reward a step on A: "+short(r.A.Name), "reward a step on B: "+short(r.B.Name), marks)
+	caption := fmt.Sprintf("Calibration: each policy's value on both plants, %d episodes, with 95 %% intervals; on the dashed line they are equal.", r.Episodes)
+	c := r.Calibration
+	fitted := !math.IsNaN(float64(c.Slope.Value)) && len(c.Families) > 0
+	if fitted {
+		caption += fmt.Sprintf(" The solid line is the least-squares line, slope %.2f (%.2f … %.2f).", c.Slope.Value, c.Slope.Low, c.Slope.High)
+	}
+	f, l, err := against("values", caption, "reward a step on A: "+short(r.A.Name), "reward a step on B: "+short(r.B.Name), marks)
+	if fitted && err == nil {
+		l.line, l.slope, l.intercept = true, float64(c.Slope.Value), float64(c.Intercept.Value)
+	}
+	return f, err
 }
 
 // markOf is a policy's value on A against another.
@@ -59,13 +58,13 @@ func markOf(p eval.Valued, y eval.Mean) mark {
 }
 
 // against draws marks, whose axes are of one scale.
-func against(name, caption, x, y string, marks []mark) (Figure, error) {
+func against(name, caption, x, y string, marks []mark) (Figure, *labelled, error) {
 	f := Figure{Name: name, Caption: caption, wide: true, height: 470, plot: newPlot(x, y)}
 	if len(marks) == 0 {
-		return f, fmt.Errorf("report: %s: there are no policies", name)
+		return f, nil, fmt.Errorf("report: %s: there are no policies", name)
 	}
 	grid(f.plot)
-	l := labelled{marks: marks, low: math.Inf(1), high: math.Inf(-1)}
+	l := &labelled{marks: marks, low: math.Inf(1), high: math.Inf(-1)}
 	for _, m := range marks {
 		l.low, l.high = min(l.low, m.x-m.dx, m.y-m.dy), max(l.high, m.x+m.dx, m.y+m.dy)
 	}
@@ -75,19 +74,19 @@ func against(name, caption, x, y string, marks []mark) (Figure, error) {
 	pad := .04 * (l.high - l.low)
 	l.low, l.high = l.low-pad, l.high+pad
 	slices.SortStableFunc(l.marks, func(a, b mark) int { return cmp.Compare(b.y, a.y) })
-	for i, k := range kinds {
+	for i, family := range eval.Families {
 		if slices.ContainsFunc(l.marks, func(m mark) bool { return m.kind == i }) {
 			s, err := plotter.NewScatter(plotter.XYs{{X: l.low, Y: l.low}})
 			if err != nil {
-				return f, fmt.Errorf("report: %s: %w", name, err)
+				return f, nil, fmt.Errorf("report: %s: %w", name, err)
 			}
-			s.GlyphStyle = draw.GlyphStyle{Color: series(k.series), Radius: 3, Shape: draw.CircleGlyph{}}
-			f.plot.Legend.Add(k.name, s)
+			s.GlyphStyle = glyphOf(i)
+			f.plot.Legend.Add(family, s)
 		}
 	}
 	f.plot.Legend.Left = true
-	f.plot.Add(&l)
-	return f, nil
+	f.plot.Add(l)
+	return f, l, nil
 }
 
 // Comparison is the sections of a comparison of two plants.
@@ -134,6 +133,9 @@ func Comparison(r *eval.Result) ([]Section, error) {
 		}},
 	}
 	sections := []Section{values, agreement}
+	if len(r.Calibration.Families) > 0 {
+		sections = append(sections, calibration(r))
+	}
 	if len(r.Columns) > 0 {
 		sections = append(sections, drift(r))
 	}
@@ -145,6 +147,36 @@ func Comparison(r *eval.Result) ([]Section, error) {
 		sections = append(sections, s)
 	}
 	return sections, nil
+}
+
+// calibration is the section of how far values are off, beside what the truth itself
+// and another testbed are given, and by family of policies.
+func calibration(r *eval.Result) Section {
+	s := Section{
+		Title: "In A's place",
+		Text: "How well B stands in for A. The ceiling is A again, by other seeds and as many episodes: no plant exceeds it but by luck. " +
+			"Another testbed knows nothing of A: a B that is no better has learnt nothing of it. Rank correlation: 1 is best; the others: 0. Bias below 0: policies are undervalued.",
+	}
+	of := func(b eval.Bounds, format string, times eval.Number) string {
+		if math.IsNaN(float64(b.Value)) {
+			return "–"
+		}
+		return fmt.Sprintf(format+" ("+format+" … "+format+")", times*b.Value, times*b.Low, times*b.High)
+	}
+	t := Table{Head: []string{"", "Spearman's ρ", "regret, of A's best less its worst (%)", "rms of a value (reward a step)", "bias"}}
+	row := func(name string, rho, regret eval.Bounds, c eval.Calibration) {
+		t.Rows = append(t.Rows, []string{name, of(rho, "%.2f", 1), of(regret, "%.1f", 100), of(c.RMS, "%.3f", 1), of(c.Bias, "%+.3f", 1)})
+	}
+	row("B, "+short(r.B.Name), r.Agreement.Spearman, r.Agreement.Regret.Share, r.Calibration)
+	for _, f := range r.References {
+		row(f.Name(), f.Spearman, f.Regret.Share, f.Calibration)
+	}
+	families := Table{Caption: "By family of policies, on B.", Head: []string{"family", "policies", "rms (reward a step)", "bias"}}
+	for _, f := range r.Calibration.Families {
+		families.Rows = append(families.Rows, []string{f.Family, fmt.Sprint(f.Policies), of(f.RMS, "%.3f", 1), of(f.Bias, "%+.3f", 1)})
+	}
+	s.Tables = []Table{t, families}
+	return s
 }
 
 func boundsRow(name string, b eval.Bounds, times eval.Number) []string {
@@ -218,7 +250,7 @@ func recordings(r *eval.Result) (Section, error) {
 		name, by string
 		marks    []mark
 	}{{"fqe", "fitted Q evaluation", fqe}, {"dr", "doubly robust", dr}} {
-		f, err := against(m.name, "Each policy's value on A, and as estimated from the recordings, "+m.by+"; 95 % intervals.",
+		f, _, err := against(m.name, "Each policy's value on A, and as estimated from the recordings, "+m.by+"; 95 % intervals.",
 			"reward a step on A: "+short(r.A.Name), "(1-γ)·V, reward a step, "+m.by, m.marks)
 		if err != nil {
 			return s, err
@@ -257,6 +289,9 @@ type mark struct {
 type labelled struct {
 	marks     []mark // from the top
 	low, high float64
+	// The line y = intercept + slope·x, where there is one.
+	line             bool
+	slope, intercept float64
 }
 
 // DataRange is plot.DataRanger's.
@@ -280,11 +315,25 @@ func (l *labelled) GlyphBoxes(p *plot.Plot) []plot.GlyphBox {
 	return []plot.GlyphBox{{X: 1, Y: .5, Rectangle: vg.Rectangle{Max: vg.Point{X: width + labelGap + 4}}}}
 }
 
+// within is where the line is between the lowest and the highest value.
+func (l *labelled) within() (x0, x1 float64) {
+	x0, x1 = l.low, l.high
+	if l.slope != 0 {
+		a, b := (l.low-l.intercept)/l.slope, (l.high-l.intercept)/l.slope
+		x0, x1 = max(x0, min(a, b)), min(x1, max(a, b))
+	}
+	return x0, x1
+}
+
 // Plot is plot.Plotter's.
 func (l *labelled) Plot(c draw.Canvas, p *plot.Plot) {
 	tx, ty := p.Transforms(&c)
 	at := func(x, y float64) vg.Point { return vg.Point{X: tx(x), Y: ty(y)} }
 	c.StrokeLine2(draw.LineStyle{Color: inks[1].light, Width: .8, Dashes: []vg.Length{4, 3}}, tx(l.low), ty(l.low), tx(l.high), ty(l.high))
+	if l.line {
+		x0, x1 := l.within()
+		c.StrokeLine2(draw.LineStyle{Color: inks[1].light, Width: .8}, tx(x0), ty(l.intercept+l.slope*x0), tx(x1), ty(l.intercept+l.slope*x1))
+	}
 	style := l.style(p)
 	step := min(style.Height("Xg")*1.25, (c.Max.Y-c.Min.Y)/vg.Length(len(l.marks)))
 	// Each name as near to its point's height as its neighbours let it be.
@@ -301,18 +350,18 @@ func (l *labelled) Plot(c draw.Canvas, p *plot.Plot) {
 		floor = heights[i] + step
 	}
 	for i, m := range l.marks {
-		colour := series(kinds[m.kind].series)
-		thin := draw.LineStyle{Color: faint(colour), Width: .6}
+		colour := glyphOf(m.kind).Color
+		thin := draw.LineStyle{Color: faint(colour.(color.RGBA)), Width: .6}
 		point := at(m.x, m.y)
 		right := c.Max.X + labelGap
 		c.StrokeLines(thin, []vg.Point{point, {X: c.Max.X + 4, Y: heights[i]}, {X: right - 3, Y: heights[i]}})
 		c.FillText(style, vg.Point{X: right, Y: heights[i]}, m.name)
 	}
 	for _, m := range l.marks {
-		colour := series(kinds[m.kind].series)
+		colour := glyphOf(m.kind).Color
 		bar := draw.LineStyle{Color: colour, Width: .9}
 		c.StrokeLine2(bar, tx(m.x-m.dx), ty(m.y), tx(m.x+m.dx), ty(m.y))
 		c.StrokeLine2(bar, tx(m.x), ty(m.y-m.dy), tx(m.x), ty(m.y+m.dy))
-		c.DrawGlyph(draw.GlyphStyle{Color: colour, Radius: 3, Shape: draw.CircleGlyph{}}, at(m.x, m.y))
+		c.DrawGlyph(glyphOf(m.kind), at(m.x, m.y))
 	}
 }

@@ -103,11 +103,28 @@ func (f Figure) svg() (template.HTML, error) {
 	for _, size := range []string{fmt.Sprintf(`width="%.5gpt"`, w), fmt.Sprintf(`height="%.5gpt"`, h)} {
 		text = strings.Replace(text, size, "", 1)
 	}
-	text = fit(text)
+	return template.HTML(themed(fit(text))), nil
+}
+
+// themed is a drawing whose inks are the variables that properties names.
+func themed(svg string) string {
 	for _, ink := range inks {
-		text = strings.ReplaceAll(text, hex(ink.light), "var(--"+ink.name+")")
+		svg = strings.ReplaceAll(svg, hex(ink.light), "var(--"+ink.name+")")
 	}
-	return template.HTML(text), nil
+	return svg
+}
+
+// properties are the inks of a theme as CSS.
+func properties(dark bool) string {
+	var b strings.Builder
+	for _, i := range inks {
+		c := i.light
+		if dark {
+			c = i.dark
+		}
+		fmt.Fprintf(&b, "--%s:%s;", i.name, hex(c))
+	}
+	return b.String()
 }
 
 // label is a text of a figure as gonum writes it: size, then what it says.
@@ -162,17 +179,7 @@ func (p *Page) WriteHTML(w io.Writer) error {
 	t, err := template.New("page").Funcs(template.FuncMap{
 		"svg":  Figure.svg,
 		"wide": func(f Figure) bool { return f.wide },
-		"inks": func(dark bool) template.CSS {
-			var b strings.Builder
-			for _, i := range inks {
-				c := i.light
-				if dark {
-					c = i.dark
-				}
-				fmt.Fprintf(&b, "--%s:%s;", i.name, hex(c))
-			}
-			return template.CSS(b.String())
-		},
+		"inks": func(dark bool) template.CSS { return template.CSS(properties(dark)) },
 	}).Parse(pageHTML)
 	if err != nil {
 		return err
@@ -185,10 +192,30 @@ func (p *Page) WriteHTML(w io.Writer) error {
 	return err
 }
 
-// WriteFile writes the figure to a file in the format that ends its name: .svg or
-// .png.
+// WriteFile writes the figure to a file in the format that ends its name: .svg, light
+// or dark as the reader's system is, or .png, light.
 func (f Figure) WriteFile(path string) error {
-	return atomicfile.Write(path, func(w io.Writer) error { return f.Write(w, filepath.Ext(path)) })
+	return atomicfile.Write(path, func(w io.Writer) error {
+		if filepath.Ext(path) == ".svg" && f.drawn == "" {
+			return f.WriteThemed(w)
+		}
+		return f.Write(w, filepath.Ext(path))
+	})
+}
+
+// WriteThemed writes the figure as SVG on paper of its own: light or dark as the
+// reader's system is, in whatever page it is shown.
+func (f Figure) WriteThemed(to io.Writer) error {
+	var b bytes.Buffer
+	if err := f.Write(&b, ".svg"); err != nil {
+		return err
+	}
+	drawing := themed(fit(b.String()))
+	open := strings.Index(drawing, "<svg")
+	open += strings.IndexByte(drawing[open:], '>') + 1
+	_, err := io.WriteString(to, drawing[:open]+"<style>svg{"+properties(false)+"}@media(prefers-color-scheme:dark){svg{"+properties(true)+
+		`}}</style><rect width="100%" height="100%" fill="var(--paper)"/>`+drawing[open:])
+	return err
 }
 
 // Write writes the figure alone, light: ext is ".svg" or ".png", the latter

@@ -67,7 +67,43 @@ func comparison() *eval.Result {
 	}
 	r.Agreement = eval.Agreement{Spearman: eval.Bounds{Value: 1, Low: .9, High: 1}, Kendall: eval.Bounds{Value: nan, Low: nan, High: nan},
 		Regret: eval.Regret{Best: "occupancy:0.42", Chosen: "occupancy:0.42"}, Similarity: eval.Similarity{Ratios: eval.Ratios{Reward: .99, FPS: nan}, Apart: eval.Ratios{Reward: .5, FPS: nan}}}
+	b := func(x float64) eval.Bounds {
+		return eval.Bounds{Value: eval.Number(x), Low: eval.Number(x - .1), High: eval.Number(x + .1)}
+	}
+	none := eval.Bounds{Value: nan, Low: nan, High: nan}
+	r.Calibration = eval.Calibration{RMS: b(.12), Bias: b(-.03), Slope: b(.8), Intercept: b(.1), Families: []eval.FamilyError{{Family: "constants", Policies: 2, RMS: b(.31), Bias: none}}}
+	r.References = []eval.Reference{{Kind: eval.Ceiling, Plant: eval.Plant{Name: "contended", Seed: 1}, Spearman: b(.93), Regret: r.Agreement.Regret, Calibration: r.Calibration},
+		{Kind: eval.WrongTestbed, Plant: eval.Plant{Name: "site"}, Spearman: none, Calibration: r.Calibration}}
 	return r
+}
+
+// A figure as a file of its own is legible in either theme: no ink is a colour, and
+// both themes name all of them.
+func TestFigureFileHasBothThemes(t *testing.T) {
+	f, err := report.Values(comparison())
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "values.svg")
+	if err := f.WriteFile(path); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, body, ok := strings.Cut(string(b), "</style>")
+	if !ok || strings.Count(head, "--ink:") != 2 || !strings.Contains(head, "prefers-color-scheme:dark") || !strings.HasPrefix(body, `<rect width="100%" height="100%" fill="var(--paper)"/>`) {
+		t.Fatalf("%.600s", b)
+	}
+	for _, colour := range regexp.MustCompile(`--[a-z0-9]+:(#[0-9A-F]{6});`).FindAllStringSubmatch(strings.SplitN(head, "@media", 2)[0], -1) {
+		if strings.Contains(body, colour[1]) {
+			t.Errorf("%s is the same in both themes", colour[0])
+		}
+	}
+	if !strings.Contains(body, "var(--ink)") {
+		t.Error("nothing is drawn in ink")
+	}
 }
 
 func TestComparison(t *testing.T) {
@@ -78,8 +114,8 @@ func TestComparison(t *testing.T) {
 	}
 	page := render(t, "comparison", sections)
 	for _, want := range []string{
-		"reward a step on A: contended", "reward a step on B: …/sim/fitted.toml", "…/two/policy.safetensors", "watching the queues",
-		"Kendall", "<td>–</td>", "99.0 %", "Drift", "fitted Q evaluation", "textLength=",
+		"reward a step on A: contended", "reward a step on B: …/sim/fitted.toml", "…/two/policy.safetensors", "queue rules",
+		"Kendall", "<td>–</td>", "99.0 %", "Drift", "A again, seed 1 (the ceiling)", "site (another testbed)", "0.93 (0.83 … 1.03)", "constants", "slope 0.80", "fitted Q evaluation", "textLength=",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q", want)

@@ -64,7 +64,8 @@ func (f *Filler) Heads(cells []int, guidance float32) {
 		for i, c := range cells {
 			copy(f.h[i*wide:][:wide], from[c*wide:])
 		}
-		f.logits(n)
+		f.memory(n)
+		f.run.Forward(f.h, f.y)
 	}
 	if guidance > 0 {
 		load(f.states[1])
@@ -76,5 +77,5 @@ func (f *Filler) Heads(cells []int, guidance float32) {
 			f.y[i] += guidance * (f.y[i] - v)
 		}
 	}
-	f.exp(n)
+	nn.ExpTop(f.be, f.y, f.m.ends)
 }

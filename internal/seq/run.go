@@ -51,7 +51,7 @@ func (m *Model) NewRun(be *compute.Backend, steps, rows int) *Run {
 		r.back = m.back.NewRun(be, steps, rows)
 		r.xr, r.hr = make([]float32, n*m.In()), make([]float32, n*m.Hidden)
 	}
-	r.h, r.dh, r.y = make([]float32, n*wide), make([]float32, n*wide), make([]float32, n*m.Width())
+	r.h, r.dh, r.y = make([]float32, n*wide), make([]float32, n*wide), make([]float32, n*m.width)
 	for _, g := range m.groups() {
 		r.grads = append(r.grads, make([]float32, len(g.data)))
 	}
@@ -107,7 +107,7 @@ func (m *Model) inputs(x []float32, tokens []int32, dense []float32) {
 
 // addGiven adds to logits what their heads are given.
 func (m *Model) addGiven(y []float32, values []int32) {
-	heads, width := len(m.Heads), m.Width()
+	heads, width := len(m.Heads), m.width
 	for h, head := range m.Heads {
 		for k, g := range head.Given {
 			t := m.tables[m.given[h][k]]
@@ -182,7 +182,7 @@ func (r *Run) BackwardFrom(dy []float32) {
 	if m.back != nil {
 		head, at = 2, 3
 	}
-	heads, width := len(m.Heads), m.Width()
+	heads, width := len(m.Heads), m.width
 	for h, hd := range m.Heads {
 		for k, g := range hd.Given {
 			nn.ScatterAdd(r.grads[at+m.given[h][k]], hd.Size, dy[m.ends[h]-hd.Size:], width, b.Values[g:], heads)

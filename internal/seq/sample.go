@@ -2,6 +2,7 @@ package seq
 
 import (
 	"math"
+	"slices"
 
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/nn"
@@ -13,48 +14,38 @@ type heads struct {
 	be     *compute.Backend
 	run    *nn.MLPRun
 	factor [][]float32 // e^table, of what heads are given
-	h, y   []float32
-	e, w   []float32
+	plain  [][]bool    // by table and class: its factors are all 1
+	h      []float32
+	y      []float32 // weights of the classes
+	w      []float32
 }
 
 func (m *Model) newHeads(be *compute.Backend, n int) heads {
 	s := heads{m: m, be: be, run: m.head.NewRun(be, n)}
 	for _, t := range m.tables {
-		f := make([]float32, len(t.data))
+		f, plain := make([]float32, len(t.data)), make([]bool, t.size)
 		for i, v := range t.data {
 			f[i] = float32(math.Exp(float64(v)))
 		}
-		s.factor = append(s.factor, f)
+		for i := range plain {
+			plain[i] = !slices.ContainsFunc(t.data[i*t.dim:][:t.dim], func(v float32) bool { return v != 0 })
+		}
+		s.factor, s.plain = append(s.factor, f), append(s.plain, plain)
 	}
 	return s
 }
 
-// logits computes those of n rows whose states are h.
-func (s *heads) logits(n int) {
-	m := s.m
-	s.e = grow(s.e, (n*m.Width()+15)&^15) // whole vectors: the kernels' exp and plain Go's differ by rounding
-	s.y = s.e[:n*m.Width()]
-	s.run.Forward(s.h, s.y)
+// memory makes room for the logits of n rows.
+func (s *heads) memory(n int) {
+	w := n * s.m.width
+	s.y = grow(s.y, (w+15)&^15)[:w] // whole vectors: see nn.ExpTop
 }
 
-// exp makes weights of logits, the largest of a head 1.
-func (s *heads) exp(n int) {
-	m := s.m
-	for i := range n {
-		begin := 0
-		for _, end := range m.ends {
-			seg := s.y[i*m.Width()+begin : i*m.Width()+end]
-			top := seg[0]
-			for _, v := range seg {
-				top = max(top, v)
-			}
-			for k := range seg {
-				seg[k] -= top
-			}
-			begin = end
-		}
-	}
-	nn.Exp(s.be, s.e, s.e)
+// weigh computes the weights of the classes of n rows whose states are h, the
+// largest of a head 1.
+func (s *heads) weigh(n int) {
+	s.memory(n)
+	s.run.ForwardExp(s.h, s.y, s.m.ends)
 }
 
 // Sampler advances n independent sequences a step at a time: the causal model
@@ -79,9 +70,7 @@ func (m *Model) NewSampler(be *compute.Backend, n int) *Sampler {
 // [n,dense]. Draw then draws what comes out; entry i belongs to rows[i].
 func (s *Sampler) Step(rows []int, tokens []int32, dense []float32) {
 	s.advance(rows, tokens, dense)
-	n := len(s.h) / s.m.Hidden
-	s.logits(n)
-	s.exp(n)
+	s.weigh(len(s.h) / s.m.Hidden)
 }
 
 // Advance is Step without Draw: rows read an input and nothing is drawn.
@@ -116,22 +105,25 @@ func grow(s []float32, n int) []float32 {
 func (s *heads) Weights(i, head int, values []int32) []float32 {
 	m := s.m
 	size := m.Heads[head].Size
-	e := s.y[i*m.Width()+m.ends[head]-size:][:size]
-	if len(m.Heads[head].Given) == 0 {
-		return e
-	}
-	s.w = grow(s.w, size)
-	w := s.w
-	copy(w, e)
+	w := s.y[i*m.width+m.ends[head]-size:][:size]
+	own := false // w is a copy
 	for k, g := range m.Heads[head].Given {
-		v := values[g]
-		if v < 0 {
+		v, t := int(values[g]), m.given[head][k]
+		if v < 0 || s.plain[t][v] {
 			continue
 		}
-		f := s.factor[m.given[head][k]][int(v)*size:][:size]
-		for c := range w {
-			w[c] *= f[c]
+		f := s.factor[t][v*size:][:size]
+		if own {
+			for c := range w {
+				w[c] *= f[c]
+			}
+			continue
 		}
+		s.w, own = grow(s.w, size), true
+		for c := range w {
+			s.w[c] = w[c] * f[c]
+		}
+		w = s.w
 	}
 	return w
 }

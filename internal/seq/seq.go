@@ -98,6 +98,7 @@ type Model struct {
 	head      *nn.MLP
 	tables    []*table // of the embeddings, then of what heads are given
 	ends      []int    // of the heads' logits in a row
+	width     int      // the last of them
 	given     [][]int  // by head: indices of tables, in the order of Given
 }
 
@@ -115,6 +116,7 @@ func New(c Config, seed uint64) (*Model, error) {
 	}
 	c.Layers = max(c.Layers, 1)
 	m := &Model{Config: c}
+	m.width = c.Width()
 	m.gru = nn.NewGRU(nn.GRUConfig{In: c.In(), Hidden: c.Hidden, Layers: c.Layers})
 	wide := c.Hidden
 	if c.Bidirectional {

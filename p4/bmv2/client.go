@@ -55,11 +55,11 @@ func New(cfg Config) (*Client, error) {
 	if _, _, err := net.SplitHostPort(cfg.Addr); err != nil {
 		return nil, fmt.Errorf("bmv2: addr: %q is not host:port", cfg.Addr)
 	}
-	if cfg.Timeout == 0 {
-		cfg.Timeout = time.Second
-	}
 	if cfg.Timeout < 0 {
 		return nil, fmt.Errorf("bmv2: timeout: %v is negative", cfg.Timeout)
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = time.Second
 	}
 	if cfg.Dial == nil {
 		cfg.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
@@ -105,7 +105,7 @@ func (c *Client) call(ctx context.Context, method string, args ...arg) (int64, e
 		c.conn, c.in = conn, bufio.NewReader(conn)
 	}
 	conn := c.conn
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now()) })
 	defer stop()
 	c.seq++
 	c.buf = appendCall(c.buf[:0], service, method, c.seq, args...)

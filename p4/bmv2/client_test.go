@@ -83,7 +83,7 @@ func TestReadReply(t *testing.T) {
 		{"unknown type", "80010002" + name + "00000007 63 0000 00", "bmv2: reply to set_egress_queue_depth: unknown type 99", 0},
 	} {
 		got, err := readReply(bytes.NewReader(unhex(t, c.in)), service, "set_egress_queue_depth", 7)
-		if c.err == "" && (err != nil || got != c.want) || c.err != "" && (err == nil || err.Error() != c.err) {
+		if got != c.want || c.err == "" && err != nil || c.err != "" && (err == nil || err.Error() != c.err) {
 			t.Errorf("%s: %d, %v; want %d, %s", c.name, got, err, c.want, c.err)
 		}
 	}

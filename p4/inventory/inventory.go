@@ -140,7 +140,7 @@ func (s Switch) Check() error {
 		return fail("target: %q is not host:port", c.Target)
 	}
 	switch {
-	case c.Timeout < 0:
+	case s.Timeout < 0:
 		return fail("timeout: %v is negative", c.Timeout)
 	case c.Backoff[0] <= 0 || c.Backoff[1] < c.Backoff[0]:
 		return fail("backoff: %v is not two ascending waits", c.Backoff)

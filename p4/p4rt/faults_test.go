@@ -199,6 +199,12 @@ func TestFaultRestartUnprovisioned(t *testing.T) {
 		if !errors.Is(err, p4.ErrUnprovisioned) || got[1].Limit != 0 || got[0].Err != nil || got[2].Err != nil {
 			r.Errorf("%v, %+v: want switch 2's limit unknown", err, got)
 		}
+		if err := c.SetLimit(r.Context(), 1, 64); !errors.Is(err, p4.ErrUnprovisioned) {
+			r.Errorf("64: %v", err)
+		}
+		if err := c.SetLimit(r.Context(), 1, safe); err != nil {
+			r.Errorf("the safe limit is refused: %v", err)
+		}
 		got, err = r.g.Set(r.Context(), queues, []p4.Limit{safe, safe, safe})
 		if !errors.Is(err, p4.ErrUnprovisioned) || got[1].Limit != 0 || r.s[0].InForce(1) != safe {
 			r.Errorf("safe: %v, %+v", err, got)

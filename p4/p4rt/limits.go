@@ -47,7 +47,8 @@ func (r *resolved) entry(port p4.Port, l p4.Limit) (*p4v1.TableEntry, error) {
 
 // limitOf is the limit that an entry enforces: the depth of the queue it
 // picks, or its meter's burst. An entry that says one limit and enforces
-// another is not one of ours: p4.ErrReadBack.
+// another, or picks a queue whose depth is not known, is not one of ours:
+// p4.ErrReadBack.
 func (r *resolved) limitOf(e *p4v1.TableEntry) (p4.Limit, error) {
 	said, _ := r.names.param(e, program.ParamLimit)
 	l := p4.Limit(said)
@@ -56,7 +57,11 @@ func (r *resolved) limitOf(e *p4v1.TableEntry) (p4.Limit, error) {
 			return 0, fmt.Errorf("%w: the meter is unset, all packets are green", p4.ErrNoLimit)
 		}
 		l = p4.Limit(min(e.MeterConfig.Pburst, int64(p4.MaxLimit)))
-	} else if qid, _ := r.names.param(e, program.ParamQueue); int(qid) < len(r.Queues) {
+	} else {
+		qid, _ := r.names.param(e, program.ParamQueue)
+		if qid >= uint64(len(r.Queues)) {
+			return 0, fmt.Errorf("%w: the entry says %d and picks queue %d: there are %v", p4.ErrReadBack, said, qid, r.Queues)
+		}
 		l = r.Queues[qid]
 	}
 	if l != p4.Limit(said) {

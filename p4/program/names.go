@@ -103,7 +103,7 @@ func (n *Names) Entry(e Entry) (Resolved, error) {
 		}
 		out.Match = append(out.Match, m)
 	}
-	if left > 0 {
+	if left != 0 {
 		return none, fmt.Errorf("table %s: a match names no key of it: %v", e.Table, e.Match)
 	}
 	a, err := n.action(e.Action)

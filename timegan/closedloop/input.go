@@ -291,7 +291,7 @@ func (k *codec) input(m *moment, limits []int32, second int, hide bool, x []floa
 		}
 		hats32(x[at:][:len(known)], known, before)
 		at += len(known)
-		x[at] = float32(math.Log1p(since) / math.Log1p(longAgo))
+		x[at] = since01(since)
 		at++
 	}
 	if n := k.regimesIn(); n > 0 {
@@ -335,13 +335,30 @@ func (k *codec) input(m *moment, limits []int32, second int, hide bool, x []floa
 		at++
 	}
 	if k.Buffer >= 0 {
-		x[at] = float32(math.Log1p(m.Rose) / math.Log1p(longAgo))
+		x[at] = since01(m.Rose)
 		x[at+1] = float32(m.Top / max(k.Knots[len(k.Knots)-1], 1))
 		for i, n := range m.Rises {
-			x[at+2+i] = float32(math.Log1p(n) / math.Log1p(longAgo))
+			x[at+2+i] = since01(n)
 		}
 	}
 }
+
+// since01 is seconds since something, up to longAgo, as an input: 0 to 1, on a
+// logarithmic scale.
+func since01(seconds float64) float32 {
+	if i := int(seconds); i >= 0 && i < len(sinces) && float64(i) == seconds {
+		return sinces[i]
+	}
+	return float32(math.Log1p(seconds) / math.Log1p(longAgo))
+}
+
+// sinces is since01 of whole seconds.
+var sinces = func() (all [longAgo + 1]float32) {
+	for i := range all {
+		all[i] = float32(math.Log1p(float64(i)) / math.Log1p(longAgo))
+	}
+	return all
+}()
 
 // hats writes how near x is to each knot: 1 at one, falling to 0 at the next.
 func hats(to []float32, knots []float64, x float64) {

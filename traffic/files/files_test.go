@@ -122,3 +122,57 @@ func ExampleConverter_Read() {
 	fmt.Println(set.Len(), "sessions, the second starts at", set.Sessions[1].Start, "s")
 	// Output: 2 sessions, the second starts at 1 s
 }
+
+// The header bits of a capture are those of the packets that it was written
+// from, whatever stands before them; what is no IP packet is counted.
+func TestBits(t *testing.T) {
+	s := sampled(t, 40)
+	dir := t.TempDir()
+	var o files.Writing
+	for _, name := range []string{"s.pcap", "s.nprint"} {
+		if _, err := o.Write(t.Context(), filepath.Join(dir, name), &s.Of, store.All(s)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	capture, err := os.ReadFile(filepath.Join(dir, "s.pcap"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := os.ReadFile(filepath.Join(dir, "s.nprint"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// An ARP request behind the last packet.
+	frame := append(make([]byte, 12), 0x08, 0x06, 0, 1)
+	head := append(bytes.Clone(capture[24:32]), byte(len(frame)), 0, 0, 0, byte(len(frame)), 0, 0, 0)
+	path := filepath.Join(dir, "arp.pcap")
+	if err := os.WriteFile(path, append(append(capture, head...), frame...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	calls := 0
+	r, err := files.Bits(t.Context(), filepath.Join(dir, "bits.nprint"), []string{path}, func() { calls++ })
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(filepath.Join(dir, "bits.nprint"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%d bytes of header bits, compile gives %d of the same packets", len(got), len(want))
+	}
+	if r.Left["not IP: type 0x0806"] != 1 || r.Packets != r.Rows+1 || calls != 1 {
+		t.Errorf("%+v", r)
+	}
+	var text bytes.Buffer
+	if err := r.WriteText(&text); err != nil || !strings.Contains(text.String(), "header bits of") || !strings.Contains(text.String(), "0x0806") {
+		t.Errorf("%q, %v", text.String(), err)
+	}
+	none := filepath.Join(dir, "none.nprint")
+	if _, err := files.Bits(t.Context(), none, []string{filepath.Join(dir, "s.nprint")}, func() {}); err == nil || !strings.Contains(err.Error(), "s.nprint") {
+		t.Errorf("error %v", err)
+	}
+	if _, err := os.Stat(none); err == nil {
+		t.Error("a table of nothing was written")
+	}
+}

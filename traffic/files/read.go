@@ -43,6 +43,7 @@ type Converted struct {
 	Steps    int               `json:"steps"`
 	Labels   map[string]int    `json:"labels,omitempty"`
 	Packets  int               `json:"packets,omitempty"`
+	Rows     int               `json:"rows,omitempty"` // of header bits
 	Left     map[string]int    `json:"left_out,omitempty"`
 	Lost     map[string]int    `json:"details_lost,omitempty"`
 	Bad      int               `json:"bad_checksums,omitempty"`

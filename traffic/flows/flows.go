@@ -156,24 +156,8 @@ func (b *Builder) Add(at time.Time, link uint16, data []byte) error {
 	if d := at.Sub(b.first); d > b.o.Span || d < -b.o.Span {
 		return fmt.Errorf("%w: a packet at %v, the first at %v; at most %v apart", ErrSpan, at.UTC(), b.first.UTC(), b.o.Span)
 	}
-	ip := data
-	var frame packet.Frame
-	var err error
-	switch pcap.Link(link) {
-	case pcap.Ethernet:
-		ip, frame, err = packet.StripEthernet(data)
-	case pcap.Cooked:
-		ip, frame, err = packet.StripCooked(data)
-	case pcap.Cooked2:
-		ip, frame, err = packet.StripCooked2(data)
-	case pcap.Raw, pcap.IPv4, pcap.IPv6, 12, 14: // 12 and 14: raw IP of BSDs
-	case 0, 108: // loopback of BSDs: 4 bytes of address family
-		if len(ip) < 4 {
-			err = packet.ErrShort
-		} else {
-			ip = ip[4:]
-		}
-	default:
+	ip, frame, err := packet.Strip(link, data)
+	if errors.Is(err, packet.ErrLink) {
 		b.left(fmt.Sprintf("link type %d", link))
 		return nil
 	}

@@ -94,21 +94,13 @@ func (c *Checker) Add(link uint16, frame []byte) string {
 }
 
 func (c *Checker) check(link pcap.Link, frame []byte) (why, more string, judged bool) {
-	ip, err := frame, error(nil)
-	switch link {
-	case pcap.Ethernet:
-		ip, _, err = packet.StripEthernet(frame)
-	case pcap.Cooked:
-		ip, _, err = packet.StripCooked(frame)
-	case pcap.Cooked2:
-		ip, _, err = packet.StripCooked2(frame)
-	}
+	ip, _, err := packet.Strip(uint16(link), frame)
 	var p packet.Packet
 	if err == nil && ip != nil {
 		err = p.Decode(ip)
 	}
 	switch {
-	case err == nil && ip == nil, errors.Is(err, packet.ErrProtocol), errors.Is(err, packet.ErrFragment):
+	case err == nil && ip == nil, errors.Is(err, packet.ErrLink), errors.Is(err, packet.ErrProtocol), errors.Is(err, packet.ErrFragment):
 		return "", "", false
 	case err != nil:
 		return Malformed, "", true

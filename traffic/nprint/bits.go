@@ -35,19 +35,14 @@ type Divergence struct {
 func Compare(a, b *Marginals) []Divergence {
 	var out []Divergence
 	all := Divergence{Group: "all"}
-	at := 0
+	of := fields(a, b)
 	for _, h := range headers {
 		d := Divergence{Group: h.name}
-		for _, f := range h.fields {
-			if f.name == "src" || f.name == "dst" {
-				at += f.bits
-				continue
+		for range h.fields {
+			if f := of[0]; f.Columns > 0 {
+				d.Columns, d.JSD = d.Columns+f.Columns, d.JSD+f.JSD
 			}
-			for range f.bits {
-				d.Columns++
-				d.JSD += divergence(a.counts[at], b.counts[at], a.Rows, b.Rows)
-				at++
-			}
+			of = of[1:]
 		}
 		all.Columns, all.JSD = all.Columns+d.Columns, all.JSD+d.JSD
 		if d.JSD /= float64(d.Columns); a.has(h.name) || b.has(h.name) {
@@ -56,6 +51,45 @@ func Compare(a, b *Marginals) []Divergence {
 	}
 	all.JSD /= float64(all.Columns)
 	return append(out, all)
+}
+
+// Fields gives the divergence of each field of the headers that a table has, a
+// mean over its bits, under names like "ipv4.ttl". Addresses are left out.
+func Fields(a, b *Marginals) []Divergence {
+	var out []Divergence
+	of := fields(a, b)
+	for _, h := range headers {
+		there := a.has(h.name) || b.has(h.name)
+		for range h.fields {
+			if f := of[0]; there && f.Columns > 0 {
+				f.JSD /= float64(f.Columns)
+				out = append(out, f)
+			}
+			of = of[1:]
+		}
+	}
+	return out
+}
+
+// fields are the sums of the divergences of every field's columns, in order; of
+// addresses none.
+func fields(a, b *Marginals) []Divergence {
+	var out []Divergence
+	at := 0
+	for _, h := range headers {
+		for _, f := range h.fields {
+			d := Divergence{Group: h.name + "." + f.name}
+			if f.name != "src" && f.name != "dst" {
+				d.Columns = f.bits
+				for i := at; i < at+f.bits; i++ {
+					d.JSD += divergence(a.counts[i], b.counts[i], a.Rows, b.Rows)
+				}
+			}
+			at += f.bits
+			out = append(out, d)
+		}
+	}
+	return out
 }
 
 // has reports whether a row has a header.

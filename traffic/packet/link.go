@@ -1,6 +1,9 @@
 package packet
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"errors"
+)
 
 // Ethernet types.
 const (
@@ -12,6 +15,30 @@ const (
 type Frame struct {
 	VLANs int // tags of 802.1Q and 802.1ad
 	Type  uint16
+}
+
+// ErrLink is what Strip says of a link type that it does not know.
+var ErrLink = errors.New("link type")
+
+// Strip gives the IP packet of what a capture of a link type (pcap's numbers)
+// holds: StripEthernet and its siblings, raw IP, the loopback of BSDs.
+func Strip(link uint16, b []byte) (ip []byte, f Frame, err error) {
+	switch link {
+	case 1:
+		return StripEthernet(b)
+	case 113:
+		return StripCooked(b)
+	case 276:
+		return StripCooked2(b)
+	case 101, 228, 229, 12, 14: // 12 and 14: raw IP of BSDs
+		return b, f, nil
+	case 0, 108: // 4 bytes of address family
+		if len(b) < 4 {
+			return nil, f, ErrShort
+		}
+		return b[4:], f, nil
+	}
+	return nil, f, ErrLink
 }
 
 // StripEthernet gives the IP packet of an Ethernet frame, past VLAN tags and

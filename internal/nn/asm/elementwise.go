@@ -32,40 +32,86 @@ func (s isa) each(body func(at []Mem), names ...string) {
 	end()
 }
 
+// exps are the constants of exp, and exp itself: within 4 units in the last place.
+type exps struct {
+	lo, hi, log2e, ln2, ln2lo, bias Op
+	q                               []Op
+}
+
+func (s isa) exps() exps {
+	e := exps{lo: s.c(-104), hi: s.c(89), log2e: s.c(math.Log2E)}
+	// ln 2 in two parts, the first short enough for exact multiples.
+	e.ln2, e.ln2lo = s.c(0.693359375), s.c(-2.12194440e-4)
+	for _, c := range []float32{0.0013843606876209114, 0.00837419601107682, 0.041668004744610264, 0.16666430795601644, 0.49999994191481606, 1, 1} {
+		e.q = append(e.q, s.c(c))
+	}
+	e.bias = s.cBits(127)
+	return e
+}
+
+// of is eˣ; it destroys x.
+func (e exps) of(s isa, x VecVirtual) VecVirtual {
+	n, p, k, l := s.vec(), s.vec(), s.vec(), s.vec()
+	VMAXPS(x, s.reg(e.lo), x)
+	VMINPS(x, s.reg(e.hi), x)
+	VMULPS(e.log2e, x, n)
+	VCVTPS2DQ(n, k)
+	VCVTDQ2PS(k, n)
+	VFNMADD231PS(e.ln2, n, x)
+	VFNMADD231PS(e.ln2lo, n, x)
+	VMOVUPS(e.q[0], p)
+	for _, c := range e.q[1:] {
+		VFMADD213PS(c, x, p)
+	}
+	// 2ⁿ in two factors: it may be no normal float32 itself.
+	VPSRAD(Imm(1), k, l)
+	s.subInt(l, k, k)
+	for _, k := range []VecVirtual{k, l} {
+		s.addInt(e.bias, k, k)
+		VPSLLD(Imm(23), k, k)
+		VMULPS(k, p, p)
+	}
+	return p
+}
+
 func (s isa) exp() {
 	s.text("exp", "func(dst, src *float32, n int)", "kernels.exp, n a multiple of 16,")
-	lo, hi, log2e := s.c(-104), s.c(89), s.c(math.Log2E)
-	// ln 2 in two parts, the first short enough for exact multiples.
-	ln2, ln2lo := s.c(0.693359375), s.c(-2.12194440e-4)
-	q := []Op{}
-	for _, c := range []float32{0.0013843606876209114, 0.00837419601107682, 0.041668004744610264, 0.16666430795601644, 0.49999994191481606, 1, 1} {
-		q = append(q, s.c(c))
-	}
-	bias := s.cBits(127)
+	e := s.exps()
 	s.each(func(at []Mem) {
-		x, n, p, k, l := s.vec(), s.vec(), s.vec(), s.vec(), s.vec()
+		x := s.vec()
 		VMOVUPS(at[1], x)
-		VMAXPS(x, s.reg(lo), x)
-		VMINPS(x, s.reg(hi), x)
-		VMULPS(log2e, x, n)
-		VCVTPS2DQ(n, k)
-		VCVTDQ2PS(k, n)
-		VFNMADD231PS(ln2, n, x)
-		VFNMADD231PS(ln2lo, n, x)
-		VMOVUPS(q[0], p)
-		for _, c := range q[1:] {
-			VFMADD213PS(c, x, p)
-		}
-		// 2ⁿ in two factors: it may be no normal float32 itself.
-		VPSRAD(Imm(1), k, l)
-		s.subInt(l, k, k)
-		for _, k := range []VecVirtual{k, l} {
-			s.addInt(bias, k, k)
-			VPSLLD(Imm(23), k, k)
-			VMULPS(k, p, p)
-		}
-		VMOVUPS(p, at[0])
+		VMOVUPS(e.of(s, x), at[0])
 	}, "dst", "src")
+}
+
+// expTop runs twice through the features of each register of rows: for the
+// largest, then for the exponentials.
+func (s isa) expTop() {
+	s.text("expTop", "func(x *float32, n int)", "kernels.expTop, n at least 1,")
+	e := s.exps()
+	x := load("x")
+	left := GP64()
+	MOVQ(U32(uint32(s.v)), left)
+	countdown(left, func() {
+		p, n, top := GP64(), load("n"), s.vec()
+		MOVQ(x, p)
+		VMOVUPS(Mem{Base: p}, top)
+		countdown(n, func() {
+			VMAXPS(Mem{Base: p}, top, top)
+			ADDQ(Imm(panel), p)
+		})
+		n = load("n")
+		MOVQ(x, p)
+		countdown(n, func() {
+			v := s.vec()
+			VMOVUPS(Mem{Base: p}, v)
+			VSUBPS(top, v, v)
+			VMOVUPS(e.of(s, v), Mem{Base: p})
+			ADDQ(Imm(panel), p)
+		})
+		ADDQ(Imm(uint64(s.width)), x)
+	})
+	end()
 }
 
 func (s isa) addInt(a Op, b, dst Op) { VPADDD(a, b, dst) }

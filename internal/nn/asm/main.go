@@ -57,6 +57,7 @@ func main() {
 		s.backWeights()
 		s.backBias()
 		s.exp()
+		s.expTop()
 		s.sigmoid()
 		s.tanh()
 		s.relu()

@@ -1,0 +1,258 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/planegym/planegym/compute"
+	"github.com/planegym/planegym/eval/posthoc"
+	"github.com/planegym/planegym/eval/selection"
+)
+
+var hourLimits = []int{32, 64}
+
+// hourModels are the forms that are fitted to the published hours, by several seeds.
+var hourModels = []struct{ name, about, flags, quick string }{
+	{"timegan", "TimeGAN", "--mode timegan --kernels avx2 --weights-only", "--set embed=60 --set super=20 --set joint=60"},
+	{"closed", "closed loop", "--mode closed_loop --kernels avx2 --set clock=3600", "--set updates=30"},
+}
+
+func hourSeeds(quick bool) (fits, rollouts int) {
+	if quick {
+		return 2, 2
+	}
+	return 3, 20
+}
+
+// hoursSteps import the published files, fit models to them and sample those.
+func hoursSteps(quick bool) (steps []step) {
+	for _, l := range hourLimits {
+		steps = append(steps, step{
+			out:     fmt.Sprintf("recordings/grid_%d.csv", l),
+			command: fmt.Sprintf("planegym import --dash {data}/dash_TD-%d_100.csv --rows {data}/real_%d.csv -o {out}", l, l),
+		})
+	}
+	fits, rollouts := hourSeeds(quick)
+	for _, m := range hourModels {
+		for seed := range fits {
+			flags := m.flags
+			if quick {
+				flags += " " + m.quick
+			}
+			file := fmt.Sprintf("%s-%d.safetensors", m.name, seed)
+			steps = append(steps,
+				step{out: file, command: fmt.Sprintf("planegym fit --data recordings %s --set seed=%d --progress none -o {out}", flags, seed), resume: "--resume"},
+				step{out: fmt.Sprintf("samples-%s-%d", m.name, seed), command: fmt.Sprintf("planegym sample %s --rollouts %d -o {out}", file, rollouts)})
+		}
+	}
+	return steps
+}
+
+// hourRow is a set's figures, each of several tables.
+type hourRow struct {
+	name    string
+	figures [][]float64 // by hourFigures
+}
+
+// short is the name without what is in brackets.
+func (r hourRow) short() string {
+	name, _, _ := strings.Cut(r.name, " (")
+	return name
+}
+
+var hourFigures = []struct {
+	name, format string
+	of           func(scored) float64
+}{
+	{"W1", "%.3f", func(s scored) float64 { return s.Mean.W1 }},
+	{"KS", "%.3f", func(s scored) float64 { return s.Mean.KS }},
+	{"correlation", "%.3f", func(s scored) float64 { return s.Mean.Corr }},
+	{"ACF", "%.3f", func(s scored) float64 { return s.Mean.ACF }},
+	{"M", "%.2f", func(s scored) float64 { return s.Mean.MMinmax }},
+	{"buffer's step", "%.2f", func(s scored) float64 { return s.buffer().Step }},
+	{"discriminative", "%.2f", func(s scored) float64 { return s.discriminative }},
+}
+
+type scored struct {
+	selection.Score
+	discriminative float64
+}
+
+func (s scored) buffer() selection.Feature {
+	for _, f := range s.Features {
+		if f.Name == "Buffer" {
+			return f
+		}
+	}
+	return selection.Feature{}
+}
+
+// renderHours scores samples and what needs no model on the held-out blocks.
+func renderHours(dir string, quick bool) (string, error) {
+	real := map[int]selection.Table{}
+	for _, l := range hourLimits {
+		var err error
+		if real[l], err = selection.ReadFile(filepath.Join(dir, "recordings", fmt.Sprintf("grid_%d.csv", l))); err != nil {
+			return "", err
+		}
+	}
+	var b strings.Builder
+	for i, l := range hourLimits {
+		rows, floor, err := hourRows(dir, quick, l, real[l], real[hourLimits[1-i]])
+		if err != nil {
+			return "", err
+		}
+		writeHour(&b, l, rows, floor)
+	}
+	_, rollouts := hourSeeds(quick)
+	fmt.Fprintf(&b, "Medians, and what nine of ten lie between, over all fits (seeds 0 to %d) and the %d rollouts of each; of rows without a model over 20 draws, or one figure where nothing is drawn. "+
+		"Less is better, but for the buffer's step (mean change from second to second over the recorded one), where 1 is. Discriminative is |accuracy - ½| of the networks of `planegym bench timegan` on windows of 24 rows, over two tables a fit.\n",
+		len(hourSeedsOf(quick))-1, rollouts)
+	return b.String(), nil
+}
+
+func hourSeedsOf(quick bool) []int {
+	fits, _ := hourSeeds(quick)
+	return make([]int, fits)
+}
+
+// hourRows are the sets of one limit, the models first, and the noise floor.
+func hourRows(dir string, quick bool, limit int, real, other selection.Table) (rows []hourRow, floor [3]selection.Means, err error) {
+	fits, rollouts := hourSeeds(quick)
+	add := func(name string, tables []selection.Table, judged int) error {
+		row := hourRow{name, make([][]float64, len(hourFigures))}
+		for i, t := range tables {
+			draws := -1
+			if len(rows) == 0 && i == 0 {
+				draws = 0
+			}
+			s := scored{}
+			if s.Score, err = selection.Compare(real, t, selection.Options{Like: true, Test: true, Draws: draws}); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			if draws == 0 {
+				floor = s.Floor
+			}
+			judge := i%max(len(tables)/judged, 1) == 0
+			if judge {
+				if s.discriminative, err = discriminate(real, t, uint64(i), quick); err != nil {
+					return fmt.Errorf("%s: %w", name, err)
+				}
+			}
+			for k, f := range hourFigures {
+				if f.name != "discriminative" || judge {
+					row.figures[k] = append(row.figures[k], f.of(s))
+				}
+			}
+		}
+		rows = append(rows, row)
+		return nil
+	}
+	for _, m := range hourModels {
+		var tables []selection.Table
+		for seed := range fits {
+			for i := range rollouts {
+				t, err := selection.ReadFile(filepath.Join(dir, fmt.Sprintf("samples-%s-%d", m.name, seed), fmt.Sprintf("sample_%d.%d.csv", limit, i)))
+				if err != nil {
+					return nil, floor, err
+				}
+				tables = append(tables, t)
+			}
+		}
+		if err := add(m.about, tables, 2*fits); err != nil {
+			return nil, floor, err
+		}
+	}
+	for _, c := range competitors(real, other, 20) {
+		if err := add(c.name, c.tables, 2); err != nil {
+			return nil, floor, err
+		}
+	}
+	return rows, floor, nil
+}
+
+// discriminate is the discriminative score of windows of 24 held-out rows.
+func discriminate(real, synth selection.Table, seed uint64, quick bool) (float64, error) {
+	a, b, err := selection.HeldOut(real, synth)
+	if err != nil {
+		return 0, err
+	}
+	be := compute.NewBackend(compute.Fastest(), 1)
+	defer be.Close()
+	o := posthoc.Options{Seed: seed}
+	if quick {
+		o.Updates = 50
+	}
+	return posthoc.Discriminative(context.Background(), be, windowsOf(a), windowsOf(b), o)
+}
+
+// windowsOf are all windows of 24 rows.
+func windowsOf(t selection.Table) posthoc.Set {
+	const length = 24
+	s := posthoc.Set{Length: length, Features: len(t.Columns)}
+	for at := range t.Rows() - length + 1 {
+		for i := range length {
+			for _, v := range t.Row(at + i) {
+				s.X = append(s.X, float32(v))
+			}
+		}
+	}
+	return s
+}
+
+// writeHour writes one limit's table, and which model is better than what.
+func writeHour(b *strings.Builder, limit int, rows []hourRow, floor [3]selection.Means) {
+	head := []string{"limit " + fmt.Sprint(limit)}
+	for _, f := range hourFigures {
+		head = append(head, f.name)
+	}
+	g := newGrid(head...)
+	for _, r := range rows {
+		cells := []string{r.name}
+		for k, f := range hourFigures {
+			cells = append(cells, spreadOf(r.figures[k]).cell(f.format))
+		}
+		g.row(cells...)
+	}
+	of := func(get func(selection.Means) float64, format string) string {
+		return fmt.Sprintf(format+" ("+format+" … "+format+")", get(floor[1]), get(floor[0]), get(floor[2]))
+	}
+	g.row("*floor: windows of the held-out rows*", of(func(m selection.Means) float64 { return m.W1 }, "%.3f"), of(func(m selection.Means) float64 { return m.KS }, "%.3f"),
+		of(func(m selection.Means) float64 { return m.Corr }, "%.3f"), of(func(m selection.Means) float64 { return m.ACF }, "%.3f"), of(func(m selection.Means) float64 { return m.MMinmax }, "%.2f"), "", "")
+	b.WriteString(g.String() + "\n")
+	for i, m := range rows[:len(hourModels)] {
+		var said []string
+		for k, f := range hourFigures {
+			if f.name == "buffer's step" {
+				continue
+			}
+			var better, worse []string
+			for j, o := range rows {
+				if j == i {
+					continue
+				}
+				switch spreadOf(m.figures[k]).against(spreadOf(o.figures[k])) {
+				case "lower":
+					better = append(better, o.short())
+				case "higher":
+					worse = append(worse, o.short())
+				}
+			}
+			text := f.name + ": "
+			switch {
+			case len(better)+len(worse) == 0:
+				text += "overlaps with all"
+			case len(worse) == 0:
+				text += "better than " + strings.Join(better, ", ")
+			case len(better) == 0:
+				text += "worse than " + strings.Join(worse, ", ")
+			default:
+				text += "better than " + strings.Join(better, ", ") + ", worse than " + strings.Join(worse, ", ")
+			}
+			said = append(said, text)
+		}
+		fmt.Fprintf(b, "%s at limit %d, where intervals do not overlap: %s.\n\n", strings.ToUpper(m.name[:1])+m.name[1:], limit, strings.Join(said, "; "))
+	}
+}

@@ -1,0 +1,8 @@
+package main
+
+// tables are those that documents hold.
+var tables = []table{
+	{"play", "README.md", "what policies earn in the default scenario", playSteps, renderPlay},
+	{"hours", "timegan/DESIGN.md", "models of the published hours, beside what needs no model", hoursSteps, renderHours},
+	{"stocks", "timegan/DESIGN.md", "the field's public benchmark on Stocks", stocksSteps, renderStocks},
+}
