@@ -5,11 +5,13 @@
 //	go run ./bench/transfer -truth contended -o truth.json
 //	go run ./bench/transfer -against truth.json -o values.json model.safetensors ...
 //	go run ./bench/transfer -tables truth.json [-wrong other-truth.json] values.json ...
+//	go run ./bench/transfer -agents play.json -groups model,testbed
 //	go run ./bench/transfer -against truth.json -metrics mixed/recording.parquet model.safetensors ...
 //
 // The first two write as they go, go on where they were stopped, and add
-// episodes where -episodes asks for more. The third computes nothing anew. The
-// last asks which figures of recordings say what models are worth.
+// episodes where -episodes asks for more. The third computes nothing anew, nor does
+// the fourth: it reads what planegym play --json printed of agents trained in a model
+// and on the testbed. The last asks which figures of recordings say what models are worth.
 package main
 
 import (
@@ -27,6 +29,8 @@ func main() {
 	against := flag.String("against", "", "file of values on the testbed: value the models named on its scenario's task, and compare")
 	tables := flag.String("tables", "", "file of values on the testbed: print it and the files of values named as tables")
 	wrong := flag.String("wrong", "", "with -tables or -against: values on another scenario's testbed, as a model of this one")
+	agents := flag.String("agents", "", "what planegym play --json printed of two groups of agents: compare them")
+	groups := flag.String("groups", "model,testbed", "of -agents: a part of the file names of either group")
 	episodes := flag.Int("episodes", 20, "episodes of a policy")
 	steps := flag.Int("steps", 450, "steps of an episode")
 	seed := flag.Uint64("seed", 1, "picks the episodes")
@@ -42,6 +46,8 @@ func main() {
 	defer stop()
 	var err error
 	switch {
+	case *agents != "":
+		err = printAgents(os.Stdout, *agents, *groups)
 	case *tables != "":
 		err = printTables(os.Stdout, *tables, *wrong, flag.Args())
 	case *against != "":
@@ -51,7 +57,7 @@ func main() {
 	case *truth != "" && *out != "":
 		err = valueTruth(ctx, Values{Scenario: *truth, Seed: *seed, Episodes: *episodes, Steps: *steps}, policies, *out)
 	default:
-		err = errors.New("one of -truth with -o, -against or -tables says what to do")
+		err = errors.New("one of -truth with -o, -against, -tables or -agents says what to do")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "transfer:", err)

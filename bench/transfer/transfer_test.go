@@ -103,3 +103,27 @@ func TestFamilies(t *testing.T) {
 		t.Errorf("families of two limits: %v", all)
 	}
 }
+
+func TestAgents(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "play.json")
+	policy := func(name string, returns ...float64) map[string]any {
+		return map[string]any{"policy": name, "returns": returns}
+	}
+	all := []any{policy("model-1/policy.safetensors", 8, 10), policy("model-2/policy.safetensors", 10, 8), policy("bed-1/policy.safetensors", 10, 10), policy("bed-2/policy.safetensors", 10, 10), policy("fixed:32", 4, 4), policy("fixed:64", 5, 6)}
+	if err := write(file, map[string]any{"scenario": "site", "policies": all}); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := printAgents(&out, file, "model,bed"); err != nil {
+		t.Fatal(err)
+	}
+	// either model's agent has 9 in the mean of 10; drawn episodes may be all 8 or all 10
+	if want := "| 2 seeds each | 9, 9 | 10, 10 | 6 | 90.0 % (80.0 … 100.0) |"; !strings.Contains(out.String(), want) || !strings.Contains(out.String(), "fixed:64 | model of bed") {
+		t.Errorf("%q is not in\n%s", want, out.String())
+	}
+	for _, groups := range []string{"model", "model,nothing", "fixed:32,model"} {
+		if err := printAgents(&out, file, groups); err == nil {
+			t.Errorf("groups %q are compared", groups)
+		}
+	}
+}

@@ -65,6 +65,7 @@ type codec struct {
 	Load     *load     `json:"load"`
 	Clock    int       `json:"clock,omitempty"`
 	Open     bool      `json:"open,omitempty"`
+	Full     []float64 `json:"full,omitempty"`    // seconds of buffer, by level, that a player keeps at most; nil without one, and in earlier checkpoints
 	Restart  bool      `json:"restart,omitempty"` // with each regime running means, rises and the network's state begin anew; false in earlier checkpoints
 
 	means []int // heads whose running means are inputs
@@ -104,6 +105,7 @@ func newCodec(c Config, recordings []telemetry.Recording) (*codec, [][]uint8, er
 	if err := k.describe(fields, recordings); err != nil {
 		return nil, nil, err
 	}
+	k.full(recordings)
 	if err := k.fitHeads(c, recordings); err != nil {
 		return nil, nil, err
 	}
@@ -277,6 +279,36 @@ func (k *codec) ladder(recordings []telemetry.Recording) error {
 		}
 	}
 	return nil
+}
+
+// full finds how full the buffer gets, by level: nine tenths of the seconds of a
+// level are below.
+func (k *codec) full(recordings []telemetry.Recording) {
+	if k.Buffer < 0 || k.Columns[k.Buffer].Kind != changeKind {
+		return
+	}
+	at := make([][]float64, max(k.Levels, 1))
+	v, ok := make([]float32, len(k.Columns)), make([]bool, len(k.Columns))
+	for _, r := range recordings {
+		for t := range r.Data.Len() {
+			r.Data.Copy(t, v, ok)
+			l := int32(0)
+			if k.Levels > 0 {
+				l = k.level(v, ok)
+			}
+			if l >= 0 && ok[k.Buffer] {
+				at[l] = append(at[l], float64(v[k.Buffer]))
+			}
+		}
+	}
+	for _, x := range at {
+		slices.Sort(x)
+		full := 0.
+		if len(x) > 0 {
+			full = telemetry.Quantile(x, .9)
+		}
+		k.Full = append(k.Full, full)
+	}
 }
 
 // quality is second t's values of columns of; false where one is missing.

@@ -117,8 +117,40 @@ func (k *codec) turning(m *moment) int32 {
 	default:
 		return 0
 	}
-	return int32(1 + (int(from)*k.Load.K+int(to))*ages + age)
+	class := (int(from)*k.Load.K+int(to))*ages + age
+	if len(k.Full) > 0 {
+		class *= 2
+		if k.idle(m) {
+			class++
+		}
+	}
+	return int32(1 + class)
 }
+
+// turnings is how many classes turning has beside 0.
+func (k *codec) turnings() int {
+	n := k.Load.K * k.Load.K * ages
+	if len(k.Full) > 0 {
+		n *= 2
+	}
+	return n
+}
+
+// idle says whether the player's buffer is about as full as it gets at the level
+// that plays: then it waits, else a download is in progress, which is complete
+// as soon as the load goes.
+func (k *codec) idle(m *moment) bool {
+	l := int32(0)
+	if k.Levels > 0 {
+		if l = k.level(m.Values, m.OK); l < 0 {
+			return false
+		}
+	}
+	return m.OK[k.Buffer] && float64(m.Values[k.Buffer]) > k.Full[l]-segment
+}
+
+// segment is about how much video a download brings, seconds.
+const segment = 4
 
 // ages is how many seconds about a change of load turning tells apart.
 const ages = 4
@@ -400,7 +432,7 @@ func (k *codec) network(c Config) seq.Config {
 	}
 	lead := k.lead()
 	if lead > 0 {
-		n.Heads = append(n.Heads, seq.Head{Name: "turning", Size: 1 + k.Load.K*k.Load.K*ages})
+		n.Heads = append(n.Heads, seq.Head{Name: "turning", Size: 1 + k.turnings()})
 	}
 	for h, hd := range k.Heads {
 		var given []int

@@ -30,6 +30,7 @@ type Simulator struct {
 	classes []int32 // [lead+H]
 	one     []int
 	hidden  []float32
+	turned  []float32
 }
 
 // simRow is a simulation.
@@ -215,7 +216,12 @@ func (s *Simulator) draw(i int, r *simRow, limits []int32) {
 	}
 	for h := range k.Heads {
 		hd := &k.Heads[h]
-		class := s.sampler.Draw(i, lead+h, s.classes, u(2*h))
+		var class int32
+		if lead > 0 && s.classes[0] > 0 && k.tempered(h) {
+			class = s.drawTurning(i, h, u(2*h))
+		} else {
+			class = s.sampler.Draw(i, lead+h, s.classes, u(2*h))
+		}
 		r.Class[h] = class
 		if hd.Bins == nil {
 			for j := range k.Columns {
