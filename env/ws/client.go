@@ -46,6 +46,7 @@ type DialOptions struct {
 type Client struct {
 	conn  *conn
 	url   string
+	reach func(context.Context) (*conn, error) // connect, but in tests
 	opts  DialOptions
 	token string                // to resume with
 	kept  [inFlight]sentRequest // by number, those above got
@@ -89,20 +90,12 @@ var _ interface {
 // connection fails later, the call that finds out connects again and goes on
 // where the session was.
 func Dial(ctx context.Context, rawURL string, o DialOptions) (*Client, error) {
-	if o.NumEnvs == 0 {
-		o.NumEnvs = 1
-	}
-	if o.WriteTimeout == 0 {
-		o.WriteTimeout = 5 * time.Second
-	}
-	if o.KeepAlive == 0 {
-		o.KeepAlive = 5 * time.Second
-	}
 	kwargs, err := json.Marshal(o.Kwargs)
 	if err != nil {
 		return nil, fmt.Errorf("ws: kwargs: %w", err)
 	}
 	c := &Client{opts: o, url: rawURL}
+	c.reach = c.connect
 	if err := c.dial(ctx, kwargs); err != nil {
 		if op := (*net.OpError)(nil); errors.As(err, &op) && op.Op == "dial" {
 			err = op.Err // the address is in the message already
@@ -112,14 +105,22 @@ func Dial(ctx context.Context, rawURL string, o DialOptions) (*Client, error) {
 		}
 		return nil, fmt.Errorf("ws: dial %s: %w", rawURL, err)
 	}
-	ctx, c.stop = context.WithCancel(context.Background())
-	c.keeperEnd = make(chan struct{})
-	go c.keep(ctx)
 	return c, nil
 }
 
+// dial opens the session and makes the environment in it.
 func (c *Client) dial(ctx context.Context, kwargs []byte) (err error) {
-	up, err := c.connect(ctx)
+	o := &c.opts
+	if o.NumEnvs == 0 {
+		o.NumEnvs = 1
+	}
+	if o.WriteTimeout == 0 {
+		o.WriteTimeout = 5 * time.Second
+	}
+	if o.KeepAlive == 0 {
+		o.KeepAlive = 5 * time.Second
+	}
+	up, err := c.reach(ctx)
 	if err != nil {
 		return err
 	}
@@ -130,22 +131,20 @@ func (c *Client) dial(ctx context.Context, kwargs []byte) (err error) {
 		}
 	}()
 	var w welcome
-	err = c.ask(ctx, "welcome", 0, map[string]any{"type": "hello", "id": 0, "client": clientName, "version": 1, "capabilities": []string{"final_info", "reset_options", "resume"}}, &w)
+	err = c.exchange(ctx, "welcome", 0, map[string]any{"type": "hello", "id": 0, "client": clientName, "version": 1, "capabilities": []string{"final_info", "reset_options", "resume"}}, &w)
 	if err != nil {
 		return err
 	}
 	if c.token = w.ResumeToken; c.opts.Resume == 0 {
 		c.opts.Resume = time.Duration(w.Limits.ResumeSeconds * float64(time.Second))
 	}
-	c.sent = 1
-	err = c.ask(ctx, "made", 1, map[string]any{
-		"type": "make", "id": 1, "scenario": c.opts.Scenario, "num_envs": c.opts.NumEnvs, "autoreset": c.opts.Autoreset,
+	err = c.ask(ctx, "made", map[string]any{
+		"type": "make", "scenario": c.opts.Scenario, "num_envs": c.opts.NumEnvs, "autoreset": c.opts.Autoreset,
 		"model": c.opts.Model, "record": c.opts.Record, "kwargs": json.RawMessage(kwargs),
 	}, &c.made)
 	if err != nil {
 		return err
 	}
-	c.got = 1
 	if c.spec, err = c.made.spec(); err != nil {
 		return err
 	}
@@ -156,6 +155,9 @@ func (c *Client) dial(ctx context.Context, kwargs []byte) (err error) {
 		c.info, c.final = make([]float32, c.shape.num*c.shape.f), make([]float32, c.shape.num*c.shape.f)
 		c.finals = slices.Contains(w.Capabilities, "final_info")
 	}
+	ctx, c.stop = context.WithCancel(context.Background())
+	c.keeperEnd = make(chan struct{})
+	go c.keep(ctx)
 	return nil
 }
 
@@ -217,17 +219,19 @@ func (c *Client) FinalInfo(row int, dst []float32) ([]float32, bool) {
 func (c *Client) begin(ctx context.Context, rows []int) (n int, err error) {
 	switch {
 	case c.closed:
-		return 0, env.ErrClosed
+		err = env.ErrClosed
 	case c.broken != nil:
-		return 0, c.broken
+		err = c.broken
 	case ctx.Err() != nil:
-		return 0, ctx.Err()
+		err = ctx.Err()
 	case rows == nil:
-		return c.shape.num, nil
+		n = c.shape.num
 	case len(rows) == 0:
-		return 0, fmt.Errorf("%w: none are named", env.ErrInvalidRows)
+		err = fmt.Errorf("%w: none are named", env.ErrInvalidRows)
+	default:
+		n, err = len(rows), env.CheckRows(rows, c.seen)
 	}
-	return len(rows), env.CheckRows(rows, c.seen)
+	return n, err
 }
 
 // alone reports steps whose results Recv has not given.
@@ -310,7 +314,7 @@ func (c *Client) Send(rows []int, actions []int32) (seq uint64, err error) {
 	if err == nil {
 		err = c.checkActions(n, 1, actions)
 	}
-	if limit := uint64(c.made.InFlight); err == nil && c.sent-c.got >= limit {
+	if limit := uint64(min(c.made.InFlight, inFlight)); err == nil && c.sent-c.got >= limit {
 		err = fmt.Errorf("%w: %d steps are under way, the most allowed", ErrCapacity, limit)
 	}
 	if err != nil {
@@ -329,7 +333,11 @@ func (c *Client) Recv(ctx context.Context, out *env.Batch) (seq uint64, err erro
 		return 0, errors.New("ws: no step is under way")
 	}
 	if !c.conn.in.ready() {
-		if err := c.conn.flush(); err != nil {
+		err := c.waiting.toWrite(ctx)
+		if err == nil {
+			err = c.conn.flush()
+		}
+		if err != nil {
 			if err := c.resume(ctx, err); err != nil {
 				return 0, err
 			}
@@ -369,9 +377,8 @@ func (c *Client) control(want string, m map[string]any, out any) error {
 	if err := c.alone(); err != nil {
 		return err
 	}
-	c.sent++
-	m["id"], m["ack"], m["env"] = c.sent, c.got, c.made.Env
-	return c.ask(ctx, want, c.sent, m, out)
+	m["env"] = c.made.Env
+	return c.ask(ctx, want, m, out)
 }
 
 // Close frees the environment on the server and disconnects. Closing again
@@ -390,8 +397,7 @@ func (c *Client) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), c.opts.WriteTimeout)
 	defer cancel()
 	c.dropped = c.sent
-	c.sent++
-	err := c.ask(ctx, "closed", c.sent, map[string]any{"type": "close", "id": c.sent, "ack": c.got}, new(envReply))
+	err := c.ask(ctx, "closed", map[string]any{"type": "close"}, new(envReply))
 	_ = c.conn.net.Close()
 	if err != nil {
 		return fmt.Errorf("ws: close: %w", err)

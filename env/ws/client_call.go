@@ -29,7 +29,10 @@ func (w *waiter) on(ctx context.Context) error {
 		return nil
 	}
 	if w.stop != nil && !w.stop() {
-		<-w.ran // before the deadline that it sets is taken away
+		<-w.ran // before the deadlines that it sets are taken away
+		if err := w.conn.unhurried(); err != nil {
+			return err
+		}
 	}
 	w.ctx, w.stop = ctx, nil
 	if err := w.conn.net.SetReadDeadline(time.Time{}); err != nil {
@@ -40,11 +43,20 @@ func (w *waiter) on(ctx context.Context) error {
 		w.ran = ran
 		w.stop = context.AfterFunc(ctx, func() {
 			defer close(ran)
-			_ = conn.net.SetReadDeadline(time.Unix(1, 0))
+			_ = conn.net.SetReadDeadline(time.Now())
 			conn.interrupt()
 		})
 	}
 	return nil
+}
+
+// toWrite is on where it matters to a write: ctx may end, or another has, whose hook
+// may be at work.
+func (w *waiter) toWrite(ctx context.Context) error {
+	if ctx.Done() == nil && (w.ctx == nil || w.ctx.Err() == nil) {
+		return nil
+	}
+	return w.on(ctx)
 }
 
 // post sends c.req. With an error of ctx and seq above 0 the request is under way
@@ -68,7 +80,7 @@ func (c *Client) post(ctx context.Context, kind uint8, n int, rows []int, flush 
 	c.buf = r.append(c.buf[:0])
 	r.Rows, r.Seeds, r.Actions = nil, nil, nil // the caller's
 	if len(c.buf) > maxRequest {
-		return 0, fmt.Errorf("%w: a request of %d bytes, the most is %d", ErrCapacity, len(c.buf), maxRequest)
+		return seq, fmt.Errorf("%w: a request of %d bytes, the most is %d", ErrCapacity, len(c.buf), maxRequest)
 	}
 	c.sent++
 	c.resync = false
@@ -140,9 +152,16 @@ func (c *Client) call(ctx context.Context, kind uint8, n int, rows []int, out *e
 	return err
 }
 
-// ask sends the text request m of number id and reads its reply, of type
-// want, into out.
-func (c *Client) ask(ctx context.Context, want string, id uint64, m, out any) error {
+// ask sends the text request m, with the next number, and reads its reply, of type
+// want, into out. What cannot be sent takes no number.
+func (c *Client) ask(ctx context.Context, want string, m map[string]any, out any) error {
+	m["id"], m["ack"] = c.sent+1, c.got
+	return c.exchange(ctx, want, c.sent+1, m, out)
+}
+
+// exchange sends m, whose number is id, and reads its reply. Number 0 is that of hello,
+// which does not count.
+func (c *Client) exchange(ctx context.Context, want string, id uint64, m, out any) error {
 	b, err := encode(m)
 	if err != nil {
 		return err
@@ -151,6 +170,7 @@ func (c *Client) ask(ctx context.Context, want string, id uint64, m, out any) er
 		return fmt.Errorf("%w: a request of %d bytes, the most is %d", ErrCapacity, len(b), maxRequest)
 	}
 	if id != 0 {
+		c.sent = id
 		c.keepRequest(opText, b)
 	}
 	if err := c.write(ctx, opText, b, true); err != nil {
@@ -189,21 +209,21 @@ func (c *Client) number(ctx context.Context, op byte, p []byte) (seq uint64, fai
 	if op == opBinary {
 		h, err := parseHeader(p)
 		if err != nil {
-			return 0, nil, c.fail(err)
+			err = c.fail(err)
 		}
-		return h.Seq, nil, nil
+		return h.Seq, nil, err
 	}
 	var m errorMessage
 	if err := json.Unmarshal(p, &m); err != nil {
-		return 0, nil, c.fail(fmt.Errorf("%w: %v", ErrBadFrame, err))
+		return seq, nil, c.fail(fmt.Errorf("%w: %v", ErrBadFrame, err))
 	}
 	switch {
 	case m.Type == "event":
-		return 0, nil, nil
+		return seq, nil, nil
 	case m.Type != "error":
 		return m.ID, nil, nil
 	case m.Fatal:
-		return 0, nil, c.resume(ctx, m.remote())
+		return seq, nil, c.resume(ctx, m.remote())
 	}
 	return m.ID, m.remote(), nil
 }
@@ -216,42 +236,36 @@ func (c *Client) next(ctx context.Context) (op byte, p []byte, err error) {
 			return op, p, err
 		}
 		if err := c.resume(ctx, err); err != nil {
-			return 0, nil, err
+			return op, p, err
 		}
 	}
 }
 
 func (c *Client) receive(ctx context.Context) (op byte, p []byte, err error) {
 	if err := c.waiting.on(ctx); err != nil {
-		return 0, nil, err
+		return op, p, err
 	}
 	for {
-		op, p, err := c.conn.in.next()
-		if err != nil {
-			if isTimeout(err) && ctx.Err() != nil {
-				return 0, nil, ctx.Err()
-			}
-			return 0, nil, err
+		op, p, err = c.conn.in.next()
+		switch {
+		case isTimeout(err) && ctx.Err() != nil:
+			return op, p, ctx.Err()
+		case op == opPing:
+			err = c.conn.send(opPong, p, true)
+		case op == opClose:
+			err = parseClose(p)
 		}
-		switch op {
-		case opText, opBinary:
-			return op, p, nil
-		case opPing:
-			if err := c.conn.send(opPong, p, true); err != nil {
-				return 0, nil, err
-			}
-		case opClose:
-			return 0, nil, parseClose(p)
+		if err != nil || op == opText || op == opBinary {
+			return op, p, err
 		}
 	}
 }
 
 // write sends a message; ctx ends a write that waits for the network.
 func (c *Client) write(ctx context.Context, op byte, b []byte, flush bool) error {
-	if ctx.Done() != nil {
-		if err := c.waiting.on(ctx); err != nil {
-			return err
-		}
+	err := c.waiting.toWrite(ctx)
+	if err == nil {
+		err = c.conn.send(op, b, flush)
 	}
-	return c.conn.send(op, b, flush)
+	return err
 }

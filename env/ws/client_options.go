@@ -56,8 +56,7 @@ func (c *Client) ResetWith(ctx context.Context, rows []int, seeds []uint64, o en
 			return fmt.Errorf("%w: %s: the server's environment does not have it", env.ErrInvalidOption, name)
 		}
 	}
-	c.sent++
-	m := map[string]any{"type": "reset", "id": c.sent, "ack": c.got, "env": c.made.Env, "options": options, "info": c.opts.Info}
+	m := map[string]any{"type": "reset", "env": c.made.Env, "options": options, "info": c.opts.Info}
 	if rows != nil {
 		m["rows"] = rows
 	}
@@ -65,7 +64,7 @@ func (c *Client) ResetWith(ctx context.Context, rows []int, seeds []uint64, o en
 		m["seeds"] = wireSeeds(seeds)
 	}
 	var r resetResult
-	if err := c.ask(ctx, "reset_result", c.sent, m, &r); err != nil {
+	if err := c.ask(ctx, "reset_result", m, &r); err != nil {
 		if c.got < c.sent && c.broken == nil {
 			c.dropped = c.sent
 		}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -68,10 +67,8 @@ func refused(resp *http.Response, err error) error {
 	if resp == nil {
 		return err
 	}
-	defer resp.Body.Close()
-	var m errorMessage
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, 4096))
-	if json.Unmarshal(body, &m) != nil || m.Type != "error" {
+	var m errorMessage // in a body of at most 1,024 bytes: gorilla has read that, and closed the rest
+	if json.NewDecoder(resp.Body).Decode(&m) != nil || m.Type != "error" {
 		return fmt.Errorf("%w: HTTP %s", err, resp.Status)
 	}
 	return m.remote()
@@ -119,7 +116,7 @@ func (c *Client) resume(ctx context.Context, cause error) error {
 			c.use(up)
 			for n := max(accepted, c.got) + 1; n <= c.sent && err == nil; n++ {
 				k := &c.kept[n%inFlight]
-				if k.seq != n {
+				if k.seq != n { // more calls than that were given up
 					return c.fail(fmt.Errorf("%w: the server has not got request %d", ErrSessionLost, n))
 				}
 				err = c.conn.send(k.op, k.buf, false)
@@ -152,8 +149,8 @@ func (c *Client) resume(ctx context.Context, cause error) error {
 func (c *Client) reattach(ctx context.Context) (up *conn, accepted uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*c.opts.WriteTimeout)
 	defer cancel()
-	if up, err = c.connect(ctx); err != nil {
-		return nil, 0, err
+	if up, err = c.reach(ctx); err != nil {
+		return nil, accepted, err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = up.net.Close() })
 	defer stop()
@@ -167,19 +164,20 @@ func (c *Client) sayResume(up *conn) (accepted uint64, err error) {
 	b, err := encode(map[string]any{
 		"type": "resume", "id": 0, "client": clientName, "version": 1, "capabilities": []string{"final_info", "reset_options", "resume"}, "token": c.token, "last_seq": c.got,
 	})
-	if err != nil {
-		return 0, err
-	}
-	if err := up.send(opText, b, true); err != nil {
-		return 0, err
+	if err == nil {
+		err = up.send(opText, b, true)
 	}
 	for {
-		op, p, err := up.in.next()
+		var op byte
+		var p []byte
+		if err == nil {
+			op, p, err = up.in.next()
+		}
 		switch {
 		case err != nil:
-			return 0, err
+			return accepted, err
 		case op == opClose:
-			return 0, parseClose(p)
+			return accepted, parseClose(p)
 		case op != opText:
 			continue
 		}
@@ -188,13 +186,13 @@ func (c *Client) sayResume(up *conn) (accepted uint64, err error) {
 			Accepted uint64 `json:"accepted"`
 		}
 		if err := json.Unmarshal(p, &m); err != nil {
-			return 0, fmt.Errorf("%w: %v", ErrBadFrame, err)
+			return accepted, fmt.Errorf("%w: %v", ErrBadFrame, err)
 		}
 		switch {
 		case m.Type == "error":
-			return 0, m.remote()
+			return accepted, m.remote()
 		case m.Type != "resumed" || m.Accepted < c.got || m.Accepted > c.sent:
-			return 0, &Error{Code: "session_lost", Message: fmt.Sprintf("the server answers resume with %s of %d requests, sent are %d and answered %d", m.Type, m.Accepted, c.sent, c.got)}
+			return accepted, &Error{Code: "session_lost", Message: fmt.Sprintf("the server answers resume with %s of %d requests, sent are %d and answered %d", m.Type, m.Accepted, c.sent, c.got)}
 		}
 		return m.Accepted, nil
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/planegym/planegym/env"
@@ -263,4 +264,38 @@ func TestShutdownTwice(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// A write that goes through while its context ends leaves no deadline in the past to
+// the next one, be that of a call whose context never ends.
+func TestWriteAfterAnInterruptedOne(t *testing.T) {
+	for _, timeout := range []time.Duration{time.Minute, -1} {
+		synctest.Test(t, func(t *testing.T) {
+			w := &wire{gate: make(chan struct{})}
+			c := &Client{}
+			c.use(newConn(w, true, maxReply, timeout))
+			ctx, cancel := context.WithCancel(background)
+			done := make(chan error)
+			go func() { done <- c.write(ctx, opBinary, []byte("a"), true) }()
+			synctest.Wait()
+			cancel()
+			synctest.Wait()
+			if n := len(w.deadlines); n == 0 || w.deadlines[n-1].IsZero() || w.deadlines[n-1].After(time.Now()) {
+				t.Fatalf("deadlines %v of a write whose context has ended", w.deadlines)
+			}
+			w.gate <- struct{}{}
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+			go func() { done <- c.write(background, opBinary, []byte("b"), true) }()
+			synctest.Wait()
+			if last := w.deadlines[len(w.deadlines)-1]; timeout > 0 && !last.Equal(time.Now().Add(timeout+time.Second)) || timeout < 0 && !last.IsZero() {
+				t.Errorf("the next write has until %v, it is %v", last, time.Now())
+			}
+			w.gate <- struct{}{}
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }

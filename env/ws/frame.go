@@ -116,20 +116,15 @@ func parseFrameHead(b []byte, masked bool) (h frameHead, ok bool, err error) {
 	return h, true, nil
 }
 
-// xor puts src, masked with key, into dst, which may be src.
-func xor(dst, src []byte, key [4]byte) {
+// xor masks b with key, or takes the mask away.
+func xor(b []byte, key [4]byte) {
 	k := uint64(binary.LittleEndian.Uint32(key[:]))
 	k |= k << 32
-	if k == 0 {
-		copy(dst, src)
-		return
+	for ; len(b) >= 8; b = b[8:] {
+		binary.LittleEndian.PutUint64(b, binary.LittleEndian.Uint64(b)^k)
 	}
-	for len(src) >= 8 {
-		binary.LittleEndian.PutUint64(dst, binary.LittleEndian.Uint64(src)^k)
-		dst, src = dst[8:], src[8:]
-	}
-	for i := range src {
-		dst[i] = src[i] ^ key[i&3]
+	for i := range b {
+		b[i] ^= key[i&3]
 	}
 }
 
@@ -182,7 +177,7 @@ func (f *frameReader) next() (op byte, payload []byte, err error) {
 		}
 		p := f.buf[f.start+h.size : f.start+total : f.start+total]
 		if f.masked {
-			xor(p, p, h.key)
+			xor(p, h.key)
 		}
 		f.start += total
 		op = h.op
@@ -324,7 +319,7 @@ func (c *conn) send(op byte, payload []byte, flush bool) error {
 		c.out = append(c.out, h...)
 		at := len(c.out)
 		c.out = append(c.out, payload...)
-		xor(c.out[at:], c.out[at:], key)
+		xor(c.out[at:], key)
 	} else {
 		c.out = append(c.out, h...)
 		if len(payload) > fullBuffer && c.spilling == nil { // not worth a copy
@@ -404,8 +399,17 @@ func (c *conn) wait(b []byte) error {
 // For a client, whose caller waits as well.
 func (c *conn) interrupt() {
 	if c.waits.Load() {
-		_ = c.net.SetWriteDeadline(time.Unix(1, 0))
+		_ = c.net.SetWriteDeadline(time.Now())
 	}
+}
+
+// unhurried takes interrupt's deadline away from a connection whose write was through
+// before it.
+func (c *conn) unhurried() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.deadline = time.Time{}
+	return c.net.SetWriteDeadline(c.deadline)
 }
 
 // spill writes c.out until it is empty. The timeout is that of a part, so

@@ -26,7 +26,7 @@ func (s seed) MarshalJSON() ([]byte, error) {
 }
 
 func (s *seed) UnmarshalJSON(b []byte) error {
-	if len(b) < 2 || b[0] != '"' {
+	if b[0] != '"' {
 		return fmt.Errorf("%w: seed %.40s is not a decimal string", ErrBadFrame, b)
 	}
 	v, err := strconv.ParseUint(string(b[1:len(b)-1]), 10, 64)
@@ -87,8 +87,7 @@ func (a *actions) UnmarshalJSON(b []byte) error {
 	bad := func(what []byte) error {
 		return fmt.Errorf("%w: actions: row %d: %.40q is neither a 32-bit integer nor a list of them", env.ErrInvalidAction, a.rows, what)
 	}
-	b = bytes.TrimSpace(b)
-	if len(b) < 2 || b[0] != '[' {
+	if b[0] != '[' {
 		return fmt.Errorf("%w: actions: want a list, one action a row", env.ErrInvalidAction)
 	}
 	a.flat = make([]int32, 0, 1+bytes.Count(b, []byte{','}))
@@ -132,25 +131,21 @@ func (a *actions) UnmarshalJSON(b []byte) error {
 }
 
 // elements gives the elements of a JSON list, which package json has found to
-// be well-formed, without a copy. null has none.
+// be well-formed, without a copy. null has none. Elements are not lists or objects
+// themselves: of one that is, each gets the first part, and is to refuse it.
 func elements(what string, b []byte, each func(e []byte) error) error {
-	b = bytes.TrimSpace(b)
 	if string(b) == "null" {
 		return nil
 	}
 	if b[0] != '[' {
 		return fmt.Errorf("%w: %s: %.40q is not a list", ErrBadFrame, what, b)
 	}
-	depth, start := 0, 1
+	start := 1
 	for i := 1; i < len(b); i++ {
-		switch c := b[i]; {
-		case c == '"':
+		switch b[i] {
+		case '"':
 			i = endOfString(b, i) - 1
-		case c == '[' || c == '{':
-			depth++
-		case depth > 0 && (c == ']' || c == '}'):
-			depth--
-		case depth == 0 && (c == ',' || c == ']'):
+		case ',', ']':
 			if e := bytes.TrimSpace(b[start:i]); len(e) > 0 {
 				if err := each(e); err != nil {
 					return err
@@ -307,12 +302,9 @@ var controlFields = sync.OnceValue(func() map[string]int {
 // nil where no number can be read.
 func parseControl(b []byte) (c control, err error) {
 	if !json.Valid(b) {
-		err := json.Unmarshal(b, new(struct{}))
-		var syntax *json.SyntaxError
-		if errors.As(err, &syntax) {
-			return c, fmt.Errorf("%w: JSON: %v at byte %d", ErrBadFrame, err, syntax.Offset)
-		}
-		return c, fmt.Errorf("%w: JSON: %v", ErrBadFrame, err)
+		err, syntax := json.Unmarshal(b, new(struct{})), new(json.SyntaxError)
+		errors.As(err, &syntax) // it is one
+		return c, fmt.Errorf("%w: JSON: %v at byte %d", ErrBadFrame, err, syntax.Offset)
 	}
 	if b = bytes.TrimSpace(b); b[0] != '{' {
 		return c, fmt.Errorf("%w: JSON: %.40q is not an object", ErrBadFrame, b)

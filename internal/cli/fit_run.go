@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -71,7 +70,7 @@ func (f *fitter) check(cmd *cobra.Command) error {
 	}
 	if f.mode == "" {
 		f.mode = "closed_loop"
-		if f.preset != "" || f.limit != 0 || f.Engine == "cuda" || strings.HasPrefix(f.Device, "cuda") {
+		if f.preset != "" || f.limit != 0 {
 			f.mode = "timegan" // what these mean something to
 		}
 	}

@@ -22,7 +22,7 @@ func printTrafficEval(out io.Writer, r *eval.Result) error {
 	for _, f := range r.Figures {
 		fmt.Fprintf(w, "%s\t%v", f.Name, f.Best)
 		for _, row := range r.Rows {
-			fmt.Fprintf(w, "\t%v", row.Figures[f.Name])
+			fmt.Fprintf(w, "\t%s", row.Cell(f.Name))
 		}
 		fmt.Fprintln(w)
 	}

@@ -80,6 +80,9 @@ use a veth pair, or a port that leads to your switches alone.`,
 				r.Frames, r.Bytes, iface, r.Seconds, r.Asked, r.LateMedian, r.LateMax)
 			if counted != nil {
 				fmt.Fprintf(cmd.OutOrStdout(), "%d frames, %d bytes arrived at %s, and %d of others\n", arrived.Frames, arrived.Bytes, count, arrived.Others)
+				if arrived.Missed > 0 {
+					fmt.Fprintf(cmd.OutOrStdout(), "%d more arrived and were not counted: this process had no time for them; --speed is less than %g where every one counts\n", arrived.Missed, speed)
+				}
 			}
 			return nil
 		},

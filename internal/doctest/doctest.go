@@ -6,6 +6,9 @@
 //	sh root    shell commands, at the root of a clone
 //	python     a Python program, where PLANEGYM_PYTHON names an interpreter that
 //	           has the planegym package; else skipped
+//	… netns    in a network namespace of its own, as its root (unshare -rn); skipped
+//	           where that is not allowed
+//	… needs=X  skipped where there is no program X
 //	… long     only where PLANEGYM_DOCS=long: it takes over a minute
 //	… apart    shown but not run: it needs what a test machine has not
 //
@@ -57,6 +60,16 @@ func Blocks(markdown string) ([]Block, error) {
 
 // serves matches a command that ends only when it is asked to.
 var serves = regexp.MustCompile(`^(planegym|go run ./cmd/planegym) (serve\b|testbed .*--p4runtime)`)
+
+// Needs are the programs without which the block is skipped.
+func (b Block) Needs() (programs []string) {
+	for _, word := range b.Info {
+		if name, ok := strings.CutPrefix(word, "needs="); ok {
+			programs = append(programs, name)
+		}
+	}
+	return programs
+}
 
 // Script is the shell script of a block: it stops at the first command that
 // fails, and what serves goes to the background until a client is answered.

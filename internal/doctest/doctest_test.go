@@ -25,6 +25,9 @@ func TestBlocks(t *testing.T) {
 	if got[1].Is("sh") || !got[2].Is("python") {
 		t.Errorf("%+v", got)
 	}
+	if b := (doctest.Block{Info: []string{"sh", "needs=tshark", "netns", "needs=ip"}}); strings.Join(b.Needs(), " ") != "tshark ip" || !b.Is("netns") {
+		t.Errorf("%+v needs %q", b, b.Needs())
+	}
 	if _, err := doctest.Blocks("```sh\n"); err == nil {
 		t.Error("a block that does not end is accepted")
 	}
@@ -49,6 +52,19 @@ func pages(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	return append([]string{"../../README.md", "../../python/README.md"}, docs...)
+}
+
+// missing says what a block needs that is not here.
+func missing(b doctest.Block) string {
+	for _, name := range b.Needs() {
+		if _, err := exec.LookPath(name); err != nil {
+			return "there is no " + name
+		}
+	}
+	if b.Is("netns") && exec.Command("unshare", "-rn", "ip", "link").Run() != nil {
+		return "a network namespace (unshare -rn, ip) is not allowed"
+	}
+	return ""
 }
 
 func TestPagesWorkAsPrinted(t *testing.T) {
@@ -87,6 +103,10 @@ func TestPagesWorkAsPrinted(t *testing.T) {
 				ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
 				switch {
 				case b.Is("apart"), b.Is("long") && !long:
+				case missing(b) != "":
+					t.Logf("%s:%d: skipped: %s", page, b.Line, missing(b))
+				case b.Is("netns"):
+					cmd = exec.CommandContext(ctx, "unshare", "-rn", "bash", "-c", b.Script())
 				case b.Is("sh"):
 					cmd = exec.CommandContext(ctx, "bash", "-c", b.Script())
 				case b.Is("python") && python == "":

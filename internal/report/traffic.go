@@ -98,7 +98,7 @@ func likeness(e *inloop.Evaluation) (Section, error) {
 	for _, f := range r.Figures {
 		row := []string{f.Name, fmt.Sprint(f.Best)}
 		for _, x := range r.Rows {
-			row = append(row, x.Figures[f.Name].String())
+			row = append(row, x.Cell(f.Name))
 		}
 		t.Rows = append(t.Rows, row)
 		about.Rows = append(about.Rows, []string{f.Name, f.About})

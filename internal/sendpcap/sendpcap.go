@@ -38,6 +38,9 @@ type Counted struct {
 	Frames int   `json:"frames"`
 	Bytes  int64 `json:"bytes"`
 	Others int   `json:"others"`
+	// Missed is how many frames the kernel dropped because they were not counted
+	// fast enough: they arrived.
+	Missed int   `json:"missed"`
 	Err    error `json:"-"`
 }
 

@@ -112,7 +112,11 @@ func Listen(name string) (*Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 64<<20) // else the default
+	// Room for all that comes while this process waits for a processor. Root of a
+	// user namespace may not exceed the system's limit.
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 64<<20) != nil {
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 64<<20)
+	}
 	return &Listener{fd}, nil
 }
 
@@ -120,6 +124,11 @@ func Listen(name string) (*Listener, error) {
 // or ctx is done, and closes the listener.
 func (l *Listener) Count(ctx context.Context, known *Known, sent <-chan struct{}) (c Counted) {
 	defer unix.Close(l.fd)
+	defer func() {
+		if s, err := unix.GetsockoptTpacketStats(l.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS); err == nil {
+			c.Missed = int(s.Drops)
+		}
+	}()
 	tv := unix.NsecToTimeval(int64(100 * time.Millisecond))
 	if err := unix.SetsockoptTimeval(l.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
 		c.Err = fmt.Errorf("sendpcap: %w", err)

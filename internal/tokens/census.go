@@ -18,6 +18,7 @@ type Census struct {
 	Starts   []float64 // s between the starts of sessions, at most 4,096 of them
 	byLabel  [][]int   // by label+1: indices in Kinds
 	pairs    *pairs
+	order    *order
 }
 
 // Kind is the sessions of one label and one class of each meta field.
@@ -29,7 +30,7 @@ type Kind struct {
 // NewCensus counts sessions. maxSteps above 0 is where they were cut; 0: at the
 // longest length, if 2 % of the sessions have it; below 0: nowhere.
 func (c *Codec) NewCensus(s *traffic.Set, maxSteps int) *Census {
-	n := &Census{pairs: c.newPairs(s)}
+	n := &Census{pairs: c.newPairs(s), order: c.newOrder(s)}
 	at := map[string]int{}
 	var begun []float64
 	longest := 0
@@ -158,7 +159,7 @@ func (n *Census) Tensors() []safetensors.Tensor {
 	for _, k := range n.Kinds {
 		kinds = append(append(kinds, k.Count), k.Tokens...)
 	}
-	return append(n.pairs.tensors(),
+	return append(append(n.pairs.tensors(), n.order.tensors()...),
 		safetensors.Tensor{Name: "kinds", Shape: []int{len(n.Kinds), w}, Data: kinds},
 		safetensors.Tensor{Name: "starts", Shape: []int{len(n.Starts)}, Data: n.Starts})
 }
@@ -171,6 +172,9 @@ func (c *Codec) ReadCensus(f *safetensors.File, maxSteps, longest int) (*Census,
 	n := &Census{MaxSteps: maxSteps, Longest: longest}
 	var err error
 	if n.pairs, err = c.readPairs(f); err != nil {
+		return nil, err
+	}
+	if n.order, err = c.readOrder(f); err != nil {
 		return nil, err
 	}
 	info, ok := f.Info("kinds")

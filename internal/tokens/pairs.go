@@ -9,14 +9,18 @@ import (
 )
 
 // unseen is what a class's probability is multiplied by where training never
-// had it together with the step's kind of size, or with one of the session's
-// symbols: a flag of TCP in a datagram, an acknowledgement with bytes.
+// had it together with the step's kind of size, with one of the session's
+// symbols, or with both: a flag of TCP in a datagram, an acknowledgement with
+// bytes, data of TCP without.
 const unseen = 1e-4
 
 // pairs are which classes of a symbol of a step came together with what: with
-// no bytes and with bytes, and with each class of each symbol of meta.
+// no bytes and with bytes, with each class of each symbol of meta, and with
+// both at once.
 type pairs struct {
-	seen map[[3]int32][]bool // by column of steps, kind (-1: bytes, else column of meta) and its class
+	// By column of steps, kind (-1: bytes; m ≥ 0: column m of meta; -2-m: both) and
+	// its class; of both twice that of meta, and one more with bytes.
+	seen map[[3]int32][]bool
 }
 
 // kinds are the columns of meta that count.
@@ -42,11 +46,17 @@ func (c *Codec) symbols() (k []int) {
 // bytes is 1 where a class of the first column has bytes, 0 where it has none.
 func (c *Codec) bytes(class int32) int32 {
 	col := &c.Steps[0]
-	if col.Vocabulary == nil || int(class) >= len(col.Vocabulary.Exact) {
+	v := col.Vocabulary
+	if v == nil {
 		return 1
 	}
-	x := col.Vocabulary.Exact[class]
-	if col.Sign >= 0 && (x == 1 || x == -1) || col.Sign < 0 && x == 0 {
+	var lo, hi int64
+	if i := int(class) - len(v.Exact); i < 0 {
+		lo, hi = v.Exact[class], v.Exact[class]
+	} else {
+		lo, hi = v.Cells[i], v.Cells[i+1]-1
+	}
+	if col.Sign >= 0 && lo >= -1 && hi <= 1 || col.Sign < 0 && lo == 0 && hi == 0 {
 		return 0
 	}
 	return 1
@@ -56,6 +66,7 @@ func (p *pairs) add(c *Codec, k int, classes, about []int32) {
 	p.set(c, int32(k), -1, c.bytes(classes[0]), classes[k])
 	for _, m := range c.kinds() {
 		p.set(c, int32(k), int32(m), about[1+m], classes[k])
+		p.set(c, int32(k), int32(-2-m), 2*about[1+m]+c.bytes(classes[0]), classes[k])
 	}
 }
 
@@ -107,6 +118,9 @@ func (n *Census) Weigh(c *Codec, w []float32, k int, classes, about []int32) {
 	for i := range c.Meta {
 		if c.Meta[i].Levels > 0 {
 			lower(n.pairs.seen[[3]int32{int32(k), int32(i), about[1+i]}])
+			if classes[0] >= 0 { // files of an earlier version have none
+				lower(n.pairs.seen[[3]int32{int32(k), int32(-2 - i), 2*about[1+i] + c.bytes(classes[0])}])
+			}
 		}
 	}
 }
@@ -149,13 +163,15 @@ func (c *Codec) readPairs(f *safetensors.File) (*pairs, error) {
 	}
 	for r := range slices.Chunk(flat, 4) {
 		most := 2
-		if r[1] >= 0 {
-			if !slices.Contains(kinds, int(r[1])) {
-				return nil, fmt.Errorf("tokens: pairs: column %d of meta is no symbol", r[1])
+		if m := max(int(r[1]), -2-int(r[1])); r[1] != -1 {
+			if !slices.Contains(kinds, m) {
+				return nil, fmt.Errorf("tokens: pairs: column %d of meta is no symbol", m)
 			}
-			most = c.Meta[r[1]].Len()
+			if most = c.Meta[m].Len(); r[1] < 0 {
+				most *= 2
+			}
 		}
-		if !slices.Contains(symbols, int(r[0])) || r[1] < -1 || r[2] < 0 || int(r[2]) >= most || r[3] < 0 || int(r[3]) >= c.Steps[r[0]].Len() {
+		if !slices.Contains(symbols, int(r[0])) || r[2] < 0 || int(r[2]) >= most || r[3] < 0 || int(r[3]) >= c.Steps[r[0]].Len() {
 			return nil, fmt.Errorf("tokens: pairs: %v", r)
 		}
 		p.set(c, r[0], r[1], r[2], r[3])

@@ -66,3 +66,107 @@ func TestWeigh(t *testing.T) {
 		}
 	}
 }
+
+// Data of TCP without bytes are unlikely though datagrams without are in
+// training, and no bytes are a class of their own where they are rare.
+func TestWeighTogether(t *testing.T) {
+	s := &traffic.Set{Of: traffic.Schema{
+		Meta: []traffic.Field{{Name: "protocol", Kind: traffic.Symbol, Levels: []string{"tcp", "udp"}}},
+		Steps: []traffic.Field{{Name: "direction", Kind: traffic.Symbol, Levels: []string{"up", "down"}}, {Name: "size", Kind: traffic.Size},
+			{Name: "flags", Kind: traffic.Symbol, Levels: []string{"data", "ack"}}},
+	}}
+	add := func(protocol float64, steps ...float64) {
+		s.Sessions = append(s.Sessions, traffic.Session{Label: -1, Meta: []float64{protocol}, Steps: steps})
+	}
+	for range 5 {
+		add(0, 0, 100, 0, 0, 0, 1)
+	}
+	add(1, 0, 0, 0) // a datagram without bytes
+	add(0, 1, 0, 1) // an acknowledgement down, the only one
+	c, err := New(s, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := c.NewCensus(s, -1)
+	up, down := c.Steps[0].Encode([]float64{0, 0, 0}), c.Steps[0].Encode([]float64{1, 0, 0})
+	row := []float64{0, 7, 0}
+	if c.Steps[0].Decode(down, .9, row); row[0] != 1 || row[1] != 0 {
+		t.Errorf("an acknowledgement down, the only one, comes back as %v", row)
+	}
+	for _, x := range []struct {
+		size     int32
+		protocol int32
+		want     [2]bool
+	}{{up, 0, [2]bool{false, true}}, {up, 1, [2]bool{true, false}}, {down, 0, [2]bool{false, true}}} {
+		w := []float32{1, 1}
+		n.Weigh(c, w, 1, []int32{x.size, -1}, []int32{-1, x.protocol})
+		for k, keeps := range x.want {
+			if keeps != (w[k] == 1) {
+				t.Errorf("size class %d, protocol %d: weights %v", x.size, x.protocol, w)
+			}
+		}
+	}
+}
+
+// After a FIN no data follow in its direction, and before it no other FIN; the
+// other direction is its own.
+func TestOrder(t *testing.T) {
+	const data, ack, syn, fin = 0, 1, 2, 3
+	s := &traffic.Set{Of: traffic.Schema{
+		Steps: []traffic.Field{{Name: "direction", Kind: traffic.Symbol, Levels: []string{"up", "down"}}, {Name: "size", Kind: traffic.Size},
+			{Name: "flags", Kind: traffic.Symbol, Levels: []string{"data", "ack", "syn", "fin"}}},
+	}}
+	for range 4 {
+		s.Sessions = append(s.Sessions, traffic.Session{Label: -1, Steps: []float64{0, 0, syn, 1, 0, syn, 0, 10, data, 0, 10, data, 1, 0, ack, 0, 0, fin, 1, 0, fin, 0, 0, ack}})
+	}
+	c, err := New(s, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := c.NewCensus(s, -1)
+	var file bytes.Buffer
+	if err := safetensors.Write(&file, nil, n.Tensors()); err != nil {
+		t.Fatal(err)
+	}
+	f, err := safetensors.New(bytes.NewReader(file.Bytes()), int64(file.Len()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := c.ReadCensus(f, n.MaxSteps, n.Longest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	class := func(down, size, flags float64) []int32 {
+		row := []float64{down, size, flags}
+		return []int32{c.Steps[0].Encode(row), c.Steps[1].Encode(row)}
+	}
+	for _, n := range []*Census{n, again} {
+		follow := n.Follow(c)
+		follow.Add(5, class(0, 0, fin))
+		for _, x := range []struct {
+			at   int
+			of   []int32
+			want [4]bool // which flags keep their weight
+		}{
+			{9, class(0, 10, data), [4]bool{false, true, false, false}},
+			{2, class(0, 10, data), [4]bool{true, true, true, false}},
+			{9, class(1, 0, ack), [4]bool{true, true, true, true}},
+		} {
+			w := []float32{1, 1, 1, 1}
+			follow.Weigh(w, 1, x.at, x.of)
+			for k, keeps := range x.want {
+				if keeps != (w[k] == 1) {
+					t.Errorf("step %d: weights %v, want %v", x.at, w, x.want)
+					break
+				}
+			}
+		}
+		w := []float32{1, 1, 1, 1}
+		if follow.Reset(); true {
+			follow.Weigh(w, 1, 9, class(0, 10, data))
+		}
+		if w[data] != 1 || w[fin] != 1 {
+			t.Errorf("an empty session lowers %v", w)
+		}
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/planegym/planegym/internal/seq"
 	"github.com/planegym/planegym/traffic"
@@ -196,8 +197,17 @@ func fit(f traffic.Field, field, sign int, rows [][]float64, o Options) (Column,
 		c.Bins, err = seq.NewBins(values, o.Bins)
 	default:
 		values := make([]int64, len(rows))
+		var none [2]bool // a step without bytes is of another kind than one with few: it has a class however rare
 		for i, r := range rows {
 			values[i] = c.number(r)
+			if sign >= 0 && r[field] == 0 {
+				none[int(r[sign])] = true
+			}
+		}
+		for d, there := range none {
+			if there {
+				values = append(values, slices.Repeat([]int64{int64(1 - 2*d)}, o.Often)...)
+			}
 		}
 		c.Vocabulary, err = seq.NewVocabulary(values, o.Often, o.PerOctave)
 	}

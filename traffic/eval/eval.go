@@ -87,6 +87,15 @@ type Row struct {
 	Mixing   []MixingPoint       `json:"mixing,omitempty"`
 }
 
+// Cell is a figure as text, "–" where the row has none.
+func (r *Row) Cell(figure string) string {
+	e, ok := r.Figures[figure]
+	if !ok {
+		return "–"
+	}
+	return e.String()
+}
+
 // MixingPoint is a forest trained on a mixture, tested on held-out sessions.
 type MixingPoint struct {
 	Generated float64 `json:"generated"` // share of the training set

@@ -40,7 +40,7 @@ type Estimate struct {
 }
 
 func (e Estimate) String() string {
-	if e == (Estimate{}) || math.IsNaN(float64(e.Mean)) {
+	if math.IsNaN(float64(e.Mean)) {
 		return "–"
 	}
 	digits := 3

@@ -31,7 +31,7 @@ const (
 	TOS      = flows.StepFields + iota // IPv4's type of service, IPv6's traffic class
 	DF                                 // IPv4: don't fragment
 	TTL                                // as seen, or the hop limit
-	IDStep                             // IPv4 identification less that of the packet before in the direction, modulo 65,536; the first's own
+	IDStep                             // IPv4 identification less what is expected, one more than the highest of the direction so far (modulo 65,536; at first 0): 0, -1, 1, -2, … are 0, 1, 2, 3, …
 	TCPFlags                           // the byte
 	Window                             // of TCP
 	SeqStep                            // sequence number less what is expected after the packet before; first 0
@@ -118,8 +118,33 @@ type Builder struct {
 // side is one direction of a session, as far as it is known.
 type side struct {
 	known, timed bool
-	id           uint16
+	id           uint16 // expected
 	next, time   uint32
+}
+
+// fold writes small differences of either sign as small numbers: 0, -1, 1, -2, …
+// are 0, 1, 2, 3, …
+func fold(d int16) float64 {
+	if d < 0 {
+		return float64(-2*int(d) - 1)
+	}
+	return float64(2 * int(d))
+}
+
+func unfold(x float64) int16 {
+	v := int(min(x, 65535))
+	if v%2 == 1 {
+		return int16(-(v + 1) / 2)
+	}
+	return int16(v / 2)
+}
+
+// expect takes an identification in. A packet that was overtaken does not lower
+// what is expected, so that one reordering is one difference, not three.
+func (s *side) expect(id uint16) {
+	if int16(id-s.id) >= 0 {
+		s.id = id + 1
+	}
 }
 
 // NewBuilder begins a capture.
@@ -161,8 +186,10 @@ func (b *Builder) take(session, _ int, down bool, p *packet.Packet) {
 	if p.DF {
 		set(DF, 1)
 	}
-	set(IDStep, float64(p.ID-own.id)) // an unknown id is 0
-	own.id = p.ID
+	if p.Src.Is4() {
+		set(IDStep, fold(int16(p.ID-own.id)))
+		own.expect(p.ID)
+	}
 	name := ""
 	if p.Proto == packet.TCP {
 		set(TCPFlags, float64(p.Flags))
@@ -243,7 +270,7 @@ func Schema(labels, layouts []string) traffic.Schema {
 	c := flows.Schema(labels)
 	size := func(name string) traffic.Field { return traffic.Field{Name: name, Kind: traffic.Size} }
 	number := func(name string) traffic.Field { return traffic.Field{Name: name, Kind: traffic.Number} }
-	c.Steps = append(c.Steps, size("tos"), traffic.Field{Name: "df", Kind: traffic.Symbol, Levels: []string{"no", "yes"}}, size("ttl"), size("id_step"),
+	c.Steps = append(c.Steps, size("tos"), traffic.Field{Name: "df", Kind: traffic.Symbol, Levels: []string{"no", "yes"}}, size("ttl"), size("id_off"),
 		size("tcp_flags"), size("window"), number("seq_step"), number("ack_lag"), number("time_step"), traffic.Field{Name: "options", Kind: traffic.Symbol, Levels: layouts})
 	return c
 }
@@ -324,7 +351,8 @@ func Unite(sets ...*traffic.Set) {
 }
 
 // Windows cuts sessions into ones of n steps; the rest of a session that is
-// shorter is left out, but for a session that is shorter as a whole.
+// shorter is left out, but for a session that is shorter as a whole. The first
+// gap of a window is 0, as that of a session is: it starts later instead.
 func Windows(s *traffic.Set, n int) *traffic.Set {
 	out := &traffic.Set{Of: s.Of}
 	w := len(s.Of.Steps)
@@ -334,12 +362,19 @@ func Windows(s *traffic.Set, n int) *traffic.Set {
 			out.Sessions = append(out.Sessions, x)
 			continue
 		}
+		at := x.Start
 		for part := range slices.Chunk(all, n*w) {
+			x.Start = at + part[flows.Gap]
+			for i := flows.Gap; i < len(part); i += w {
+				at += part[i]
+			}
 			if len(part) == n*w {
-				x.Steps = part
+				x.Steps = slices.Clone(part)
+				x.Steps[flows.Gap] = 0
 				out.Sessions = append(out.Sessions, x)
 			}
 		}
 	}
+	slices.SortStableFunc(out.Sessions, func(a, b traffic.Session) int { return cmp.Compare(a.Start, b.Start) })
 	return out
 }

@@ -65,8 +65,10 @@ func (b *builder) packet(x []float64) *packet.Packet {
 		ends = [2]netip.Addr{netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2")}
 	}
 	p.Src, p.Dst = ends[d], ends[1-d]
-	own.id += uint16(x[IDStep])
-	p.ID = own.id
+	if meta[flows.Version] != 1 {
+		p.ID = own.id + uint16(unfold(x[IDStep]))
+		own.expect(p.ID)
+	}
 	size := int(min(x[flows.Size], 65535-20-60))
 	if size > len(b.payload) {
 		b.payload = make([]byte, size)

@@ -62,19 +62,23 @@ func (m *Model) tensors(about map[string]string) (map[string]string, []safetenso
 	if m.state != nil {
 		all = append(all, m.state.State("state.")...)
 	}
-	var allowed []int32 // label, column, class
-	n := 0
-	for l := range m.allowed {
-		for k := range m.allowed[l] {
-			for c, ok := range m.allowed[l][k] {
+	return meta, append(all, masks("allowed", m.allowed), masks("first", m.first)), nil
+}
+
+// masks are the classes of labels and columns as a tensor of label, column and
+// class.
+func masks(name string, of [][][]bool) safetensors.Tensor {
+	var flat []int32
+	for l := range of {
+		for k := range of[l] {
+			for c, ok := range of[l][k] {
 				if ok {
-					allowed = append(allowed, int32(l), int32(k), int32(c))
-					n++
+					flat = append(flat, int32(l), int32(k), int32(c))
 				}
 			}
 		}
 	}
-	return meta, append(all, safetensors.Tensor{Name: "allowed", Shape: []int{n, 3}, Data: allowed}), nil
+	return safetensors.Tensor{Name: name, Shape: []int{len(flat) / 3, 3}, Data: flat}
 }
 
 // Open reads what Save wrote. An error that wraps ErrFormat says that the file
@@ -124,8 +128,16 @@ func read(f *safetensors.File) (*Model, error) {
 	if m.census, err = m.codec.ReadCensus(f, 0, c.Longest); err != nil {
 		return nil, bad("%w", err)
 	}
-	if err := m.readAllowed(f); err != nil {
+	if err := m.checkLengths(); err != nil {
 		return nil, bad("%w", err)
+	}
+	if m.allowed, err = m.readMasks(f, "allowed"); err != nil {
+		return nil, bad("%w", err)
+	}
+	if _, ok := f.Info("first"); ok { // files of an earlier version have none
+		if m.first, err = m.readMasks(f, "first"); err != nil {
+			return nil, bad("%w", err)
+		}
 	}
 	if !c.Done {
 		be := compute.NewBackend(compute.Go, 1)
@@ -139,9 +151,8 @@ func read(f *safetensors.File) (*Model, error) {
 	return m, nil
 }
 
-func (m *Model) readAllowed(f *safetensors.File) error {
-	labels := len(m.codec.Schema.Labels) + 1
-	if len(m.lengths) != labels {
+func (m *Model) checkLengths() error {
+	if labels := len(m.codec.Schema.Labels) + 1; len(m.lengths) != labels {
 		return fmt.Errorf("lengths of %d labels, not %d", len(m.lengths), labels)
 	}
 	for l, of := range m.lengths {
@@ -149,30 +160,37 @@ func (m *Model) readAllowed(f *safetensors.File) error {
 			return fmt.Errorf("lengths of label %d: %v", l-1, of)
 		}
 	}
-	info, ok := f.Info("allowed")
+	return nil
+}
+
+// readMasks reads what masks wrote: of every label that has one, a class of each
+// column at least.
+func (m *Model) readMasks(f *safetensors.File, name string) ([][][]bool, error) {
+	labels := len(m.codec.Schema.Labels) + 1
+	info, ok := f.Info(name)
 	if !ok || len(info.Shape) != 2 || info.Shape[1] != 3 {
-		return fmt.Errorf("tensor allowed is missing or of shape %v", info.Shape)
+		return nil, fmt.Errorf("tensor %s is missing or of shape %v", name, info.Shape)
 	}
 	flat := make([]int32, 3*info.Shape[0])
-	if err := safetensors.Read(f, "allowed", flat, info.Shape...); err != nil {
-		return err
+	if err := safetensors.Read(f, name, flat, info.Shape...); err != nil {
+		return nil, err
 	}
-	m.allowed = make([][][]bool, labels)
+	of := make([][][]bool, labels)
 	for x := range slices.Chunk(flat, 3) {
 		if x[0] < 0 || int(x[0]) >= labels || x[1] < 0 || int(x[1]) >= len(m.codec.Steps) || x[2] < 0 || int(x[2]) >= m.codec.Steps[x[1]].Len() {
-			return fmt.Errorf("allowed: label %d, column %d, class %d", x[0]-1, x[1], x[2])
+			return nil, fmt.Errorf("%s: label %d, column %d, class %d", name, x[0]-1, x[1], x[2])
 		}
-		if m.allowed[x[0]] == nil {
-			m.allowed[x[0]] = m.nothing()
+		if of[x[0]] == nil {
+			of[x[0]] = m.nothing()
 		}
-		m.allowed[x[0]][x[1]][x[2]] = true
+		of[x[0]][x[1]][x[2]] = true
 	}
-	for l, cols := range m.allowed {
+	for l, cols := range of {
 		for k := range cols {
 			if !slices.Contains(cols[k], true) {
-				return fmt.Errorf("allowed: label %d has no class of column %d", l-1, k)
+				return nil, fmt.Errorf("%s: label %d has no class of column %d", name, l-1, k)
 			}
 		}
 	}
-	return nil
+	return of, nil
 }

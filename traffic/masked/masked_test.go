@@ -245,6 +245,44 @@ func TestLongSessions(t *testing.T) {
 	}
 }
 
+// What a session may begin with is counted, not learnt: a network that has
+// learnt nothing begins no session with a gap, and neither does its file.
+func TestFirstSteps(t *testing.T) {
+	m, err := Fit(context.Background(), toy(40, 1), Config{Hidden: 8, Updates: 1, Rows: 4, Passes: 4}, traffic.FitOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file bytes.Buffer
+	if err := m.Write(&file, nil); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Parse(file.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []*Model{m, again} {
+		x, err := traffic.Collect(m.Schema(), m.Sample(context.Background(), traffic.Request{N: 200}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		none := 0
+		for i := range x.Sessions {
+			for k := range x.Of.Len(&x.Sessions[i]) {
+				gap := x.Of.Step(&x.Sessions[i], k)[3]
+				if k == 0 && gap != 0 {
+					t.Fatalf("session %d begins with a gap of %v s", i, gap)
+				}
+				if k > 0 && gap == 0 {
+					none++
+				}
+			}
+		}
+		if none == 0 {
+			t.Error("no later gap is 0: the network knows where, so this tests nothing")
+		}
+	}
+}
+
 func TestConfigIsChecked(t *testing.T) {
 	for name, c := range map[string]Config{
 		"hidden": {Hidden: -1}, "window": {Window: 1}, "often": {Often: 1}, "rate": {Rate: 2}, "free": {Free: 1}, "rows": {Rows: -3},

@@ -107,6 +107,7 @@ type Model struct {
 	census  *tokens.Census
 	lengths [][]int32  // by label+1: steps of training sessions, at most 256, ascending
 	allowed [][][]bool // by label+1, column: the classes that training had; nil of a label that it had not
+	first   [][][]bool // the same of first steps: a connection begins with its SYN, no gap before it
 	scorers sync.Pool
 }
 
@@ -158,17 +159,20 @@ func network(k *tokens.Codec, hidden int) seq.Config {
 // learn counts what of sessions is not the network's.
 func (m *Model) learn(s *traffic.Set) {
 	labels := len(m.codec.Schema.Labels) + 1
-	m.lengths, m.allowed = make([][]int32, labels), make([][][]bool, labels)
+	m.lengths, m.allowed, m.first = make([][]int32, labels), make([][][]bool, labels), make([][][]bool, labels)
 	var all = make([][]int32, labels)
 	for i := range s.Sessions {
 		x := &s.Sessions[i]
 		l := x.Label + 1
 		all[l] = append(all[l], int32(s.Of.Len(x)))
 		if m.allowed[l] == nil {
-			m.allowed[l] = m.nothing()
+			m.allowed[l], m.first[l] = m.nothing(), m.nothing()
 		}
 		for k, v := range m.codec.Classes(x, nil) {
 			m.allowed[l][k%len(m.codec.Steps)][v] = true
+			if k < len(m.codec.Steps) {
+				m.first[l][k][v] = true
+			}
 		}
 	}
 	for l := range all {

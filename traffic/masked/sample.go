@@ -21,9 +21,10 @@ const cells = 8192
 // Sample draws sessions: label, classes of meta and length as training had
 // them, then all steps in Config.Passes passes: which step is drawn in which is
 // random, each is drawn given all that earlier passes drew, its fields one given
-// the other. Classes that no session of the label has in training are never
-// drawn. Sessions are filled
-// side by side; what a session is does not depend on it.
+// the other. Classes that no session of the label has in training, or none as its
+// first step, are never drawn; symbols that training never has together, or never in that order in a
+// direction, hardly ever. Sessions are filled side by side; what a session is
+// does not depend on it.
 func (m *Model) Sample(ctx context.Context, r traffic.Request) iter.Seq2[traffic.Session, error] {
 	return func(yield func(traffic.Session, error) bool) {
 		if err := m.check(&r); err != nil {
@@ -185,6 +186,13 @@ func (f *filling) fill(ctx context.Context, first, steps int, places []int) erro
 	}
 	e := len(m.net.Embeddings)
 	guidance := float32(m.Config.Guidance)
+	follow := make([]*tokens.Following, len(places))
+	for row, i := range places {
+		follow[row] = m.census.Follow(m.codec)
+		for t := range f.given[i] {
+			follow[row].Add(t, f.classes[i][t*cols:][:cols])
+		}
+	}
 	var at []int
 	type place struct{ row, step int }
 	var of []place
@@ -220,10 +228,14 @@ func (f *filling) fill(ctx context.Context, first, steps int, places []int) erro
 			i := places[x.row]
 			cell := f.classes[i][x.step*cols:][:cols]
 			allowed := m.allowed[f.sessions[i].Label+1]
+			if x.step == 0 && m.first != nil {
+				allowed = m.first[f.sessions[i].Label+1]
+			}
 			key := rng.Key{Seed: f.r.Seed, A: uint32(first + i), B: uint32(1 + x.step), Purpose: rng.SessionSteps}
 			for k := range cols {
 				w := filler.Weights(n, k, cell)
 				m.census.Weigh(m.codec, w, k, cell, f.about[i])
+				follow[x.row].Weigh(w, k, x.step, cell)
 				if allowed != nil {
 					for c, ok := range allowed[k] {
 						if !ok {
@@ -236,6 +248,7 @@ func (f *filling) fill(ctx context.Context, first, steps int, places []int) erro
 					cell[k] = int32(slices.Index(allowed[k], true)) // all weights were 0
 				}
 			}
+			follow[x.row].Add(x.step, cell)
 		}
 	}
 	return nil
@@ -296,7 +309,9 @@ func (m *Model) LogProb(s *traffic.Session, into []float64) (steps int, err erro
 	}
 	nothing := slices.Repeat([]int32{-1}, cols)
 	var at []int
+	var follow [draws]*tokens.Following
 	for d := range draws {
+		follow[d] = m.census.Follow(m.codec)
 		share := (float64(d) + .5) / draws
 		key := rng.Key{Seed: seed, A: uint32(d), Purpose: rng.Judging}
 		b.Length[d] = int32(n)
@@ -305,6 +320,8 @@ func (m *Model) LogProb(s *traffic.Session, into []float64) (steps int, err erro
 			if key.Float64(uint32(t)) < share {
 				cell = nothing
 				at = append(at, t*draws+d)
+			} else {
+				follow[d].Add(t, cell)
 			}
 			m.inputs(b.Tokens[(t*draws+d)*e:][:e], cell, t, n, about)
 		}
@@ -323,6 +340,7 @@ func (m *Model) LogProb(s *traffic.Session, into []float64) (steps int, err erro
 			v := all[t*cols+k]
 			weights := x.filler.Weights(i, k, all[t*cols:][:cols])
 			m.census.Weigh(m.codec, weights, k, all[t*cols:][:cols], about)
+			follow[d].Weigh(weights, k, t, all[t*cols:][:cols])
 			lp := logProb(weights, v) + col.LogShare(v, m.Schema().Step(s, t))
 			if col.Bins != nil {
 				into[part] += w * lp
