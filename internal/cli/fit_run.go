@@ -65,7 +65,7 @@ func (f *fitter) check(cmd *cobra.Command) error {
 			f.window = 24
 		}
 		f.sets = append([]string{fmt.Sprint("window=", f.window)}, f.sets...)
-	} else if f.window != 0 || f.any.time != "" || f.any.condition != "" || len(f.any.columns) > 0 {
+	} else if f.window != 0 || f.any.given() {
 		return usagef("fit: --window, --time, --condition, --columns: are of --csv")
 	}
 	if f.mode == "" {
