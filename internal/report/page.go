@@ -47,6 +47,7 @@ type Table struct {
 	Caption string
 	Head    []string
 	Rows    [][]string
+	Prose   bool // cells are text to read, not numbers to compare
 }
 
 // Figure is a drawing and what it says.
