@@ -116,7 +116,7 @@ func withRest(card map[string]string, fidelity []timegan.Fidelity, credit string
 	var figures []string
 	for _, f := range fidelity {
 		text := fmt.Sprintf("W1 %.3f, KS %.3f, correlation error %.3f, ACF error %.3f", f.W1, f.KS, f.Corr, f.ACF)
-		if f.Effect != nil { // else an older checkpoint, or one limit a recording
+		if f.Effect != nil || strings.Contains(f.Of, ", limit ") { // else sessions, of an older checkpoint
 			text = f.Effects() + "; " + text
 		}
 		figures = append(figures, f.Of+": "+text)

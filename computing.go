@@ -24,7 +24,7 @@ type Computing struct {
 	Threads int    // of a model; results do not depend on them; GOMAXPROCS
 	// Engine computes training: "fused" (gradients by hand; the default),
 	// "graph" (Gorgonia's, of losses as expressions), "reference" (plain loops
-	// in float64) or, of TimeGANs, "cuda".
+	// in float64) or, of models and not of agents, "cuda".
 	Engine string
 	// Device computes models: "cpu", "cuda", "cuda:N" (an NVIDIA GPU) or "auto"
 	// (cuda where it is usable, else cpu); "" is the engine's.
@@ -94,11 +94,12 @@ func (c *Computing) Trainer(ctx context.Context) (func() (timegan.Engine, error)
 // *OptionError.
 func (c *Computing) ClosedLoop(ctx context.Context) (engine string, k compute.Kernels, err error) {
 	k, err = c.Resolve(ctx)
-	switch {
-	case err != nil:
+	if err != nil {
 		return "", 0, err
-	case c.gpu > 0:
-		return "", 0, optionError("device", "a closed-loop model is trained on the CPU; a TimeGAN (--mode timegan) can be on a GPU")
+	}
+	if c.gpu > 0 {
+		engine, err = c.sequences(ctx)
+		return engine, k, err
 	}
 	switch name := cmp.Or(c.Engine, "fused"); name {
 	case "fused":
@@ -109,7 +110,16 @@ func (c *Computing) ClosedLoop(ctx context.Context) (engine string, k compute.Ke
 		graph.RegisterSeq()
 		return name, k, nil
 	}
-	return "", 0, optionError("engine", "%q is not one of fused, graph, reference", c.Engine)
+	return "", 0, optionError("engine", "%q is not one of fused, graph, reference, cuda", c.Engine)
+}
+
+// sequences makes the GPU, where there is one after Resolve, an engine of sequence
+// models; it returns its name, "" without.
+func (c *Computing) sequences(ctx context.Context) (string, error) {
+	if c.gpu == 0 {
+		return "", nil
+	}
+	return cuda.RegisterSeq(func() driver.Driver { return driver.From(ctx) }, c.gpu-1)
 }
 
 // Resolve checks c and returns its kernel set. It finds the GPU where one is

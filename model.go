@@ -147,12 +147,17 @@ func (c *Computing) Simulate(ctx context.Context, n int, m Model) (Simulation, f
 	}
 	if m.ClosedLoop != nil {
 		be := compute.NewBackend(k, cmp.Or(c.Threads, runtime.GOMAXPROCS(0)))
-		s, err := closedloop.NewSimulator(n, m.ClosedLoop, be)
+		engine, err := c.sequences(ctx)
 		if err != nil {
 			be.Close()
 			return nil, nil, err
 		}
-		return s, be.Close, nil
+		s, err := closedloop.NewSimulatorOn(n, m.ClosedLoop, be, engine)
+		if err != nil {
+			be.Close()
+			return nil, nil, err
+		}
+		return s, func() { _ = s.Close(); be.Close() }, nil // they held memory only
 	}
 	e, err := c.open(ctx, k)
 	if err != nil {

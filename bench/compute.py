@@ -41,6 +41,9 @@ WORK = []
 for H, L, T in [(24, 1, 24), (24, 3, 24), (24, 1, 50), (24, 3, 50), (32, 3, 24), (48, 3, 24), (64, 3, 24), (96, 3, 24)]:
     shape = {"H": H, "L": L, "T": T, "B": 128}
     WORK.append((f"GRU step H{H}, {L} layer{'s' * (L > 1)}, T{T}, B128", "internal/nn", f"GRUStep/H{H}_L{L}_T{T}_B128", {"torch": ("gru", shape)}))
+for H in (64, 96, 128):  # the network of a closed loop
+    WORK.append((f"Closed loop, update H{H} T192 B32", "internal/seq", f"Peers/train_H{H}", {"torch": ("train", {"H": H, "T": 192, "B": 32})}))
+    WORK.append((f"Closed loop, sampling H{H} N1024", "internal/seq", f"Peers/sample_H{H}", {"torch": ("sample", {"H": H, "N": 1024})}))
 for H, T, B, F in [(24, 24, 128, 6), (20, 50, 100, 16)]:
     for phase in ("embedding", "supervised", "joint"):
         shape = {"H": H, "T": T, "B": B, "F": F, "phase": phase}
@@ -50,7 +53,7 @@ for H, T, B, F in [(24, 24, 128, 6), (20, 50, 100, 16)]:
         ))
 WORK.append(("DDQN update, batch 32", "agent", "DDQN/update", {"sb3": ("dqn", {"of": "update"})}))
 WORK.append(("DDQN act, N = 256", "agent", "DDQN/act", {"sb3": ("dqn", {"of": "act"})}))
-LABEL = {"gru": "PyTorch's nn.GRU", "port": "timegan-pytorch", "ydata": "ydata-synthetic", "dqn": "Stable-Baselines3"}
+LABEL = {"gru": "PyTorch's nn.GRU", "train": "PyTorch", "sample": "PyTorch", "port": "timegan-pytorch", "ydata": "ydata-synthetic", "dqn": "Stable-Baselines3"}
 SIMULATOR = ("Simulator step, N = 1024", "timegan", "Simulator", {})
 
 
@@ -91,9 +94,9 @@ class Peer:
 class Ours:
     """The Go benchmarks, compiled once."""
 
-    def __init__(self, into: str) -> None:
+    def __init__(self, into: str, work: list) -> None:
         self.into = into
-        for p in {w[1] for w in [*WORK, SIMULATOR]}:
+        for p in {w[1] for w in work}:
             subprocess.run(["go", "test", "-c", "-o", f"{into}/{p.replace('/', '_')}", f"./{p}"], cwd=ROOT, check=True)
 
     def run(self, package: str, benchmark: str, seconds: float) -> dict:
@@ -194,7 +197,8 @@ def main() -> None:
     if not todo:
         raise SystemExit(f"--only {o.only!r} matches none of: " + "; ".join(w[0] for w in [*WORK, SIMULATOR]))
     with tempfile.TemporaryDirectory() as tmp:
-        ours, source = Ours(tmp), port(o.port, tmp)
+        needed = any("port" in [k[0] for k in w[3].values()] for w in todo)
+        ours, source = Ours(tmp, todo), port(o.port, tmp) if needed else tmp
         pythons = {"torch": sys.executable, "sb3": sys.executable, "ydata": o.ydata}
         kinds = {k for w in todo for k in w[3] if pythons[k]}
         peers = {(k, t): Peer(pythons[k], k, t, source) for k in sorted(kinds) for t in threads}

@@ -1,6 +1,6 @@
 """One peer of bench/compute.py, in a process of its own.
 
-    python compute_peers.py torch|sb3|ydata THREADS [--port DIR]
+    python compute_peers.py torch|sb3|ydata THREADS [--port DIR] [--device cuda]
 
 It reads work as lines of JSON, {"work": name, "shape": {...}, "seconds": s},
 runs it for about so long after a warm-up, and answers each with a line
@@ -31,6 +31,96 @@ def gru(shape):
             y, _ = net(x)
             y.backward(y.detach())
             opt.step()
+
+    return step
+
+
+EMBEDDINGS = [(3, 3), (3, 4)]  # classes, width
+DENSE = 42
+HEADS = [(3, []), (3, [0]), (5, [0, 1]), (24, [1]), (24, [3]), (24, [3, 4]), (16, []), (16, [])]  # classes, given
+
+
+def closed_loop(hidden):
+    """The network of a closed loop, as BenchmarkPeers of internal/seq has it."""
+    import torch
+    from torch import nn
+
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embeddings = nn.ModuleList(nn.Embedding(n, d) for n, d in EMBEDDINGS)
+            self.gru = nn.GRU(DENSE + sum(d for _, d in EMBEDDINGS), hidden)
+            self.head = nn.Linear(hidden, sum(n for n, _ in HEADS))
+            self.given = nn.ModuleList(nn.ModuleList(nn.Embedding(HEADS[g][0], n) for g in given) for n, given in HEADS)
+
+        def forward(self, tokens, dense, start=None):
+            """The logits [T,B,classes] of the heads, without what is given, and the states."""
+            x = torch.cat([*(e(tokens[..., i]) for i, e in enumerate(self.embeddings)), dense], -1)
+            h, last = self.gru(x, start)
+            return self.head(h).split([n for n, _ in HEADS], -1), last
+
+        def logits(self, h, plain, values):
+            """The logits of head h, given the classes of earlier ones."""
+            for table, g in zip(self.given[h], HEADS[h][1]):
+                plain = plain + table(values[g])
+            return plain
+
+    return Network()
+
+
+def train(shape):
+    """An update: masked cross-entropy of all heads, AdamW, clipping, averaged weights."""
+    import torch
+    from torch.nn import functional
+
+    t, b = shape["T"], shape["B"]
+    net = closed_loop(shape["H"])
+    average = [p.detach().clone() for p in net.parameters()]
+    matrices = [p for p in net.parameters() if p.dim() == 2]
+    rest = [p for p in net.parameters() if p.dim() != 2]
+    opt = torch.optim.AdamW([{"params": matrices, "weight_decay": 1e-4}, {"params": rest, "weight_decay": 0.0}], lr=2e-3)
+    tokens = torch.stack([torch.randint(0, n, (t, b)) for n, _ in EMBEDDINGS], -1)
+    dense = torch.rand(t, b, DENSE) * 2 - 1
+    values = [torch.randint(0, n, (t, b)) for n, _ in HEADS]
+    targets = [torch.where(torch.rand(t, b) < 0.05, torch.full_like(v, -1), v) for v in values]
+
+    def step(n):
+        for _ in range(n):
+            opt.zero_grad(set_to_none=True)
+            plain, _ = net(tokens, dense)
+            loss = sum(
+                functional.cross_entropy(net.logits(h, y, values).flatten(0, 1), targets[h].flatten(), ignore_index=-1, reduction="sum")
+                for h, y in enumerate(plain)
+            )
+            (loss / (t * b)).backward()
+            torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+            opt.step()
+            with torch.no_grad():
+                torch._foreach_mul_(average, 0.99)
+                torch._foreach_add_(average, list(net.parameters()), alpha=0.01)
+
+    return step
+
+
+def sample(shape):
+    """A step of N samplers: the network, then the heads' draws one after another."""
+    import torch
+
+    n = shape["N"]
+    net = closed_loop(shape["H"])
+    tokens = torch.stack([torch.randint(0, k, (1, n)) for k, _ in EMBEDDINGS], -1)
+    dense = torch.rand(1, n, DENSE) * 2 - 1
+    state = torch.zeros(1, n, shape["H"])
+
+    def step(k):
+        nonlocal state
+        with torch.inference_mode():
+            for _ in range(k):
+                plain, state = net(tokens, dense, state)
+                values = []
+                for h, y in enumerate(plain):
+                    p = torch.softmax(net.logits(h, y[0], values), -1)
+                    values.append(torch.multinomial(p, 1)[:, 0])
 
     return step
 
@@ -138,11 +228,12 @@ def dqn(shape):
     return act
 
 
-WORK = {"gru": gru, "port": port, "ydata": ydata, "dqn": dqn}
+WORK = {"gru": gru, "train": train, "sample": sample, "port": port, "ydata": ydata, "dqn": dqn}
 
 
 def main():
     peer, threads = sys.argv[1], int(sys.argv[2])
+    on_gpu = "--device" in sys.argv and sys.argv[sys.argv.index("--device") + 1] == "cuda"
     if "--port" in sys.argv:
         sys.path.insert(0, sys.argv[sys.argv.index("--port") + 1])
     if peer == "ydata":
@@ -159,6 +250,8 @@ def main():
 
         torch.set_num_threads(threads)
         name = f"PyTorch {torch.__version__}"
+        if on_gpu:  # train and sample make their tensors there
+            torch.set_default_device("cuda")
         if peer == "sb3":
             import stable_baselines3
 
@@ -177,6 +270,8 @@ def main():
         cpu, wall = time.process_time(), time.perf_counter()
         while (spent := time.perf_counter() - wall) < job["seconds"]:
             run(chunk)
+            if on_gpu:
+                torch.cuda.synchronize()
             n += chunk
             if spent < job["seconds"] / 8:
                 chunk *= 2

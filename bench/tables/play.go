@@ -17,7 +17,7 @@ func playSteps(quick bool) (steps []step) {
 		episodes = 2
 	}
 	for seed := range 3 {
-		steps = append(steps, step{out: fmt.Sprintf("play-%d.json", seed), command: fmt.Sprintf("planegym play --policy threshold:0.55 --episodes %d --seed %d --json", episodes, seed)})
+		steps = append(steps, step{out: fmt.Sprintf("play-%d.json", seed), command: fmt.Sprintf("planegym play bundled --policy threshold:0.55 --episodes %d --seed %d --json", episodes, seed)})
 	}
 	return steps
 }

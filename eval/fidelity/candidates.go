@@ -46,6 +46,9 @@ type Set struct {
 	tables  []selection.Table
 }
 
+// Table is the set's rows beside table k: of a model those of its median rollout.
+func (s Set) Table(k int) selection.Table { return s.tables[k] }
+
 // Files is a candidate whose rows are in files, one for each real table.
 type Files struct {
 	Name  string
@@ -141,6 +144,7 @@ func (c Model) score(ctx context.Context, sim timegan.Rollouts, data []telemetry
 		by = figures["M"]
 	}
 	var simulated []telemetry.Recording
+	long := !slices.ContainsFunc(data, func(r telemetry.Recording) bool { return r.Data.Len() < 4*telemetry.BlockSeconds }) // shorter ones have no held-out block
 	for k, r := range data {
 		rolled, err := rollOut(ctx, sim, Seeds(o.Seed, o.Rollouts), r, real[k], o.Options)
 		if err != nil {
@@ -153,11 +157,14 @@ func (c Model) score(ctx context.Context, sim timegan.Rollouts, data []telemetry
 		}
 		slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(by(rolled.scores[a]), by(rolled.scores[b])) })
 		median := rolled.tables[order[(len(order)-1)/2]]
-		copies, err := selection.CopyShare(real[k], median, 5, o.Seed)
-		if err != nil {
-			return set, err
+		set.Scores, set.tables = append(set.Scores, selection.Median(rolled.scores)), append(set.tables, median)
+		if long {
+			copies, err := selection.CopyShare(real[k], median, 5, o.Seed)
+			if err != nil {
+				return set, err
+			}
+			set.Copies = append(set.Copies, copies)
 		}
-		set.Scores, set.tables, set.Copies = append(set.Scores, selection.Median(rolled.scores)), append(set.tables, median), append(set.Copies, copies)
 	}
 	set.Effects = effectsOf(data, simulated, o.Seed)
 	return set, nil

@@ -34,9 +34,10 @@ func (r *Ranked) writeEffects(b *bytes.Buffer) {
 			fmt.Fprintf(b, "%s: exogeneity error %.3f (%.3f … %.3f; floor %.3f), effect error %.3f s/s (%.3f … %.3f; %.3f), transient error %.3f s/s (%.3f … %.3f; %.3f)\n", s.Name,
 				e.Exogeneity, e.Low.Exogeneity, e.High.Exogeneity, e.Floor.Exogeneity, e.Effect, e.Low.Effect, e.High.Effect, e.Floor.Effect,
 				e.Transient, e.Low.Transient, e.High.Transient, e.Floor.Transient)
-		} else if len(s.Copies) > 0 {
-			fmt.Fprintf(b, "%s: what a limit does is not identifiable: no limit takes turns with another within a recording\n", s.Name)
 		}
+	}
+	if r.What == "limit" && !slices.ContainsFunc(r.Sets, func(s Set) bool { return s.Effects != nil }) {
+		fmt.Fprintln(b, "What a limit does (exogeneity, effect and transient error) is not identifiable: no limit takes turns with another within a recording.")
 	}
 }
 
@@ -68,7 +69,25 @@ func (r *Ranked) writeScores(b *bytes.Buffer, k int) {
 		row(name, r.Sets[0].Scores[k].Floor[i])
 	}
 	t.Flush()
+	for _, s := range r.Sets {
+		score := s.Scores[k]
+		fmt.Fprintf(b, "M of %s by column: minmax %s; raw %s\n", s.Name, shares(score.Shares(score.MBy)), shares(score.Shares(score.MRawBy)))
+	}
 	r.writeColumns(b, k)
+}
+
+// shares are the largest shares of M, which make up nine tenths of it, four at most.
+func shares(all []selection.Share) string {
+	var text []string
+	sum := 0.
+	for _, s := range all {
+		if sum >= .9 || len(text) == 4 {
+			break
+		}
+		sum += s.Of
+		text = append(text, fmt.Sprintf("%s %.0f %%", s.Column, 100*s.Of))
+	}
+	return strings.Join(text, ", ")
 }
 
 // writeColumns prints which columns the sets were scored on in table k, if

@@ -1,6 +1,7 @@
 package selection
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -61,8 +62,30 @@ type Score struct {
 	Mean        Means     `json:"mean"`
 	Features    []Feature `json:"features"`           // of the live columns
 	Columns     []string  `json:"columns"`            // that were compared
+	MBy         []float64 `json:"M_by_column"`        // by column: its term of the mean's M_minmax_all
+	MRawBy      []float64 `json:"M_raw_by_column"`    // by column: its term of M_raw_2600
 	Left        []string  `json:"left_out,omitempty"` // columns that were not compared: not in both, never measured, or no numbers
 	Floor       [3]Means  `json:"floor_p5_p50_p95"`   // the 5, 50 and 95 % points of real windows against the real table
+}
+
+// Shares are the columns' shares of M, of their terms MBy or MRawBy, largest first.
+func (s *Score) Shares(terms []float64) []Share {
+	var all []Share
+	sum := 0.
+	for k, x := range terms {
+		all, sum = append(all, Share{s.Columns[k], x}), sum+x
+	}
+	for i := range all {
+		all[i].Of = all[i].Of / max(sum, 1e-300)
+	}
+	slices.SortStableFunc(all, func(a, b Share) int { return cmp.Compare(b.Of, a.Of) })
+	return all
+}
+
+// Share is a column's share of M.
+type Share struct {
+	Column string
+	Of     float64 // 0 to 1
 }
 
 // Compare scores synth against real.
@@ -78,13 +101,13 @@ func Compare(real, synth Table, o Options) (Score, error) {
 		return s, err
 	}
 	s.RealRows, s.SynthRows = real.Rows(), synth.Rows()
-	s.MRaw2600 = M(real, synth, firstRows)
+	s.MRaw2600, s.MRawBy = M(real, synth, firstRows), MByColumn(real, synth, firstRows)
 	ra, xa := minmax(real, synth, true)
 	r, x := minmax(real, synth, false)
 	like := newProfile(r, 0, windowsOf(o.Rows), windowStep)
 	s.MMinmax2600 = M(ra, xa, firstRows)
 	s.Mean, s.Features = like.compare(newProfile(x, o.Rows, windowsOf(o.Rows), windowsOf(o.Rows)))
-	s.Mean.MMinmax = M(ra, xa, 0)
+	s.Mean.MMinmax, s.MBy = M(ra, xa, 0), MByColumn(ra, xa, 0)
 	draws := o.Draws
 	if draws == 0 {
 		draws = 200
@@ -124,6 +147,9 @@ func prepare(real, synth Table, o Options) (Table, Table, error) {
 		return real, synth, fmt.Errorf("selection: %d synthetic rows have cells without a value", n)
 	}
 	if !o.Like {
+		if real.Series {
+			real = real.pick(func(i int) bool { return !slices.ContainsFunc(real.Row(i), math.IsNaN) })
+		}
 		if n := real.gaps(); n > 0 {
 			return real, synth, fmt.Errorf("selection: %d real rows were not measured in full: compare on the grid of seconds (--like)", n)
 		}
@@ -407,7 +433,7 @@ func Median(scores []Score) Score {
 		return Score{}
 	}
 	out := scores[0]
-	out.Features = slices.Clone(out.Features)
+	out.Features, out.MBy, out.MRawBy = slices.Clone(out.Features), slices.Clone(out.MBy), slices.Clone(out.MRawBy)
 	median := func(get func(*Score) *float64) {
 		x := make([]float64, len(scores))
 		for i := range scores {
@@ -423,6 +449,10 @@ func Median(scores []Score) Score {
 		func(s *Score) *float64 { return &s.Mean.MMinmax },
 	} {
 		median(get)
+	}
+	for k := range out.MBy {
+		median(func(s *Score) *float64 { return &s.MBy[k] })
+		median(func(s *Score) *float64 { return &s.MRawBy[k] })
 	}
 	for k := range out.Features {
 		for _, get := range []func(*Feature) *float64{

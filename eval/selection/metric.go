@@ -18,11 +18,21 @@ const firstRows = 2600
 // nothing about the order of rows matters.
 func M(real, synth Table, rows int) float64 {
 	var m float64
-	for k := range real.Columns {
-		a, b := quartiles(real, k, rows), quartiles(synth, k, rows)
-		m += math.Abs((a[2]-a[0])-(b[2]-b[0])) + math.Abs(a[1]-b[1])
+	for _, x := range MByColumn(real, synth, rows) {
+		m += x
 	}
 	return m
+}
+
+// MByColumn are the columns' terms, of which M is the sum: one that is not scaled
+// outweighs the others, and few columns decide on any scale.
+func MByColumn(real, synth Table, rows int) []float64 {
+	terms := make([]float64, len(real.Columns))
+	for k := range terms {
+		a, b := quartiles(real, k, rows), quartiles(synth, k, rows)
+		terms[k] = math.Abs((a[2]-a[0])-(b[2]-b[0])) + math.Abs(a[1]-b[1])
+	}
+	return terms
 }
 
 func quartiles(t Table, k, rows int) (q [3]float64) {

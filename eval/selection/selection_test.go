@@ -315,8 +315,8 @@ func TestReadAndWrite(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		"":                                    "no header",
-		"t,ts_ms\n1,1\n":                      "there is no column to compare: found t, ts_ms",
-		"name,city\na,b\n":                    "no column holds numbers alone: found name, city",
+		"t,ts_ms\n1,1\n2,7\n":                 "there is no column to compare: found ts_ms",
+		"name,city\na,b\nc,d\n":               "no column of numbers to model: found name (words), city (words)",
 		strings.Join(Columns, ",") + "\n":     "there is no row",
 		strings.Join(Columns, ",") + ",fps\n": "column FPS is a duplicate",
 		strings.Join(Columns, ",") + "\n1,2,3,4,5,6,7,8,9,10,11,12,x\n":   `line 2: CalcBitrate: "x"`,

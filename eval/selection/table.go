@@ -21,6 +21,7 @@ import (
 	"strings"
 
 	"github.com/planegym/planegym/telemetry"
+	"github.com/planegym/planegym/telemetry/anycsv"
 )
 
 // Columns are the 13 columns of the published recordings, in their order.
@@ -66,6 +67,7 @@ type Table struct {
 	Columns []string
 	Values  []float64 // [n,F]
 	Left    []string  // measured columns of its source that it does not hold
+	Series  bool      // of another CSV than a recording's: without a grid, rows with gaps are left out
 }
 
 // Rows is n.
@@ -104,9 +106,10 @@ func ReadFile(path string) (Table, error) {
 // switch that is there, and of the player what is there), by its published names
 // or those of telemetry; of any other file the columns of numbers. Names are
 // trimmed, their order is free. A cell that is empty, or says NaN, null or the
-// like, is NaN: not measured.
+// like, is NaN: not measured. Files of other columns are read by package anycsv.
 func Read(r io.Reader) (Table, error) {
-	buffered := bufio.NewReaderSize(telemetry.LimitLines(r), 1<<16)
+	source := &replay{r, &bytes.Buffer{}}
+	buffered := bufio.NewReaderSize(telemetry.LimitLines(source), 1<<16)
 	in := csv.NewReader(buffered)
 	in.ReuseRecord = true
 	in.TrimLeadingSpace = true
@@ -124,12 +127,16 @@ func Read(r io.Reader) (Table, error) {
 	if err != nil {
 		return Table{}, err
 	}
+	if !c.known {
+		return readAny(io.MultiReader(source.seen, r))
+	}
+	source.seen = nil
 	for rows := 0; ; rows++ {
 		rec, err := in.Read()
 		if errors.Is(err, io.EOF) && rows == 0 {
 			return Table{}, errors.New("there is no row")
 		} else if errors.Is(err, io.EOF) {
-			return c.table()
+			return Table{Columns: c.names, Values: c.values, Left: c.left}, nil
 		} else if err != nil {
 			return Table{}, err
 		}
@@ -139,15 +146,52 @@ func Read(r io.Reader) (Table, error) {
 	}
 }
 
-// choice is which columns of a file are read.
+// replay keeps what was read of r, until seen is nil.
+type replay struct {
+	r    io.Reader
+	seen *bytes.Buffer
+}
+
+func (s *replay) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	if s.seen != nil {
+		s.seen.Write(p[:n])
+	}
+	return n, err
+}
+
+// readAny reads a CSV with no column of a recording, as fit --csv does: a row that is
+// missing by the file's clock is one of NaN.
+func readAny(r io.Reader) (Table, error) {
+	f, err := anycsv.Read(r, anycsv.Options{})
+	if err != nil {
+		return Table{}, err
+	}
+	t, err := FromDataset(f.Recording.Data)
+	if err != nil {
+		return t, err
+	}
+	t.Left, t.Series = f.Left(), true
+	var keep []int
+	for k, name := range t.Columns {
+		if !slices.Contains(described, strings.ToLower(name)) {
+			keep = append(keep, k)
+		}
+	}
+	if len(keep) == 0 {
+		return t, fmt.Errorf("there is no column to compare: found %s", strings.Join(append(t.Columns, t.Left...), ", "))
+	}
+	return t.only(keep), nil
+}
+
+// choice is which columns of a recording's file are read.
 type choice struct {
-	known  bool // they are those of a recording
+	known  bool // it is a recording
 	head   []string
 	at     []int // columns of the file, by those of the table
 	names  []string
 	left   []string
 	values []float64 // [n,F]
-	words  []bool    // by column of the table: it holds a value that is not a number
 }
 
 func newChoice(head []string) (*choice, error) {
@@ -175,14 +219,8 @@ func newChoice(head []string) (*choice, error) {
 		case slices.Contains(described, strings.ToLower(h)) || slices.Contains(c.at, i):
 		case c.known && ours && h != "calc_rate": // the counter's rise is in the counter
 			c.left = append(c.left, h)
-		case !c.known:
-			c.at, c.names = append(c.at, i), append(c.names, h)
 		}
 	}
-	if len(c.at) == 0 {
-		return nil, fmt.Errorf("there is no column to compare: found %s", strings.Join(c.head, ", "))
-	}
-	c.words = make([]bool, len(c.at))
 	return c, nil
 }
 
@@ -192,36 +230,15 @@ func (c *choice) add(rec []string, in *csv.Reader) error {
 		x := math.NaN()
 		if s := strings.TrimSpace(rec[i]); !telemetry.Missing(s) {
 			v, err := strconv.ParseFloat(s, 64)
-			switch bad := err != nil || math.IsInf(v, 0) || math.IsNaN(v); {
-			case bad && c.known:
+			if err != nil || math.IsInf(v, 0) || math.IsNaN(v) {
 				line, _ := in.FieldPos(i)
 				return fmt.Errorf("line %d: %s: %q is not a finite number", line, c.names[k], s)
-			case bad:
-				c.words[k] = true
-			default:
-				x = v
 			}
+			x = v
 		}
 		c.values = append(c.values, x)
 	}
 	return nil
-}
-
-// table is what was read, less the columns that hold words.
-func (c *choice) table() (Table, error) {
-	t := Table{Columns: c.names, Values: c.values, Left: c.left}
-	var keep []int
-	for k, name := range c.names {
-		if c.words[k] {
-			t.Left = append(t.Left, name)
-		} else {
-			keep = append(keep, k)
-		}
-	}
-	if len(keep) == 0 {
-		return t, fmt.Errorf("no column holds numbers alone: found %s", strings.Join(c.head, ", "))
-	}
-	return t.only(keep), nil
 }
 
 // only is t with some of its columns.
@@ -229,7 +246,7 @@ func (t Table) only(at []int) Table {
 	if len(at) == len(t.Columns) {
 		return t
 	}
-	out := Table{Left: t.Left}
+	out := Table{Left: t.Left, Series: t.Series}
 	for _, k := range at {
 		out.Columns = append(out.Columns, t.Columns[k])
 	}
@@ -297,7 +314,7 @@ func (t Table) gaps() int {
 
 // pick is the rows i of t for which keep is true.
 func (t Table) pick(keep func(i int) bool) Table {
-	out := Table{Columns: t.Columns, Left: t.Left}
+	out := Table{Columns: t.Columns, Left: t.Left, Series: t.Series}
 	for i := range t.Rows() {
 		if keep(i) {
 			out.Values = append(out.Values, t.Row(i)...)

@@ -97,8 +97,8 @@ A gap takes the value before it; columns that never change are left out.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&a.file, "csv", "", "any CSV, a row a time step: its columns of numbers are generated")
-	f.StringVar(&a.time, "time", "", "the column of time, which orders the rows and is not generated")
-	f.StringSliceVar(&a.columns, "columns", nil, "the columns to generate, separated by commas; default: all that hold numbers")
+	f.StringVar(&a.Time, "time", "", "the column of time, which is not generated; default: a column of dates, or one that counts the rows")
+	f.StringSliceVar(&a.Columns, "columns", nil, "the columns to generate, separated by commas; default: all that hold numbers")
 	f.IntVar(&c.Window, "window", 24, "rows of a window")
 	f.IntVar(&c.Trainings, "trainings", 5, "trainings of each form")
 	f.IntVar(&c.Updates, "updates", 10000, "updates of each of the paper's three phases")

@@ -41,7 +41,7 @@ give equal bytes.`,
   planegym fit --csv stock.csv --window 24 -o stock.safetensors
   planegym fit --csv house.csv --time date --columns load,temperature --condition weekday -o house.safetensors
   planegym fit --data recordings --limit 32 --preset tutorial --set latent=false -o model_32.safetensors
-  planegym fit --data recordings --mode timegan --device cuda -o model.safetensors
+  planegym fit --data recordings --device cuda -o model.safetensors
   planegym fit --data recordings -o model.safetensors --resume
   planegym fit --data bundled --mode structured -o structured.safetensors
   planegym testbed record --scenario contended --schedule switchback --block-s 120 --sessions 40 --seed 1001 -o sessions

@@ -55,7 +55,11 @@ func (f *fitter) done(cmd *cobra.Command, bar *progressbar.ProgressBar, data []t
 		return writeJSON(cmd.OutOrStdout(), r.json)
 	}
 	for _, x := range *r.fidelity {
-		fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", x.Of, x.Effects())
+		text := fmt.Sprintf("W1 %.3f, KS %.3f, correlation error %.3f, ACF error %.3f", x.W1, x.KS, x.Corr, x.ACF)
+		if f.any.file == "" { // which has no limit
+			text = x.Effects() + "; " + text
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", x.Of, text)
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: limits %v, %s, %d KiB\n%s\n", f.out, r.limits, r.what, (st.Size()+512)/1024, r.losses)
 	return err

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -66,12 +65,12 @@ func (f *fitter) check(cmd *cobra.Command) error {
 			f.window = 24
 		}
 		f.sets = append([]string{fmt.Sprint("window=", f.window)}, f.sets...)
-	} else if f.window != 0 || f.any.time != "" || f.any.condition != "" || len(f.any.columns) > 0 {
+	} else if f.window != 0 || f.any.given() {
 		return usagef("fit: --window, --time, --condition, --columns: are of --csv")
 	}
 	if f.mode == "" {
 		f.mode = "closed_loop"
-		if f.preset != "" || f.limit != 0 || f.Engine == "cuda" || strings.HasPrefix(f.Device, "cuda") {
+		if f.preset != "" || f.limit != 0 {
 			f.mode = "timegan" // what these mean something to
 		}
 	}

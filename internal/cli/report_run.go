@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -17,8 +16,14 @@ func (r *reporter) run(cmd *cobra.Command) error {
 	switch {
 	case r.real == "" && len(r.sets) > 0:
 		return usagef("report: --real: which recording is the real one?")
-	case r.real == "" && len(r.agents) == 0 && r.compare == "" && r.traffic == "" && len(r.sessions) == 0:
-		return usagef("report: --real, --agent, --compare, --traffic or --sessions: what is it to be about?")
+	case r.real != "" && len(r.models) > 0:
+		return usagef("report: --model: models are rolled out beside --csv or --data, not --real")
+	case r.any.file != "" && len(r.models) == 0:
+		return usagef("report: --csv: name a model by --model NAME=FILE, or rows by --real and --set")
+	case r.rollouts < 1:
+		return usagef("report: --rollouts: %d is below 1", r.rollouts)
+	case r.real == "" && len(r.models) == 0 && len(r.agents) == 0 && r.compare == "" && r.traffic == "" && len(r.sessions) == 0:
+		return usagef("report: --real, --model, --agent, --compare, --traffic or --sessions: what is it to be about?")
 	}
 	if err := checkOutput("report: --output", r.out, ".html"); err != nil {
 		return err
@@ -35,7 +40,7 @@ func (r *reporter) run(cmd *cobra.Command) error {
 		return err
 	}
 	page := report.Page{Title: "Report"}
-	bar := newProgress(cmd, int64(len(r.sets)+len(r.agents)+2), "part", "report")
+	bar := newProgress(cmd, int64(len(r.sets)+len(r.models)+len(r.agents)+2), "part", "report")
 	var results []report.Compared
 	next := func() error { return bar.Add(1) }
 	if r.compare != "" {
@@ -71,6 +76,15 @@ func (r *reporter) run(cmd *cobra.Command) error {
 		page.Intro = "Real: " + r.real + ". Errors are on the real recording's scale, 0 to 1, and 0 is best; 1 is best for ratios."
 		page.Sections = append(page.Sections, sections...)
 	}
+	if len(r.models) > 0 {
+		var sections []report.Section
+		if sections, results, err = r.rolledOut(cmd, next); err != nil {
+			return err
+		}
+		page.Title = "Recordings and models of them"
+		page.Intro = "Errors are on the recording's scale, 0 to 1, and 0 is best; 1 is best for ratios."
+		page.Sections = append(page.Sections, sections...)
+	}
 	var html bytes.Buffer
 	if err := page.WriteHTML(&html); err != nil {
 		return err
@@ -93,7 +107,7 @@ func (r *reporter) run(cmd *cobra.Command) error {
 		return writeJSON(cmd.OutOrStdout(), map[string]any{"page": r.out, "sets": results})
 	}
 	what := fmt.Sprintf("%d sections", len(page.Sections))
-	if r.real != "" {
+	if results != nil {
 		what = fmt.Sprintf("%d sets", len(results))
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "%s: %s, %d KiB\n", r.out, what, html.Len()/1024)
@@ -122,25 +136,4 @@ func agentSections(ctx context.Context, agents []report.File, done func() error)
 	}
 	drawn, err := episodeSection(ctx, names, files)
 	return append(sections, drawn...), err
-}
-
-// nameAndFile is the two halves of a flag's NAME=FILE.
-func nameAndFile(flag, what, text string) (name, file string, err error) {
-	name, file, ok := strings.Cut(text, "=")
-	if !ok || name == "" || file == "" {
-		return "", "", usagef("report: %s: %q is not NAME=%s", flag, text, what)
-	}
-	return name, file, nil
-}
-
-// namesAndFiles are a flag's NAME=FILE, each.
-func namesAndFiles(flag, what string, all []string) (files []report.File, err error) {
-	for _, text := range all {
-		name, path, err := nameAndFile(flag, what, text)
-		if err != nil {
-			return nil, err
-		}
-		files = append(files, report.File{Name: name, Path: path})
-	}
-	return files, nil
 }

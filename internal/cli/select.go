@@ -7,7 +7,7 @@ import (
 func newSelect() *cobra.Command {
 	var s selector
 	cmd := &cobra.Command{
-		Use:   "select (--real FILE_LIMIT.csv... --set NAME=FILE,... | --data FOLDER --sweep FOLDER)",
+		Use:   "select (--real FILE_LIMIT.csv... --set NAME=FILE,... | (--data FOLDER | --csv FILE) (--sweep FOLDER | --model FILE...))",
 		Short: "Rank models by the metric M and by what M does not see",
 		Long: `select scores sets of synthetic rows against the real ones, limit by limit, and
 picks the best and the worst by one metric: M as published (Algorithm 1), or
@@ -30,16 +30,32 @@ limits, session by session, and models are ranked by what a limit does in them:
                     difference from the recordings, s/s
   transient error   the same of the 60 s after a change of limit, in tens
 
+Less is better for every figure but the last three, which are best at 1, 1 and .5:
+
+  M            sum over columns of how far the interquartile range and the median
+               are off; minmax: on the real columns' scale, 2600: of the first 2600
+               rows, as published; raw: unscaled, most of it the counter. Below the
+               table is which columns make it up
+  W1, KS       distance of a column's values, mean over columns: Wasserstein-1 on the
+               real column's range, Kolmogorov-Smirnov's statistic
+  corr, ACF    mean error of correlations between columns, and of autocorrelations at
+               lags 1 to 20 within windows of 50 rows
+  LBO step     mean change of the buffer from second to second, over the real one
+  LBO spread   its deviation within windows, over the real one
+  copies       share of windows nearer to train than to held-out blocks
+
 --export writes the rows of the best and worst set per limit as the tutorial
 does, with q_size, but in time order.`,
 		Example: `  planegym select --real real_32.csv --real real_64.csv --set models9=a_32.csv,a_64.csv --set models3=b_32.csv,b_64.csv
   planegym select --data recordings --sweep study --export chosen
   planegym select --data bundled --model a.safetensors --model b.safetensors --rollouts 1
+  planegym select --csv house.csv --model a.safetensors --model b.safetensors --rollouts 3
   planegym select --data recordings --model a.safetensors --model b.safetensors --test --by W1 --json`,
 		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd) },
 	}
 	addData(cmd, &s.data)
+	s.any.flags(cmd)
 	s.computing.flags(cmd)
 	s.deviceFlag(cmd)
 	f := cmd.Flags()
@@ -62,5 +78,6 @@ type selector struct {
 	real, sets, models      []string
 	rollouts                int
 	like, test              bool
+	any                     anyCSV
 	seed                    uint64
 }

@@ -94,7 +94,7 @@ func (s *selector) files(cmd *cobra.Command, o fidelity.Options) (sets []fidelit
 // rollOut scores models: those of a sweep that are done, and those named. A table
 // is of a limit or, where limits change within recordings, of a session.
 func (s *selector) rollOut(cmd *cobra.Command, o fidelity.Options) (sets []fidelity.Set, what string, at []int, err error) {
-	data, err := recordings("select", s.data)
+	data, err := s.any.orRecordings(cmd, s.data)
 	if err != nil {
 		return nil, "", nil, err
 	}
@@ -127,7 +127,9 @@ func (s *selector) rollOut(cmd *cobra.Command, o fidelity.Options) (sets []fidel
 	if sets, err = fidelity.ScoreModels(cmd.Context(), data, candidates, o); err != nil {
 		return nil, "", nil, err
 	}
-	what = "limit"
+	if what = "limit"; s.any.file != "" {
+		what = "file"
+	}
 	for i, r := range data {
 		if at = append(at, r.Limit); r.Session() {
 			what, at[i] = "session", i

@@ -13,7 +13,7 @@ import (
 func TestServeModelCard(t *testing.T) {
 	gan := map[string]string{
 		"network": "TimeGAN, 2 layers of 32, windows of 32 s", "limits": "under 32 to ", "training": "2000 + 500 + 3500 updates, batches of 64",
-		"seed": "0", "engine": "avx2", "losses": "reconstruction 0.0", "data": "recordings: ", "columns": "lbo", "credit": "", "fidelity": "held-out blocks, limit 32: W1 0.0",
+		"seed": "0", "engine": "avx2", "losses": "reconstruction 0.0", "data": "recordings: ", "columns": "lbo", "credit": "", "fidelity": "held-out blocks, limit 32: what a limit does is not identifiable; W1 0.0",
 	}
 	rules := map[string]string{
 		"network": "structured: a load of 2 regimes", "limits": "under [32 64 128] packets", "training": " downloads, 4000 updates",

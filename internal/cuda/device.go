@@ -9,7 +9,8 @@ import (
 )
 
 // functions are the kernels, by their names in kernels.cu.
-var functions = [...]string{"prepare", "forward", "backward", "products", "gradient", "adam", "stats", "losses", "spread", "finish", "noise"}
+var functions = [...]string{"prepare", "forward", "backward", "products", "gradient", "adam", "stats", "losses", "spread", "finish", "noise",
+	"gather", "classes", "scatter", "norm", "adamw", "weights"}
 
 const (
 	prepare = iota
@@ -23,6 +24,12 @@ const (
 	spread
 	finish
 	noise
+	gather
+	classes
+	scatter
+	norm
+	adamw
+	weights
 )
 
 // device is an open device with the kernels loaded.

@@ -1,8 +1,10 @@
-// Package cuda trains TimeGAN on an NVIDIA GPU: data, weights, moments and noise
-// stay on the device, an update is one CUDA graph of some ten launches, and losses
-// are read back once in several updates.
+// Package cuda trains TimeGAN and sequence models on an NVIDIA GPU. Of a TimeGAN
+// data, weights, moments and noise stay on the device, an update is one CUDA graph
+// of some ten launches, and losses are read back once in several updates; of a
+// sequence model a batch goes up with every update.
 //
-// It computes what package timegan's train.go does, which stays the reference.
+// It computes what package timegan's train.go and package seq do, which stay the
+// reference.
 package cuda
 
 import (
@@ -36,9 +38,13 @@ func New(d driver.Driver, ordinal, models int) (timegan.Engine, error) {
 		e.t.Close()
 		return nil, err
 	}
-	i := e.dev.info
-	e.name = fmt.Sprintf("cuda-sm%d%d-%d.%d", i.Major, i.Minor, i.DriverVersion/1000, i.DriverVersion%1000/10)
+	e.name = engineName(e.dev.info)
 	return e, nil
+}
+
+// engineName holds what the bytes of an engine on a device depend on.
+func engineName(i driver.Info) string {
+	return fmt.Sprintf("cuda-sm%d%d-%d.%d", i.Major, i.Minor, i.DriverVersion/1000, i.DriverVersion%1000/10)
 }
 
 func (e *engine) Name() string { return e.name }

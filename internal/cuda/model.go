@@ -161,31 +161,36 @@ func (m *model) apply(network, steps, rows int, parts ...part) *application {
 // output is what an application gives, as the input of another.
 func (a *application) output() part { return part{P: a.Y, Width: a.Out} }
 
-// room sets how much shared memory the networks' kernels have: for the rows at
-// hand, at most 32 kB unless a row needs more, and for the weights of one
-// product where the device has so much.
-func (m *model) room() {
+// room sets how much shared memory the networks' kernels have.
+func (m *model) room() { m.stage, m.weights = sharedMemory(m.info, m.Networks[:]...) }
+
+// sharedMemory is how many floats of shared memory the kernels of networks of one
+// width have: for the rows at hand, at most 32 kB unless a row needs more, and for
+// the weights of one product where the device has so much.
+func sharedMemory(info driver.Info, networks ...compute.GRUConfig) (stage, weights int) {
 	wide := func(n int) int { return (n + 3) &^ 3 }
-	gates := wide(3 * m.H)
+	hidden := networks[0].Hidden
+	gates := wide(3 * hidden)
 	depth := gates
-	for _, n := range m.Networks {
-		for _, product := range [][2]int{{3 * m.H, n.In}, {3 * m.H, m.H}, {n.Out, m.H}, {m.H, n.Out}, {m.H, 3 * m.H}, {n.In, 3 * m.H}} {
+	for _, n := range networks {
+		for _, product := range [][2]int{{3 * hidden, n.In}, {3 * hidden, hidden}, {n.Out, hidden}, {hidden, n.Out}, {hidden, 3 * hidden}, {n.In, 3 * hidden}} {
 			depth = max(depth, wide(product[1]))
-			m.weights = max(m.weights, product[0]*(wide(product[1])+1))
+			weights = max(weights, product[0]*(wide(product[1])+1))
 		}
 	}
-	m.stage = max(min(32*depth, 8192), 4*depth, 2*(maxHidden/m.H)*gates)
-	m.weights = max(min(m.weights, m.info.SharedPerBlock/4-64-m.stage), 0) // 64: what the compiler gave the kernels
+	stage = max(min(32*depth, 8192), 4*depth, 2*(maxHidden/hidden)*gates)
+	weights = max(min(weights, info.SharedPerBlock/4-64-stage), 0) // 64: what the compiler gave the kernels
+	return stage, weights
 }
 
 // rowsOf is how many of so many rows a block takes: one, while the device has a
 // multiprocessor for each, which is fastest; of many models beside each other
 // as many as fill a block's warps, so that all find room. A row's numbers do
 // not depend on it.
-func (m *model) rowsOf(rows int) int {
-	most, ours := maxHidden/m.H, max(1, m.info.SMs/m.models)
-	if m.models > 1 {
-		most = max(1, 128/m.H)
+func (d *device) rowsOf(rows, hidden int) int {
+	most, ours := maxHidden/hidden, max(1, d.info.SMs/d.models)
+	if d.models > 1 {
+		most = max(1, 128/hidden)
 	}
 	return max(1, min((rows+ours-1)/ours, most))
 }
@@ -194,15 +199,22 @@ func (m *model) rowsOf(rows int) int {
 func (m *model) run(kernel int, args networkArgs, split, rows, steps int) {
 	args.Split, args.T, args.B, args.H, args.V = int32(split), int32(steps), int32(rows), int32(m.H), int32(m.V)
 	args.Bit, args.Median = m.bit, m.median
-	r := m.rowsOf(rows)
-	args.R, args.Stage, args.Weights = int32(r), int32(m.stage), int32(m.weights)
+	runNetworks(&m.arena, kernel, args, m.stage, m.weights)
+}
+
+// runNetworks launches a chain of passes, or two beside each other where Split is
+// below Count, with so many floats of shared memory.
+func runNetworks(a *arena, kernel int, args networkArgs, stage, weights int) {
+	rows, hidden := int(args.B), int(args.H)
+	r := a.rowsOf(rows, hidden)
+	args.R, args.Stage, args.Weights = int32(r), int32(stage), int32(weights)
 	chains := 1
-	if split < int(args.Count) {
+	if args.Split < args.Count {
 		chains = 2
 	}
-	bytes := 4 * (m.stage + m.weights)
-	if m.err == nil && bytes > 48<<10 {
-		m.err = m.SetShared(m.f[kernel], bytes)
+	bytes := 4 * (stage + weights)
+	if a.err == nil && bytes > 48<<10 {
+		a.err = a.SetShared(a.f[kernel], bytes)
 	}
-	launch(&m.arena, kernel, (rows+r-1)/r, chains, max(128, (r*m.H+31)&^31), bytes, args)
+	launch(a, kernel, (rows+r-1)/r, chains, max(128, (r*hidden+31)&^31), bytes, args)
 }

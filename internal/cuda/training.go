@@ -393,18 +393,11 @@ func (m *model) learn(ph timegan.Phase, before int, gate *entropy, all ...*appli
 	}
 	var used [networks]int32
 	var list []product
-	var tiles []tile
 	for _, x := range all {
-		for _, p := range m.products(x, used[x.network]) {
-			for i := int32(0); i < p.NA; i += 16 {
-				for j := int32(0); j <= p.NB; j += 16 {
-					tiles = append(tiles, tile{Product: int32(len(list)), I: i, J: j})
-				}
-			}
-			list = append(list, p)
-		}
+		list = append(list, m.products(x, used[x.network])...)
 		used[x.network]++
 	}
+	tiles := tilesOf(list)
 	for i, n := range used {
 		if n == 0 {
 			continue
@@ -430,10 +423,16 @@ func (m *model) learn(ph timegan.Phase, before int, gate *entropy, all ...*appli
 
 // products are the gradients of an application's weights.
 func (m *model) products(a *application, slot int32) []product {
-	H, in, at := int32(m.H), a.In, int32(m.at[a.network])
-	row := 4 * driver.Ptr(m.B*m.H)   // bytes of a second's hidden states
-	layer := row * driver.Ptr(m.T+1) // of a layer's
-	gates := row * driver.Ptr(4*m.T) // of a layer's gates
+	return gradients(a.pass, m.at[a.network], m.H, m.T, m.B, slot)
+}
+
+// gradients are those of the weights of a pass over [T,B] rows, which begin at in
+// the parameters.
+func gradients(a pass, begin, hidden, steps, rows int, slot int32) []product {
+	H, in, at := int32(hidden), a.In, int32(begin)
+	row := 4 * driver.Ptr(rows*hidden) // bytes of a second's hidden states
+	layer := row * driver.Ptr(steps+1) // of a layer's
+	gates := row * driver.Ptr(4*steps) // of a layer's gates
 	x, h, d := a.X, a.H, a.Gates
 	var list []product
 	for range a.Layers {
@@ -445,6 +444,19 @@ func (m *model) products(a *application, slot int32) []product {
 		x, h, d, in = h+row, h+layer, d+gates, H
 	}
 	return append(list, product{A: a.DY, B: x, LDA: a.Out, NA: a.Out, Edge: a.Out, LDB: H, NB: H, Weight: at, Bias: at + a.Out*H, Slot: slot})
+}
+
+// tilesOf are the tiles of products: 16 columns of a by 16 of b, one more for the
+// biases.
+func tilesOf(list []product) (tiles []tile) {
+	for k, p := range list {
+		for i := int32(0); i < p.NA; i += 16 {
+			for j := int32(0); j <= p.NB; j += 16 {
+				tiles = append(tiles, tile{Product: int32(k), I: i, J: j})
+			}
+		}
+	}
+	return tiles
 }
 
 // total is where a loss goes in the record.

@@ -17,7 +17,7 @@ import (
 func RegisterSeq() {
 	seq.Register("graph", func(m *seq.Model, be *compute.Backend, steps, rows int) (seq.Objective, error) {
 		return NewSeq(m, be, steps, rows)
-	})
+	}, nil)
 }
 
 // sequence is the graph of a sequence model's loss, causal or bidirectional:

@@ -12,12 +12,19 @@ import (
 
 // TestSeqParity: the losses of a sequence model and the gradient of every
 // tensor are those by hand to 10⁻⁵, with absent tokens, unknown values and
-// weights.
+// weights; those by hand are float64's to 10⁻⁵ too.
 func TestSeqParity(t *testing.T) {
 	for name, c := range map[string]seq.Config{
 		"closed loop": {
 			Embeddings: []seq.Embedding{{Name: "level", Size: 3, Dim: 3}, {Name: "change", Size: 5, Dim: 4}}, Dense: 21, Hidden: 24,
 			Heads: []seq.Head{{Name: "level", Size: 3}, {Name: "change", Size: 5, Given: []int{0}}, {Name: "depth", Size: 12, Given: []int{1}}, {Name: "wait", Size: 9, Given: []int{2}}},
+		},
+		// As timegan/closedloop trains: the turning of the load is given and has no
+		// loss; the player's heads weigh 4, or nothing while the load turns.
+		"closed loop with a turning load": {
+			Embeddings: []seq.Embedding{{Name: "level", Size: 3, Dim: 3}, {Name: "change", Size: 3, Dim: 3}}, Dense: 12, Hidden: 16,
+			Heads: []seq.Head{{Name: "turning", Size: 17}, {Name: "level", Size: 3, Given: []int{0}}, {Name: "change", Size: 3, Given: []int{0, 1}},
+				{Name: "depth", Size: 12, Given: []int{0, 2}}, {Name: "wait", Size: 9, Given: []int{0, 3}}},
 		},
 		"tokens, two layers, a hidden head": {
 			Embeddings: []seq.Embedding{{Name: "size", Size: 40, Dim: 16}}, Hidden: 20, Layers: 2, HeadHidden: 14,
@@ -56,11 +63,37 @@ func TestSeqParity(t *testing.T) {
 					b.Values, b.Weight = append(b.Values, int32(draw(h.Size+1)-1)), append(b.Weight, float32(draw(4)))
 				}
 			}
+			if c.Heads[0].Name == "turning" {
+				for i := range steps * rows {
+					values, w := b.Values[i*len(c.Heads):][:len(c.Heads)], b.Weight[i*len(c.Heads):][:len(c.Heads)]
+					copy(w, []float32{0, 4, 4, 1, 1})
+					if values[0] > 0 {
+						w[1], w[2] = 0, 0
+					}
+				}
+			}
 			be := compute.NewBackend(auto(t), 1)
 			hand := m.NewRun(be, steps, rows)
 			want, err := hand.Losses(b)
 			if err != nil {
 				t.Fatal(err)
+			}
+			plain := compute.NewBackend(compute.Reference, 1)
+			defer plain.Close()
+			oracle := m.NewRun(plain, steps, rows)
+			exact, err := oracle.Losses(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for h := range want {
+				if d := math.Abs(exact[h] - want[h]); !(d <= 1e-5*exact[h]) {
+					t.Errorf("loss of %s: %v by hand, %v in float64", c.Heads[h].Name, want[h], exact[h])
+				}
+			}
+			for i, x := range oracle.Gradients() {
+				if d := distance(hand.Gradients()[i], x); !(d <= 1e-5) {
+					t.Errorf("gradient %d by hand differs from float64 by %.1e of its norm", i, d)
+				}
 			}
 			g, err := NewSeq(m, be, steps, rows)
 			if err != nil {
@@ -72,7 +105,7 @@ func TestSeqParity(t *testing.T) {
 					t.Fatal(err)
 				}
 				for h := range want {
-					if d := math.Abs(got[h]-want[h]) / want[h]; !(d <= 1e-5) {
+					if d := math.Abs(got[h] - want[h]); !(d <= 1e-5*want[h]) {
 						t.Errorf("loss of %s: %v by graph, %v by hand", c.Heads[h].Name, got[h], want[h])
 					}
 				}
@@ -85,15 +118,20 @@ func TestSeqParity(t *testing.T) {
 				t.Errorf("the graph's cost is %v, the losses sum to %v", l, sum)
 			}
 			for i, x := range hand.Gradients() {
-				var diff, norm float64
-				for k := range x {
-					diff += math.Pow(float64(g.Gradients()[i][k])-float64(x[k]), 2)
-					norm += math.Pow(float64(x[k]), 2)
-				}
-				if d := math.Sqrt(diff / norm); !(d <= 1e-5) || norm == 0 {
+				if d := distance(g.Gradients()[i], x); !(d <= 1e-5) { // NaN where all are 0
 					t.Errorf("gradient %d of %d numbers differs by %.1e of its norm", i, len(x), d)
 				}
 			}
 		})
 	}
+}
+
+// distance is that of a from b over the norm of b.
+func distance(a, b []float32) float64 {
+	var diff, norm float64
+	for k := range b {
+		diff += math.Pow(float64(a[k])-float64(b[k]), 2)
+		norm += math.Pow(float64(b[k]), 2)
+	}
+	return math.Sqrt(diff / norm)
 }

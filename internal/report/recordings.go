@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/planegym/planegym/eval/fidelity"
 	"github.com/planegym/planegym/eval/selection"
 	"github.com/planegym/planegym/telemetry"
 )
@@ -17,6 +18,8 @@ type Compared struct {
 	File  string              `json:"file"`
 	Score *selection.Score    `json:"score,omitempty"`
 	Floor *[3]selection.Means `json:"floor_p5_p50_p95,omitempty"`
+	// Effects are the errors in what a limit does; nil where that is not identifiable.
+	Effects *fidelity.Effects `json:"effects,omitempty"`
 }
 
 // Recordings are the sections of a real recording and synthetic ones beside it, and
@@ -45,9 +48,15 @@ func Recordings(real string, sets []File, o selection.Options, done func() error
 			return nil, nil, err
 		}
 	}
+	sections, err := compared(tables, names, results)
+	return sections, results, err
+}
+
+// compared are the sections of tables, the real one first, and their scores.
+func compared(tables []selection.Table, names []string, results []Compared) ([]Section, error) {
 	tables, left, err := selection.Common(tables...)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	var shown []Set
 	for i, t := range tables {
@@ -58,7 +67,7 @@ func Recordings(real string, sets []File, o selection.Options, done func() error
 	if len(left) > 0 && len(metrics) > 0 {
 		metrics[0].Text = "Left out, because not all sets hold measured numbers of them: " + strings.Join(left, ", ") + "."
 	}
-	return append(metrics, sections...), results, err
+	return append(metrics, sections...), err
 }
 
 // metricSections is the table of scores, and of each set's columns.
@@ -82,12 +91,20 @@ func metricSections(results []Compared) []Section {
 		Caption: "M is Equation 1 on the min-max scale over all rows; the others are means over the columns that vary. ▲: above the noise floor's 95 %, which real data against real data seldom pass.",
 		Head:    []string{"set", "M", "W1", "KS", "correlation error", "ACF error, 1–20 s"},
 	}
-	each := Section{Title: "Metrics by column", Text: "Spread within windows and mean change from second to second: synthetic over real."}
+	each := Section{Title: "Metrics by column", Text: "Spread within windows and mean change from row to row: synthetic over real, 1 is best. Of M: the column's share of the sum that M is, on the min-max scale over all rows and as published, unscaled over the first 2600."}
 	for _, c := range results[1:] {
 		all.Rows = append(all.Rows, row(c.Name, c.Score.Mean, top))
-		t := Table{Caption: c.Name, Head: []string{"column", "W1", "KS", "ACF error", "spread ratio", "step ratio"}}
+		t := Table{Caption: c.Name, Head: []string{"column", "W1", "KS", "ACF error", "spread ratio", "step ratio", "of M", "of M, unscaled"}}
+		share := func(name string, terms []float64) string {
+			for _, s := range c.Score.Shares(terms) {
+				if s.Column == name {
+					return fmt.Sprintf("%.1f %%", 100*s.Of)
+				}
+			}
+			return ""
+		}
 		for _, f := range c.Score.Features {
-			t.Rows = append(t.Rows, []string{f.Name, number(f.W1), number(f.KS), number(f.ACF), number(f.SD), number(f.Step)})
+			t.Rows = append(t.Rows, []string{f.Name, number(f.W1), number(f.KS), number(f.ACF), number(f.SD), number(f.Step), share(f.Name, c.Score.MBy), share(f.Name, c.Score.MRawBy)})
 		}
 		each.Tables = append(each.Tables, t)
 	}

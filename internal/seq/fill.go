@@ -25,7 +25,8 @@ func (m *Model) NewFiller(be *compute.Backend, steps, rows int) *Filler {
 		panic("seq: a causal model does not see what comes after a masked cell")
 	}
 	n := steps * rows
-	f := &Filler{heads: m.newHeads(be, n), steps: steps, rows: rows, gru: m.gru.NewRun(be, steps, rows), back: m.back.NewRun(be, steps, rows)}
+	f := &Filler{heads: m.newHeads(be), steps: steps, rows: rows, gru: m.gru.NewRun(be, steps, rows), back: m.back.NewRun(be, steps, rows)}
+	f.run = m.head.NewRun(be, n)
 	f.x, f.xr, f.hr = make([]float32, n*m.In()), make([]float32, n*m.In()), make([]float32, n*m.Hidden)
 	for i := range f.states {
 		f.states[i] = make([]float32, n*2*m.Hidden)

@@ -25,6 +25,20 @@ type Batch struct {
 	Length []int32
 }
 
+// Counted is how many steps count, of models of so many heads: those with a value
+// of positive weight.
+func (b *Batch) Counted(heads int) (steps int) {
+	for i := range b.Steps * b.Rows {
+		for h := range heads {
+			if b.Values[i*heads+h] >= 0 && (b.Weight == nil || b.Weight[i*heads+h] != 0) {
+				steps++
+				break
+			}
+		}
+	}
+	return steps
+}
+
 // Run is memory to apply a model to batches of one size.
 type Run struct {
 	m           *Model
@@ -149,18 +163,9 @@ func reverse(b *Batch, steps, rows int, f func(at, from int)) {
 // counts: one with a value of positive weight. scale multiplies the gradient,
 // not the losses. The losses are the run's until its next call.
 func (r *Run) Backward(scale float32) []float64 {
-	m, b := r.m, r.b
-	heads, steps := len(m.Heads), 0
-	for i := range r.steps * r.rows {
-		for h := range heads {
-			if b.Values[i*heads+h] >= 0 && (b.Weight == nil || b.Weight[i*heads+h] != 0) {
-				steps++
-				break
-			}
-		}
-	}
+	b := r.b
 	clear(r.loss)
-	norm := scale / float32(max(steps, 1))
+	norm := scale / float32(max(b.Counted(len(r.m.Heads)), 1))
 	r.ce.Loss(r.be, r.y, b.Values, b.Weight, norm, r.loss)
 	if scale != 0 {
 		for h := range r.loss {

@@ -1,6 +1,7 @@
 package seq
 
 import (
+	"fmt"
 	"math"
 	"slices"
 
@@ -20,8 +21,8 @@ type heads struct {
 	w      []float32
 }
 
-func (m *Model) newHeads(be *compute.Backend, n int) heads {
-	s := heads{m: m, be: be, run: m.head.NewRun(be, n)}
+func (m *Model) newHeads(be *compute.Backend) heads {
+	s := heads{m: m, be: be}
 	for _, t := range m.tables {
 		f, plain := make([]float32, len(t.data)), make([]bool, t.size)
 		for i, v := range t.data {
@@ -53,8 +54,22 @@ func (s *heads) weigh(n int) {
 // numbers drawn for it, not on its neighbours or on threads.
 type Sampler struct {
 	heads
-	st *nn.GRUState
-	x  []float32
+	st  *nn.GRUState
+	x   []float32
+	far Far   // nil: here
+	err error // of far, the first
+}
+
+// Far is sequences that advance on a device, see Sampler.
+type Far interface {
+	// Step gives rows, nil being all, an input, and sets weights [n,Width] to those
+	// of the classes before any is given, the largest of a head 1; nil is not
+	// wanted.
+	Step(rows []int, tokens []int32, dense, weights []float32) error
+	Reset(rows []int) error
+	State(row int, dst []float32) error
+	SetState(row int, src []float32) error
+	Close() error
 }
 
 // NewSampler is a sampler of n rows that have seen nothing. It panics for a
@@ -63,29 +78,80 @@ func (m *Model) NewSampler(be *compute.Backend, n int) *Sampler {
 	if m.back != nil {
 		panic("seq: a bidirectional model does not sample step by step")
 	}
-	return &Sampler{heads: m.newHeads(be, n), st: m.gru.NewState(be, n)}
+	s := &Sampler{heads: m.newHeads(be), st: m.gru.NewState(be, n)}
+	s.run = m.head.NewRun(be, n)
+	return s
+}
+
+// OpenSampler is NewSampler on an engine, "" being Fused. The draws are the same,
+// but for the rounding of the engine's weights. Err says whether the device
+// failed; Close gives back what it holds.
+func OpenSampler(engine string, m *Model, be *compute.Backend, n int) (*Sampler, error) {
+	if engine == "" || engine == Fused {
+		return m.NewSampler(be, n), nil
+	}
+	e, err := find(engine)
+	if err != nil {
+		return nil, err
+	}
+	if e.sampler == nil {
+		return nil, fmt.Errorf("seq: engine %q trains and does not sample", engine)
+	}
+	far, err := e.sampler(m, n)
+	if err != nil {
+		return nil, err
+	}
+	return &Sampler{heads: m.newHeads(be), far: far}, nil
+}
+
+// Err is the first error of a sampler's device. Draws after it mean nothing.
+func (s *Sampler) Err() error { return s.err }
+
+func (s *Sampler) keep(err error) {
+	if s.err == nil {
+		s.err = err
+	}
+}
+
+// Close gives back what a sampler's device holds.
+func (s *Sampler) Close() error {
+	if s.far == nil {
+		return nil
+	}
+	return s.far.Close()
 }
 
 // Step gives rows (nil is all) an input: tokens [n,embeddings] and numbers
 // [n,dense]. Draw then draws what comes out; entry i belongs to rows[i].
 func (s *Sampler) Step(rows []int, tokens []int32, dense []float32) {
+	if s.far != nil {
+		s.memory(s.count(tokens, dense))
+		s.keep(s.far.Step(rows, tokens, dense, s.y))
+		return
+	}
 	s.advance(rows, tokens, dense)
 	s.weigh(len(s.h) / s.m.Hidden)
 }
 
 // Advance is Step without Draw: rows read an input and nothing is drawn.
 func (s *Sampler) Advance(rows []int, tokens []int32, dense []float32) {
+	if s.far != nil {
+		s.keep(s.far.Step(rows, tokens, dense, nil))
+		return
+	}
 	s.advance(rows, tokens, dense)
 }
 
-func (s *Sampler) advance(rows []int, tokens []int32, dense []float32) {
-	m := s.m
-	n := len(tokens)
-	if e := len(m.Embeddings); e > 0 {
-		n /= e
-	} else {
-		n = len(dense) / m.Dense
+// count is how many rows an input is for.
+func (s *Sampler) count(tokens []int32, dense []float32) int {
+	if e := len(s.m.Embeddings); e > 0 {
+		return len(tokens) / e
 	}
+	return len(dense) / s.m.Dense
+}
+
+func (s *Sampler) advance(rows []int, tokens []int32, dense []float32) {
+	m, n := s.m, s.count(tokens, dense)
 	s.x, s.h = grow(s.x, n*m.In()), grow(s.h, n*m.Hidden)
 	m.inputs(s.x, tokens, dense)
 	s.st.Step(rows, s.x, s.h)
@@ -177,13 +243,31 @@ func Softmax(logits []float32) {
 }
 
 // Reset makes rows, nil is all, sequences that have seen nothing.
-func (s *Sampler) Reset(rows []int) { s.st.Reset(rows) }
+func (s *Sampler) Reset(rows []int) {
+	if s.far != nil {
+		s.keep(s.far.Reset(rows))
+		return
+	}
+	s.st.Reset(rows)
+}
 
 // Size is how many numbers the state of a row has.
 func (s *Sampler) Size() int { return s.m.Layers * s.m.Hidden }
 
 // State copies row's state to dst [Size].
-func (s *Sampler) State(row int, dst []float32) { s.st.Hidden(row, dst) }
+func (s *Sampler) State(row int, dst []float32) {
+	if s.far != nil {
+		s.keep(s.far.State(row, dst))
+		return
+	}
+	s.st.Hidden(row, dst)
+}
 
 // SetState makes src [Size] row's state.
-func (s *Sampler) SetState(row int, src []float32) { s.st.SetHidden(row, src) }
+func (s *Sampler) SetState(row int, src []float32) {
+	if s.far != nil {
+		s.keep(s.far.SetState(row, src))
+		return
+	}
+	s.st.SetHidden(row, src)
+}

@@ -251,11 +251,15 @@ type Parts struct {
 	Tables [][]float32 // the embeddings' [Size,Dim], then those of what heads are given
 	Given  [][]int     // by head: the tables of what it is given, in order
 	Ends   []int       // of the heads' logits in a row
+	Names  []string    // of the groups of parameters: GRU, perhaps Back, Head, each table
 }
 
 // Parts gives those of m.
 func (m *Model) Parts() Parts {
 	p := Parts{GRU: m.gru, Back: m.back, Head: m.head, Given: m.given, Ends: m.ends}
+	for _, g := range m.groups() {
+		p.Names = append(p.Names, g.name)
+	}
 	for _, t := range m.tables {
 		p.Tables = append(p.Tables, t.data)
 	}

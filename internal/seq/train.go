@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
+	"sync"
 
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/nn"
@@ -64,6 +66,41 @@ type Objective interface {
 	Gradients() [][]float32
 }
 
+// Updater is an Objective that has the model's parameters for itself: it makes the
+// updates where it computes the gradients, on a device. A Trainer's Fit uses it so.
+type Updater interface {
+	Objective
+	// Load takes the model's parameters, and m, for updates to come.
+	Load(m Moments) error
+	// Step makes an update by the gradients of the last Losses: what Apply does. A
+	// gradient that is not finite is a *DivergedError.
+	Step(s Step) error
+	// Store writes the parameters to the model, and m.
+	Store(m Moments) error
+}
+
+// Moments are the state of an optimiser, a slice for each group of parameters in
+// the order of Gradients.
+type Moments struct{ M, V, Average [][]float32 }
+
+// Step is the numbers of one update.
+type Step struct {
+	Update  int     // how many were made before
+	T       int64   // of Adam: 1 in the first
+	Rate    float64 // of learning
+	Decay   float64 // of matrices, times Rate; 0 is none
+	Clip    float64 // of the gradient's norm; 0 is none
+	Average float64 // what averages keep of themselves
+}
+
+// Close gives back what an Objective holds, if it holds something.
+func Close(o Objective) error {
+	if c, ok := o.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
+}
+
 // Losses is Objective's.
 func (r *Run) Losses(b *Batch) ([]float64, error) {
 	r.Forward(b)
@@ -73,25 +110,47 @@ func (r *Run) Losses(b *Batch) ([]float64, error) {
 // Fused is the name of the engine that computes by hand on the backend.
 const Fused = "fused"
 
-// engines are the others, by name.
-var engines = map[string]func(m *Model, be *compute.Backend, steps, rows int) (Objective, error){}
+// engine makes what computes a model otherwise.
+type engine struct {
+	objective func(m *Model, be *compute.Backend, steps, rows int) (Objective, error)
+	sampler   func(m *Model, n int) (Far, error) // nil: it trains alone
+}
 
-// Register makes an engine known by a name, before anything is opened.
-func Register(name string, open func(m *Model, be *compute.Backend, steps, rows int) (Objective, error)) {
-	engines[name] = open
+// engines are the others, by name.
+var (
+	enginesMu sync.Mutex
+	engines   = map[string]engine{}
+)
+
+// Register makes an engine known by a name, before anything is opened; sampler is
+// nil where it trains alone.
+func Register(name string, objective func(m *Model, be *compute.Backend, steps, rows int) (Objective, error), sampler func(m *Model, n int) (Far, error)) {
+	enginesMu.Lock()
+	defer enginesMu.Unlock()
+	engines[name] = engine{objective, sampler}
+}
+
+func find(name string) (engine, error) {
+	enginesMu.Lock()
+	defer enginesMu.Unlock()
+	e, ok := engines[name]
+	if !ok {
+		return e, fmt.Errorf("seq: engine %q is not known here", name)
+	}
+	return e, nil
 }
 
 // Open makes the objective of an engine, "" being Fused, for batches of
-// steps×rows.
+// steps×rows. Close gives back what it holds.
 func Open(name string, m *Model, be *compute.Backend, steps, rows int) (Objective, error) {
 	if name == "" || name == Fused {
 		return m.NewRun(be, steps, rows), nil
 	}
-	open, ok := engines[name]
-	if !ok {
-		return nil, fmt.Errorf("seq: engine %q is not known here", name)
+	e, err := find(name)
+	if err != nil {
+		return nil, err
 	}
-	return open(m, be, steps, rows)
+	return e.objective(m, be, steps, rows)
 }
 
 // DivergedError says that training met a gradient that is not finite. Nothing
@@ -145,21 +204,49 @@ func (t *Trainer) Apply(grads [][]float32) error {
 			}
 		}
 	}
-	rate := t.Rate * nn.WarmUpCosine(t.Update, t.WarmUp, t.Updates, t.Floor)
-	// Early on an average of .99 would be of the beginning: it opens slowly.
-	keep := min(t.Average, float64(t.Update+1)/float64(t.Update+10))
+	s := t.step()
 	for i, g := range t.groups {
 		for _, p := range g.matrices {
-			if t.Decay > 0 {
-				nn.Decay(p, rate*t.Decay)
+			if s.Decay > 0 {
+				nn.Decay(p, s.Rate*s.Decay)
 			}
 		}
-		t.adam[i].LR = rate
+		t.adam[i].LR = s.Rate
 		t.adam[i].Step(t.be, g.data, grads[i])
-		nn.Average(t.average[i], g.data, keep)
+		nn.Average(t.average[i], g.data, s.Average)
 	}
 	t.Update++
 	return nil
+}
+
+// step is the numbers of the next update.
+func (t *Trainer) step() Step {
+	return Step{
+		Update: t.Update, T: t.adam[0].T + 1, Decay: t.Decay, Clip: t.Clip,
+		Rate: t.Rate * nn.WarmUpCosine(t.Update, t.WarmUp, t.Updates, t.Floor),
+		// Early on an average of .99 would be of the beginning: it opens slowly.
+		Average: min(t.Average, float64(t.Update+1)/float64(t.Update+10)),
+	}
+}
+
+// remote makes the next update by u.
+func (t *Trainer) remote(u Updater) error {
+	if err := u.Step(t.step()); err != nil {
+		return err
+	}
+	for _, a := range t.adam {
+		a.T++
+	}
+	t.Update++
+	return nil
+}
+
+// state is that of the optimiser, the trainer's own.
+func (t *Trainer) state() (m Moments) {
+	for i, a := range t.adam {
+		m.M, m.V, m.Average = append(m.M, a.M), append(m.V, a.V), append(m.Average, t.average[i])
+	}
+	return m
 }
 
 func limit(clip float64) float64 {
@@ -233,7 +320,18 @@ func (t *Trainer) Fit(ctx context.Context, o Objective, b *Batch, fill func(upda
 	if every <= 0 {
 		every = 500
 	}
+	u, remote := o.(Updater)
+	if remote {
+		if err := u.Load(t.state()); err != nil {
+			return err
+		}
+	}
 	checkpoint := func() error {
+		if remote {
+			if err := u.Store(t.state()); err != nil {
+				return err
+			}
+		}
 		if opt.Checkpoint == nil {
 			return nil
 		}
@@ -253,7 +351,12 @@ func (t *Trainer) Fit(ctx context.Context, o Objective, b *Batch, fill func(upda
 		if err != nil {
 			return err
 		}
-		if err := t.Apply(o.Gradients()); err != nil {
+		if remote {
+			err = t.remote(u)
+		} else {
+			err = t.Apply(o.Gradients())
+		}
+		if err != nil {
 			return err
 		}
 		if opt.Report != nil {

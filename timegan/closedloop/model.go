@@ -207,6 +207,7 @@ func Fit(ctx context.Context, c Config, be *compute.Backend, recordings []teleme
 	if err != nil {
 		return nil, fmt.Errorf("closedloop: %w", err)
 	}
+	defer func() { _ = seq.Close(objective) }() // what it had is in the model
 	store := func() error {
 		m.Updates = trainer.Update
 		if trainer.Update == c.Updates {

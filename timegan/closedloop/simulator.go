@@ -43,11 +43,22 @@ type simRow struct {
 
 // NewSimulator makes n simulations of m. be stays the caller's.
 func NewSimulator(n int, m *Model, be *compute.Backend) (*Simulator, error) {
+	return NewSimulatorOn(n, m, be, "")
+}
+
+// NewSimulatorOn is NewSimulator with the network on an engine, by the name that
+// FitOptions takes. The draws are the same, but for the rounding of their
+// distributions. Close gives back what it holds.
+func NewSimulatorOn(n int, m *Model, be *compute.Backend, engine string) (*Simulator, error) {
 	if n < 1 {
 		return nil, fmt.Errorf("closedloop: %d simulations", n)
 	}
 	k := m.codec
-	s := &Simulator{model: m, sampler: m.net.NewSampler(be, n), rows: make([]simRow, n),
+	sampler, err := seq.OpenSampler(engine, m.net, be, n)
+	if err != nil {
+		return nil, fmt.Errorf("closedloop: %w", err)
+	}
+	s := &Simulator{model: m, sampler: sampler, rows: make([]simRow, n),
 		values: make([]float32, len(k.Columns)), ok: make([]bool, len(k.Columns)), place: make([]float64, len(k.Heads)), one: make([]int, 1)}
 	s.uniform, s.hidden = make([]uint32, 2*len(k.Heads)+8), make([]float32, s.sampler.Size())
 	s.classes = make([]int32, k.lead()+len(k.Heads))
@@ -59,6 +70,9 @@ func NewSimulator(n int, m *Model, be *compute.Backend) (*Simulator, error) {
 	}
 	return s, nil
 }
+
+// Close gives back what an engine of its own holds.
+func (s *Simulator) Close() error { return s.sampler.Close() }
 
 // Num is n.
 func (s *Simulator) Num() int { return len(s.rows) }
@@ -176,6 +190,9 @@ func (s *Simulator) Step(ctx context.Context, rows []int, limit []int32, out *te
 			k.input(&r.moment, limits(i), int(r.clock), false, s.x[i*d:][:d], s.tokens[i*e:][:e])
 		}
 		s.sampler.Step(rows, s.tokens, s.x)
+		if err := s.sampler.Err(); err != nil {
+			return fmt.Errorf("closedloop: %w", err)
+		}
 		for i, at := range rows {
 			values, _ := out.Row(i)
 			s.draw(i, &s.rows[at], limits(i))
@@ -396,7 +413,7 @@ func (s *Simulator) Snapshot(row int, dst []byte) ([]byte, error) {
 	for _, v := range s.hidden {
 		dst = le.AppendUint32(dst, math.Float32bits(v))
 	}
-	return dst, nil
+	return dst, s.sampler.Err()
 }
 
 // Restore puts a row into a state that Snapshot gave. On an error it is as it
@@ -421,5 +438,5 @@ func (s *Simulator) Restore(row int, src []byte) error {
 	}
 	r.seed, r.clock, r.drawn, r.begun = le.Uint64(src), le.Uint32(src[8:]), le.Uint32(src[12:]), src[16] != 0
 	s.sampler.SetState(row, s.hidden)
-	return nil
+	return s.sampler.Err()
 }

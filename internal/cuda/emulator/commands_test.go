@@ -65,6 +65,21 @@ func TestCommandsOnGPU(t *testing.T) {
 		t.Errorf("the same run with checkpoints gives other bytes, %v", err)
 	}
 	run("sample", in("a.safetensors"), "--seconds", "3", "--rollouts", "2", "--device", "cuda:0", "-o", in("samples"))
+	loop := []string{"fit", "--data", data, "--device", "cuda"} // the default mode
+	for _, s := range []string{"window=5", "hidden=4", "updates=4", "batch=3", "bins=4", "regimes=2"} {
+		loop = append(loop, "--set", s)
+	}
+	if out := run(append(loop, "-o", in("loop.safetensors"))...); !strings.Contains(out, "4 updates on cuda-sm90-12.4/") {
+		t.Error(out)
+	}
+	run(append(loop, "-o", in("again.safetensors"), "--every", "1")...)
+	if a, err = os.ReadFile(in("loop.safetensors")); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(in("again.safetensors")); err != nil || !bytes.Equal(a, b) {
+		t.Errorf("the same closed loop with checkpoints gives other bytes, %v", err)
+	}
+	run("sample", in("loop.safetensors"), "--seconds", "3", "--rollouts", "2", "--device", "cuda:0", "-o", in("loops"))
 	grid := append([]string{"sweep", "-o", in("sweep")}, tiny[:4]...)
 	for _, s := range tiny[4:] {
 		if s != "--set" {

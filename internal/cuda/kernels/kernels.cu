@@ -998,3 +998,7 @@ KERNEL(WIDE) finish(const FinishArgs a) {
   c->learned[3] += a.gated == 3 && !open ? 0 : a.learned3;
   c->learned[4] += a.gated == 4 && !open ? 0 : a.learned4;
 }
+
+// ---- Sequence models -------------------------------------------------------
+
+#include "sequence.h"
