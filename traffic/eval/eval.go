@@ -431,7 +431,7 @@ func (j *judge) row(ctx context.Context, kind string, c Candidate) (*Row, error)
 			}
 		}
 		if j.series != nil {
-			if err := j.series.judge(j, set, seed, values); err != nil {
+			if err := j.series.judge(j, set, k == 0 || c.Model != nil, seed, values); err != nil {
 				return nil, err
 			}
 		}

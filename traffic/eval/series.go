@@ -80,18 +80,21 @@ func (c *Candidate) schema() *traffic.Schema {
 	return &c.Set.Of
 }
 
-// judge adds the figures of a set, of series or of packets.
-func (s *series) judge(j *judge, set *traffic.Set, seed uint64, into map[string][]float64) error {
+// judge adds the figures of a set, of series or of packets; those that need no
+// forest where the set is a new one.
+func (s *series) judge(j *judge, set *traffic.Set, fresh bool, seed uint64, into map[string][]float64) error {
 	add := func(name string, x float64) { into[name] = append(into[name], x) }
 	set, err := s.of(set)
 	if err != nil {
 		return err
 	}
-	totals, active, acf := measureSeries(set)
-	add("series_bytes", jsd(totals, s.heldTotals))
-	add("series_active", jsd(active, s.heldActive))
-	if d := acf - s.heldACF; !math.IsNaN(d) {
-		add("series_acf1", d)
+	if fresh {
+		totals, active, acf := measureSeries(set)
+		add("series_bytes", jsd(totals, s.heldTotals))
+		add("series_active", jsd(active, s.heldActive))
+		if d := acf - s.heldACF; !math.IsNaN(d) {
+			add("series_acf1", d)
+		}
 	}
 	if j.NoForest {
 		return nil

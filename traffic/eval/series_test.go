@@ -1,6 +1,7 @@
 package eval_test
 
 import (
+	"math"
 	"strings"
 	"testing"
 
@@ -81,6 +82,15 @@ func TestSeriesBesidePackets(t *testing.T) {
 	// As packets by compile's rule both are legal.
 	if got := rows["less"]["legal_packets"].Mean; got != 1 {
 		t.Errorf("share of legal packets of a series: %v", got)
+	}
+	// A set that is there is one sample: no interval over seeds.
+	o.Seeds = 2
+	two, err := eval.Compare(t.Context(), train, held, []eval.Candidate{{Name: "same", Set: same}}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := two.Rows[1].Figures["series_bytes"]; !math.IsNaN(e.Half()) {
+		t.Errorf("one set has the interval %v", e)
 	}
 	other, _, err := rates.Flows(train, rates.Options{Tick: .02})
 	if err != nil {
