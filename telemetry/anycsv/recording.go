@@ -331,7 +331,7 @@ func (f *File) String() string {
 	}
 	for _, c := range f.Columns {
 		if c.Modelled {
-			fmt.Fprintf(&b, "  %s: %s, %g to %g, %d of %d missing\n", c.Name, c.Kind, c.Low, c.High, c.Missing, f.Rows)
+			fmt.Fprintf(&b, "  %s: %s, %.4g to %.4g, %d of %d missing\n", c.Name, c.Kind, c.Low, c.High, c.Missing, f.Rows)
 		}
 	}
 	for _, c := range f.Columns {
