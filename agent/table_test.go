@@ -141,6 +141,12 @@ func TestUseAnEngine(t *testing.T) {
 					t.Errorf("sees %v, %v", x, u.Next[i])
 				}
 			}
+			for i, x := range u.X {
+				a, j := u.agent, i%u.agent.dim
+				if x != (a.batch.obs[i]-a.shift[j])*a.scale[j] || u.Next[i] != (a.batch.next[i]-a.shift[j])*a.scale[j] {
+					t.Fatalf("value %d: sees %v and %v of %v and %v", i, x, u.Next[i], a.batch.obs[i], a.batch.next[i])
+				}
+			}
 			if slices.ContainsFunc(u.Grad, func(g float32) bool { return g != 0 }) {
 				t.Error("the gradient does not begin as 0")
 			}
@@ -149,6 +155,7 @@ func TestUseAnEngine(t *testing.T) {
 			}
 			loss, err := by.Learn()
 			clear(u.X) // its own memory
+			clear(u.Next)
 			return loss, err
 		}), nil
 	})

@@ -64,7 +64,6 @@ func Join(probes, player *Reader, how Aggregation) (*Dataset, error) {
 		}
 		if player == nil && len(b.millis) == 0 {
 			b.origin = second * 1000
-			b.grow(1)
 		}
 		t := second - b.origin/1000
 		if player == nil {

@@ -414,7 +414,7 @@ func (d *Reader) value(i int, s source) (float64, bool, error) {
 	text := cell
 	if s.part > 0 {
 		at := bytes.IndexAny(cell, "xX×")
-		if at < 0 {
+		if at <= 0 {
 			return 0, false, d.bad(d.header[s.cell], string(cell), "a resolution like 1280x720")
 		}
 		if text = cell[:at]; s.part == 2 {

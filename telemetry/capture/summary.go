@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/planegym/planegym/telemetry"
 	"github.com/planegym/planegym/telemetry/intreport"
 	"github.com/planegym/planegym/telemetry/live"
 )
@@ -17,7 +18,7 @@ type Summary struct {
 	stats       live.Stats
 	formats     map[string]int
 	quirks      intreport.Quirk
-	first, last time.Time
+	first, last time.Time // of those captured at a time that can be one
 }
 
 // Summarise counts the reports, of switches ids.
@@ -34,10 +35,14 @@ func (f *File) Summarise(ids []uint32) (*Summary, error) {
 	}
 	s := &Summary{File: f, ids: ids, formats: map[string]int{}}
 	err = f.read(func(at time.Time, r *intreport.Report) error {
-		if s.first.IsZero() {
-			s.first = at
+		if telemetry.PlausibleTime(float64(at.UnixMilli())) {
+			if s.first.IsZero() || at.Before(s.first) {
+				s.first = at
+			}
+			if at.After(s.last) {
+				s.last = at
+			}
 		}
-		s.last = at
 		s.formats[r.Format.String()]++
 		s.quirks |= r.Quirks
 		c.Report(at, r)

@@ -8,13 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/parquet-go/parquet-go"
 
+	"github.com/planegym/planegym/internal/parquetfile"
 	"github.com/planegym/planegym/telemetry"
 )
 
@@ -40,41 +40,19 @@ func ReadFile(path string) ([]telemetry.Recording, error) {
 
 // Decode is ReadFile of what something else holds.
 func Decode(b []byte) (all []telemetry.Recording, err error) {
-	defer func() {
-		if p := recover(); p != nil { // parquet-go panics on some damaged pages
-			all, err = nil, fmt.Errorf("damaged Parquet file: %v", p)
-		}
-	}()
-	f, err := parquet.OpenFile(bytes.NewReader(b), int64(len(b)))
+	defer parquetfile.Recover(&err)
+	f, err := parquetfile.Open(bytes.NewReader(b), int64(len(b)))
 	if err != nil {
-		return nil, fmt.Errorf("no Parquet file: %w", err)
+		return nil, err
 	}
 	d, err := newDecoder(f)
 	if err != nil {
 		return nil, err
 	}
-	rows := make([]parquet.Row, 256)
-	n := 1
-	d.row = &n
-	for _, g := range f.RowGroups() {
-		r := g.Rows()
-		for {
-			k, err := r.ReadRows(rows)
-			for _, row := range rows[:k] {
-				if err := d.add(row); err != nil {
-					return nil, errors.Join(fmt.Errorf("row %d: %w", n, err), r.Close())
-				}
-				n++
-			}
-			if errors.Is(err, io.EOF) {
-				break
-			} else if err != nil {
-				return nil, errors.Join(err, r.Close())
-			}
-		}
-		if err := r.Close(); err != nil {
-			return nil, err
-		}
+	rows := parquet.NewReader(f)
+	defer rows.Close()
+	if err := parquetfile.Read(rows.ReadRows, func(row *parquet.Row) error { d.row++; return d.add(*row) }); err != nil {
+		return nil, err
 	}
 	if err := d.close(); err != nil {
 		return nil, err
@@ -99,7 +77,7 @@ type decoder struct {
 	values []float32
 	valid  []bool
 	tally  *telemetry.Tally
-	row    *int // being read, from 1
+	row    int // being read, from 1
 	all    []telemetry.Recording
 }
 
@@ -159,14 +137,14 @@ func (d *decoder) add(row parquet.Row) error {
 	limit := row[d.limits[0]].Int64()
 	for n, c := range d.limits {
 		l := row[c].Int64()
-		if l < 1 || l > math.MaxInt32 {
+		if l < 1 {
 			return fmt.Errorf("limit%d: %d: expected at least 1 packet", n+1, l)
 		}
 		d.each = append(d.each, int32(l))
 	}
 	d.force = append(d.force, int(limit))
 	for i, c := range d.columns {
-		if v := row[c]; !v.IsNull() && d.tally.Take(i, float64(v.Float()), "recording", *d.row) {
+		if v := row[c]; !v.IsNull() && d.tally.Take(i, float64(v.Float()), "recording", d.row) {
 			d.values, d.valid = append(d.values, v.Float()), append(d.valid, true)
 		} else {
 			d.values, d.valid = append(d.values, 0), append(d.valid, false)
