@@ -16,7 +16,6 @@ var hourLimits = []int{32, 64}
 // hourModels are the forms that are fitted to the published hours, by several seeds.
 var hourModels = []struct{ name, about, flags, quick string }{
 	{"timegan", "TimeGAN", "--mode timegan --kernels avx2 --weights-only", "--set embed=60 --set super=20 --set joint=60"},
-	{"closed", "closed loop", "--mode closed_loop --kernels avx2 --set clock=3600", "--set updates=30"},
 }
 
 func hourSeeds(quick bool) (fits, rollouts int) {

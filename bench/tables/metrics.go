@@ -43,12 +43,18 @@ func metricsSteps(quick bool) (steps []step) {
 		small = " -steps 20 -policies fixed:32,fixed:64,fixed:128,random,codel:6000"
 	}
 	for _, s := range testbeds {
+		some := small
+		if s == "site" && !quick { // 27 of the 33 policies
+			some = " -policies fixed:32,fixed:64,fixed:128,random,sticky:8,alternate,alternate:15,threshold:3000,threshold:6000,threshold:12000,threshold:22000,codel:6000," +
+				"occupancy:0.42,occupancy:0.55,occupancy:0.7,occupancy:0.85,hysteresis:0.3:0.6,buffer:15,buffer:30,buffer:50,inverse:buffer:30,level,inverse:occupancy:0.42," +
+				"delayed:3:occupancy:0.42,delayed:10:occupancy:0.42,noisy:0.2:occupancy:0.42,noisy:0.5:codel:6000"
+		}
 		record := "planegym testbed record --scenario " + s + " --schedule mixed --sessions %d --seed %d -o {out}"
 		steps = append(steps,
 			step{out: s + "/hours-1", command: fmt.Sprintf(record, 1, 2001)},
 			step{out: s + "/hours-10", command: fmt.Sprintf(record, ten, 2001)},
 			step{out: s + "/held", command: fmt.Sprintf(record, 5, 5001)},
-			step{out: s + "/truth.json", command: fmt.Sprintf("transfer -truth %s -episodes %d%s -o {out}", s, truth, small)})
+			step{out: s + "/truth.json", command: fmt.Sprintf("transfer -truth %s -episodes %d%s -o {out}", s, truth, some)})
 		for _, name := range metricModels() {
 			part := strings.Split(name, "-")
 			flags := metricModes[slices.IndexFunc(metricModes, func(m struct{ name, flags string }) bool { return m.name == part[0] })].flags

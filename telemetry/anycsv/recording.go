@@ -53,12 +53,12 @@ func (t *cells) file(o Options) (*File, error) {
 		switch {
 		case i == cond:
 			out.Why = "the condition"
+		case i == clock:
+			out.Why = "time"
 		case o.Columns != nil:
 			if out.Modelled = slices.Contains(at, i); !out.Modelled {
 				out.Why = "not asked for"
 			}
-		case i == clock:
-			out.Why = "time"
 		case c.kind == Counter && t.others(i, cond):
 			out.Why = "it counts the rows"
 		case c.kind == Words:
