@@ -3,6 +3,7 @@ package ws
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 )
 
@@ -87,7 +88,6 @@ func (s *session) reply(seq uint64, op byte, b []byte) {
 	s.replies[seq%inFlight] = reply{seq, op, b}
 	s.replied.Store(seq)
 	s.journal.commit(s, b)
-	s.journal.flush(s)
 	if !s.replay && s.sendErr == nil {
 		s.sendErr = s.conn.send(op, b, false)
 	}
@@ -145,15 +145,16 @@ func (s *session) limits() limits {
 	return limits{
 		RequestBytes: maxRequest, ReplyBytes: maxReply, InFlight: inFlight, Envs: o.MaxEnvs,
 		IdleSeconds: o.IdleTimeout.Seconds(), PingSeconds: o.PingAfter.Seconds(), PongSeconds: o.PongTimeout.Seconds(),
-		ResumeSeconds: max(o.ResumeFor, 0).Seconds(),
+		ResumeSeconds: o.ResumeFor.Seconds(),
 	}
 }
 
 func (s *session) capabilities() []string {
-	if s.srv.opts.ResumeFor < 0 {
-		return []string{"episode_end", "final_info", "info", "reset_options", "state", "step_many"}
+	all := []string{"episode_end", "final_info", "info", "reset_options", "resume", "state", "step_many"}
+	if s.srv.opts.ResumeFor == 0 {
+		all = slices.DeleteFunc(all, func(c string) bool { return c == "resume" })
 	}
-	return []string{"episode_end", "final_info", "info", "reset_options", "resume", "state", "step_many"}
+	return all
 }
 
 // welcome answers the first hello.
@@ -163,7 +164,7 @@ func (s *session) welcome(hello control) error {
 		Type: "welcome", ID: *hello.ID, Server: s.srv.opts.Name, Versions: []int{1},
 		Capabilities: s.capabilities(), Limits: s.limits(), Session: s.id,
 	}
-	if s.srv.opts.ResumeFor >= 0 {
+	if s.srv.opts.ResumeFor != 0 {
 		w.ResumeToken = s.token
 	}
 	s.token = ""

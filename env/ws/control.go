@@ -37,6 +37,7 @@ func (s *session) text(m message) error {
 		return nil
 	}
 	s.journal.begin(m)
+	s.req.Steps = 1
 	s.srv.stats.requests[0].Add(1)
 	if err == nil {
 		err = s.ack(c.Ack)
@@ -113,23 +114,21 @@ func (s *session) control(c *control, id uint64, m message) (out any, err error)
 // executeText executes a text form as its binary one would be; n is the rows.
 func (s *session) executeText(e *vector, c *control, id uint64, kind uint8, seeds []uint64, actions []int32, options *env.Options) (n int, err error) {
 	if c.Rows != nil && len(c.Rows) == 0 {
-		return 0, fmt.Errorf("%w: rows is empty", env.ErrInvalidRows)
+		return n, fmt.Errorf("%w: rows is empty", env.ErrInvalidRows)
 	}
 	rows, err := e.ints(c.Rows)
 	if err == nil {
 		err = e.readable(rows)
 	}
 	if err != nil {
-		return 0, err
+		return n, err
 	}
 	r := &request{header: header{Type: kind, Seq: id}, Seeds: seeds, Rows: rows, Actions: actions, Options: options}
 	if c.Info {
 		r.Flags = flagInfo
 	}
-	if _, err = s.execute(e, r); err != nil {
-		return 0, err
-	}
-	return len(e.out.Reward), nil
+	_, err = s.execute(e, r)
+	return len(e.out.Reward), err
 }
 
 func (s *session) resetText(e *vector, c *control, id uint64) (any, error) {

@@ -61,7 +61,7 @@ func (s *session) hot(e *vector, h header, m message) error {
 	if err == nil && e.skip {
 		return ErrSkipped
 	}
-	steps := 0
+	var steps int
 	if err == nil {
 		steps, err = s.execute(e, r)
 	}
@@ -98,12 +98,10 @@ func (s *session) execute(e *vector, r *request) (steps int, err error) {
 	steps, err = s.call(ctx, e, r, &mine)
 	if !s.idle(mine) {
 		s.late(e)
-		return 0, errSuperseded
-	}
-	if err != nil {
-		return 0, err
+		return steps, errSuperseded
 	}
 	switch {
+	case err != nil:
 	case r.Type == typeReset:
 		e.begin(r.Rows)
 	default:
@@ -122,7 +120,7 @@ func (s *session) execute(e *vector, r *request) (steps int, err error) {
 			}
 		}
 	}
-	return steps, nil
+	return steps, err
 }
 
 // call is the call of the environment, whose panic is an error.
@@ -152,7 +150,7 @@ func (s *session) call(ctx context.Context, e *vector, r *request, mine *uint64)
 	return 1, err
 }
 
-func (s *session) stepMany(ctx context.Context, e *vector, r *request, mine *uint64) (int, error) {
+func (s *session) stepMany(ctx context.Context, e *vector, r *request, mine *uint64) (done int, err error) {
 	n, final := int(r.N), e.spec.Autoreset == env.SameStep
 	f := 0
 	if r.Flags&flagInfo != 0 {
@@ -160,25 +158,25 @@ func (s *session) stepMany(ctx context.Context, e *vector, r *request, mine *uin
 	}
 	if size := resultBytes(true, n*r.Steps, e.d, f, final, e.finals); size > maxReply {
 		most := sort.Search(r.Steps, func(t int) bool { return resultBytes(true, n*(t+1), e.d, f, final, e.finals) > maxReply })
-		return 0, fmt.Errorf("%w: %d steps make a reply of %d bytes; %d fit", ErrCapacity, r.Steps, size, most)
+		return done, fmt.Errorf("%w: %d steps make a reply of %d bytes; %d fit", ErrCapacity, r.Steps, size, most)
 	}
 	wide := n * e.s
 	for t := range r.Steps {
 		if err := env.CheckActions(r.Rows, n, r.Actions[t*wide:(t+1)*wide], e.spec.Action); err != nil {
-			return 0, err
+			return done, err
 		}
 	}
 	b := &e.many
 	b.Size(n*r.Steps, e.d, final)
 	for t := range r.Steps {
 		if !s.still(mine) {
-			return 0, errSuperseded
+			return done, errSuperseded
 		}
 		if err := e.Step(ctx, r.Rows, r.Actions[t*wide:(t+1)*wide], &e.out); err != nil {
 			if t > 0 {
 				err = fmt.Errorf("after %d of %d steps: %w", t, r.Steps, err)
 			}
-			return 0, err
+			return done, err
 		}
 		copy(b.Obs[t*n*e.d:], e.out.Obs)
 		copy(b.Reward[t*n:], e.out.Reward)

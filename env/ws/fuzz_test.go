@@ -8,9 +8,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/planegym/planegym/env"
@@ -262,34 +262,37 @@ func FuzzSession(f *testing.F) {
 	step3.Seq = 3
 	f.Add([]byte(frame(fin|opBinary, string(reset.append(nil))) + frame(fin|opBinary, string(step3.append(nil)))))
 	f.Add([]byte(frame(fin|opBinary, string(step.append(nil)))))
-	// Half a frame is waited for: not long.
-	s := NewServer(Options{Open: open, ResumeFor: -1, PingAfter: 5 * time.Millisecond, PongTimeout: 5 * time.Millisecond})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		p := pipe(t, s, false)
-		p.say(`{"type":"hello","id":0,"version":1,"capabilities":["episode_end"]}`)
-		p.want("welcome")
-		p.say(`{"type":"make","id":1,"ack":0,"scenario":"cartpole","num_envs":1}`)
-		p.want("made")
-		wrote := make(chan struct{})
-		go func() {
-			defer close(wrote)
-			_, _ = p.net.Write(b)
-			_, _ = p.net.Write([]byte(closing(1000, "")))
-		}()
-		for {
-			op, _, err := p.in.next()
-			if err != nil || op == opClose {
-				var own *CloseError
-				if errors.As(err, &own) {
-					t.Fatalf("the server breaks the protocol: %v", err)
+		faked(t, Options{ResumeFor: -1}, func(t *testing.T, s *Server) { // half a frame is waited for
+			p := pipe(t, s, false)
+			p.say(`{"type":"hello","id":0,"version":1,"capabilities":["episode_end"]}`)
+			p.want("welcome")
+			p.say(`{"type":"make","id":1,"ack":0,"scenario":"cartpole","num_envs":1}`)
+			p.want("made")
+			wrote := make(chan struct{})
+			go func() {
+				defer close(wrote)
+				if len(b) > 0 {
+					_, _ = p.net.Write(b)
 				}
-				break
+				_, _ = p.net.Write([]byte(closing(1000, "")))
+			}()
+			for {
+				op, _, err := p.in.next()
+				if err != nil || op == opClose {
+					var own *CloseError
+					if errors.As(err, &own) {
+						t.Fatalf("the server breaks the protocol: %v", err)
+					}
+					break
+				}
 			}
-		}
-		_ = p.net.Close()
-		<-wrote
-		for s.count() != [2]int{} {
-			runtime.Gosched()
-		}
+			_ = p.net.Close()
+			<-wrote
+			synctest.Wait()
+			if s.count() != [2]int{} {
+				t.Errorf("sessions %v", s.count())
+			}
+		})
 	})
 }

@@ -32,8 +32,7 @@ import (
 type journal struct {
 	path  string
 	file  *os.File
-	buf   []byte // records not written yet
-	open  int    // where the record begins that waits for its reply; -1: none
+	buf   []byte // the record of the request under way
 	steps int    // since the head
 	size  int    // bytes of the file
 }
@@ -85,7 +84,7 @@ func (s *Server) journalPath(k secret) string {
 }
 
 func (s *Server) hasJournal(k secret) bool {
-	if s.opts.Journal == "" || s.opts.ResumeFor < 0 {
+	if s.opts.Journal == "" {
 		return false
 	}
 	_, err := os.Stat(s.journalPath(k))
@@ -95,7 +94,7 @@ func (s *Server) hasJournal(k secret) bool {
 // sweepJournals removes, once their clients have had time to come back, the
 // journals that an earlier server left.
 func (s *Server) sweepJournals() {
-	if s.opts.Journal == "" || s.opts.ResumeFor < 0 {
+	if s.opts.Journal == "" {
 		return
 	}
 	started := time.Now()
@@ -142,10 +141,10 @@ func (s *Server) removeTemporary(f os.DirEntry, before time.Time) {
 
 // openJournal begins the session's journal, or gives nil.
 func (s *session) openJournal() *journal {
-	if s.srv.opts.Journal == "" || s.srv.opts.ResumeFor < 0 {
+	if s.srv.opts.Journal == "" {
 		return nil
 	}
-	j := &journal{path: s.srv.journalPath(s.secret), open: -1}
+	j := &journal{path: s.srv.journalPath(s.secret)}
 	if err := j.rewrite(s); err != nil {
 		s.journalFailed(err)
 		return nil
@@ -166,21 +165,16 @@ func (j *journal) drop(s *session, err error) {
 	if j == nil || j.file == nil {
 		return
 	}
-	j.end(s, false)
+	j.end(false)
 	s.log.Info("session is no longer in the journal", "reason", err)
 }
 
 // end closes the journal, and removes it unless it is to be kept.
-func (j *journal) end(s *session, keep bool) {
+func (j *journal) end(keep bool) {
 	if j == nil || j.file == nil {
 		return
 	}
-	if keep {
-		j.flush(s)
-	}
-	if j.file != nil {
-		_ = j.file.Close()
-	}
+	_ = j.file.Close()
 	if !keep {
 		_ = os.Remove(j.path)
 	}
@@ -192,54 +186,40 @@ func (j *journal) begin(m message) {
 	if j == nil || j.file == nil {
 		return
 	}
-	j.open = len(j.buf)
-	j.buf = append(j.buf, make([]byte, recordHead)...)
+	j.buf = append(j.buf[:0], make([]byte, recordHead)...)
 	j.buf = append(j.buf, m.op, 0, 0, 0, 0)
 	j.buf = append(j.buf, m.buf...)
 }
 
-// commit adds the reply to it.
+// commit writes it with its reply, before that leaves.
 func (j *journal) commit(s *session, reply []byte) {
-	if j == nil || j.file == nil || j.open < 0 {
+	if j == nil || j.file == nil {
 		return
 	}
-	record := j.buf[j.open:]
-	j.open = -1
-	le.PutUint32(record[recordHead+1:], crc32.Checksum(reply, castagnoli))
-	seal(record)
-	j.steps += int(max(1, s.req.Steps))
+	le.PutUint32(j.buf[recordHead+1:], crc32.Checksum(reply, castagnoli))
+	seal(j.buf)
+	j.steps += max(1, s.req.Steps)
+	j.size += len(j.buf)
+	var err error
+	if j.steps >= journalEvery || j.size >= journalMax {
+		err = j.rewrite(s)
+	} else {
+		_, err = j.file.Write(j.buf)
+	}
+	switch {
+	case err == nil:
+	case errors.Is(err, env.ErrBadSnapshot):
+		j.drop(s, err)
+	default:
+		s.journalFailed(err)
+		j.end(false)
+	}
 }
 
 // seal fills in the head of a record.
 func seal(record []byte) {
 	le.PutUint32(record, uint32(len(record)-recordHead))
 	le.PutUint32(record[4:], crc32.Checksum(record[recordHead:], castagnoli))
-}
-
-// flush writes what was added, before the replies leave.
-func (j *journal) flush(s *session) {
-	if j == nil || j.file == nil || len(j.buf) == 0 {
-		return
-	}
-	if j.open >= 0 { // its request ended the session
-		j.buf, j.open = j.buf[:j.open], -1
-	}
-	var err error
-	if j.size += len(j.buf); j.steps >= journalEvery || j.size >= journalMax {
-		err = j.rewrite(s)
-	} else {
-		_, err = j.file.Write(j.buf)
-	}
-	j.buf = j.buf[:0]
-	if err == nil {
-		return
-	}
-	if errors.Is(err, env.ErrBadSnapshot) {
-		j.drop(s, err)
-		return
-	}
-	s.journalFailed(err)
-	j.end(s, false)
 }
 
 // rewrite begins the file anew with the session as it is.
@@ -266,9 +246,7 @@ func (j *journal) rewrite(s *session) error {
 		_ = os.Remove(f.Name())
 		return err
 	}
-	if j.file != nil {
-		_ = j.file.Close()
-	}
+	_ = j.file.Close() // of before, if there is one
 	j.file, j.steps, j.size = f, 0, len(record)
 	return nil
 }

@@ -35,11 +35,7 @@ func (v *slow) Step(ctx context.Context, rows []int, actions []int32, out *env.B
 func TestStepOfALostClient(t *testing.T) {
 	for _, back := range []bool{true, false} {
 		v := &slow{takes: time.Minute}
-		o := Options{ResumeFor: 40 * time.Second, StepTimeout: time.Hour, Open: func(context.Context, MakeRequest) (env.Vector, error) {
-			inner, err := cartpole.New(1, env.NextStep)
-			v.Vector = inner
-			return v, err
-		}}
+		o := Options{ResumeFor: 40 * time.Second, StepTimeout: time.Hour, Open: openSlow(v)}
 		faked(t, o, func(t *testing.T, s *Server) {
 			p := pipe(t, s, false)
 			token := p.start()
@@ -127,4 +123,13 @@ func TestAcknowledgedRepliesAreForgotten(t *testing.T) {
 		p.want("bad_frame")
 		_ = p.net.Close()
 	})
+}
+
+// openSlow makes v over a cartpole.
+func openSlow(v *slow) func(context.Context, MakeRequest) (env.Vector, error) {
+	return func(context.Context, MakeRequest) (env.Vector, error) {
+		inner, err := cartpole.New(1, env.NextStep)
+		v.Vector = inner
+		return v, err
+	}
 }

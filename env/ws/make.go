@@ -118,7 +118,7 @@ func (s *session) open(m MakeRequest) (*vector, error) {
 		}
 	}()
 	var late <-chan time.Time
-	if d := s.srv.opts.MakeTimeout; d > 0 && !s.replay {
+	if d := s.srv.opts.MakeTimeout; d != 0 && !s.replay {
 		t := time.NewTimer(d)
 		defer t.Stop()
 		late = t.C

@@ -15,6 +15,9 @@ import (
 // TestNodeClient: a client of a hundred lines, written for Node by PROTOCOL.md
 // alone, gets bit by bit what a local environment gives, and errors by their code.
 func TestNodeClient(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts Node five times")
+	}
 	node, err := exec.LookPath("node")
 	if err != nil {
 		t.Skip("no Node here: ", err)

@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -129,4 +131,9 @@ func handshake(t testing.TB, c net.Conn) *peer {
 		t.Fatalf("handshake: %s", head)
 	}
 	return &peer{t, newConn(c, true, maxReply, 5*time.Second)}
+}
+
+// textLog logs to b, everything.
+func textLog(b *bytes.Buffer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(locked{new(sync.Mutex), b}, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }

@@ -39,7 +39,7 @@ func (s *session) listen(hello control) error {
 		s.rate = defaultRate
 	}
 	s.last = time.Now()
-	s.request, s.pinged = s.last, false
+	s.request, s.pinged, s.conn.in.data = s.last, false, false
 	s.window, s.count = s.last, 0
 	s.queue, s.readErr, s.sendErr = nil, nil, nil
 	if err := s.conn.flush(); err != nil {

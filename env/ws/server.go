@@ -94,6 +94,12 @@ func (o Options) withDefaults() Options {
 	set(&o.StepTimeout, 60*time.Second)
 	set(&o.MakeTimeout, 60*time.Second)
 	set(&o.ResumeFor, 60*time.Second)
+	for _, d := range []*time.Duration{&o.StepTimeout, &o.MakeTimeout, &o.ResumeFor} {
+		*d = max(*d, 0) // from here on 0 is none
+	}
+	if o.ResumeFor == 0 {
+		o.Journal = "" // nobody comes back to it
+	}
 	if o.MaxSessions == 0 {
 		o.MaxSessions = 1024
 	}
@@ -283,7 +289,7 @@ func (s *Server) greet(c *conn, remote string, who identity, needTicket bool) bo
 		case s.hasJournal(k) && len(s.sessions) < s.opts.MaxSessions:
 			ss, restore = s.newSession(c, k, who), true
 		default:
-			err = fmt.Errorf("%w: no session has this token; sessions wait %v for their client", ErrSessionLost, max(s.opts.ResumeFor, 0))
+			err = fmt.Errorf("%w: no session has this token; sessions wait %v for their client", ErrSessionLost, s.opts.ResumeFor)
 		}
 	case len(s.sessions) >= s.opts.MaxSessions:
 		err = fmt.Errorf("%w: %d sessions are open, the most allowed", ErrCapacity, len(s.sessions))

@@ -136,8 +136,7 @@ func (s *session) serve() error {
 	for {
 		m, err := s.receive()
 		if err != nil {
-			_ = s.conn.flush()
-			return err
+			return err // detach flushes
 		}
 		switch {
 		case s.limited():
@@ -148,7 +147,7 @@ func (s *session) serve() error {
 			err = s.binary(m)
 		}
 		if err != nil {
-			return err // conn.end flushes
+			return err // likewise
 		}
 		if s.sendErr != nil {
 			return s.sendErr
@@ -217,7 +216,7 @@ func (s *session) detach(err error) (attachment, error) {
 		err = e
 		s.srv.stats.failed(codeOf(err))
 	}
-	if s.draining.Load() || s.srv.opts.ResumeFor < 0 || s.next == 1 || s.ctx.Err() != nil {
+	if s.draining.Load() || s.srv.opts.ResumeFor == 0 || s.next == 1 || s.ctx.Err() != nil {
 		final = true
 	}
 	if final {
@@ -238,7 +237,6 @@ func (s *session) detach(err error) (attachment, error) {
 	if final {
 		return attachment{}, err
 	}
-	s.journal.flush(s)
 	c.in.buf, s.queue = nil, nil
 	t := time.NewTimer(s.srv.opts.ResumeFor)
 	defer t.Stop()
@@ -251,9 +249,6 @@ func (s *session) detach(err error) (attachment, error) {
 	}
 	s.srv.mu.Lock()
 	back := s.current != nil
-	if !back {
-		delete(s.srv.sessions, s.secret)
-	}
 	s.srv.mu.Unlock()
 	if back {
 		return <-s.attach, nil
@@ -284,7 +279,7 @@ func (s *session) over(reason error) {
 		s.srv.turnAway(a.conn, a.resume, why)
 	default:
 	}
-	s.journal.end(s, s.draining.Load())
+	s.journal.end(s.draining.Load())
 	for _, e := range s.envs {
 		s.closeVector(e)
 	}

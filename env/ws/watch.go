@@ -114,10 +114,10 @@ func (s *session) tick(now time.Time) {
 		s.startHelp(state)
 		return
 	}
-	if s.current == nil && now.Sub(s.lostAt) >= max(s.srv.opts.ResumeFor, 0) {
+	if s.current == nil && now.Sub(s.lostAt) >= s.srv.opts.ResumeFor {
 		s.abort()
 	}
-	if t := s.srv.opts.StepTimeout; t > 0 && state&timed != 0 && now.Sub(s.since) >= t {
+	if t := s.srv.opts.StepTimeout; t != 0 && state&timed != 0 && now.Sub(s.since) >= t {
 		s.giveUp(state)
 	}
 }

@@ -38,7 +38,8 @@ named, unless --span allows more.`,
   planegym traffic convert a.pcap -o a.nprint
   planegym traffic convert a.pcap --headers --window 64 -o headers.parquet
   planegym traffic convert mirage_train.parquet --series 10ms -o rates.parquet
-  planegym traffic convert camera.json --series 100ms --together --label camera -o rates.parquet`,
+  planegym traffic convert camera.json --series 100ms --together --label camera -o rates.parquet
+  planegym traffic convert sessions.parquet --half 1 -o fit.parquet`,
 		Args: atLeast(1, "FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd, args) },
 	}
@@ -52,6 +53,7 @@ named, unless --span allows more.`,
 	f.DurationVar(&c.Series, "series", 0, "make series: bytes up and down a tick of so much time")
 	f.IntVar(&c.Ticks, "ticks", 128, "with --series: of a series")
 	f.BoolVar(&c.Together, "together", false, "with --series: windows of all packets of a FILE, not a series a session")
+	f.IntVar(&c.Half, "half", 0, "keep every second session, from the first (1) or the second on (2): the halves that eval compares without --held")
 	f.Float64Var(&c.Pause, "pause", 1, "seconds between the sessions of one FILE and the next")
 	return cmd
 }
@@ -82,8 +84,10 @@ func (c *converter) run(cmd *cobra.Command, paths []string) error {
 		return usagef("traffic convert: --series: %v; not together with --headers", c.Series)
 	case c.Ticks < 1 || c.Together && c.Series == 0:
 		return usagef("traffic convert: --ticks %d, --together: they are of --series", c.Ticks)
-	case filepath.Ext(c.out) == ".nprint" && (c.Headers || c.Series > 0):
-		return usagef("traffic convert: --headers, --series: they make sessions; %s is of packets", c.out)
+	case c.Half < 0 || c.Half > 2:
+		return usagef("traffic convert: --half: %d; 1 is the half with the first session, 2 the other", c.Half)
+	case filepath.Ext(c.out) == ".nprint" && (c.Headers || c.Series > 0 || c.Half > 0):
+		return usagef("traffic convert: --headers, --series, --half: they make sessions; %s is of packets", c.out)
 	case !(c.Pause >= 0 && c.Pause < 1e9):
 		return usagef("traffic convert: --pause: %v", c.Pause)
 	}

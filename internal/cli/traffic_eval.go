@@ -51,6 +51,7 @@ takes the sessions with these. Likeness is measured as well, unless --only-in.`,
 	f.IntVar(&e.options.Steps, "steps", 10, "steps of a session that forests see")
 	f.IntVar(&e.options.Trees, "trees", 200, "of a forest")
 	f.BoolVar(&e.options.NoForest, "no-forest", false, "leave out what needs forests: seconds instead of minutes")
+	f.BoolVar(&e.options.NoFloors, "no-floors", false, "leave bootstrap, markov and witten-bell-3 out")
 	f.BoolVar(&e.options.Mixing, "mixing", false, "also the curve of mixtures of real and generated sessions")
 	f.StringVar(&e.in, "in", "", "testbed scenario to value policies in under real and generated load: bundled, or a .toml file")
 	f.BoolVar(&e.onlyIn, "only-in", false, "with --in: leave likeness out")

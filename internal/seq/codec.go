@@ -11,10 +11,14 @@ import (
 // value is common. A value is drawn inside its bin, so that what comes back is
 // distributed as what went in.
 type Bins struct {
-	Inside  int       `json:"inside"` // pieces of a bin, between quantiles of what fell into it
-	Integer bool      `json:"integer,omitempty"`
-	Knots   []float64 `json:"knots"` // [bins, Inside+1], ascending
-	Shares  []float64 `json:"shares"`
+	Inside  int  `json:"inside"` // pieces of a bin, between quantiles of what fell into it
+	Integer bool `json:"integer,omitempty"`
+	// Log draws evenly in the logarithm between two knots above 0: of what is
+	// heavy-tailed, as times between packets are, a value of the last piece is
+	// seldom near the largest.
+	Log    bool      `json:"log,omitempty"`
+	Knots  []float64 `json:"knots"` // [bins, Inside+1], ascending
+	Shares []float64 `json:"shares"`
 }
 
 // inside is how many pieces a bin has.
@@ -23,7 +27,16 @@ const inside = 8
 // NewBins fits about n bins to values: a value that holds at least half a
 // bin's share is an atom, a bin of its own; the rest is cut at quantiles. It
 // is an error where there is no value, or one that is not finite.
-func NewBins(values []float64, n int) (*Bins, error) {
+func NewBins(values []float64, n int) (*Bins, error) { return newBins(values, n, false) }
+
+// NewTailBins is NewBins for numbers at least 0 with a heavy tail, as times
+// between packets are. Values are drawn evenly in the logarithm between knots
+// (Log), and the last bin is halved, and its upper half again, while it spans
+// more than a factor of 1.5 and both halves have 16 values: which sequences
+// have the longest of them is for a model to learn.
+func NewTailBins(values []float64, n int) (*Bins, error) { return newBins(values, n, true) }
+
+func newBins(values []float64, n int, tail bool) (*Bins, error) {
 	if len(values) == 0 || n < 1 {
 		return nil, fmt.Errorf("seq: %d bins of %d values", n, len(values))
 	}
@@ -31,7 +44,7 @@ func NewBins(values []float64, n int) (*Bins, error) {
 	if x := v[0] + v[len(v)-1]; x-x != 0 {
 		return nil, fmt.Errorf("seq: bins of values that are not finite")
 	}
-	b := &Bins{Inside: inside, Integer: true}
+	b := &Bins{Inside: inside, Integer: true, Log: tail}
 	for _, x := range v {
 		b.Integer = b.Integer && x == math.Trunc(x) && math.Abs(x) < 1<<24
 	}
@@ -53,10 +66,22 @@ func NewBins(values []float64, n int) (*Bins, error) {
 	}
 	cut := func(part []float64) { // a stretch without atoms, into equal bins
 		k := max(int(math.Round(float64(len(part))/share)), 1)
+		last := len(part) > 0 && &part[len(part)-1] == &v[len(v)-1]
 		for at, i := 0, 1; i <= k; i++ {
 			to := i * len(part) / k
 			for to > at && to < len(part) && part[to] == part[to-1] {
 				to++ // a value has one bin
+			}
+			for tail && i == k && last && to-at >= 32 && part[to-1] > 1.5*part[at] {
+				half := (at + to) / 2
+				for half < to && part[half] == part[half-1] {
+					half++
+				}
+				if half == to {
+					break
+				}
+				add(part[at:half])
+				at = half
 			}
 			if to > at {
 				add(part[at:to])
@@ -124,6 +149,9 @@ func (b *Bins) Decode(i int32, u float64) float64 {
 	u *= float64(b.Inside)
 	j := min(int(u), b.Inside-1)
 	x := k[j] + (u-float64(j))*(k[j+1]-k[j])
+	if b.Log && k[j] > 0 {
+		x = k[j] * math.Pow(k[j+1]/k[j], u-float64(j))
+	}
 	if b.Integer {
 		x = math.Round(x)
 	}
@@ -140,7 +168,10 @@ func (b *Bins) Within(i int32, x float64) float64 {
 	for j := range b.Inside {
 		if x < k[j+1] || j == b.Inside-1 {
 			u := 0.
-			if k[j+1] > k[j] {
+			switch {
+			case b.Log && k[j] > 0 && x > 0 && k[j+1] > k[j]:
+				u = min(max(math.Log(x/k[j])/math.Log(k[j+1]/k[j]), 0), 1)
+			case k[j+1] > k[j]:
 				u = min(max((x-k[j])/(k[j+1]-k[j]), 0), 1)
 			}
 			return (float64(j) + u) / float64(b.Inside)

@@ -137,3 +137,47 @@ func TestVocabulary(t *testing.T) {
 		}
 	}
 }
+
+// What is drawn from bins of a heavy-tailed number has its mean, which bins that
+// are even inside miss: their last one spans most of the range. Within undoes
+// Decode.
+func TestTailBins(t *testing.T) {
+	var v []float64
+	mean := 0.
+	for i := range 4000 {
+		x := 1e-4 * math.Pow((float64(i)+.5)/4000, -1/.9) // Pareto
+		v = append(v, x)
+		mean += x / 4000
+	}
+	off := func(b *Bins) float64 {
+		sum := 0.
+		for i, share := range b.Shares {
+			for k := range 1000 {
+				sum += share / 1000 * b.Decode(int32(i), (float64(k)+.5)/1000)
+			}
+		}
+		return sum / mean
+	}
+	even, err := NewBins(v, 48)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tail, err := NewTailBins(v, 48)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, b := off(even), off(tail); b < .75 || b > 1.25 || a < 1.5 {
+		t.Errorf("the mean drawn is %.2f of the values', %.2f of even bins", b, a)
+	}
+	if tail.Len() < even.Len()+2 || tail.Len() > even.Len()+8 {
+		t.Errorf("%d bins, %d without a tail", tail.Len(), even.Len())
+	}
+	for i := range tail.Len() {
+		for _, u := range []float64{.03, .4, .99} {
+			x := tail.Decode(int32(i), u)
+			if got := tail.Within(int32(i), x); math.Abs(got-u) > 1e-6 || tail.Encode(x) != int32(i) {
+				t.Fatalf("bin %d at %.2f is %v, which is bin %d at %.4f", i, u, x, tail.Encode(x), got)
+			}
+		}
+	}
+}

@@ -11,7 +11,14 @@ type Piece struct{ Session, From int32 }
 // Shape is a size of batch, and the pieces that fit into it.
 type Shape struct {
 	Steps, Rows int
-	pieces      []Piece
+	// Share is how many steps a batch of this shape has to say for, as a multiple of
+	// the mean batch. A loss is a mean over a batch's steps: weighed by Share, a step
+	// counts alike in batches of short sessions, of which many are empty, and of
+	// long ones. Else the ends of short sessions count more than the steps of long
+	// ones, and what is sampled is too short.
+	Share  float32
+	pieces []Piece
+	steps  int
 }
 
 // Schedule cuts sessions into pieces, and pieces into batches of equal cost:
@@ -49,14 +56,27 @@ func NewSchedule(steps []int, short, window, rows, overlap int, seed uint64) *Sc
 				k++
 			}
 			s.Shapes[k].pieces = append(s.Shapes[k].pieces, Piece{int32(i), int32(from)})
+			s.Shapes[k].steps += min(n-from, window)
+			if from > 0 {
+				s.Shapes[k].steps -= overlap
+			}
 			if n-from <= window {
 				break
 			}
 		}
 	}
+	total := 0
 	for k := range s.Shapes {
-		for at := 0; at < len(s.Shapes[k].pieces); at += s.Shapes[k].Rows {
+		sh := &s.Shapes[k]
+		total += sh.steps
+		for at := 0; at < len(sh.pieces); at += sh.Rows {
 			s.batch = append(s.batch, struct{ shape, at int }{k, at})
+			sh.Share++
+		}
+	}
+	for k := range s.Shapes { // Share is the number of batches so far
+		if sh := &s.Shapes[k]; sh.Share > 0 && total > 0 {
+			sh.Share = float32(float64(sh.steps) / float64(sh.Share) * float64(len(s.batch)) / float64(total))
 		}
 	}
 	return s

@@ -194,7 +194,11 @@ func fit(f traffic.Field, field, sign int, rows [][]float64, o Options) (Column,
 		for i, r := range rows {
 			values[i] = r[field]
 		}
-		c.Bins, err = seq.NewBins(values, o.Bins)
+		bins := seq.NewBins
+		if f.Kind == traffic.Gap {
+			bins = seq.NewTailBins
+		}
+		c.Bins, err = bins(values, o.Bins)
 	default:
 		values := make([]int64, len(rows))
 		var none [2]bool // a step without bytes is of another kind than one with few: it has a class however rare

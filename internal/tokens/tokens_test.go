@@ -134,3 +134,52 @@ func TestCheck(t *testing.T) {
 		}
 	}
 }
+
+// Weighed by Share, each step that training has counts alike in a pass, whatever
+// the lengths of the sessions beside it in a batch.
+func TestStepsCountAlike(t *testing.T) {
+	var steps []int
+	for i := range 500 {
+		n := 1 + i%9
+		if i%11 == 0 {
+			n = 12 + i
+		}
+		steps = append(steps, n)
+	}
+	const window, overlap = 64, 8
+	s := NewSchedule(steps, 11, window, 128, overlap, 1)
+	if len(s.Shapes) < 3 {
+		t.Fatalf("%d shapes", len(s.Shapes))
+	}
+	weight, count := make([]float64, len(s.Shapes)), make([]map[Piece]bool, len(s.Shapes))
+	learnt := func(p Piece) int {
+		n := min(steps[p.Session]-int(p.From), window)
+		if p.From > 0 {
+			n -= overlap
+		}
+		return n
+	}
+	for u := range s.Batches() {
+		k, piece := s.Batch(u)
+		weight[k] += float64(s.Shapes[k].Share) // a batch's loss is a mean: all its steps count Share together
+		if count[k] == nil {
+			count[k] = map[Piece]bool{}
+		}
+		for row := range s.Shapes[k].Rows {
+			count[k][piece(row)] = true
+		}
+	}
+	var each []float64
+	for k := range s.Shapes {
+		n := 0
+		for p := range count[k] {
+			n += learnt(p)
+		}
+		each = append(each, weight[k]/float64(n))
+	}
+	for k, x := range each {
+		if math.Abs(x/each[0]-1) > .01 {
+			t.Errorf("a step in batches of %d steps counts %.3f of one in batches of %d", s.Shapes[k].Steps, x/each[0], s.Shapes[0].Steps)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/rng"
@@ -49,7 +50,7 @@ func Fit(ctx context.Context, src traffic.Source, c Config, o traffic.FitOptions
 	m.Config = c
 	b := newBatches(m, s)
 	if c.Updates == 0 {
-		m.Config.Updates = min(max(24*b.schedule.Batches(), 500), 6000)
+		m.Config.Updates = min(max(48*b.schedule.Batches(), 500), 6000)
 	}
 	if o.Resume {
 		if err := m.resume(o.Path, be); err != nil {
@@ -63,10 +64,15 @@ func Fit(ctx context.Context, src traffic.Source, c Config, o traffic.FitOptions
 			return nil, err
 		}
 	}
-	return m, m.train(ctx, b, be, o)
+	total := 0
+	for _, past := range b.past {
+		total += len(past) / len(m.codec.Steps)
+	}
+	return m, m.train(ctx, b, be, o, func() error { return m.fitLength(kernels, float64(total)/float64(len(b.past))) })
 }
 
-func (m *Model) train(ctx context.Context, b *batches, be *compute.Backend, o traffic.FitOptions) error {
+// train runs the updates that are left; end is called on the averaged network.
+func (m *Model) train(ctx context.Context, b *batches, be *compute.Backend, o traffic.FitOptions, end func() error) error {
 	trainer, c := m.state, m.Config
 	t := tokens.Training{
 		Name: "autoregressive", Codec: m.codec, Schedule: b.schedule, Net: m.net, State: trainer, Updates: c.Updates, Fill: b.fill, Loss: &m.Loss,
@@ -74,6 +80,9 @@ func (m *Model) train(ctx context.Context, b *batches, be *compute.Backend, o tr
 			m.Updates = trainer.Update
 			if trainer.Update == c.Updates {
 				m.net, m.state = trainer.Averaged(), nil
+				if err := end(); err != nil {
+					return err
+				}
 			}
 			if o.Path == "" {
 				return nil
@@ -128,7 +137,11 @@ func newBatches(m *Model, s *traffic.Set) *batches {
 	}
 	b.schedule = tokens.NewSchedule(steps, 11, c.Window, c.Rows, min(overlap, c.Window-1), m.Seed)
 	for _, sh := range b.schedule.Shapes {
-		b.memory = append(b.memory, *tokens.NewBatch(network(m.codec, c.Hidden), sh.Steps, sh.Rows))
+		batch := tokens.NewBatch(network(m.codec, c.Hidden), sh.Steps, sh.Rows)
+		if len(b.schedule.Shapes) > 1 {
+			batch.Weight = slices.Repeat([]float32{sh.Share}, len(batch.Values))
+		}
+		b.memory = append(b.memory, *batch)
 	}
 	return b
 }

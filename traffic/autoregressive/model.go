@@ -19,7 +19,7 @@ import (
 // Config says what to fit. Zero values are the defaults in the comments.
 type Config struct {
 	Hidden  int     `toml:"hidden" json:"hidden"`   // units of the recurrent layer; 128
-	Updates int     `toml:"updates" json:"updates"` // of the weights; 24 passes over the sessions, 500 at least, 6000 at most
+	Updates int     `toml:"updates" json:"updates"` // of the weights; 48 passes over the sessions, 500 at least, 6000 at most
 	Rows    int     `toml:"rows" json:"rows"`       // sessions of up to 11 steps in an update, fewer of longer ones; 128
 	Window  int     `toml:"window" json:"window"`   // steps through which gradients go back; longer sessions are cut into such; 64
 	Rate    float64 `toml:"rate" json:"rate"`       // of AdamW, at its highest; 2e-3

@@ -30,7 +30,7 @@ func (m *Model) Sample(ctx context.Context, r traffic.Request) iter.Seq2[traffic
 		if r.N == 0 {
 			return
 		}
-		s := m.newStream(&r)
+		s := m.newStream(&r, compute.Fastest())
 		start := 0.
 		for i := range r.N {
 			x, err := s.next(ctx)
@@ -80,9 +80,9 @@ type lane struct {
 	x       traffic.Session
 }
 
-func (m *Model) newStream(r *traffic.Request) *stream {
+func (m *Model) newStream(r *traffic.Request, kernels compute.Kernels) *stream {
 	n := min(r.N, lanes)
-	s := &stream{m: m, r: r, most: m.census.Longest, sampler: m.net.NewSampler(compute.NewBackend(compute.Fastest(), 1), n)}
+	s := &stream{m: m, r: r, most: m.census.Longest, sampler: m.net.NewSampler(compute.NewBackend(kernels, 1), n)}
 	if m.census.MaxSteps > 0 {
 		s.most = m.census.MaxSteps
 	}

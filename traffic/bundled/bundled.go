@@ -1,8 +1,9 @@
 // Package bundled embeds the traffic models that come with planegym, both of the
 // flows of NEMEA-SIoT and of seven captures that may be redistributed: an
 // autoregressive one, and the n-gram that it is compared with. NOTICE beside
-// this file credits the data. The models hold sizes that at least three packets
-// have, flags and gaps, no address and no payload.
+// this file credits the data. The learned model holds sizes that at least
+// three packets have, the n-gram all sizes of these published data; both hold flags
+// and gaps, no address and no payload.
 package bundled
 
 import (

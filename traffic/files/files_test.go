@@ -123,6 +123,27 @@ func ExampleConverter_Read() {
 	// Output: 2 sessions, the second starts at 1 s
 }
 
+// The halves of a file are every second session of it, each once.
+func TestHalf(t *testing.T) {
+	s := sampled(t, 41)
+	path := filepath.Join(t.TempDir(), "s.parquet")
+	if _, err := files.Sessions(path, &s.Of, store.All(s)); err != nil {
+		t.Fatal(err)
+	}
+	for half, want := range map[int]int{1: 21, 2: 20} {
+		c := files.Converter{Half: half}
+		got, r, err := c.Read(t.Context(), []string{path}, func() {})
+		if err != nil || got.Len() != want || r.Sessions != want {
+			t.Fatalf("half %d: %d sessions of 41, %v", half, got.Len(), err)
+		}
+		for i, x := range got.Sessions {
+			if x.Start != s.Sessions[2*i+half-1].Start {
+				t.Fatalf("half %d: session %d begins at %v s", half, i, x.Start)
+			}
+		}
+	}
+}
+
 // The header bits of a capture are those of the packets that it was written
 // from, whatever stands before them; what is no IP packet is counted.
 func TestBits(t *testing.T) {

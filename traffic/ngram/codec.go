@@ -6,21 +6,25 @@ import (
 	"slices"
 	"sort"
 
+	"github.com/planegym/planegym/internal/seq"
 	"github.com/planegym/planegym/traffic"
 )
 
 // A step is one token, the values of all fields that are symbols, sizes, ports
 // or addresses together, and one bin for each field that is a gap or a number.
-// Token 0 ends a session.
+// Token 0 ends a session. Of a size or a port a token has the class where there
+// are classes: a common value, or a cell of a grid that others share.
 type codec struct {
 	schema  traffic.Schema
-	exact   []int            // fields of a token
-	binned  []int            // fields with bins
-	vocab   []float64        // [V, len(exact)], row-major; row 0 is END's zeros
-	byValue map[string]int32 // of a row, to its token
-	knots   [][]float64      // by binned field: [bins, knotsPerBin], ascending
-	uppers  [][]float64      // by binned field: the largest value of each bin
-	unseen  float64          // ln of the probability of one token that training had not
+	exact   []int             // fields of a token
+	words   []*seq.Vocabulary // by field of a token; nil: its values as they are
+	of      []*seq.Vocabulary // by field of a session, the same
+	binned  []int             // fields with bins
+	vocab   []float64         // [V, len(exact)], row-major; row 0 is END's zeros
+	byValue map[string]int32  // of a row, to its token
+	knots   [][]float64       // by binned field: [bins, knotsPerBin], ascending
+	uppers  [][]float64       // by binned field: the largest value of each bin
+	unseen  float64           // ln of the probability of one token that training had not
 }
 
 const (
@@ -43,20 +47,109 @@ func newCodec(c traffic.Schema) *codec {
 		}
 	}
 	d.vocab = make([]float64, len(d.exact))
+	d.words, d.of = make([]*seq.Vocabulary, len(d.exact)), make([]*seq.Vocabulary, len(c.Meta))
 	return d
+}
+
+// code is what a token has of value x of its field k.
+func (d *codec) code(k int, x float64) float64 {
+	if w := d.words[k]; w != nil {
+		return float64(w.Encode(int64(x)))
+	}
+	return x
+}
+
+// value is the value of a code at a share in [0, 1) of its class, which is only
+// asked for where a class has several.
+func value(w *seq.Vocabulary, code float64, share func() float64) float64 {
+	switch {
+	case w == nil:
+		return code
+	case int(code) < len(w.Exact):
+		return float64(w.Exact[int(code)])
+	}
+	return float64(w.Decode(int32(code), share()))
+}
+
+// logShare is ln of the probability that a step's values have in their classes.
+func (d *codec) logShare(step []float64) (sum float64) {
+	for k, i := range d.exact {
+		if w := d.words[k]; w != nil {
+			sum += w.LogShare(w.Encode(int64(step[i])), int64(step[i]))
+		}
+	}
+	return sum
 }
 
 // appendKey appends the token values of a step as a map's key.
 func (d *codec) appendKey(b []byte, step []float64) []byte {
-	for _, i := range d.exact {
-		v := uint64(step[i])
-		b = append(b, byte(v), byte(v>>8), byte(v>>16), byte(v>>24), byte(v>>32))
+	for k, i := range d.exact {
+		b = appendCode(b, d.code(k, step[i]))
 	}
 	return b
 }
 
-// learn builds the vocabulary and the bins.
-func (d *codec) learn(src traffic.Source) error {
+func appendCode(b []byte, code float64) []byte {
+	v := uint64(code)
+	return append(b, byte(v), byte(v>>8), byte(v>>16), byte(v>>24), byte(v>>32))
+}
+
+// coded reports whether values of a kind may be known by: sizes and ports.
+func coded(k traffic.Kind) bool { return k == traffic.Size || k == traffic.Port }
+
+// perOctave is how many cells of the grid are a factor of two.
+const perOctave = 4
+
+// classes makes those of sizes and ports that are in training less than often
+// times.
+func (d *codec) classes(src traffic.Source, often int) error {
+	steps, meta := make([][]int64, len(d.exact)), make([][]int64, len(d.schema.Meta))
+	for n := range src.Len() {
+		s, err := src.At(n)
+		if err != nil {
+			return fmt.Errorf("session %d: %w", n, err)
+		}
+		if err := d.schema.Valid(&s); err != nil {
+			return fmt.Errorf("session %d: %w", n, err)
+		}
+		for t := range d.schema.Len(&s) {
+			for k, i := range d.exact {
+				if coded(d.schema.Steps[i].Kind) {
+					steps[k] = append(steps[k], int64(d.schema.Step(&s, t)[i]))
+				}
+			}
+		}
+		for i, x := range s.Meta {
+			if coded(d.schema.Meta[i].Kind) {
+				meta[i] = append(meta[i], int64(x))
+			}
+		}
+	}
+	for _, part := range []struct {
+		values [][]int64
+		to     []*seq.Vocabulary
+	}{{steps, d.words}, {meta, d.of}} {
+		for k, v := range part.values {
+			if len(v) == 0 {
+				continue
+			}
+			var err error
+			if part.to[k], err = seq.NewVocabulary(v, often, perOctave); err != nil {
+				return fmt.Errorf("ngram: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// learn builds the vocabulary and the bins; sizes and ports that are in
+// training less than often times become classes.
+func (d *codec) learn(src traffic.Source, often int) error {
+	if often > 1 {
+		if err := d.classes(src, often); err != nil {
+			return err
+		}
+	}
 	values := make([][]float64, len(d.binned))
 	var key []byte
 	c := &d.schema
@@ -73,8 +166,8 @@ func (d *codec) learn(src traffic.Source) error {
 			key = d.appendKey(key[:0], step)
 			if _, ok := d.byValue[string(key)]; !ok {
 				d.byValue[string(key)] = int32(len(d.byValue) + 1)
-				for _, i := range d.exact {
-					d.vocab = append(d.vocab, step[i])
+				for k, i := range d.exact {
+					d.vocab = append(d.vocab, d.code(k, step[i]))
 				}
 			}
 			for k, i := range d.binned {
@@ -94,12 +187,12 @@ func (d *codec) index() {
 	w := len(d.exact)
 	n := d.tokens()
 	d.byValue = make(map[string]int32, n)
-	full := make([]float64, len(d.schema.Steps))
 	for v := 1; v < n; v++ {
-		for k, i := range d.exact {
-			full[i] = d.vocab[v*w+k]
+		var key []byte
+		for _, code := range d.vocab[v*w:][:w] {
+			key = appendCode(key, code)
 		}
-		d.byValue[string(d.appendKey(nil, full))] = int32(v)
+		d.byValue[string(key)] = int32(v)
 	}
 	d.uppers = nil
 	for _, k := range d.knots {
@@ -111,9 +204,11 @@ func (d *codec) index() {
 	}
 	// A token that training had not: unseenShare over all that there could be.
 	cells := 1.
-	for _, i := range d.exact {
-		switch f := d.schema.Steps[i]; f.Kind {
-		case traffic.Symbol:
+	for k, i := range d.exact {
+		switch f := d.schema.Steps[i]; {
+		case d.words[k] != nil:
+			cells *= float64(d.words[k].Len())
+		case f.Kind == traffic.Symbol:
 			cells *= float64(len(f.Levels))
 		default:
 			cells *= 65536

@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"github.com/planegym/planegym/internal/safetensors"
+	"github.com/planegym/planegym/internal/seq"
 	"github.com/planegym/planegym/traffic"
 )
 
@@ -26,6 +27,10 @@ type settings struct {
 	Longest   int            `json:"longest"`
 	Condition []int          `json:"condition"`
 	Schema    traffic.Schema `json:"schema"`
+	// Words and Of are the classes of a token's fields and of a session's, by
+	// field; null where values are as they are, missing where all are.
+	Words []*seq.Vocabulary `json:"words,omitempty"`
+	Of    []*seq.Vocabulary `json:"of,omitempty"`
 }
 
 // Save writes the model to a file that appears whole or not at all. about is
@@ -48,7 +53,11 @@ func (m *Model) Write(w io.Writer, about map[string]string) error {
 }
 
 func (m *Model) tensors(about map[string]string) (map[string]string, []safetensors.Tensor, error) {
-	meta, err := safetensors.ModelMetadata(about, Format, "config", settings{m.mode, m.order, m.maxSteps, m.longest, m.condition, m.schema})
+	c := settings{Mode: m.mode, Order: m.order, MaxSteps: m.maxSteps, Longest: m.longest, Condition: m.condition, Schema: m.schema}
+	if is := func(w *seq.Vocabulary) bool { return w != nil }; slices.ContainsFunc(m.words, is) || slices.ContainsFunc(m.of, is) {
+		c.Words, c.Of = m.words, m.of
+	}
+	meta, err := safetensors.ModelMetadata(about, Format, "config", c)
 	if err != nil {
 		return nil, nil, fmt.Errorf("ngram: %w", err)
 	}
@@ -111,6 +120,9 @@ func read(f *safetensors.File) (*Model, error) {
 			return nil, bad("condition %d is not a symbol of a session", i)
 		}
 	}
+	if err := m.setClasses(c.Words, c.Of); err != nil {
+		return nil, bad("%w", err)
+	}
 	var fault error
 	keep := func(err error) {
 		if fault == nil && err != nil {
@@ -148,7 +160,12 @@ func read(f *safetensors.File) (*Model, error) {
 	for v := 1; len(m.exact) > 0 && v < m.tokens(); v++ {
 		s := traffic.Session{Label: -1, Meta: make([]float64, len(c.Schema.Meta)), Steps: make([]float64, len(c.Schema.Steps))}
 		for k, i := range m.exact {
-			s.Steps[i] = m.vocab[v*len(m.exact)+k]
+			code := m.vocab[v*len(m.exact)+k]
+			if w := m.words[k]; w != nil && !(code >= 0 && int(code) < w.Len()) {
+				keep(fmt.Errorf("token %d: class %v of %s, which has %d", v, code, c.Schema.Steps[i].Name, w.Len()))
+				code = 0
+			}
+			s.Steps[i] = value(m.words[k], code, none)
 		}
 		if err := c.Schema.Valid(&s); err != nil {
 			keep(fmt.Errorf("token %d: %w", v, err))
@@ -173,15 +190,68 @@ func read(f *safetensors.File) (*Model, error) {
 		return nil, fault
 	}
 	for i, l := range m.labels {
-		s := traffic.Session{Label: int(l), Meta: flat[i*w : (i+1)*w : (i+1)*w]}
+		codes := flat[i*w : (i+1)*w : (i+1)*w]
+		s := traffic.Session{Label: int(l), Meta: slices.Clone(codes)}
+		for k, of := range m.of {
+			if of != nil && !(codes[k] >= 0 && int(codes[k]) < of.Len()) {
+				return nil, bad("session %d: class %v of %s, which has %d", i, codes[k], c.Schema.Meta[k].Name, of.Len())
+			}
+			s.Meta[k] = value(of, codes[k], none)
+		}
 		if err := c.Schema.Valid(&s); err != nil {
 			return nil, bad("session %d: %w", i, err)
 		}
-		m.metas = append(m.metas, s.Meta)
+		m.metas = append(m.metas, codes)
 	}
 	m.codec.index()
 	m.sort()
 	return m, nil
+}
+
+// none is the first value of a class.
+func none() float64 { return 0 }
+
+// setClasses takes over the classes of a file; a class may hold what its field
+// may.
+func (d *codec) setClasses(words, of []*seq.Vocabulary) error {
+	if words == nil && of == nil {
+		return nil
+	}
+	if len(words) != len(d.words) || len(of) != len(d.of) {
+		return fmt.Errorf("classes of %d and %d fields, of %d and %d", len(words), len(of), len(d.words), len(d.of))
+	}
+	check := func(w *seq.Vocabulary, f *traffic.Field) error {
+		if w == nil {
+			return nil
+		}
+		if err := w.Check(); err != nil {
+			return fmt.Errorf("%s: %w", f.Name, err)
+		}
+		most := int64(1) << 53
+		if f.Kind == traffic.Port {
+			most = 1 << 16
+		}
+		lo, hi := w.Cells[0], w.Cells[len(w.Cells)-1]
+		if n := len(w.Exact); n > 0 {
+			lo, hi = min(lo, w.Exact[0]), max(hi, w.Exact[n-1]+1)
+		}
+		if !coded(f.Kind) || lo < 0 || hi > most {
+			return fmt.Errorf("%s: classes of values from %d to %d", f.Name, lo, hi)
+		}
+		return nil
+	}
+	for k, i := range d.exact {
+		if err := check(words[k], &d.schema.Steps[i]); err != nil {
+			return err
+		}
+	}
+	for i := range d.of {
+		if err := check(of[i], &d.schema.Meta[i]); err != nil {
+			return err
+		}
+	}
+	d.words, d.of = words, of
+	return nil
 }
 
 // numbers is a tensor of one or two dimensions.

@@ -35,11 +35,16 @@ type Config struct {
 	// Condition names symbols of the session that its steps depend on, beside
 	// the label; nil: "protocol" where the schema has it.
 	Condition []string `toml:"condition" json:"condition,omitempty"`
+	// Often is how often training has a size or a port that is a class of its own;
+	// rarer ones share cells of a grid of logarithms and are drawn evenly in a
+	// cell, so that none can be read out of a file. 0 and 1: every value is kept;
+	// of Defaults 3.
+	Often int `toml:"often" json:"often"`
 }
 
 // Defaults makes the default Config of a mode.
 func Defaults(mode string) func() Config {
-	return func() Config { return Config{Mode: mode, Order: 3} }
+	return func() Config { return Config{Mode: mode, Order: 3, Often: 3} }
 }
 
 // Model is a fitted floor.
@@ -52,7 +57,7 @@ type Model struct {
 	condition []int // indices in Meta
 	steps     *table
 	bins      []*table    // by binned field
-	metas     [][]float64 // by training session
+	metas     [][]float64 // by training session; classes where the field has such
 	labels    []int32
 	byLabel   [][]int32 // by label+1: sessions
 	starts    []float64 // s between the starts of training sessions
@@ -85,6 +90,8 @@ func Fit(ctx context.Context, src traffic.Source, cfg Config) (*Model, error) {
 		return nil, fmt.Errorf("ngram: order: %d is outside 1…16", cfg.Order)
 	case cfg.MaxSteps < -1:
 		return nil, fmt.Errorf("ngram: max_steps: %d", cfg.MaxSteps)
+	case cfg.Often < 0:
+		return nil, fmt.Errorf("ngram: often: %d is negative", cfg.Often)
 	case src.Len() == 0:
 		return nil, errors.New("ngram: there is no session to learn from")
 	}
@@ -103,7 +110,7 @@ func Fit(ctx context.Context, src traffic.Source, cfg Config) (*Model, error) {
 		}
 		m.condition = append(m.condition, i)
 	}
-	if err := m.learn(src); err != nil {
+	if err := m.learn(src, cfg.Often); err != nil {
 		return nil, err
 	}
 	if err := m.length(src, cfg.MaxSteps); err != nil {
@@ -122,7 +129,13 @@ func Fit(ctx context.Context, src traffic.Source, cfg Config) (*Model, error) {
 		if err != nil {
 			return nil, fmt.Errorf("session %d: %w", i, err)
 		}
-		m.metas = append(m.metas, slices.Clone(s.Meta))
+		meta := slices.Clone(s.Meta)
+		for k, w := range m.of {
+			if w != nil {
+				meta[k] = float64(w.Encode(int64(meta[k])))
+			}
+		}
+		m.metas = append(m.metas, meta)
 		m.labels = append(m.labels, int32(s.Label))
 		begun = append(begun, s.Start)
 		m.each(&s, func(context []int32, token int32) { m.steps.add(context, token) },
@@ -274,7 +287,8 @@ func (m *Model) each(s *traffic.Session, token func([]int32, int32), bin func(in
 
 // LogProb adds to into the natural logarithm of the probability of each of
 // Parts: tokens with the session's end, then bins. Tokens that training had
-// not share 1e-3. It counts the session's steps.
+// not share 1e-3; values of a cell share its probability equally. It counts
+// the session's steps.
 func (m *Model) LogProb(s *traffic.Session, into []float64) (steps int, err error) {
 	if err := m.schema.Valid(s); err != nil {
 		return 0, err
@@ -283,6 +297,9 @@ func (m *Model) LogProb(s *traffic.Session, into []float64) (steps int, err erro
 		return 0, fmt.Errorf("ngram: %d sums for parts %q", len(into), m.Parts())
 	}
 	var nodes []int32
+	for t := range m.schema.Len(s) {
+		into[0] += m.logShare(m.schema.Step(s, t))
+	}
 	m.each(s, func(context []int32, v int32) {
 		if v < 0 {
 			into[0] += m.unseen
@@ -350,6 +367,9 @@ func (m *Model) session(i int, r *traffic.Request) traffic.Session {
 		from = int(of[pick(len(of))])
 	}
 	s.Meta = slices.Clone(m.metas[from])
+	for k, w := range m.of {
+		s.Meta[k] = value(w, s.Meta[k], uniform)
+	}
 	if r.Prefix != nil {
 		s.Meta = slices.Clone(r.Prefix.Meta)
 		if len(r.Labels) == 0 {
@@ -381,7 +401,7 @@ func (m *Model) session(i int, r *traffic.Request) traffic.Session {
 		at := len(s.Steps)
 		s.Steps = append(s.Steps, make([]float64, len(m.schema.Steps))...)
 		for k, f := range m.exact {
-			s.Steps[at+f] = m.vocab[int(v)*len(m.exact)+k]
+			s.Steps[at+f] = value(m.words[k], m.vocab[int(v)*len(m.exact)+k], uniform)
 		}
 		for k, f := range m.binned {
 			h.nodes = m.bins[k].walk(h.bin(k, v), h.nodes[:0])

@@ -170,3 +170,55 @@ func TestConfig(t *testing.T) {
 		t.Error("nothing was fitted")
 	}
 }
+
+// With Often, a value that is rare shares its cell's probability with all that
+// are in it: the probabilities of all first steps sum to 1, less what tokens
+// that training had not share.
+func TestRareValuesShareCells(t *testing.T) {
+	s := toy()
+	for i := range s.Sessions {
+		s.Sessions[i].Steps[1] = float64(2000 + 7*i) // a size of its own each
+	}
+	m, err := Fit(context.Background(), s, Config{Often: 3, Order: 1, MaxSteps: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := 0.
+	prob := func(direction, size float64) float64 {
+		into := make([]float64, 2)
+		x := traffic.Session{Label: 0, Meta: []float64{0, 1000}, Steps: []float64{direction, size, 0}}
+		if _, err := m.LogProb(&x, into); err != nil {
+			t.Fatal(err)
+		}
+		return math.Exp(into[0])
+	}
+	for size := range 4096 {
+		sum += prob(0, float64(size)) + prob(1, float64(size))
+	}
+	if end := prob(0, 2007) / prob(0, 2008); math.Abs(end-1) > 1e-9 {
+		t.Errorf("of a cell, a size that training had is %v times as probable as one that it had not", end)
+	}
+	// The end of a session, which has a step at least here, and the 48 tokens or so
+	// that were not seen, have the rest.
+	if sum < .95 || sum > 1 {
+		t.Errorf("probabilities of all first steps sum to %v", sum)
+	}
+}
+
+// A model with classes keeps the contract and comes back from a file; classes
+// that the vocabulary lacks are refused.
+func TestClassesInFile(t *testing.T) {
+	traffictest.Check(t, func(t *testing.T) traffic.Model { return fit(t, Config{Often: 20}) })
+	m := fit(t, Config{Often: 20})
+	if m.of[1] == nil || m.words[1] == nil || len(m.of[1].Exact) > 0 {
+		t.Fatal("ports that one session has are no classes")
+	}
+	m.vocab[len(m.exact)+1] = 1e6
+	var b bytes.Buffer
+	if err := m.Write(&b, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Parse(b.Bytes()); err == nil {
+		t.Error("a class beyond the vocabulary was read without an error")
+	}
+}
