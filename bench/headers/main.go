@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/planegym/planegym/internal/pieces"
 	"github.com/planegym/planegym/traffic"
 	"github.com/planegym/planegym/traffic/autoregressive"
 	"github.com/planegym/planegym/traffic/compile"
@@ -110,21 +111,21 @@ func run(ctx context.Context, o options, others []string) error {
 	}
 	for seed := range o.seeds {
 		f := traffic.FitOptions{Seed: uint64(seed), Threads: 1}
-		before := cpu()
+		before := pieces.CPU()
 		c := masked.Defaults()
 		c.Updates = o.updates
 		m, err := masked.Fit(ctx, train, c, f)
 		if err != nil {
 			return err
 		}
-		fitted := cpu()
+		fitted := pieces.CPU()
 		a := autoregressive.Defaults()
 		a.Updates = o.updates
 		ar, err := autoregressive.Fit(ctx, train, a, f)
 		if err != nil {
 			return err
 		}
-		arFitted := cpu()
+		arFitted := pieces.CPU()
 		for _, x := range []struct {
 			name string
 			m    traffic.Model
@@ -134,14 +135,14 @@ func run(ctx context.Context, o options, others []string) error {
 			if err != nil {
 				return err
 			}
-			start, steps := cpu(), 0
+			start, steps := pieces.CPU(), 0
 			for y, err := range x.m.Sample(ctx, traffic.Request{N: 256, Seed: uint64(seed)}) {
 				if err != nil {
 					return err
 				}
 				steps += x.m.Schema().Len(&y)
 			}
-			rate := float64(steps) / (cpu() - start)
+			rate := float64(steps) / (pieces.CPU() - start)
 			path := ""
 			if x.name == "masked" {
 				path = o.write

@@ -65,7 +65,7 @@ func (j *judge) figures(draw func(labels []int, n int, seed uint64) (*traffic.Se
 func (j *judge) forest(set *traffic.Set) float64 {
 	examples := func(s *traffic.Set) (x [][]float32, y []int) {
 		for i := range s.Sessions {
-			x, y = append(x, summary(&s.Sessions[i])), append(y, s.Sessions[i].Label)
+			x, y = append(x, eval.SeriesFeatures(&s.Sessions[i])), append(y, s.Sessions[i].Label)
 		}
 		return x, y
 	}
@@ -73,34 +73,6 @@ func (j *judge) forest(set *traffic.Set) float64 {
 	tx, ty := examples(j.held)
 	f1, _ := eval.Grow(x, y, len(j.train.Of.Labels), 200, j.seed).Score(tx, ty)
 	return f1
-}
-
-// summary is what a forest sees of a series: of each channel the logarithms of
-// its sum and its largest value, when it is active and how often, and its sums
-// over sixteenths of the time.
-func summary(s *traffic.Session) []float32 {
-	var x []float32
-	ticks := len(s.Steps) / 2
-	for ch := range 2 {
-		sum, top, active, first, last := 0., 0., 0., -1., -1.
-		parts := make([]float64, 16)
-		for t := range ticks {
-			v := s.Steps[2*t+ch]
-			sum, top = sum+v, max(top, v)
-			parts[t*16/ticks] += v
-			if v > 0 {
-				if active++; first < 0 {
-					first = float64(t)
-				}
-				last = float64(t)
-			}
-		}
-		x = append(x, float32(math.Log1p(sum)), float32(math.Log1p(top)), float32(active), float32(first), float32(last))
-		for _, p := range parts {
-			x = append(x, float32(math.Log1p(p)))
-		}
-	}
-	return x
 }
 
 // features is a classifier of real series, whose last hidden layer is the space
@@ -113,9 +85,9 @@ type features struct {
 
 const hidden = 24
 
-// series is what the network sees of one: its summary, on a scale of about 1.
+// series is what the network sees of one: its features, on a scale of about 1.
 func series(s *traffic.Session, into []float32) {
-	for i, v := range summary(s) {
+	for i, v := range eval.SeriesFeatures(s) {
 		into[i] = v / 8
 		if i%21 >= 2 && i%21 < 5 {
 			into[i] = v / 64 // counts and places of ticks
@@ -126,7 +98,7 @@ func series(s *traffic.Session, into []float32) {
 // newFeatures trains a network of one hidden layer of 64 and one of 24 units on
 // series and their classes, 400 updates of 64.
 func newFeatures(train *traffic.Set, seed uint64) *features {
-	classes, width := len(train.Of.Labels), len(summary(&train.Sessions[0]))
+	classes, width := len(train.Of.Labels), len(eval.SeriesFeatures(&train.Sessions[0]))
 	f := &features{mlp: nn.NewMLP([]int{width, 64, hidden, classes}, nn.Tanh, nn.Linear), be: compute.NewBackend(compute.Go, 1)}
 	f.mlp.Init(rng.Key{Seed: seed, A: 77, Purpose: rng.Init})
 	p := f.mlp.Params().Data

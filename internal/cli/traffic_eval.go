@@ -23,6 +23,9 @@ of the packets which compile makes of them.
 Without --held, every second session of --real is held out; give models that were
 fitted to the others then, or likelihood and copies say little.
 
+Models and sessions of rates (convert --series) stand beside packets: all rows are
+measured as series then, and a figure that a series has not is "–".
+
 Beside every figure stand the row "real", the training sessions in a generator's
 place, and the floors bootstrap, markov and witten-bell-3, fitted to the same
 sessions. Intervals are 95 %, over seeds; of nll over held-out sessions. Likelihood
@@ -36,6 +39,7 @@ policies that differ beyond noise as the real load does. A load that names label
 takes the sessions with these. Likeness is measured as well, unless --only-in.`,
 		Example: `  planegym traffic eval --real train.parquet --held test.parquet --synth mine=model.safetensors
   planegym traffic eval --real sessions.parquet --synth a=a.parquet --synth b=b.parquet --json > eval.json
+  planegym traffic eval --real sessions.parquet --synth rates=denoise.safetensors --synth packets=masked.safetensors
   planegym traffic eval --real sessions.parquet --synth mine=model.safetensors --in crossing --only-in
   planegym traffic eval --real sessions.parquet --in mine.toml --policy fixed:32 --policy fixed:128 --policy occupancy:0.42 --episode-steps 250`,
 		Args: exactly(0),

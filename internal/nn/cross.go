@@ -45,7 +45,7 @@ func CrossBack(be *Backend, da, db, a, b, s []float32, n, m int) {
 		kernelsOf(be).sum(ga, product)
 		kernelsOf(be).panelOut(da[t*lanes*n:], ga, k, n)
 		kernelsOf(be).panelIn(gb, db[t*lanes*m:], k, m)
-		kernelsOf(be).backData(gb, pa, s, n, m, true)
+		kernelsOf(be).backData(gb, pa, s, n, m, m, true)
 		kernelsOf(be).panelOut(db[t*lanes*m:], gb, k, m)
 	}
 }

@@ -215,7 +215,7 @@ func (r *mlpBackward) Shard(i int) {
 				k.backBias(db, d, out, 1, 0)
 			}
 			if l > 0 || r.x != nil {
-				k.backData(dPrev, d, w, out, in, false)
+				k.backData(dPrev, d, w, out, in, in, false)
 				d, dPrev = dPrev, d
 			}
 		}

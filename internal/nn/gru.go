@@ -107,6 +107,7 @@ type GRURun struct {
 	be          *Backend
 	steps, rows int
 	width       int
+	wanted      int // columns of ∂L/∂x
 	vals        []float32
 	back        bool // vals belong to a Forward that no Backward has consumed
 
@@ -126,7 +127,17 @@ func (g *GRU) NewRun(be *Backend, steps, batch int) *GRURun {
 		panic(fmt.Sprintf("nn: no GRU run has %d steps of %d rows", steps, batch))
 	}
 	width := lanes * (steps*(g.In+g.Out) + g.Layers*(steps+1+4*steps)*g.Hidden)
-	return &GRURun{g: g, be: be, steps: steps, rows: batch, width: width, vals: floats(tiles(batch) * width)}
+	return &GRURun{g: g, be: be, steps: steps, rows: batch, width: width, wanted: g.In, vals: floats(tiles(batch) * width)}
+}
+
+// Want makes Backward give the first n columns of ∂L/∂x alone, dx [T,B,n], at
+// least one: what begins with embeddings and goes on with data has no use for the
+// rest.
+func (r *GRURun) Want(n int) {
+	if n < 1 || n > r.g.In {
+		panic(fmt.Sprintf("nn: gru: %d of %d columns", n, r.g.In))
+	}
+	r.wanted = n
 }
 
 // layer is layer l's values in a tile.
@@ -215,7 +226,7 @@ func (r *GRURun) Backward(dy, dx, grad []float32) {
 	r.back = false
 	check("gru output gradient", len(dy), r.steps, r.rows, g.Width())
 	if dx != nil {
-		check("gru input gradient", len(dx), r.steps, r.rows, g.In)
+		check("gru input gradient", len(dx), r.steps, r.rows, r.wanted)
 	}
 	if grad != nil {
 		check("gru gradient", len(grad), len(g.params.Data))
@@ -275,33 +286,51 @@ func (r *gruBackward) Shard(i int) {
 			in := layerIn(g.GRUConfig, l)
 			wi, wh, _, _ := gruLayer(g.GRUConfig, g.params.Data, l)
 			clear(dh)
+			dwi, dwh, dbi, dbh := []float32(nil), []float32(nil), []float32(nil), []float32(nil)
+			if grad != nil {
+				dwi, dwh, dbi, dbh = gruLayer(g.GRUConfig, grad, l)
+			}
+			each := weightSteps(in, hid, r.steps)
 			for s := r.steps - 1; s >= 0; s-- {
 				d := saved[4*s*step:]
 				k.gruGates(d, h[s*step:], dys[s*step:], dh, hid)
 				if s > 0 {
-					k.backData(dh, d, wh, 2*hid, hid, true)
-					k.backData(dh, d[3*step:], wh[2*hid*hid:], hid, hid, true)
+					k.backData(dh, d, wh, 2*hid, hid, hid, true)
+					k.backData(dh, d[3*step:], wh[2*hid*hid:], hid, hid, hid, true)
 				}
 				switch { // dys of this step is spent
 				case l > 0:
-					k.backData(dys[s*step:], d, wi, 3*hid, in, false)
+					k.backData(dys[s*step:], d, wi, 3*hid, in, in, false)
 				case r.x != nil:
-					k.backData(io, d, wi, 3*hid, in, false)
-					k.panelOut(r.x[(s*r.rows+t*lanes)*in:], io, rows, in)
+					k.backData(io, d, wi, 3*hid, in, r.wanted, false)
+					k.panelOut(r.x[(s*r.rows+t*lanes)*r.wanted:], io, rows, r.wanted)
 				}
+				if grad == nil || s%each != 0 {
+					continue
+				}
+				n := min(each, r.steps-s) // steps whose gradients are still in the cache
+				k.backWeights(dwi, d, x[s*in*lanes:], 3*hid, in, n, 4*step, in*lanes)
+				k.backWeights(dwh, d, h[s*step:], 2*hid, hid, n, 4*step, step)
+				k.backWeights(dwh[2*hid*hid:], d[3*step:], h[s*step:], hid, hid, n, 4*step, step)
+				k.backBias(dbi, d, 3*hid, n, 4*step)
+				k.backBias(dbh, d, 2*hid, n, 4*step)
+				k.backBias(dbh[2*hid:], d[3*step:], hid, n, 4*step)
 			}
-			if grad == nil {
-				continue
-			}
-			dwi, dwh, dbi, dbh := gruLayer(g.GRUConfig, grad, l)
-			k.backWeights(dwi, saved, x, 3*hid, in, r.steps, 4*step, in*lanes)
-			k.backWeights(dwh, saved, h, 2*hid, hid, r.steps, 4*step, step)
-			k.backWeights(dwh[2*hid*hid:], saved[3*step:], h, hid, hid, r.steps, 4*step, step)
-			k.backBias(dbi, saved, 3*hid, r.steps, 4*step)
-			k.backBias(dbh, saved, 2*hid, r.steps, 4*step)
-			k.backBias(dbh[2*hid:], saved[3*step:], hid, r.steps, 4*step)
 		}
 	}
+}
+
+// weightSteps is how many steps the gradients of a layer's weights are summed over
+// before they are added up. Each few rows of weights run through the gates, inputs
+// and states of all of these steps again: where those of the whole sequence are
+// more than a second-level cache, a part of it that fits is taken at a time.
+func weightSteps(in, hid, steps int) int {
+	const cache = 1 << 20 / 4 // floats
+	step := lanes * (in + 5*hid)
+	if steps*step <= cache {
+		return steps
+	}
+	return max(cache/2/step, 1)
 }
 
 // headBackward sets dys [T,H] from the gradient of the head's output, which
@@ -316,7 +345,7 @@ func (r *gruBackward) headBackward(tile, dys, io, grad []float32, t, rows int) {
 		k.panelIn(io, r.y[(s*r.rows+t*lanes)*out:], rows, out)
 		k.activateBack(g.Act, io, y)
 		copy(y, io)
-		k.backData(dys[s*hid*lanes:], y, w, out, hid, false)
+		k.backData(dys[s*hid*lanes:], y, w, out, hid, hid, false)
 	}
 	if grad != nil {
 		_, h, _ := (*GRURun)(r).layer(tile, g.Layers-1)
@@ -368,7 +397,9 @@ func (r *GRURun) refBackward(dy, dx, grad []float32) {
 		d = refGRUBack(r.ref[l], d, x, wi, wh, r.rows, layerIn(g.GRUConfig, l), g.Hidden, dwi, dwh, dbi, dbh)
 	}
 	if dx != nil {
-		narrow(dx, d)
+		for i := range r.steps * r.rows {
+			narrow(dx[i*r.wanted:][:r.wanted], d[i*g.In:][:r.wanted])
+		}
 	}
 	if grad != nil {
 		addNarrow(grad, dp)

@@ -28,9 +28,9 @@ type kernels struct {
 	// affine: y [out] = w·x + b.
 	affine func(y, x, w, b []float32, out, in int)
 
-	// backData: dx [in] = wᵀ·d, added to what dx holds where add is set;
-	// d [out], w [out,in].
-	backData func(dx, d, w []float32, out, in int, add bool)
+	// backData: dx [cols] = the first cols of wᵀ·d, added to what dx holds where
+	// add is set; d [out], w [out,in].
+	backData func(dx, d, w []float32, out, in, cols int, add bool)
 
 	// backWeights: dw [out,in] += Σ_t d_t·x_tᵀ, over steps panels of d [out]
 	// and x [in] that begin dStep and xStep floats apart; the sum includes the
@@ -55,6 +55,11 @@ type kernels struct {
 	// expTop makes n features of a panel e^(x - the largest of a row's n), which
 	// is 1.
 	expTop func(x []float32, n int)
+
+	// softmax makes n features of a panel scale times their softmax, scale being
+	// each row's; top and sum become the largest feature of each row and the sum of
+	// e^(x - top).
+	softmax func(x []float32, n int, scale, top, sum *[lanes]float32)
 
 	// adam is one Adam update with the scalars of Adam.Step.
 	adam func(p, g, m, v []float32, c *adamScalars)

@@ -16,14 +16,14 @@ var (
 	avx2Kernels = assembly{
 		gruForward: gruForwardAVX2, gruGates: gruGatesAVX2,
 		affine: affineAVX2, backData: backDataAVX2, backWeights: backWeightsAVX2, backBias: backBiasAVX2,
-		exp: expAVX2, expTop: expTopAVX2, sigmoid: sigmoidAVX2, tanh: tanhAVX2, relu: reluAVX2,
+		exp: expAVX2, expTop: expTopAVX2, softmax: softmaxAVX2, sigmoid: sigmoidAVX2, tanh: tanhAVX2, relu: reluAVX2,
 		reluBack: reluBackAVX2, sigmoidBack: sigmoidBackAVX2, tanhBack: tanhBackAVX2,
 		adam: adamAVX2, sum: sumAVX2,
 	}.kernels()
 	avx512Kernels = assembly{
 		gruForward: gruForwardAVX512, gruGates: gruGatesAVX512,
 		affine: affineAVX512, backData: backDataAVX512, backWeights: backWeightsAVX512, backBias: backBiasAVX512,
-		exp: expAVX512, expTop: expTopAVX512, sigmoid: sigmoidAVX512, tanh: tanhAVX512, relu: reluAVX512,
+		exp: expAVX512, expTop: expTopAVX512, softmax: softmaxAVX512, sigmoid: sigmoidAVX512, tanh: tanhAVX512, relu: reluAVX512,
 		reluBack: reluBackAVX512, sigmoidBack: sigmoidBackAVX512, tanhBack: tanhBackAVX512,
 		adam: adamAVX512, sum: sumAVX512,
 	}.kernels()
@@ -35,12 +35,13 @@ type assembly struct {
 	gruForward  func(x, h, wi, wh, bi, bh, out, saved *float32, in, hid int)
 	gruGates    func(saved, h, dy, dh *float32, hid int)
 	affine      func(y, x, w, b *float32, out, in int)
-	backData    func(dx, d, w *float32, out, in int, add bool)
+	backData    func(dx, d, w *float32, out, in, cols int, add bool)
 	backWeights func(dw, d, x *float32, out, in, steps, dStep, xStep int)
 	backBias    func(db, d *float32, out, steps, dStep int)
 
 	exp, sigmoid, tanh              func(dst, src *float32, n int)
 	expTop                          func(x *float32, n int)
+	softmax                         func(x *float32, n int, scale, top, sum *float32)
 	relu                            func(y *float32, n int)
 	reluBack, sigmoidBack, tanhBack func(d, y *float32, n int)
 
@@ -79,8 +80,8 @@ func (a assembly) kernels() kernels {
 		affine: func(y, x, w, b []float32, out, in int) {
 			a.affine(at(y, out*lanes), at(x, in*lanes), at(w, out*in), at(b, out), out, in)
 		},
-		backData: func(dx, d, w []float32, out, in int, add bool) {
-			a.backData(at(dx, in*lanes), at(d, out*lanes), at(w, out*in), out, in, add)
+		backData: func(dx, d, w []float32, out, in, cols int, add bool) {
+			a.backData(at(dx, cols*lanes), at(d, out*lanes), at(w, out*in), out, in, cols, add)
 		},
 		backWeights: func(dw, d, x []float32, out, in, steps, dStep, xStep int) {
 			a.backWeights(at(dw, out*in), at(d, (steps-1)*dStep+out*lanes), at(x, (steps-1)*xStep+in*lanes),
@@ -130,8 +131,11 @@ func (a assembly) kernels() kernels {
 				goPanelOut(dst, panel, rows, f)
 			}
 		},
-		exp:     elementwise(a.exp, goExp),
-		expTop:  func(x []float32, n int) { a.expTop(at(x, n*lanes), n) },
+		exp:    elementwise(a.exp, goExp),
+		expTop: func(x []float32, n int) { a.expTop(at(x, n*lanes), n) },
+		softmax: func(x []float32, n int, scale, top, sum *[lanes]float32) {
+			a.softmax(at(x, n*lanes), n, &scale[0], &top[0], &sum[0])
+		},
 		sigmoid: sigmoid,
 		tanh:    tanh,
 		adam: func(p, g, m, v []float32, c *adamScalars) {

@@ -914,9 +914,9 @@ smaller23:
 	VZEROUPPER
 	RET
 
-// func backDataAVX2(dx *float32, d *float32, w *float32, out int, in int, add bool)
+// func backDataAVX2(dx *float32, d *float32, w *float32, out int, in int, cols int, add bool)
 // Requires: AVX, FMA3
-TEXT ·backDataAVX2(SB), NOSPLIT, $8-41
+TEXT ·backDataAVX2(SB), NOSPLIT, $8-49
 	VSTMXCSR (SP)
 	MOVL     (SP), AX
 	ORL      $0x00008040, AX
@@ -926,12 +926,12 @@ TEXT ·backDataAVX2(SB), NOSPLIT, $8-41
 	MOVQ     w+16(FP), CX
 	MOVQ     in+32(FP), DX
 	SHLQ     $0x02, DX
-	MOVQ     in+32(FP), BX
+	MOVQ     cols+40(FP), BX
 
 block26:
 	CMPQ   BX, $+3
 	JLT    smaller27
-	MOVB   add+40(FP), SI
+	MOVB   add+48(FP), SI
 	TESTB  SI, SI
 	JNZ    sum28
 	VXORPS Y0, Y0, Y0
@@ -1012,7 +1012,7 @@ smaller27:
 block31:
 	CMPQ   BX, $+2
 	JLT    smaller32
-	MOVB   add+40(FP), SI
+	MOVB   add+48(FP), SI
 	TESTB  SI, SI
 	JNZ    sum33
 	VXORPS Y0, Y0, Y0
@@ -1076,7 +1076,7 @@ smaller32:
 block36:
 	CMPQ   BX, $+1
 	JLT    smaller37
-	MOVB   add+40(FP), SI
+	MOVB   add+48(FP), SI
 	TESTB  SI, SI
 	JNZ    sum38
 	VXORPS Y0, Y0, Y0
@@ -2011,6 +2011,83 @@ loop75:
 	VZEROUPPER
 	RET
 
+// func softmaxAVX2(x *float32, n int, scale *float32, top *float32, sum *float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·softmaxAVX2(SB), NOSPLIT, $0-40
+	MOVQ x+0(FP), AX
+	MOVQ scale+16(FP), CX
+	MOVQ top+24(FP), DX
+	MOVQ sum+32(FP), BX
+	MOVQ $0x00000004, SI
+
+loop76:
+	MOVQ    n+8(FP), R8
+	MOVQ    AX, DI
+	VMOVUPS (DI), Y0
+
+loop77:
+	VMAXPS  (DI), Y0, Y0
+	ADDQ    $0x80, DI
+	DECQ    R8
+	JNZ     loop77
+	VMOVUPS Y0, (DX)
+	MOVQ    n+8(FP), R8
+	MOVQ    AX, DI
+	VXORPS  Y1, Y1, Y1
+
+loop78:
+	VMOVUPS      (DI), Y2
+	VSUBPS       Y0, Y2, Y2
+	VMOVUPS      cc2d00000<>+0(SB), Y3
+	VMAXPS       Y2, Y3, Y2
+	VMOVUPS      c42b20000<>+0(SB), Y3
+	VMINPS       Y2, Y3, Y2
+	VMULPS       c3fb8aa3b<>+0(SB), Y2, Y3
+	VCVTPS2DQ    Y3, Y4
+	VCVTDQ2PS    Y4, Y3
+	VFNMADD231PS c3f318000<>+0(SB), Y3, Y2
+	VFNMADD231PS cb95e8083<>+0(SB), Y3, Y2
+	VMOVUPS      c3ab57370<>+0(SB), Y3
+	VFMADD213PS  c3c0933ec<>+0(SB), Y2, Y3
+	VFMADD213PS  c3d2aac12<>+0(SB), Y2, Y3
+	VFMADD213PS  c3e2aaa0c<>+0(SB), Y2, Y3
+	VFMADD213PS  c3efffffe<>+0(SB), Y2, Y3
+	VFMADD213PS  c3f800000<>+0(SB), Y2, Y3
+	VFMADD213PS  c3f800000<>+0(SB), Y2, Y3
+	VPSRAD       $0x01, Y4, Y2
+	VPSUBD       Y2, Y4, Y4
+	VPADDD       c0000007f<>+0(SB), Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VMULPS       Y4, Y3, Y3
+	VPADDD       c0000007f<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y2, Y3, Y3
+	VMOVUPS      Y3, (DI)
+	VADDPS       Y3, Y1, Y1
+	ADDQ         $0x80, DI
+	DECQ         R8
+	JNZ          loop78
+	VMOVUPS      Y1, (BX)
+	VMOVUPS      (CX), Y0
+	VDIVPS       Y1, Y0, Y0
+	MOVQ         n+8(FP), R8
+	MOVQ         AX, DI
+
+loop79:
+	VMULPS  (DI), Y0, Y1
+	VMOVUPS Y1, (DI)
+	ADDQ    $0x80, DI
+	DECQ    R8
+	JNZ     loop79
+	ADDQ    $0x20, AX
+	ADDQ    $0x20, CX
+	ADDQ    $0x20, DX
+	ADDQ    $0x20, BX
+	DECQ    SI
+	JNZ     loop76
+	VZEROUPPER
+	RET
+
 // func sigmoidAVX2(dst *float32, src *float32, n int)
 // Requires: AVX, AVX2, FMA3
 TEXT ·sigmoidAVX2(SB), NOSPLIT, $0-24
@@ -2018,9 +2095,9 @@ TEXT ·sigmoidAVX2(SB), NOSPLIT, $0-24
 	MOVQ  dst+0(FP), CX
 	MOVQ  src+8(FP), DX
 	TESTQ AX, AX
-	JZ    done76
+	JZ    done80
 
-loop77:
+loop81:
 	VMOVUPS      (DX), Y0
 	VMOVUPS      cc2b1999a<>+0(SB), Y1
 	VMAXPS       Y0, Y1, Y0
@@ -2044,9 +2121,9 @@ loop77:
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, DX
 	SUBQ         $0x08, AX
-	JNZ          loop77
+	JNZ          loop81
 
-done76:
+done80:
 	VZEROUPPER
 	RET
 
@@ -2093,9 +2170,9 @@ TEXT ·tanhAVX2(SB), NOSPLIT, $0-24
 	MOVQ  dst+0(FP), CX
 	MOVQ  src+8(FP), DX
 	TESTQ AX, AX
-	JZ    done78
+	JZ    done82
 
-loop79:
+loop83:
 	VMOVUPS      (DX), Y0
 	VADDPS       Y0, Y0, Y0
 	VMOVUPS      cc2b1999a<>+0(SB), Y1
@@ -2122,9 +2199,9 @@ loop79:
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, DX
 	SUBQ         $0x08, AX
-	JNZ          loop79
+	JNZ          loop83
 
-done78:
+done82:
 	VZEROUPPER
 	RET
 
@@ -2135,16 +2212,16 @@ TEXT ·reluAVX2(SB), NOSPLIT, $0-16
 	MOVQ   n+8(FP), AX
 	MOVQ   y+0(FP), CX
 	TESTQ  AX, AX
-	JZ     done80
+	JZ     done84
 
-loop81:
+loop85:
 	VMAXPS  (CX), Y0, Y1
 	VMOVUPS Y1, (CX)
 	ADDQ    $0x20, CX
 	SUBQ    $0x08, AX
-	JNZ     loop81
+	JNZ     loop85
 
-done80:
+done84:
 	VZEROUPPER
 	RET
 
@@ -2156,18 +2233,18 @@ TEXT ·reluBackAVX2(SB), NOSPLIT, $0-24
 	MOVQ   d+0(FP), CX
 	MOVQ   y+8(FP), DX
 	TESTQ  AX, AX
-	JZ     done82
+	JZ     done86
 
-loop83:
+loop87:
 	VCMPPS  $0x04, (DX), Y0, Y1
 	VANDPS  (CX), Y1, Y1
 	VMOVUPS Y1, (CX)
 	ADDQ    $0x20, CX
 	ADDQ    $0x20, DX
 	SUBQ    $0x08, AX
-	JNZ     loop83
+	JNZ     loop87
 
-done82:
+done86:
 	VZEROUPPER
 	RET
 
@@ -2183,9 +2260,9 @@ TEXT ·sigmoidBackAVX2(SB), NOSPLIT, $8-24
 	MOVQ     d+0(FP), CX
 	MOVQ     y+8(FP), DX
 	TESTQ    AX, AX
-	JZ       done84
+	JZ       done88
 
-loop85:
+loop89:
 	VMOVUPS      (DX), Y0
 	VMULPS       (CX), Y0, Y1
 	VFNMADD231PS Y1, Y0, Y1
@@ -2193,9 +2270,9 @@ loop85:
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, DX
 	SUBQ         $0x08, AX
-	JNZ          loop85
+	JNZ          loop89
 
-done84:
+done88:
 	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
@@ -2212,9 +2289,9 @@ TEXT ·tanhBackAVX2(SB), NOSPLIT, $8-24
 	MOVQ     d+0(FP), CX
 	MOVQ     y+8(FP), DX
 	TESTQ    AX, AX
-	JZ       done86
+	JZ       done90
 
-loop87:
+loop91:
 	VMOVUPS      (DX), Y0
 	VMOVUPS      c3f800000<>+0(SB), Y1
 	VFNMADD231PS Y0, Y0, Y1
@@ -2223,9 +2300,9 @@ loop87:
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, DX
 	SUBQ         $0x08, AX
-	JNZ          loop87
+	JNZ          loop91
 
-done86:
+done90:
 	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
@@ -2252,9 +2329,9 @@ TEXT ·adamAVX2(SB), NOSPLIT, $8-48
 	MOVQ         m+16(FP), BX
 	MOVQ         v+24(FP), SI
 	TESTQ        AX, AX
-	JZ           done88
+	JZ           done92
 
-loop89:
+loop93:
 	VMOVUPS     (DX), Y7
 	VMULPS      (BX), Y0, Y8
 	VFMADD231PS Y7, Y1, Y8
@@ -2275,9 +2352,9 @@ loop89:
 	ADDQ        $0x20, BX
 	ADDQ        $0x20, SI
 	SUBQ        $0x08, AX
-	JNZ         loop89
+	JNZ         loop93
 
-done88:
+done92:
 	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
@@ -2294,18 +2371,18 @@ TEXT ·sumAVX2(SB), NOSPLIT, $8-24
 	MOVQ     dst+0(FP), CX
 	MOVQ     src+8(FP), DX
 	TESTQ    AX, AX
-	JZ       done90
+	JZ       done94
 
-loop91:
+loop95:
 	VMOVUPS (CX), Y0
 	VADDPS  (DX), Y0, Y0
 	VMOVUPS Y0, (CX)
 	ADDQ    $0x20, CX
 	ADDQ    $0x20, DX
 	SUBQ    $0x08, AX
-	JNZ     loop91
+	JNZ     loop95
 
-done90:
+done94:
 	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
@@ -2325,9 +2402,9 @@ TEXT ·gruForwardAVX512(SB), NOSPLIT, $8-80
 	MOVQ     bh+40(FP), SI
 	MOVQ     saved+56(FP), DI
 
-block93:
+block97:
 	CMPQ         AX, $+3
-	JLT          smaller94
+	JLT          smaller98
 	MOVQ         hid+72(FP), R8
 	MOVQ         hid+72(FP), R9
 	SHLQ         $0x07, R9
@@ -2372,7 +2449,7 @@ block93:
 	LEAQ         (CX)(R14*1), BP
 	LEAQ         (CX)(R14*2), R14
 
-loop95:
+loop99:
 	VMOVUPS      (R11), Z18
 	VMOVUPS      64(R11), Z19
 	VBROADCASTSS (R15), Z20
@@ -2407,7 +2484,7 @@ loop95:
 	ADDQ         $0x04, BP
 	ADDQ         $0x04, R14
 	DECQ         R12
-	JNZ          loop95
+	JNZ          loop99
 	IMUL3Q       $0x03, R13, R13
 	ADDQ         R13, CX
 	VMOVUPS      Z12, (R10)
@@ -2432,7 +2509,7 @@ loop95:
 	LEAQ         (DX)(R13*1), R15
 	LEAQ         (DX)(R13*2), R13
 
-loop96:
+loop100:
 	VMOVUPS      (R8), Z18
 	VMOVUPS      64(R8), Z19
 	VBROADCASTSS (R14), Z20
@@ -2467,7 +2544,7 @@ loop96:
 	ADDQ         $0x04, R15
 	ADDQ         $0x04, R13
 	DECQ         R11
-	JNZ          loop96
+	JNZ          loop100
 	IMUL3Q       $0x03, R12, R12
 	ADDQ         R12, DX
 	VMOVUPS      Z0, (DI)
@@ -2492,12 +2569,12 @@ loop96:
 	ADDQ         $0x0c, BX
 	ADDQ         $0x0c, SI
 	SUBQ         $+3, AX
-	JMP          block93
+	JMP          block97
 
-smaller94:
-block97:
+smaller98:
+block101:
 	CMPQ         AX, $+2
-	JLT          smaller98
+	JLT          smaller102
 	MOVQ         hid+72(FP), R8
 	MOVQ         hid+72(FP), R9
 	SHLQ         $0x07, R9
@@ -2532,7 +2609,7 @@ block97:
 	LEAQ         (CX)(R14*1), BP
 	LEAQ         (CX)(R14*2), R14
 
-loop99:
+loop103:
 	VMOVUPS      (R11), Z12
 	VMOVUPS      64(R11), Z13
 	VBROADCASTSS (R15), Z14
@@ -2558,7 +2635,7 @@ loop99:
 	ADDQ         $0x04, BP
 	ADDQ         $0x04, R14
 	DECQ         R12
-	JNZ          loop99
+	JNZ          loop103
 	IMUL3Q       $0x02, R13, R13
 	ADDQ         R13, CX
 	VMOVUPS      Z8, (R10)
@@ -2579,7 +2656,7 @@ loop99:
 	LEAQ         (DX)(R13*1), R15
 	LEAQ         (DX)(R13*2), R13
 
-loop100:
+loop104:
 	VMOVUPS      (R8), Z12
 	VMOVUPS      64(R8), Z13
 	VBROADCASTSS (R14), Z14
@@ -2605,7 +2682,7 @@ loop100:
 	ADDQ         $0x04, R15
 	ADDQ         $0x04, R13
 	DECQ         R11
-	JNZ          loop100
+	JNZ          loop104
 	IMUL3Q       $0x02, R12, R12
 	ADDQ         R12, DX
 	VMOVUPS      Z0, (DI)
@@ -2624,12 +2701,12 @@ loop100:
 	ADDQ         $0x08, BX
 	ADDQ         $0x08, SI
 	SUBQ         $+2, AX
-	JMP          block97
+	JMP          block101
 
-smaller98:
-block101:
+smaller102:
+block105:
 	CMPQ         AX, $+1
-	JLT          smaller102
+	JLT          smaller106
 	MOVQ         hid+72(FP), R8
 	MOVQ         hid+72(FP), R9
 	SHLQ         $0x07, R9
@@ -2654,7 +2731,7 @@ block101:
 	LEAQ         (CX)(R14*1), BP
 	LEAQ         (CX)(R14*2), R14
 
-loop103:
+loop107:
 	VMOVUPS      (R11), Z6
 	VMOVUPS      64(R11), Z7
 	VBROADCASTSS (R15), Z8
@@ -2671,7 +2748,7 @@ loop103:
 	ADDQ         $0x04, BP
 	ADDQ         $0x04, R14
 	DECQ         R12
-	JNZ          loop103
+	JNZ          loop107
 	IMUL3Q       $0x01, R13, R13
 	ADDQ         R13, CX
 	VMOVUPS      Z4, (R10)
@@ -2688,7 +2765,7 @@ loop103:
 	LEAQ         (DX)(R13*1), R15
 	LEAQ         (DX)(R13*2), R13
 
-loop104:
+loop108:
 	VMOVUPS      (R8), Z6
 	VMOVUPS      64(R8), Z7
 	VBROADCASTSS (R14), Z8
@@ -2705,7 +2782,7 @@ loop104:
 	ADDQ         $0x04, R15
 	ADDQ         $0x04, R13
 	DECQ         R11
-	JNZ          loop104
+	JNZ          loop108
 	IMUL3Q       $0x01, R12, R12
 	ADDQ         R12, DX
 	VMOVUPS      Z0, (DI)
@@ -2718,9 +2795,9 @@ loop104:
 	ADDQ         $0x04, BX
 	ADDQ         $0x04, SI
 	SUBQ         $+1, AX
-	JMP          block101
+	JMP          block105
 
-smaller102:
+smaller106:
 	// r and z
 	VMOVUPS cc2200000<>+0(SB), Z0
 	VMOVUPS c42200000<>+0(SB), Z1
@@ -2740,7 +2817,7 @@ smaller102:
 	MOVQ    saved+56(FP), BX
 	MOVQ    AX, DX
 
-loop105:
+loop109:
 	VMOVUPS      (BX), Z11
 	VMOVUPS      (BX)(CX*1), Z12
 	VMAXPS       Z11, Z0, Z11
@@ -2779,7 +2856,7 @@ loop105:
 	VMOVUPS      Z14, (BX)(CX*1)
 	ADDQ         $0x40, BX
 	DECQ         DX
-	JNZ          loop105
+	JNZ          loop109
 
 	// n and the next state
 	VMOVUPS c40000000<>+0(SB), Z11
@@ -2789,7 +2866,7 @@ loop105:
 	MOVQ    out+48(FP), SI
 	LEAQ    (DX)(CX*2), DI
 
-loop106:
+loop110:
 	VMOVUPS      (DX), Z13
 	VMULPS       (DI)(CX*1), Z13, Z13
 	VADDPS       (DI), Z13, Z13
@@ -2820,7 +2897,7 @@ loop106:
 	ADDQ         $0x40, BX
 	ADDQ         $0x40, SI
 	DECQ         AX
-	JNZ          loop106
+	JNZ          loop110
 	VLDMXCSR     (SP)
 	VZEROUPPER
 	RET
@@ -2844,7 +2921,7 @@ TEXT ·gruGatesAVX512(SB), NOSPLIT, $8-40
 	MOVQ     dh+24(FP), DI
 	LEAQ     (DX)(CX*2), R8
 
-loop107:
+loop111:
 	VMOVUPS      (DI), Z1
 	VADDPS       (SI), Z1, Z1
 	VMOVUPS      (DX)(CX*1), Z2
@@ -2873,7 +2950,7 @@ loop107:
 	ADDQ         $0x40, SI
 	ADDQ         $0x40, DI
 	DECQ         AX
-	JNZ          loop107
+	JNZ          loop111
 	VLDMXCSR     (SP)
 	VZEROUPPER
 	RET
@@ -2893,9 +2970,9 @@ TEXT ·affineAVX512(SB), NOSPLIT, $8-48
 	SHLQ     $0x02, BX
 	MOVQ     out+32(FP), SI
 
-block109:
+block113:
 	CMPQ         SI, $+6
-	JLT          smaller110
+	JLT          smaller114
 	VBROADCASTSS (DX), Z0
 	VMOVAPS      Z0, Z1
 	VBROADCASTSS 4(DX), Z2
@@ -2914,7 +2991,7 @@ block109:
 	MOVQ         x+8(FP), R9
 	MOVQ         in+40(FP), R10
 
-loop111:
+loop115:
 	VMOVUPS      (R9), Z12
 	VMOVUPS      64(R9), Z13
 	VBROADCASTSS (DI), Z14
@@ -2939,7 +3016,7 @@ loop111:
 	ADDQ         $0x04, DI
 	ADDQ         $0x04, R8
 	DECQ         R10
-	JNZ          loop111
+	JNZ          loop115
 	VMOVUPS      Z0, (AX)
 	VMOVUPS      Z1, 64(AX)
 	VMOVUPS      Z2, 128(AX)
@@ -2957,12 +3034,12 @@ loop111:
 	IMUL3Q       $0x06, BX, DI
 	ADDQ         DI, CX
 	SUBQ         $+6, SI
-	JMP          block109
+	JMP          block113
 
-smaller110:
-block112:
+smaller114:
+block116:
 	CMPQ         SI, $+3
-	JLT          smaller113
+	JLT          smaller117
 	VBROADCASTSS (DX), Z0
 	VMOVAPS      Z0, Z1
 	VBROADCASTSS 4(DX), Z2
@@ -2973,7 +3050,7 @@ block112:
 	MOVQ         x+8(FP), R8
 	MOVQ         in+40(FP), R9
 
-loop114:
+loop118:
 	VMOVUPS      (R8), Z6
 	VMOVUPS      64(R8), Z7
 	VBROADCASTSS (DI), Z8
@@ -2988,7 +3065,7 @@ loop114:
 	ADDQ         $0x80, R8
 	ADDQ         $0x04, DI
 	DECQ         R9
-	JNZ          loop114
+	JNZ          loop118
 	VMOVUPS      Z0, (AX)
 	VMOVUPS      Z1, 64(AX)
 	VMOVUPS      Z2, 128(AX)
@@ -3000,12 +3077,12 @@ loop114:
 	IMUL3Q       $0x03, BX, DI
 	ADDQ         DI, CX
 	SUBQ         $+3, SI
-	JMP          block112
+	JMP          block116
 
-smaller113:
-block115:
+smaller117:
+block119:
 	CMPQ         SI, $+2
-	JLT          smaller116
+	JLT          smaller120
 	VBROADCASTSS (DX), Z0
 	VMOVAPS      Z0, Z1
 	VBROADCASTSS 4(DX), Z2
@@ -3014,7 +3091,7 @@ block115:
 	MOVQ         x+8(FP), R8
 	MOVQ         in+40(FP), R9
 
-loop117:
+loop121:
 	VMOVUPS      (R8), Z4
 	VMOVUPS      64(R8), Z5
 	VBROADCASTSS (DI), Z6
@@ -3026,7 +3103,7 @@ loop117:
 	ADDQ         $0x80, R8
 	ADDQ         $0x04, DI
 	DECQ         R9
-	JNZ          loop117
+	JNZ          loop121
 	VMOVUPS      Z0, (AX)
 	VMOVUPS      Z1, 64(AX)
 	VMOVUPS      Z2, 128(AX)
@@ -3036,19 +3113,19 @@ loop117:
 	IMUL3Q       $0x02, BX, DI
 	ADDQ         DI, CX
 	SUBQ         $+2, SI
-	JMP          block115
+	JMP          block119
 
-smaller116:
-block118:
+smaller120:
+block122:
 	CMPQ         SI, $+1
-	JLT          smaller119
+	JLT          smaller123
 	VBROADCASTSS (DX), Z0
 	VMOVAPS      Z0, Z1
 	MOVQ         CX, DI
 	MOVQ         x+8(FP), R8
 	MOVQ         in+40(FP), R9
 
-loop120:
+loop124:
 	VMOVUPS      (R8), Z2
 	VMOVUPS      64(R8), Z3
 	VBROADCASTSS (DI), Z4
@@ -3057,7 +3134,7 @@ loop120:
 	ADDQ         $0x80, R8
 	ADDQ         $0x04, DI
 	DECQ         R9
-	JNZ          loop120
+	JNZ          loop124
 	VMOVUPS      Z0, (AX)
 	VMOVUPS      Z1, 64(AX)
 	ADDQ         $+128, AX
@@ -3065,16 +3142,16 @@ loop120:
 	IMUL3Q       $0x01, BX, DI
 	ADDQ         DI, CX
 	SUBQ         $+1, SI
-	JMP          block118
+	JMP          block122
 
-smaller119:
+smaller123:
 	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
 
-// func backDataAVX512(dx *float32, d *float32, w *float32, out int, in int, add bool)
+// func backDataAVX512(dx *float32, d *float32, w *float32, out int, in int, cols int, add bool)
 // Requires: AVX, AVX512DQ, AVX512F
-TEXT ·backDataAVX512(SB), NOSPLIT, $8-41
+TEXT ·backDataAVX512(SB), NOSPLIT, $8-49
 	VSTMXCSR (SP)
 	MOVL     (SP), AX
 	ORL      $0x00008040, AX
@@ -3084,14 +3161,14 @@ TEXT ·backDataAVX512(SB), NOSPLIT, $8-41
 	MOVQ     w+16(FP), CX
 	MOVQ     in+32(FP), DX
 	SHLQ     $0x02, DX
-	MOVQ     in+32(FP), BX
+	MOVQ     cols+40(FP), BX
 
-block122:
+block126:
 	CMPQ   BX, $+12
-	JLT    smaller123
-	MOVB   add+40(FP), SI
+	JLT    smaller127
+	MOVB   add+48(FP), SI
 	TESTB  SI, SI
-	JNZ    sum124
+	JNZ    sum128
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -3116,9 +3193,9 @@ block122:
 	VXORPS Z21, Z21, Z21
 	VXORPS Z22, Z22, Z22
 	VXORPS Z23, Z23, Z23
-	JMP    start125
+	JMP    start129
 
-sum124:
+sum128:
 	VMOVUPS (AX), Z0
 	VMOVUPS 64(AX), Z1
 	VMOVUPS 128(AX), Z2
@@ -3144,12 +3221,12 @@ sum124:
 	VMOVUPS 1408(AX), Z22
 	VMOVUPS 1472(AX), Z23
 
-start125:
+start129:
 	MOVQ CX, SI
 	MOVQ d+8(FP), DI
 	MOVQ out+24(FP), R8
 
-loop126:
+loop130:
 	VMOVUPS      (DI), Z24
 	VMOVUPS      64(DI), Z25
 	VBROADCASTSS (SI), Z26
@@ -3191,7 +3268,7 @@ loop126:
 	ADDQ         $0x80, DI
 	ADDQ         DX, SI
 	DECQ         R8
-	JNZ          loop126
+	JNZ          loop130
 	VMOVUPS      Z0, (AX)
 	VMOVUPS      Z1, 64(AX)
 	VMOVUPS      Z2, 128(AX)
@@ -3219,15 +3296,15 @@ loop126:
 	ADDQ         $+1536, AX
 	ADDQ         $0x30, CX
 	SUBQ         $+12, BX
-	JMP          block122
+	JMP          block126
 
-smaller123:
-block127:
+smaller127:
+block131:
 	CMPQ   BX, $+8
-	JLT    smaller128
-	MOVB   add+40(FP), SI
+	JLT    smaller132
+	MOVB   add+48(FP), SI
 	TESTB  SI, SI
-	JNZ    sum129
+	JNZ    sum133
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -3244,9 +3321,9 @@ block127:
 	VXORPS Z13, Z13, Z13
 	VXORPS Z14, Z14, Z14
 	VXORPS Z15, Z15, Z15
-	JMP    start130
+	JMP    start134
 
-sum129:
+sum133:
 	VMOVUPS (AX), Z0
 	VMOVUPS 64(AX), Z1
 	VMOVUPS 128(AX), Z2
@@ -3264,12 +3341,12 @@ sum129:
 	VMOVUPS 896(AX), Z14
 	VMOVUPS 960(AX), Z15
 
-start130:
+start134:
 	MOVQ CX, SI
 	MOVQ d+8(FP), DI
 	MOVQ out+24(FP), R8
 
-loop131:
+loop135:
 	VMOVUPS      (DI), Z16
 	VMOVUPS      64(DI), Z17
 	VBROADCASTSS (SI), Z18
@@ -3299,7 +3376,7 @@ loop131:
 	ADDQ         $0x80, DI
 	ADDQ         DX, SI
 	DECQ         R8
-	JNZ          loop131
+	JNZ          loop135
 	VMOVUPS      Z0, (AX)
 	VMOVUPS      Z1, 64(AX)
 	VMOVUPS      Z2, 128(AX)
@@ -3319,15 +3396,15 @@ loop131:
 	ADDQ         $+1024, AX
 	ADDQ         $0x20, CX
 	SUBQ         $+8, BX
-	JMP          block127
+	JMP          block131
 
-smaller128:
-block132:
+smaller132:
+block136:
 	CMPQ   BX, $+4
-	JLT    smaller133
-	MOVB   add+40(FP), SI
+	JLT    smaller137
+	MOVB   add+48(FP), SI
 	TESTB  SI, SI
-	JNZ    sum134
+	JNZ    sum138
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -3336,9 +3413,9 @@ block132:
 	VXORPS Z5, Z5, Z5
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
-	JMP    start135
+	JMP    start139
 
-sum134:
+sum138:
 	VMOVUPS (AX), Z0
 	VMOVUPS 64(AX), Z1
 	VMOVUPS 128(AX), Z2
@@ -3348,12 +3425,12 @@ sum134:
 	VMOVUPS 384(AX), Z6
 	VMOVUPS 448(AX), Z7
 
-start135:
+start139:
 	MOVQ CX, SI
 	MOVQ d+8(FP), DI
 	MOVQ out+24(FP), R8
 
-loop136:
+loop140:
 	VMOVUPS      (DI), Z8
 	VMOVUPS      64(DI), Z9
 	VBROADCASTSS (SI), Z10
@@ -3371,7 +3448,7 @@ loop136:
 	ADDQ         $0x80, DI
 	ADDQ         DX, SI
 	DECQ         R8
-	JNZ          loop136
+	JNZ          loop140
 	VMOVUPS      Z0, (AX)
 	VMOVUPS      Z1, 64(AX)
 	VMOVUPS      Z2, 128(AX)
@@ -3383,33 +3460,33 @@ loop136:
 	ADDQ         $+512, AX
 	ADDQ         $0x10, CX
 	SUBQ         $+4, BX
-	JMP          block132
+	JMP          block136
 
-smaller133:
-block137:
+smaller137:
+block141:
 	CMPQ   BX, $+2
-	JLT    smaller138
-	MOVB   add+40(FP), SI
+	JLT    smaller142
+	MOVB   add+48(FP), SI
 	TESTB  SI, SI
-	JNZ    sum139
+	JNZ    sum143
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
-	JMP    start140
+	JMP    start144
 
-sum139:
+sum143:
 	VMOVUPS (AX), Z0
 	VMOVUPS 64(AX), Z1
 	VMOVUPS 128(AX), Z2
 	VMOVUPS 192(AX), Z3
 
-start140:
+start144:
 	MOVQ CX, SI
 	MOVQ d+8(FP), DI
 	MOVQ out+24(FP), R8
 
-loop141:
+loop145:
 	VMOVUPS      (DI), Z4
 	VMOVUPS      64(DI), Z5
 	VBROADCASTSS (SI), Z6
@@ -3421,7 +3498,7 @@ loop141:
 	ADDQ         $0x80, DI
 	ADDQ         DX, SI
 	DECQ         R8
-	JNZ          loop141
+	JNZ          loop145
 	VMOVUPS      Z0, (AX)
 	VMOVUPS      Z1, 64(AX)
 	VMOVUPS      Z2, 128(AX)
@@ -3429,29 +3506,29 @@ loop141:
 	ADDQ         $+256, AX
 	ADDQ         $0x08, CX
 	SUBQ         $+2, BX
-	JMP          block137
+	JMP          block141
 
-smaller138:
-block142:
+smaller142:
+block146:
 	CMPQ   BX, $+1
-	JLT    smaller143
-	MOVB   add+40(FP), SI
+	JLT    smaller147
+	MOVB   add+48(FP), SI
 	TESTB  SI, SI
-	JNZ    sum144
+	JNZ    sum148
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
-	JMP    start145
+	JMP    start149
 
-sum144:
+sum148:
 	VMOVUPS (AX), Z0
 	VMOVUPS 64(AX), Z1
 
-start145:
+start149:
 	MOVQ CX, SI
 	MOVQ d+8(FP), DI
 	MOVQ out+24(FP), R8
 
-loop146:
+loop150:
 	VMOVUPS      (DI), Z2
 	VMOVUPS      64(DI), Z3
 	VBROADCASTSS (SI), Z4
@@ -3460,15 +3537,15 @@ loop146:
 	ADDQ         $0x80, DI
 	ADDQ         DX, SI
 	DECQ         R8
-	JNZ          loop146
+	JNZ          loop150
 	VMOVUPS      Z0, (AX)
 	VMOVUPS      Z1, 64(AX)
 	ADDQ         $+128, AX
 	ADDQ         $0x04, CX
 	SUBQ         $+1, BX
-	JMP          block142
+	JMP          block146
 
-smaller143:
+smaller147:
 	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
@@ -3491,16 +3568,16 @@ TEXT ·backWeightsAVX512(SB), NOSPLIT, $8-64
 	SHLQ     $0x02, SI
 	MOVQ     in+32(FP), DI
 
-block148:
+block152:
 	CMPQ DI, $+6
-	JLT  smaller149
+	JLT  smaller153
 	MOVQ d+8(FP), R8
 	MOVQ AX, R9
 	MOVQ out+24(FP), R10
 
-block151:
+block155:
 	CMPQ   R10, $+4
-	JLT    smaller152
+	JLT    smaller156
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -3529,7 +3606,7 @@ block151:
 	MOVQ   CX, R12
 	MOVQ   steps+40(FP), R13
 
-loop153:
+loop157:
 	VMOVUPS       (R11), Z24
 	VMOVUPS       128(R11), Z25
 	VMOVUPS       256(R11), Z26
@@ -3601,7 +3678,7 @@ loop153:
 	ADDQ          DX, R11
 	ADDQ          BX, R12
 	DECQ          R13
-	JNZ           loop153
+	JNZ           loop157
 	VEXTRACTF64X4 $0x01, Z0, Y24
 	VADDPS        Y0, Y24, Y24
 	VEXTRACTF64X4 $0x01, Z1, Y0
@@ -3752,12 +3829,12 @@ loop153:
 	ADDQ          SI, R9
 	ADDQ          $+512, R8
 	SUBQ          $+4, R10
-	JMP           block151
+	JMP           block155
 
-smaller152:
-block154:
+smaller156:
+block158:
 	CMPQ   R10, $+1
-	JLT    smaller155
+	JLT    smaller159
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -3768,7 +3845,7 @@ block154:
 	MOVQ   CX, R12
 	MOVQ   steps+40(FP), R13
 
-loop156:
+loop160:
 	VMOVUPS       (R11), Z6
 	VMOVUPS       (R12), Z7
 	VFMADD231PS   Z7, Z6, Z0
@@ -3798,7 +3875,7 @@ loop156:
 	ADDQ          DX, R11
 	ADDQ          BX, R12
 	DECQ          R13
-	JNZ           loop156
+	JNZ           loop160
 	VEXTRACTF64X4 $0x01, Z0, Y6
 	VADDPS        Y0, Y6, Y6
 	VEXTRACTF64X4 $0x01, Z1, Y0
@@ -3838,25 +3915,25 @@ loop156:
 	ADDQ          SI, R9
 	ADDQ          $+128, R8
 	SUBQ          $+1, R10
-	JMP           block154
+	JMP           block158
 
-smaller155:
+smaller159:
 	ADDQ $+768, CX
 	ADDQ $0x18, AX
 	SUBQ $+6, DI
-	JMP  block148
+	JMP  block152
 
-smaller149:
-block157:
+smaller153:
+block161:
 	CMPQ DI, $+2
-	JLT  smaller158
+	JLT  smaller162
 	MOVQ d+8(FP), R8
 	MOVQ AX, R9
 	MOVQ out+24(FP), R10
 
-block160:
+block164:
 	CMPQ   R10, $+4
-	JLT    smaller161
+	JLT    smaller165
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -3869,7 +3946,7 @@ block160:
 	MOVQ   CX, R12
 	MOVQ   steps+40(FP), R13
 
-loop162:
+loop166:
 	VMOVUPS       (R11), Z8
 	VMOVUPS       128(R11), Z9
 	VMOVUPS       256(R11), Z10
@@ -3901,7 +3978,7 @@ loop162:
 	ADDQ          DX, R11
 	ADDQ          BX, R12
 	DECQ          R13
-	JNZ           loop162
+	JNZ           loop166
 	VEXTRACTF64X4 $0x01, Z0, Y8
 	VADDPS        Y0, Y8, Y8
 	VEXTRACTF64X4 $0x01, Z1, Y0
@@ -3968,19 +4045,19 @@ loop162:
 	ADDQ          SI, R9
 	ADDQ          $+512, R8
 	SUBQ          $+4, R10
-	JMP           block160
+	JMP           block164
 
-smaller161:
-block163:
+smaller165:
+block167:
 	CMPQ   R10, $+1
-	JLT    smaller164
+	JLT    smaller168
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	MOVQ   R8, R11
 	MOVQ   CX, R12
 	MOVQ   steps+40(FP), R13
 
-loop165:
+loop169:
 	VMOVUPS       (R11), Z2
 	VMOVUPS       (R12), Z3
 	VFMADD231PS   Z3, Z2, Z0
@@ -3994,7 +4071,7 @@ loop165:
 	ADDQ          DX, R11
 	ADDQ          BX, R12
 	DECQ          R13
-	JNZ           loop165
+	JNZ           loop169
 	VEXTRACTF64X4 $0x01, Z0, Y2
 	VADDPS        Y0, Y2, Y2
 	VEXTRACTF64X4 $0x01, Z1, Y0
@@ -4013,25 +4090,25 @@ loop165:
 	ADDQ          SI, R9
 	ADDQ          $+128, R8
 	SUBQ          $+1, R10
-	JMP           block163
+	JMP           block167
 
-smaller164:
+smaller168:
 	ADDQ $+256, CX
 	ADDQ $0x08, AX
 	SUBQ $+2, DI
-	JMP  block157
+	JMP  block161
 
-smaller158:
-block166:
+smaller162:
+block170:
 	CMPQ DI, $+1
-	JLT  smaller167
+	JLT  smaller171
 	MOVQ d+8(FP), R8
 	MOVQ AX, R9
 	MOVQ out+24(FP), R10
 
-block169:
+block173:
 	CMPQ   R10, $+4
-	JLT    smaller170
+	JLT    smaller174
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -4040,7 +4117,7 @@ block169:
 	MOVQ   CX, R12
 	MOVQ   steps+40(FP), R13
 
-loop171:
+loop175:
 	VMOVUPS       (R11), Z4
 	VMOVUPS       128(R11), Z5
 	VMOVUPS       256(R11), Z6
@@ -4062,7 +4139,7 @@ loop171:
 	ADDQ          DX, R11
 	ADDQ          BX, R12
 	DECQ          R13
-	JNZ           loop171
+	JNZ           loop175
 	VEXTRACTF64X4 $0x01, Z0, Y4
 	VADDPS        Y0, Y4, Y4
 	VUNPCKHPS     Y4, Y4, Y0
@@ -4117,18 +4194,18 @@ loop171:
 	ADDQ          SI, R9
 	ADDQ          $+512, R8
 	SUBQ          $+4, R10
-	JMP           block169
+	JMP           block173
 
-smaller170:
-block172:
+smaller174:
+block176:
 	CMPQ   R10, $+1
-	JLT    smaller173
+	JLT    smaller177
 	VXORPS Z0, Z0, Z0
 	MOVQ   R8, R11
 	MOVQ   CX, R12
 	MOVQ   steps+40(FP), R13
 
-loop174:
+loop178:
 	VMOVUPS       (R11), Z1
 	VMOVUPS       (R12), Z2
 	VFMADD231PS   Z2, Z1, Z0
@@ -4138,7 +4215,7 @@ loop174:
 	ADDQ          DX, R11
 	ADDQ          BX, R12
 	DECQ          R13
-	JNZ           loop174
+	JNZ           loop178
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPS        Y0, Y1, Y1
 	VUNPCKHPS     Y1, Y1, Y0
@@ -4154,15 +4231,15 @@ loop174:
 	ADDQ          SI, R9
 	ADDQ          $+128, R8
 	SUBQ          $+1, R10
-	JMP           block172
+	JMP           block176
 
-smaller173:
+smaller177:
 	ADDQ $+128, CX
 	ADDQ $0x04, AX
 	SUBQ $+1, DI
-	JMP  block166
+	JMP  block170
 
-smaller167:
+smaller171:
 	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
@@ -4181,18 +4258,18 @@ TEXT ·backBiasAVX512(SB), NOSPLIT, $8-40
 	SHLQ     $0x02, DX
 	MOVQ     out+16(FP), BX
 
-loop175:
+loop179:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	MOVQ   CX, SI
 	MOVQ   steps+24(FP), DI
 
-loop176:
+loop180:
 	VADDPS        (SI), Z0, Z0
 	VADDPS        64(SI), Z1, Z1
 	ADDQ          DX, SI
 	DECQ          DI
-	JNZ           loop176
+	JNZ           loop180
 	VADDPS        Z1, Z0, Z0
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPS        Y0, Y1, Y1
@@ -4209,7 +4286,7 @@ loop176:
 	ADDQ          $0x04, AX
 	ADDQ          $0x80, CX
 	DECQ          BX
-	JNZ           loop175
+	JNZ           loop179
 	VLDMXCSR      (SP)
 	VZEROUPPER
 	RET
@@ -4234,9 +4311,9 @@ TEXT ·expAVX512(SB), NOSPLIT, $0-24
 	MOVQ    dst+0(FP), CX
 	MOVQ    src+8(FP), DX
 	TESTQ   AX, AX
-	JZ      done177
+	JZ      done181
 
-loop178:
+loop182:
 	VMOVUPS      (DX), Z13
 	VMAXPS       Z13, Z0, Z13
 	VMINPS       Z13, Z1, Z13
@@ -4264,9 +4341,9 @@ loop178:
 	ADDQ         $0x40, CX
 	ADDQ         $0x40, DX
 	SUBQ         $0x10, AX
-	JNZ          loop178
+	JNZ          loop182
 
-done177:
+done181:
 	VZEROUPPER
 	RET
 
@@ -4289,20 +4366,20 @@ TEXT ·expTopAVX512(SB), NOSPLIT, $0-16
 	MOVQ    x+0(FP), AX
 	MOVQ    $0x00000002, CX
 
-loop179:
+loop183:
 	MOVQ    n+8(FP), BX
 	MOVQ    AX, DX
 	VMOVUPS (DX), Z13
 
-loop180:
+loop184:
 	VMAXPS (DX), Z13, Z13
 	ADDQ   $0x80, DX
 	DECQ   BX
-	JNZ    loop180
+	JNZ    loop184
 	MOVQ   n+8(FP), BX
 	MOVQ   AX, DX
 
-loop181:
+loop185:
 	VMOVUPS      (DX), Z14
 	VSUBPS       Z13, Z14, Z14
 	VMAXPS       Z14, Z0, Z14
@@ -4330,10 +4407,98 @@ loop181:
 	VMOVUPS      Z15, (DX)
 	ADDQ         $0x80, DX
 	DECQ         BX
-	JNZ          loop181
+	JNZ          loop185
 	ADDQ         $0x40, AX
 	DECQ         CX
-	JNZ          loop179
+	JNZ          loop183
+	VZEROUPPER
+	RET
+
+// func softmaxAVX512(x *float32, n int, scale *float32, top *float32, sum *float32)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·softmaxAVX512(SB), NOSPLIT, $0-40
+	VMOVUPS cc2d00000<>+0(SB), Z0
+	VMOVUPS c42b20000<>+0(SB), Z1
+	VMOVUPS c3fb8aa3b<>+0(SB), Z2
+	VMOVUPS c3f318000<>+0(SB), Z3
+	VMOVUPS cb95e8083<>+0(SB), Z4
+	VMOVUPS c3ab57370<>+0(SB), Z5
+	VMOVUPS c3c0933ec<>+0(SB), Z6
+	VMOVUPS c3d2aac12<>+0(SB), Z7
+	VMOVUPS c3e2aaa0c<>+0(SB), Z8
+	VMOVUPS c3efffffe<>+0(SB), Z9
+	VMOVUPS c3f800000<>+0(SB), Z10
+	VMOVUPS c3f800000<>+0(SB), Z11
+	VMOVUPS c0000007f<>+0(SB), Z12
+	MOVQ    x+0(FP), AX
+	MOVQ    scale+16(FP), CX
+	MOVQ    top+24(FP), DX
+	MOVQ    sum+32(FP), BX
+	MOVQ    $0x00000002, SI
+
+loop186:
+	MOVQ    n+8(FP), R8
+	MOVQ    AX, DI
+	VMOVUPS (DI), Z13
+
+loop187:
+	VMAXPS  (DI), Z13, Z13
+	ADDQ    $0x80, DI
+	DECQ    R8
+	JNZ     loop187
+	VMOVUPS Z13, (DX)
+	MOVQ    n+8(FP), R8
+	MOVQ    AX, DI
+	VXORPS  Z14, Z14, Z14
+
+loop188:
+	VMOVUPS      (DI), Z15
+	VSUBPS       Z13, Z15, Z15
+	VMAXPS       Z15, Z0, Z15
+	VMINPS       Z15, Z1, Z15
+	VMULPS       Z2, Z15, Z16
+	VCVTPS2DQ    Z16, Z17
+	VCVTDQ2PS    Z17, Z16
+	VFNMADD231PS Z3, Z16, Z15
+	VFNMADD231PS Z4, Z16, Z15
+	VMOVUPS      Z5, Z16
+	VFMADD213PS  Z6, Z15, Z16
+	VFMADD213PS  Z7, Z15, Z16
+	VFMADD213PS  Z8, Z15, Z16
+	VFMADD213PS  Z9, Z15, Z16
+	VFMADD213PS  Z10, Z15, Z16
+	VFMADD213PS  Z11, Z15, Z16
+	VPSRAD       $0x01, Z17, Z15
+	VPSUBD       Z15, Z17, Z17
+	VPADDD       Z12, Z17, Z17
+	VPSLLD       $0x17, Z17, Z17
+	VMULPS       Z17, Z16, Z16
+	VPADDD       Z12, Z15, Z15
+	VPSLLD       $0x17, Z15, Z15
+	VMULPS       Z15, Z16, Z16
+	VMOVUPS      Z16, (DI)
+	VADDPS       Z16, Z14, Z14
+	ADDQ         $0x80, DI
+	DECQ         R8
+	JNZ          loop188
+	VMOVUPS      Z14, (BX)
+	VMOVUPS      (CX), Z13
+	VDIVPS       Z14, Z13, Z13
+	MOVQ         n+8(FP), R8
+	MOVQ         AX, DI
+
+loop189:
+	VMULPS  (DI), Z13, Z14
+	VMOVUPS Z14, (DI)
+	ADDQ    $0x80, DI
+	DECQ    R8
+	JNZ     loop189
+	ADDQ    $0x40, AX
+	ADDQ    $0x40, CX
+	ADDQ    $0x40, DX
+	ADDQ    $0x40, BX
+	DECQ    SI
+	JNZ     loop186
 	VZEROUPPER
 	RET
 
@@ -4355,9 +4520,9 @@ TEXT ·sigmoidAVX512(SB), NOSPLIT, $0-24
 	MOVQ    dst+0(FP), CX
 	MOVQ    src+8(FP), DX
 	TESTQ   AX, AX
-	JZ      done182
+	JZ      done190
 
-loop183:
+loop191:
 	VMOVUPS      (DX), Z11
 	VMAXPS       Z11, Z0, Z11
 	VMINPS       Z11, Z1, Z11
@@ -4378,9 +4543,9 @@ loop183:
 	ADDQ         $0x40, CX
 	ADDQ         $0x40, DX
 	SUBQ         $0x10, AX
-	JNZ          loop183
+	JNZ          loop191
 
-done182:
+done190:
 	VZEROUPPER
 	RET
 
@@ -4404,9 +4569,9 @@ TEXT ·tanhAVX512(SB), NOSPLIT, $0-24
 	MOVQ    dst+0(FP), CX
 	MOVQ    src+8(FP), DX
 	TESTQ   AX, AX
-	JZ      done184
+	JZ      done192
 
-loop185:
+loop193:
 	VMOVUPS      (DX), Z13
 	VADDPS       Z13, Z13, Z13
 	VMAXPS       Z13, Z0, Z13
@@ -4429,9 +4594,9 @@ loop185:
 	ADDQ         $0x40, CX
 	ADDQ         $0x40, DX
 	SUBQ         $0x10, AX
-	JNZ          loop185
+	JNZ          loop193
 
-done184:
+done192:
 	VZEROUPPER
 	RET
 
@@ -4442,16 +4607,16 @@ TEXT ·reluAVX512(SB), NOSPLIT, $0-16
 	MOVQ   n+8(FP), AX
 	MOVQ   y+0(FP), CX
 	TESTQ  AX, AX
-	JZ     done186
+	JZ     done194
 
-loop187:
+loop195:
 	VMAXPS  (CX), Z0, Z1
 	VMOVUPS Z1, (CX)
 	ADDQ    $0x40, CX
 	SUBQ    $0x10, AX
-	JNZ     loop187
+	JNZ     loop195
 
-done186:
+done194:
 	VZEROUPPER
 	RET
 
@@ -4463,9 +4628,9 @@ TEXT ·reluBackAVX512(SB), NOSPLIT, $0-24
 	MOVQ   d+0(FP), CX
 	MOVQ   y+8(FP), DX
 	TESTQ  AX, AX
-	JZ     done188
+	JZ     done196
 
-loop189:
+loop197:
 	VMOVUPS   (DX), Z1
 	VCMPPS    $0x04, Z0, Z1, K1
 	VMOVUPS.Z (CX), K1, Z1
@@ -4473,9 +4638,9 @@ loop189:
 	ADDQ      $0x40, CX
 	ADDQ      $0x40, DX
 	SUBQ      $0x10, AX
-	JNZ       loop189
+	JNZ       loop197
 
-done188:
+done196:
 	VZEROUPPER
 	RET
 
@@ -4491,9 +4656,9 @@ TEXT ·sigmoidBackAVX512(SB), NOSPLIT, $8-24
 	MOVQ     d+0(FP), CX
 	MOVQ     y+8(FP), DX
 	TESTQ    AX, AX
-	JZ       done190
+	JZ       done198
 
-loop191:
+loop199:
 	VMOVUPS      (DX), Z0
 	VMULPS       (CX), Z0, Z1
 	VFNMADD231PS Z1, Z0, Z1
@@ -4501,9 +4666,9 @@ loop191:
 	ADDQ         $0x40, CX
 	ADDQ         $0x40, DX
 	SUBQ         $0x10, AX
-	JNZ          loop191
+	JNZ          loop199
 
-done190:
+done198:
 	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
@@ -4521,9 +4686,9 @@ TEXT ·tanhBackAVX512(SB), NOSPLIT, $8-24
 	MOVQ     d+0(FP), CX
 	MOVQ     y+8(FP), DX
 	TESTQ    AX, AX
-	JZ       done192
+	JZ       done200
 
-loop193:
+loop201:
 	VMOVUPS      (DX), Z1
 	VMOVUPS      Z0, Z2
 	VFNMADD231PS Z1, Z1, Z2
@@ -4532,9 +4697,9 @@ loop193:
 	ADDQ         $0x40, CX
 	ADDQ         $0x40, DX
 	SUBQ         $0x10, AX
-	JNZ          loop193
+	JNZ          loop201
 
-done192:
+done200:
 	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
@@ -4561,9 +4726,9 @@ TEXT ·adamAVX512(SB), NOSPLIT, $8-48
 	MOVQ         m+16(FP), BX
 	MOVQ         v+24(FP), SI
 	TESTQ        AX, AX
-	JZ           done194
+	JZ           done202
 
-loop195:
+loop203:
 	VMOVUPS     (DX), Z7
 	VMULPS      (BX), Z0, Z8
 	VFMADD231PS Z7, Z1, Z8
@@ -4584,9 +4749,9 @@ loop195:
 	ADDQ        $0x40, BX
 	ADDQ        $0x40, SI
 	SUBQ        $0x10, AX
-	JNZ         loop195
+	JNZ         loop203
 
-done194:
+done202:
 	VLDMXCSR (SP)
 	VZEROUPPER
 	RET
@@ -4603,18 +4768,18 @@ TEXT ·sumAVX512(SB), NOSPLIT, $8-24
 	MOVQ     dst+0(FP), CX
 	MOVQ     src+8(FP), DX
 	TESTQ    AX, AX
-	JZ       done196
+	JZ       done204
 
-loop197:
+loop205:
 	VMOVUPS (CX), Z0
 	VADDPS  (DX), Z0, Z0
 	VMOVUPS Z0, (CX)
 	ADDQ    $0x40, CX
 	ADDQ    $0x40, DX
 	SUBQ    $0x10, AX
-	JNZ     loop197
+	JNZ     loop205
 
-done196:
+done204:
 	VLDMXCSR (SP)
 	VZEROUPPER
 	RET

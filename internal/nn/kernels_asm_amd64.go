@@ -30,7 +30,7 @@ func affineAVX2(y *float32, x *float32, w *float32, b *float32, out int, in int)
 // backDataAVX2 is kernels.backData on AVX2.
 //
 //go:noescape
-func backDataAVX2(dx *float32, d *float32, w *float32, out int, in int, add bool)
+func backDataAVX2(dx *float32, d *float32, w *float32, out int, in int, cols int, add bool)
 
 // backWeightsAVX2 is kernels.backWeights on AVX2.
 //
@@ -51,6 +51,11 @@ func expAVX2(dst *float32, src *float32, n int)
 //
 //go:noescape
 func expTopAVX2(x *float32, n int)
+
+// softmaxAVX2 is kernels.softmax, n at least 1, on AVX2.
+//
+//go:noescape
+func softmaxAVX2(x *float32, n int, scale *float32, top *float32, sum *float32)
 
 // sigmoidAVX2 is kernels.sigmoid, n a multiple of 16, on AVX2.
 //
@@ -110,7 +115,7 @@ func affineAVX512(y *float32, x *float32, w *float32, b *float32, out int, in in
 // backDataAVX512 is kernels.backData on AVX512.
 //
 //go:noescape
-func backDataAVX512(dx *float32, d *float32, w *float32, out int, in int, add bool)
+func backDataAVX512(dx *float32, d *float32, w *float32, out int, in int, cols int, add bool)
 
 // backWeightsAVX512 is kernels.backWeights on AVX512.
 //
@@ -131,6 +136,11 @@ func expAVX512(dst *float32, src *float32, n int)
 //
 //go:noescape
 func expTopAVX512(x *float32, n int)
+
+// softmaxAVX512 is kernels.softmax, n at least 1, on AVX512.
+//
+//go:noescape
+func softmaxAVX512(x *float32, n int, scale *float32, top *float32, sum *float32)
 
 // sigmoidAVX512 is kernels.sigmoid, n a multiple of 16, on AVX512.
 //

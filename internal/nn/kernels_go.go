@@ -18,6 +18,7 @@ var goKernels = kernels{
 	panelOut:     goPanelOut,
 	exp:          goExp,
 	expTop:       goExpTop,
+	softmax:      goSoftmax,
 	sigmoid:      goSigmoid,
 	tanh:         goTanh,
 	adam:         goAdam,
@@ -126,8 +127,8 @@ func goAffine(y, x, w, b []float32, out, in int) {
 	}
 }
 
-func goBackData(dx, d, w []float32, out, in int, add bool) {
-	for k := range in {
+func goBackData(dx, d, w []float32, out, in, cols int, add bool) {
+	for k := range cols {
 		for i := 0; i < lanes; i += 8 {
 			o := (*[8]float32)(dx[k*lanes+i:])
 			if !add {
@@ -244,6 +245,22 @@ func goExpTop(x []float32, n int) {
 	}
 	for i, v := range x {
 		x[i] = exp32(v - top[i%lanes])
+	}
+}
+
+func goSoftmax(x []float32, n int, scale, top, sum *[lanes]float32) {
+	*top, *sum = *(*[lanes]float32)(x), [lanes]float32{}
+	x = x[:n*lanes]
+	for i, v := range x {
+		top[i%lanes] = max(top[i%lanes], v)
+	}
+	for i, v := range x {
+		e := exp32(v - top[i%lanes])
+		x[i] = e
+		sum[i%lanes] += e
+	}
+	for i, v := range x {
+		x[i] = float32(v * (scale[i%lanes] / sum[i%lanes]))
 	}
 }
 

@@ -53,7 +53,8 @@ func TestKernels(t *testing.T) {
 			k.affine(a.draw(out*lanes), a.draw(in*lanes), a.draw(out*in), a.draw(out), out, in)
 		},
 		"backData": func(k *kernels, a *arena, out, in, p int) {
-			k.backData(a.draw(in*lanes), a.draw(out*lanes), a.draw(out*in), out, in, p%2 == 0)
+			cols := 1 + p%in
+			k.backData(a.draw(cols*lanes), a.draw(out*lanes), a.draw(out*in), out, in, cols, p%2 == 0)
 		},
 		"backWeights": func(k *kernels, a *arena, out, in, p int) {
 			steps := 1 + p%4
@@ -76,7 +77,10 @@ func TestKernels(t *testing.T) {
 			rows = tail(rows, whole)
 			k.panelOut(a.draw(rows*f), a.draw(f*lanes), rows, f)
 		},
-		"expTop":  func(k *kernels, a *arena, n, _, _ int) { k.expTop(a.draw(n*lanes), n) },
+		"expTop": func(k *kernels, a *arena, n, _, _ int) { k.expTop(a.draw(n*lanes), n) },
+		"softmax": func(k *kernels, a *arena, n, _, _ int) {
+			k.softmax(a.draw(n*lanes), n, (*[lanes]float32)(a.draw(lanes)), (*[lanes]float32)(a.draw(lanes)), (*[lanes]float32)(a.draw(lanes)))
+		},
 		"exp":     func(k *kernels, a *arena, n, _, _ int) { k.exp(a.draw(n), a.draw(n)) },
 		"sigmoid": func(k *kernels, a *arena, n, _, _ int) { k.sigmoid(a.draw(n), a.draw(n)) },
 		"tanh":    func(k *kernels, a *arena, n, _, _ int) { k.tanh(a.draw(n), a.draw(n)) },

@@ -70,7 +70,7 @@ func (p *GradientPenalty) Penalty(x []float32, lambda float64, grad []float32) f
 		for l := m.layers() - 1; l >= 0; l-- {
 			w, _ := mlpLayer(m, m.params.Data, l)
 			d := p.d[at[l]:][:m.Sizes[l]*lanes]
-			k.backData(d, p.d[at[l+1]:], w, m.Sizes[l+1], m.Sizes[l], false)
+			k.backData(d, p.d[at[l+1]:], w, m.Sizes[l+1], m.Sizes[l], m.Sizes[l], false)
 			if l > 0 {
 				k.activateBack(ReLU, d, p.vals[at[l]:][:m.Sizes[l]*lanes])
 			}

@@ -108,6 +108,9 @@ func Lines(name, caption, x, y string, lines []Line) (Figure, error) {
 				return f, fmt.Errorf("report: %s: %s: %w", name, l.Name, err)
 			}
 			line.Color, line.Width = c, 1.2
+			if i >= colours && l.colour == 0 {
+				line.Dashes = []vg.Length{4, 2} // its colour is another line's as well
+			}
 			f.plot.Add(line)
 			if j == 0 && len(lines) > 1 {
 				f.plot.Legend.Add(l.Name, line)

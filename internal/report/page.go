@@ -47,6 +47,7 @@ type Table struct {
 	Caption string
 	Head    []string
 	Rows    [][]string
+	Prose   bool // cells are text to read, not numbers to compare
 }
 
 // Figure is a drawing and what it says.
@@ -168,7 +169,10 @@ var inks = []ink{
 func hex(c color.RGBA) string { return fmt.Sprintf("#%02X%02X%02X", c.R, c.G, c.B) }
 
 // series is the colour of the i-th series.
-func series(i int) color.RGBA { return inks[3+i%6].light }
+func series(i int) color.RGBA { return inks[3+i%colours].light }
+
+// colours is how many lines have a colour of their own.
+const colours = 6
 
 //go:embed page.html
 var pageHTML string

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/planegym/planegym/eval"
 	"github.com/planegym/planegym/traffic"
@@ -78,8 +79,50 @@ func loadSection(r *inloop.Result) (Section, error) {
 	if err != nil {
 		return s, err
 	}
-	s.Tables, s.Figures = []Table{off, worth}, []Figure{f}
+	var dots []Dot // real's is the first
+	for _, x := range r.StandIns {
+		dots = append(dots, Dot{x.Name, float64(x.Off.Value), float64(x.Off.Low), float64(x.Off.High)})
+	}
+	d, err := Dots("load-off", "How far the values of policies are off under each load, in the mean; the dashed line is real's, the noise floor.", "mean |difference| of a reward a step", dots[0].Mean, dots)
+	if err != nil {
+		return s, err
+	}
+	s.Tables, s.Figures = []Table{off, worth}, []Figure{d, f}
 	return s, nil
+}
+
+// seen are the figures of likeness that are drawn, where rows have them.
+var seen = []string{"nll", "c2st", "tstr_f1", "copy", "repair", "bigram", "gap", "series_c2st", "series_tstr_f1", "series_bytes"}
+
+// glance draws figures of all rows.
+func glance(r *traffeval.Result) ([]Figure, error) {
+	var all []Figure
+	for _, name := range seen {
+		i := slices.IndexFunc(r.Figures, func(f traffeval.Figure) bool { return f.Name == name })
+		if i < 0 {
+			continue
+		}
+		var dots []Dot
+		for _, row := range r.Rows {
+			if e, ok := row.Figures[name]; ok {
+				dots = append(dots, Dot{row.Name, float64(e.Mean), float64(e.Low), float64(e.High)})
+			}
+		}
+		if len(dots) < 2 {
+			continue
+		}
+		f := r.Figures[i]
+		caption, line := fmt.Sprintf("%s: best is %v.", f.About, f.Best), math.NaN()
+		if dots[0].Name == "real" {
+			caption, line = caption+" The dashed line is real's.", dots[0].Mean
+		}
+		d, err := Dots("likeness-"+strings.ReplaceAll(name, "_", "-"), caption, name, line, dots)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, d)
+	}
+	return all, nil
 }
 
 // likeness is the figures of sessions.
@@ -94,7 +137,7 @@ func likeness(e *inloop.Evaluation) (Section, error) {
 	for _, row := range r.Rows {
 		t.Head = append(t.Head, row.Name)
 	}
-	about := Table{Head: []string{"figure", "what it is"}}
+	about := Table{Head: []string{"figure", "what it is"}, Prose: true}
 	for _, f := range r.Figures {
 		row := []string{f.Name, fmt.Sprint(f.Best)}
 		for _, x := range r.Rows {
@@ -104,6 +147,10 @@ func likeness(e *inloop.Evaluation) (Section, error) {
 		about.Rows = append(about.Rows, []string{f.Name, f.About})
 	}
 	s.Tables = []Table{t, about}
+	var err error
+	if s.Figures, err = glance(r); err != nil {
+		return s, err
+	}
 	var lines []Line
 	for _, row := range r.Rows {
 		l := Line{Name: row.Name}

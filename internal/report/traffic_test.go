@@ -1,11 +1,13 @@
 package report_test
 
 import (
+	"math"
 	"strings"
 	"testing"
 
 	"github.com/planegym/planegym/internal/report"
 	"github.com/planegym/planegym/traffic"
+	"github.com/planegym/planegym/traffic/eval"
 	"github.com/planegym/planegym/traffic/inloop"
 )
 
@@ -50,6 +52,39 @@ func TestTraffic(t *testing.T) {
 		if !strings.Contains(html, want) {
 			t.Errorf("the page does not show %q", want)
 		}
+	}
+}
+
+// A figure of two rows is drawn, with a line where the first is real; one of a
+// single row is not.
+func TestGlance(t *testing.T) {
+	e, err := inloop.Decode([]byte(evaluated))
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := e.Rows[1]
+	second.Name = "other"
+	e.Rows = append(e.Rows, second)
+	e.Rows[1].Figures["copy"] = eval.Estimate{Mean: .5, Low: .25, High: .75}
+	sections, err := report.Traffic(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	drawn := map[string]string{}
+	for _, f := range sections[1].Figures {
+		drawn[f.Name] = f.Caption
+	}
+	if got := drawn["likeness-copy"]; got != "share of copies: best is 0. The dashed line is real's." {
+		t.Errorf("copies: %q", got)
+	}
+	if got := drawn["likeness-nll"]; got != "nats a step: best is 0." {
+		t.Errorf("likelihood, which real has not: %q", got)
+	}
+	if _, err := report.Dots("x", "", "", math.NaN(), []report.Dot{{Name: "a", Mean: math.NaN()}}); err == nil {
+		t.Error("no error for a drawing of nothing")
+	}
+	if html := render(t, "traffic", sections); !strings.Contains(html, `<table class="prose">`) {
+		t.Error("what the figures are is a table of numbers")
 	}
 }
 

@@ -49,7 +49,10 @@ type Run struct {
 	x, h, y     []float32 // [T,B,In], [T,B,H or 2H], [T,B,Width]
 	xr, hr      []float32 // in reversed time
 	dx, dh      []float32
-	grads       [][]float32 // by group
+	grads       [][]float32       // by group
+	fused       *nn.ClassifierRun // of Losses; nil with a dense layer before the heads
+	into        [][]float32       // grads of the head and of what heads are given, in fused's order
+	embedded    int               // columns of the input that are embeddings
 	b           *Batch
 	ce          *nn.SoftmaxCE
 	loss        []float64
@@ -59,23 +62,62 @@ type Run struct {
 func (m *Model) NewRun(be *compute.Backend, steps, rows int) *Run {
 	n, wide := steps*rows, m.Hidden
 	r := &Run{m: m, be: be, steps: steps, rows: rows, gru: m.gru.NewRun(be, steps, rows), head: m.head.NewRun(be, n)}
-	r.x, r.dx = make([]float32, n*m.In()), make([]float32, n*m.In())
+	for _, e := range m.Embeddings {
+		r.embedded += e.Dim
+	}
+	r.x, r.dx = make([]float32, n*m.In()), make([]float32, n*r.embedded)
+	if r.embedded > 0 {
+		r.gru.Want(r.embedded)
+	}
 	if m.back != nil {
 		wide *= 2
 		r.back = m.back.NewRun(be, steps, rows)
 		r.xr, r.hr = make([]float32, n*m.In()), make([]float32, n*m.Hidden)
+		if r.embedded > 0 {
+			r.back.Want(r.embedded)
+		}
 	}
 	r.h, r.dh, r.y = make([]float32, n*wide), make([]float32, n*wide), make([]float32, n*m.width)
 	for _, g := range m.groups() {
 		r.grads = append(r.grads, make([]float32, len(g.data)))
 	}
 	r.ce, r.loss = nn.NewSoftmaxCE(m.ends), make([]float64, len(m.Heads))
+	if m.HeadHidden == 0 && be.Kernels != compute.Reference {
+		r.fuse()
+	}
 	return r
+}
+
+// fuse makes Losses go through the heads in one pass.
+func (r *Run) fuse() {
+	m := r.m
+	head := 1
+	if m.back != nil {
+		head = 2
+	}
+	r.into = [][]float32{r.grads[head]}
+	var given []nn.Given
+	for h, hd := range m.Heads {
+		for k, g := range hd.Given {
+			t := m.given[h][k]
+			given = append(given, nn.Given{Segment: h, From: g, Table: m.tables[t].data})
+			r.into = append(r.into, r.grads[head+1+t])
+		}
+	}
+	r.fused = nn.NewClassifier(m.head, m.ends, given).NewRun(r.be)
 }
 
 // Forward computes the logits [T,B,Width] of b, which are the run's until its
 // next call: the heads' side by side, what each is given included.
 func (r *Run) Forward(b *Batch) []float32 {
+	r.states(b)
+	r.head.Forward(r.h, r.y)
+	r.m.addGiven(r.y, b.Values)
+	return r.y
+}
+
+// states computes those of b.
+func (r *Run) states(b *Batch) {
 	m := r.m
 	n := r.steps * r.rows
 	e, heads := len(m.Embeddings), len(m.Heads)
@@ -98,9 +140,6 @@ func (r *Run) Forward(b *Batch) []float32 {
 		r.back.Forward(r.xr, nil, r.hr)
 		r.reverse(func(at, from int) { copy(r.h[at*2*hid+hid:][:hid], r.hr[from*hid:]) })
 	}
-	r.head.Forward(r.h, r.y)
-	m.addGiven(r.y, b.Values)
-	return r.y
 }
 
 // inputs sets x [n,In] from tokens and numbers.
@@ -165,14 +204,28 @@ func reverse(b *Batch, steps, rows int, f func(at, from int)) {
 func (r *Run) Backward(scale float32) []float64 {
 	b := r.b
 	clear(r.loss)
-	norm := scale / float32(max(b.Counted(len(r.m.Heads)), 1))
-	r.ce.Loss(r.be, r.y, b.Values, b.Weight, norm, r.loss)
+	r.ce.Loss(r.be, r.y, b.Values, b.Weight, scale*r.norm(), r.loss)
 	if scale != 0 {
 		for h := range r.loss {
 			r.loss[h] /= float64(scale)
 		}
 	}
 	r.BackwardFrom(r.y)
+	return r.loss
+}
+
+// norm is 1 over the steps that count.
+func (r *Run) norm() float32 { return 1 / float32(max(r.b.Counted(len(r.m.Heads)), 1)) }
+
+// losses is Forward and Backward in one, without logits that others see.
+func (r *Run) losses(b *Batch) []float64 {
+	r.states(b)
+	for _, g := range r.grads {
+		clear(g)
+	}
+	clear(r.loss)
+	r.fused.Loss(r.h, b.Values, b.Weight, r.norm(), r.loss, r.dh, r.into)
+	r.backStates()
 	return r.loss
 }
 
@@ -183,10 +236,11 @@ func (r *Run) BackwardFrom(dy []float32) {
 	for _, g := range r.grads {
 		clear(g)
 	}
-	gru, head, at := 0, 1, 2
+	head := 1
 	if m.back != nil {
-		head, at = 2, 3
+		head = 2
 	}
+	at := head + 1
 	heads, width := len(m.Heads), m.width
 	for h, hd := range m.Heads {
 		for k, g := range hd.Given {
@@ -194,26 +248,43 @@ func (r *Run) BackwardFrom(dy []float32) {
 		}
 	}
 	r.head.Backward(dy, r.dh, r.grads[head])
+	r.backStates()
+}
+
+// backStates goes back from the gradient dh of the states.
+func (r *Run) backStates() {
+	m, b, wide := r.m, r.b, r.embedded
+	dx, dxr := r.dx, []float32(nil)
+	if wide == 0 { // nothing learns from it
+		dx = nil
+	}
+	at := 2
 	if m.back == nil {
-		r.gru.Backward(r.dh, r.dx, r.grads[gru])
+		r.gru.Backward(r.dh, dx, r.grads[0])
 	} else {
-		in, hid := m.In(), m.Hidden
+		at = 3
+		hid := m.Hidden
+		if wide > 0 {
+			dxr = r.xr[:len(dx)]
+		}
 		r.reverse(func(at, from int) { copy(r.hr[at*hid:][:hid], r.dh[from*2*hid+hid:]) })
-		r.back.Backward(r.hr, r.xr, r.grads[1])
+		r.back.Backward(r.hr, dxr, r.grads[1])
 		for i := range r.steps * r.rows {
 			copy(r.hr[i*hid:][:hid], r.dh[i*2*hid:])
 		}
-		r.gru.Backward(r.hr, r.dx, r.grads[gru])
-		r.reverse(func(at, from int) {
-			to := r.dx[at*in:][:in]
-			for c, v := range r.xr[from*in:][:in] {
-				to[c] += v
-			}
-		})
+		r.gru.Backward(r.hr, dx, r.grads[0])
+		if wide > 0 {
+			r.reverse(func(at, from int) {
+				to := dx[at*wide:][:wide]
+				for c, v := range dxr[from*wide:][:wide] {
+					to[c] += v
+				}
+			})
+		}
 	}
 	from := 0
 	for i, t := range m.tables[:len(m.Embeddings)] {
-		nn.ScatterAdd(r.grads[at+i], t.dim, r.dx[from:], m.In(), b.Tokens[i:], len(m.Embeddings))
+		nn.ScatterAdd(r.grads[at+i], t.dim, dx[from:], wide, b.Tokens[i:], len(m.Embeddings))
 		from += t.dim
 	}
 }

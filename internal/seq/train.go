@@ -103,6 +103,9 @@ func Close(o Objective) error {
 
 // Losses is Objective's.
 func (r *Run) Losses(b *Batch) ([]float64, error) {
+	if r.fused != nil {
+		return r.losses(b), nil
+	}
 	r.Forward(b)
 	return r.Backward(1), nil
 }

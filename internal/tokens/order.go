@@ -24,8 +24,9 @@ func (c *Codec) ordered() []int {
 	return slices.DeleteFunc(c.symbols(), func(k int) bool { return c.Steps[k].Levels > orderedLevels })
 }
 
-// side is the direction of a class of the first column, 0 or 1.
-func (c *Codec) side(class int32) int {
+// Side is the direction of a class of the first column, 0 or 1; 0 where there
+// are no directions.
+func (c *Codec) Side(class int32) int {
 	col := &c.Steps[0]
 	if v := col.Vocabulary; v != nil && col.Sign >= 0 {
 		x := int64(0)
@@ -49,7 +50,7 @@ func (c *Codec) newOrder(s *traffic.Set) *order {
 		for i := range s.Sessions {
 			var before [2][orderedLevels]bool
 			for step := range slices.Chunk(c.Classes(&s.Sessions[i], nil), len(c.Steps)) {
-				d := c.side(step[0])
+				d := c.Side(step[0])
 				for a, ok := range before[d][:n] {
 					if ok {
 						after[a*n+int(step[k])] = true
@@ -93,7 +94,7 @@ func (f *Following) Reset() {
 
 // Add takes step at of the session in.
 func (f *Following) Add(at int, classes []int32) {
-	d := f.codec.side(classes[0])
+	d := f.codec.Side(classes[0])
 	for k, ends := range f.ends {
 		e := &ends[d][classes[k]]
 		e[0], e[1] = min(e[0], int32(at)), max(e[1], int32(at))
@@ -108,7 +109,7 @@ func (f *Following) Weigh(w []float32, k, at int, classes []int32) {
 		return
 	}
 	n := f.codec.Steps[k].Levels
-	ends := &f.ends[k][f.codec.side(classes[0])]
+	ends := &f.ends[k][f.codec.Side(classes[0])]
 	for other := range n {
 		first, last := ends[other][0], ends[other][1]
 		for class := range n {

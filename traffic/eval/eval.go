@@ -21,7 +21,6 @@ import (
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/traffic"
 	"github.com/planegym/planegym/traffic/compile"
-	"github.com/planegym/planegym/traffic/flows"
 	"github.com/planegym/planegym/traffic/legal"
 	"github.com/planegym/planegym/traffic/netflow"
 	"github.com/planegym/planegym/traffic/ngram"
@@ -37,6 +36,10 @@ type Options struct {
 	N     int    // sessions sampled of each model; as many as are in training
 	// MaxSteps of sampled sessions; 0: as the model was fitted.
 	MaxSteps int
+	// Tick above 0 (s) also measures packets as series of rates of Ticks ticks; 0:
+	// where a candidate is a series, with its tick.
+	Tick     float64
+	Ticks    int    // 128
 	NoFloors bool   // leave bootstrap, markov and witten-bell-3 out
 	NoForest bool   // leave TSTR, TRTS, mixing and C2ST out
 	Mixing   bool   // also train on mixtures of real and generated sessions
@@ -52,10 +55,13 @@ func (o *Options) complete() error {
 	set(&o.Steps, 10)
 	set(&o.Trees, 200)
 	set(&o.Seeds, 3)
-	for name, x := range map[string]int{"steps": o.Steps, "trees": o.Trees, "seeds": o.Seeds, "n": o.N, "max_steps": o.MaxSteps} {
+	for name, x := range map[string]int{"steps": o.Steps, "trees": o.Trees, "seeds": o.Seeds, "n": o.N, "max_steps": o.MaxSteps, "ticks": o.Ticks} {
 		if x < 0 {
 			return fmt.Errorf("eval: %s: %d is negative", name, x)
 		}
+	}
+	if !(o.Tick >= 0) || math.IsInf(o.Tick, 0) {
+		return fmt.Errorf("eval: tick: %v s", o.Tick)
 	}
 	return nil
 }
@@ -147,6 +153,11 @@ var figures = []Figure{
 	{Name: "repair", About: "share of actions that compile has to change", Best: 0},
 	{Name: "legal_packets", About: "share of packets without a wrong checksum or a broken rule of TCP: of a capture its own, else those that compile makes", Best: 1},
 	{Name: "labels", About: "JSD of labels", Best: 0},
+	{Name: "series_bytes", About: "JSD of a session's bytes up and down in its first ticks, by powers of two; of sessions as series of rates", Best: 0},
+	{Name: "series_active", About: "JSD of the number of ticks with a byte", Best: 0},
+	{Name: "series_acf1", About: "mean autocorrelation of a series' log bytes at lag 1, less the held-out sessions'", Best: 0},
+	{Name: "series_tstr_f1", About: "macro F1 of a forest trained on these sessions as series, tested on held-out real ones", Best: 1},
+	{Name: "series_c2st", About: "accuracy of a forest that tells these series from held-out real ones, label known", Best: .5},
 	{Name: "sa", About: "NetShare's JSD of source addresses' counts by rank; flow records", Best: 0},
 	{Name: "da", About: "the same of destination addresses", Best: 0},
 	{Name: "sp", About: "NetShare's JSD of source ports", Best: 0},
@@ -195,6 +206,9 @@ func Compare(ctx context.Context, train, held *traffic.Set, candidates []Candida
 		j.N = train.Len()
 	}
 	j.prepare()
+	if j.series, err = j.newSeries(candidates); err != nil {
+		return nil, err
+	}
 	r := &Result{Train: train.Len(), Held: held.Len(), Steps: j.Steps, Trees: j.Trees, Seeds: j.Seeds, Labels: train.Of.Labels}
 	real, err := j.row(ctx, "real", Candidate{Name: "real", Set: train})
 	if err != nil {
@@ -325,6 +339,7 @@ type judge struct {
 	heldY       []int
 	forests     map[uint64]*Forest // of training, by seed
 	labelled    bool
+	series      *series // nil: no row is one
 }
 
 func (j *judge) prepare() {
@@ -392,7 +407,12 @@ func (j *judge) row(ctx context.Context, kind string, c Candidate) (*Row, error)
 		if err := set.Valid(); err != nil {
 			return nil, err
 		}
-		set, err := relabel(set, &j.train.Of)
+		// A series is no packets: it has the figures that both have.
+		packets, of := true, &j.train.Of
+		if j.series != nil && isSeries(&set.Of) && !isSeries(of) {
+			packets, of = false, &j.series.schema
+		}
+		set, err := relabel(set, of)
 		if err != nil {
 			return nil, err
 		}
@@ -401,14 +421,21 @@ func (j *judge) row(ctx context.Context, kind string, c Candidate) (*Row, error)
 		}
 		r.Sessions = set.Len()
 		if k == 0 || c.Model != nil {
-			for name, x := range j.distances(set, kind == "real") {
-				values[name] = append(values[name], x)
+			if packets {
+				for name, x := range j.distances(set, kind == "real") {
+					values[name] = append(values[name], x)
+				}
 			}
 			if err := j.legality(ctx, set, c.Packets, values); err != nil {
 				return nil, err
 			}
 		}
-		if !j.NoForest {
+		if j.series != nil {
+			if err := j.series.judge(j, set, k == 0 || c.Model != nil, seed, values); err != nil {
+				return nil, err
+			}
+		}
+		if !j.NoForest && packets {
 			j.forest(set, kind == "real", seed, values)
 			if k == 0 && j.Mixing && j.labelled && kind != "real" {
 				r.Mixing = j.mixing(set, seed)
@@ -421,7 +448,7 @@ func (j *judge) row(ctx context.Context, kind string, c Candidate) (*Row, error)
 	for name, v := range values {
 		r.Figures[name] = EstimateOf(v)
 	}
-	if m, ok := c.Model.(Scorer); ok {
+	if m, ok := c.Model.(Scorer); ok && (j.series == nil || isSeries(c.Model.Schema()) == isSeries(&j.train.Of)) {
 		if err := j.likelihood(m, r); err != nil && !errors.Is(err, errors.ErrUnsupported) { // a model of several modes, not all with a probability
 			return nil, err
 		}
@@ -429,10 +456,11 @@ func (j *judge) row(ctx context.Context, kind string, c Candidate) (*Row, error)
 	return r, nil
 }
 
-// legality adds what becomes of a set as packets, where its steps are packets.
+// legality adds what becomes of a set as packets: of series and of flow records
+// by the rule of compile.Actions.
 func (j *judge) legality(ctx context.Context, set *traffic.Set, own *legal.Counts, into map[string][]float64) error {
-	if _, err := flows.NewReader(&set.Of); err != nil {
-		return nil // flow records, series
+	if _, _, err := compile.Actions(&set.Of); err != nil {
+		return nil
 	}
 	add := func(name string, x float64) { into[name] = append(into[name], x) }
 	var check legal.Checker

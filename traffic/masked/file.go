@@ -62,7 +62,7 @@ func (m *Model) tensors(about map[string]string) (map[string]string, []safetenso
 	if m.state != nil {
 		all = append(all, m.state.State("state.")...)
 	}
-	return meta, append(all, masks("allowed", m.allowed), masks("first", m.first)), nil
+	return meta, append(all, masks("allowed", m.allowed), masks("sides", m.sides), masks("first", m.first)), nil
 }
 
 // masks are the classes of labels and columns as a tensor of label, column and
@@ -131,12 +131,19 @@ func read(f *safetensors.File) (*Model, error) {
 	if err := m.checkLengths(); err != nil {
 		return nil, bad("%w", err)
 	}
-	if m.allowed, err = m.readMasks(f, "allowed"); err != nil {
+	labels := len(m.codec.Schema.Labels) + 1
+	if m.allowed, err = m.readMasks(f, "allowed", labels); err != nil {
 		return nil, bad("%w", err)
 	}
-	if _, ok := f.Info("first"); ok { // files of an earlier version have none
-		if m.first, err = m.readMasks(f, "first"); err != nil {
-			return nil, bad("%w", err)
+	for _, x := range []struct {
+		name   string
+		into   *[][][]bool
+		labels int
+	}{{"sides", &m.sides, 2 * labels}, {"first", &m.first, labels}} { // files of an earlier version have neither
+		if _, ok := f.Info(x.name); ok {
+			if *x.into, err = m.readMasks(f, x.name, x.labels); err != nil {
+				return nil, bad("%w", err)
+			}
 		}
 	}
 	if !c.Done {
@@ -165,8 +172,7 @@ func (m *Model) checkLengths() error {
 
 // readMasks reads what masks wrote: of every label that has one, a class of each
 // column at least.
-func (m *Model) readMasks(f *safetensors.File, name string) ([][][]bool, error) {
-	labels := len(m.codec.Schema.Labels) + 1
+func (m *Model) readMasks(f *safetensors.File, name string, labels int) ([][][]bool, error) {
 	info, ok := f.Info(name)
 	if !ok || len(info.Shape) != 2 || info.Shape[1] != 3 {
 		return nil, fmt.Errorf("tensor %s is missing or of shape %v", name, info.Shape)
@@ -178,7 +184,7 @@ func (m *Model) readMasks(f *safetensors.File, name string) ([][][]bool, error) 
 	of := make([][][]bool, labels)
 	for x := range slices.Chunk(flat, 3) {
 		if x[0] < 0 || int(x[0]) >= labels || x[1] < 0 || int(x[1]) >= len(m.codec.Steps) || x[2] < 0 || int(x[2]) >= m.codec.Steps[x[1]].Len() {
-			return nil, fmt.Errorf("%s: label %d, column %d, class %d", name, x[0]-1, x[1], x[2])
+			return nil, fmt.Errorf("%s: row %d, column %d, class %d", name, x[0], x[1], x[2])
 		}
 		if of[x[0]] == nil {
 			of[x[0]] = m.nothing()
@@ -188,7 +194,7 @@ func (m *Model) readMasks(f *safetensors.File, name string) ([][][]bool, error) 
 	for l, cols := range of {
 		for k := range cols {
 			if !slices.Contains(cols[k], true) {
-				return nil, fmt.Errorf("%s: label %d has no class of column %d", name, l-1, k)
+				return nil, fmt.Errorf("%s: row %d has no class of column %d", name, l, k)
 			}
 		}
 	}

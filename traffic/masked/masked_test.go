@@ -245,9 +245,10 @@ func TestLongSessions(t *testing.T) {
 	}
 }
 
-// What a session may begin with is counted, not learnt: a network that has
-// learnt nothing begins no session with a gap, and neither does its file.
-func TestFirstSteps(t *testing.T) {
+// What a session may begin with, and what a direction may have, is counted, not
+// learnt: a network that has learnt nothing begins no session with a gap and
+// draws no flag of the other direction, and neither does its file.
+func TestMasks(t *testing.T) {
 	m, err := Fit(context.Background(), toy(40, 1), Config{Hidden: 8, Updates: 1, Rows: 4, Passes: 4}, traffic.FitOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -268,7 +269,11 @@ func TestFirstSteps(t *testing.T) {
 		none := 0
 		for i := range x.Sessions {
 			for k := range x.Of.Len(&x.Sessions[i]) {
-				gap := x.Of.Step(&x.Sessions[i], k)[3]
+				step := x.Of.Step(&x.Sessions[i], k)
+				gap := step[3]
+				if step[2] != step[0] { // flags say the direction again
+					t.Fatalf("session %d has flag %v in direction %v, which training has not", i, step[2], step[0])
+				}
 				if k == 0 && gap != 0 {
 					t.Fatalf("session %d begins with a gap of %v s", i, gap)
 				}

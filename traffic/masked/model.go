@@ -10,6 +10,7 @@ package masked
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/planegym/planegym/internal/seq"
@@ -107,7 +108,8 @@ type Model struct {
 	census  *tokens.Census
 	lengths [][]int32  // by label+1: steps of training sessions, at most 256, ascending
 	allowed [][][]bool // by label+1, column: the classes that training had; nil of a label that it had not
-	first   [][][]bool // the same of first steps: a connection begins with its SYN, no gap before it
+	sides   [][][]bool // the same by 2·(label+1) + direction: one end's identifications are random, the other's count up
+	first   [][][]bool // the same as allowed of first steps: a connection begins with its SYN, no gap before it
 	scorers sync.Pool
 }
 
@@ -159,7 +161,7 @@ func network(k *tokens.Codec, hidden int) seq.Config {
 // learn counts what of sessions is not the network's.
 func (m *Model) learn(s *traffic.Set) {
 	labels := len(m.codec.Schema.Labels) + 1
-	m.lengths, m.allowed, m.first = make([][]int32, labels), make([][][]bool, labels), make([][][]bool, labels)
+	m.lengths, m.allowed, m.sides, m.first = make([][]int32, labels), make([][][]bool, labels), make([][][]bool, 2*labels), make([][][]bool, labels)
 	var all = make([][]int32, labels)
 	for i := range s.Sessions {
 		x := &s.Sessions[i]
@@ -168,10 +170,16 @@ func (m *Model) learn(s *traffic.Set) {
 		if m.allowed[l] == nil {
 			m.allowed[l], m.first[l] = m.nothing(), m.nothing()
 		}
-		for k, v := range m.codec.Classes(x, nil) {
-			m.allowed[l][k%len(m.codec.Steps)][v] = true
-			if k < len(m.codec.Steps) {
-				m.first[l][k][v] = true
+		for t, step := range slices.Collect(slices.Chunk(m.codec.Classes(x, nil), len(m.codec.Steps))) {
+			side := 2*l + m.codec.Side(step[0])
+			if m.sides[side] == nil {
+				m.sides[side] = m.nothing()
+			}
+			for k, v := range step {
+				m.allowed[l][k][v], m.sides[side][k][v] = true, true
+				if t == 0 {
+					m.first[l][k][v] = true
+				}
 			}
 		}
 	}

@@ -21,8 +21,8 @@ const cells = 8192
 // Sample draws sessions: label, classes of meta and length as training had
 // them, then all steps in Config.Passes passes: which step is drawn in which is
 // random, each is drawn given all that earlier passes drew, its fields one given
-// the other. Classes that no session of the label has in training, or none as its
-// first step, are never drawn; symbols that training never has together, or never in that order in a
+// the other. Classes that no session of the label has in training, none in the
+// step's direction, or none as its first step, are never drawn; symbols that training never has together, or never in that order in a
 // direction, hardly ever. Sessions are filled side by side; what a session is
 // does not depend on it.
 func (m *Model) Sample(ctx context.Context, r traffic.Request) iter.Seq2[traffic.Session, error] {
@@ -227,31 +227,70 @@ func (f *filling) fill(ctx context.Context, first, steps int, places []int) erro
 		for n, x := range of {
 			i := places[x.row]
 			cell := f.classes[i][x.step*cols:][:cols]
-			allowed := m.allowed[f.sessions[i].Label+1]
-			if x.step == 0 && m.first != nil {
-				allowed = m.first[f.sessions[i].Label+1]
-			}
+			label := f.sessions[i].Label + 1
 			key := rng.Key{Seed: f.r.Seed, A: uint32(first + i), B: uint32(1 + x.step), Purpose: rng.SessionSteps}
 			for k := range cols {
 				w := filler.Weights(n, k, cell)
 				m.census.Weigh(m.codec, w, k, cell, f.about[i])
 				follow[x.row].Weigh(w, k, x.step, cell)
-				if allowed != nil {
-					for c, ok := range allowed[k] {
-						if !ok {
-							w[c] = 0
-						}
-					}
-				}
+				masks := m.masks(label, k, x.step, cell[0])
+				restrict(w, masks)
 				cell[k] = seq.Pick(w, key.Float64(uint32(2*k+1)))
-				if allowed != nil && !allowed[k][cell[k]] {
-					cell[k] = int32(slices.Index(allowed[k], true)) // all weights were 0
+				if !among(masks, int(cell[k])) { // all weights were 0
+					cell[k] = anyOf(masks)
 				}
 			}
 			follow[x.row].Add(x.step, cell)
 		}
 	}
 	return nil
+}
+
+// masks are the classes that column k of a step may have, each mask at least
+// one: those of the label's sessions, or of their first steps; and, once the
+// step's direction is known by the class of its first column, those of the
+// direction.
+func (m *Model) masks(label, k, step int, first int32) (of [2][]bool) {
+	switch {
+	case step == 0 && m.first != nil && m.first[label] != nil:
+		of[0] = m.first[label][k]
+	case m.allowed[label] != nil:
+		of[0] = m.allowed[label][k]
+	}
+	if k > 0 && m.sides != nil {
+		if side := m.sides[2*label+m.codec.Side(first)]; side != nil {
+			of[1] = side[k]
+		}
+	}
+	return of
+}
+
+// among reports whether all masks allow a class.
+func among(masks [2][]bool, class int) bool {
+	return (masks[0] == nil || masks[0][class]) && (masks[1] == nil || masks[1][class])
+}
+
+// restrict leaves weights to the classes that all masks allow.
+func restrict(w []float32, masks [2][]bool) {
+	if masks[0] == nil && masks[1] == nil {
+		return
+	}
+	for class := range w {
+		if !among(masks, class) {
+			w[class] = 0
+		}
+	}
+}
+
+// anyOf is the first class that all masks allow; where there is none, that the
+// first allows.
+func anyOf(masks [2][]bool) int32 {
+	for class := range max(len(masks[0]), len(masks[1])) {
+		if among(masks, class) {
+			return int32(class)
+		}
+	}
+	return int32(max(slices.Index(masks[0], true), 0))
 }
 
 // Parts names what LogProb gives: "steps", then each field with bins.

@@ -47,12 +47,12 @@ func (s isa) affine() {
 }
 
 func (s isa) backData() {
-	s.text("backData", "func(dx, d, w *float32, out, in int, add bool)", "kernels.backData")
+	s.text("backData", "func(dx, d, w *float32, out, in, cols int, add bool)", "kernels.backData")
 	flushDenormals()
 	dx, w := load("dx"), load("w")
 	stride := load("in")
 	SHLQ(Imm(2), stride)
-	blocks(load("in"), s.backBlocks, func(u int) {
+	blocks(load("cols"), s.backBlocks, func(u int) {
 		acc := s.accumulators(u)
 		sum, start := label("sum"), label("start")
 		add := Load(Param("add"), GP8())

@@ -114,6 +114,53 @@ func (s isa) expTop() {
 	end()
 }
 
+// softmax is expTop with a third run, for the scales.
+func (s isa) softmax() {
+	s.text("softmax", "func(x *float32, n int, scale, top, sum *float32)", "kernels.softmax, n at least 1,")
+	e := s.exps()
+	x, scale, tops, sums := load("x"), load("scale"), load("top"), load("sum")
+	left := GP64()
+	MOVQ(U32(uint32(s.v)), left)
+	countdown(left, func() {
+		p, n, top, sum := GP64(), load("n"), s.vec(), s.vec()
+		MOVQ(x, p)
+		VMOVUPS(Mem{Base: p}, top)
+		countdown(n, func() {
+			VMAXPS(Mem{Base: p}, top, top)
+			ADDQ(Imm(panel), p)
+		})
+		VMOVUPS(top, Mem{Base: tops})
+		n = load("n")
+		MOVQ(x, p)
+		s.zero(sum)
+		countdown(n, func() {
+			v := s.vec()
+			VMOVUPS(Mem{Base: p}, v)
+			VSUBPS(top, v, v)
+			v = e.of(s, v)
+			VMOVUPS(v, Mem{Base: p})
+			VADDPS(v, sum, sum)
+			ADDQ(Imm(panel), p)
+		})
+		VMOVUPS(sum, Mem{Base: sums})
+		f := s.vec()
+		VMOVUPS(Mem{Base: scale}, f)
+		VDIVPS(sum, f, f)
+		n = load("n")
+		MOVQ(x, p)
+		countdown(n, func() {
+			v := s.vec()
+			VMULPS(Mem{Base: p}, f, v)
+			VMOVUPS(v, Mem{Base: p})
+			ADDQ(Imm(panel), p)
+		})
+		for _, at := range []Register{x, scale, tops, sums} {
+			ADDQ(Imm(uint64(s.width)), at)
+		}
+	})
+	end()
+}
+
 func (s isa) addInt(a Op, b, dst Op) { VPADDD(a, b, dst) }
 func (s isa) subInt(a Op, b, dst Op) { VPSUBD(a, b, dst) }
 

@@ -58,6 +58,7 @@ func main() {
 		s.backBias()
 		s.exp()
 		s.expTop()
+		s.softmax()
 		s.sigmoid()
 		s.tanh()
 		s.relu()

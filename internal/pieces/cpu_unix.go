@@ -1,11 +1,12 @@
 //go:build unix
 
-package main
+package pieces
 
 import "syscall"
 
-// cpu is the seconds of processor time that this process has used.
-func cpu() float64 {
+// CPU is the seconds of processor time that this process has used: what a piece
+// costs on a machine that others use as well.
+func CPU() float64 {
 	var r syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
 		return 0

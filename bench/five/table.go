@@ -1,0 +1,101 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/planegym/planegym/traffic/eval"
+)
+
+// shown are the figures of each protocol, in order.
+var shown = []struct{ protocol, figure, head string }{
+	{"P0", "off", "mean \\|difference\\| of a policy's reward"},
+	{"P1", "nll", "nats a packet"},
+	{"P1", "tstr_f1", "TSTR F1"},
+	{"P1", "c2st", "C2ST"},
+	{"P1", "copy", "copies"},
+	{"P1", "pattern", "JSD of directions' patterns"},
+	{"P1", "series_tstr_f1", "as series: TSTR F1"},
+	{"P1", "series_c2st", "as series: C2ST"},
+	{"P1", "series_bytes", "as series: JSD of bytes"},
+	{"P1", "repair", "repair rate"},
+	{"P2", "nll", "nats a packet"},
+	{"P2", "c2st", "C2ST"},
+	{"P2", "series_c2st", "as series: C2ST"},
+	{"P2", "series_bytes", "as series: JSD of bytes"},
+	{"P2", "repair", "repair rate"},
+	{"P2", "legal_packets", "legal packets, compiled"},
+	{"P3", "sa", "SA"}, {"P3", "da", "DA"}, {"P3", "sp", "SP"}, {"P3", "dp", "DP"}, {"P3", "pr", "PR"},
+	{"P3", "c2st", "C2ST"},
+	{"P4", "nll", "nats a packet"},
+	{"P4", "c2st", "C2ST"},
+	{"P4", "size_acf1", "autocorrelation of sizes, off by"},
+	{"P4", "duration_emd_s", "EMD of durations, s"},
+	{"P4", "series_c2st", "as series: C2ST"},
+	{"P4", "series_acf1", "as series: autocorrelation, off by"},
+	{"P4", "repair", "repair rate"},
+}
+
+// table is the values of figures by protocol, row and figure, one a seed.
+type table map[[3]string][]float64
+
+func (t table) add(protocol, piece string, r result) {
+	put := func(row, figure string, x float64) {
+		key := [3]string{protocol, row, figure}
+		t[key] = append(t[key], x)
+	}
+	for _, x := range r.Rows {
+		for figure, v := range x.Figures {
+			put(x.Name, figure, float64(v))
+		}
+	}
+	if piece != floors {
+		put(piece, "fit", r.Fit)
+		put(piece, "rate", r.Rate)
+	}
+}
+
+// columns are all rows that models have, real first.
+func columns() []string {
+	return append([]string{"real", "bootstrap", "markov", "witten-bell-3"}, rows...)
+}
+
+func (t table) write(w io.Writer) error {
+	var b strings.Builder
+	heads := columns()
+	fmt.Fprintf(&b, "| protocol and figure | %s |\n|---|%s\n", strings.Join(heads, " | "), strings.Repeat("---|", len(heads)))
+	line := func(head string, cell func(row string) string) {
+		cells := make([]string, len(heads))
+		for i, row := range heads {
+			cells[i] = cell(row)
+		}
+		if slices.ContainsFunc(cells, func(c string) bool { return c != "–" }) {
+			fmt.Fprintf(&b, "| %s | %s |\n", head, strings.Join(cells, " | "))
+		}
+	}
+	of := func(protocol, figure string, digits int) func(string) string {
+		return func(row string) string {
+			v := t[[3]string{protocol, row, figure}]
+			if len(v) == 0 {
+				return "–"
+			}
+			if digits >= 0 {
+				return fmt.Sprintf("%.*f", digits, float64(eval.EstimateOf(v).Mean))
+			}
+			return eval.EstimateOf(v).String()
+		}
+	}
+	for _, s := range shown {
+		line(s.protocol+": "+s.head, of(s.protocol, s.figure, -1))
+	}
+	for _, p := range []string{"P0", "P1", "P2", "P3", "P4"} {
+		line(p+": fitted in CPU-s", of(p, "fit", 0))
+	}
+	for _, p := range []string{"P1", "P2", "P3", "P4"} {
+		line(p+": packets a CPU-s", of(p, "rate", 0))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
