@@ -194,3 +194,78 @@ func TestQuantileHalfway(t *testing.T) {
 		}
 	}
 }
+
+// A version's number is not a limit; what ends in a letter before the v is none
+// of a version.
+func TestVersionsInNames(t *testing.T) {
+	for name, want := range map[string]int{
+		"v2.csv": 0, "V2.csv": 0, "grid_v2.csv": 0, "grid_V2.csv": 0, "grid-v2": 0, "1v2.csv": 0, "{v2.csv": 0, "`v2.csv": 0,
+		"av2.csv": 2, "zv2.csv": 2, "ZV2.csv": 2, "rev2.csv": 2, "x2.csv": 2, "2.csv": 2, "grid_64.csv": 64, "grid_064.csv": 64, "grid_0.csv": 0, "grid_1.csv": 1,
+	} {
+		if name == "grid_064.csv" {
+			want = 0 // begins with 0
+		}
+		if got, ok := telemetry.LimitInName(name); got != want || ok != (want > 0) {
+			t.Errorf("%s: %d, %v; want %d", name, got, ok, want)
+		}
+	}
+}
+
+// The formats have names; what is none has its number for one.
+func TestFormatNames(t *testing.T) {
+	var named []string
+	for f := range 256 {
+		if got := telemetry.Format(f).String(); got != fmt.Sprintf("Format(%d)", f) {
+			named = append(named, fmt.Sprint(f, " ", got))
+		}
+	}
+	want := []string{fmt.Sprint(int(telemetry.DASH), " DASH"), fmt.Sprint(int(telemetry.INT), " INT"), fmt.Sprint(int(telemetry.Grid), " grid")}
+	for _, w := range want {
+		if !slices.ContainsFunc(named, func(n string) bool { return strings.EqualFold(n, w) }) {
+			t.Errorf("%q lacks %s", named, w)
+		}
+	}
+	if last := len(named) - 1; !strings.HasPrefix(named[last], fmt.Sprint(last, " ")) {
+		t.Errorf("%q: the names are not those of the first formats", named)
+	}
+}
+
+// A counter that rises faster than a player can play has no rise there; it is
+// counted, and the rise after it is measured again.
+func TestRiseOfACounterRefused(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("t,ts_ms,queue,lbo_s,calc_cum\n")
+	cum := 0
+	for i := range 40 {
+		switch i {
+		case 0:
+		case 20:
+			cum += 1_000_001
+		case 21:
+			cum += 1_000_000
+		default:
+			cum += 10
+		}
+		fmt.Fprintf(&b, "%d,%d,32,3,%d\n", i, 1000*i, cum)
+	}
+	d, err := telemetry.DecodeGrid(strings.NewReader(b.String()), "f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var notes []string
+	for _, r := range d.Reading().Refused {
+		notes = append(notes, fmt.Sprint(r.Column, " ", r.Count, " of ", r.Of, " ", r.First.Line, " ", r.First.Value))
+	}
+	if want := []string{"calc_cum 1 of 40 22 1.000001e+06"}; !slices.Equal(notes, want) {
+		t.Errorf("refused %q, want %q", notes, want)
+	}
+	c := d.Column("calc_rate")
+	for i, want := range map[int]float32{0: 0, 19: 10, 21: 1e6, 22: 10} {
+		if v, ok := d.At(i, c); v != want || !ok {
+			t.Errorf("rise in second %d: %v, %v; want %v", i, v, ok, want)
+		}
+	}
+	if _, ok := d.At(20, c); ok {
+		t.Error("a rise of 1,000,001 was measured")
+	}
+}

@@ -88,7 +88,9 @@ func New(name string, spec env.Spec) (agent.Policy, error) {
 			if err != nil || !(x >= 0) || math.IsInf(x, 0) {
 				return nil, fmt.Errorf("agent: policy %q: %q is not a delay", name, arg)
 			}
-			target = float32(x)
+			if target = float32(x); target > bound {
+				return nil, fmt.Errorf("agent: policy %q: the observation's delays are at most %v, so %s is never reached: give a smaller value, or observe with normalise = \"none\"", name, bound, arg)
+			}
 		}
 		d := delayRule{dim: spec.Observation.Dim(), s: s, elements: at, target: target, order: bySize(spec)}
 		if kind == "threshold" {

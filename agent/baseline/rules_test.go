@@ -62,6 +62,34 @@ func TestRules(t *testing.T) {
 	}
 }
 
+// A threshold that an observation cannot reach, as seconds where the buffer is
+// scaled to [0, 1], would be a constant by another name: it is refused. The top
+// level is the top on any scale.
+func TestRulesOnAScale(t *testing.T) {
+	scaled := ruleSpec()
+	scaled.Observation.Elements = append(scaled.Observation.Elements, telemetry.Field{Name: "deq_timedelta1_mean"})
+	scaled.Observation.Low, scaled.Observation.High = make([]float32, 5), []float32{1, 1, 1, 1, 1}
+	for _, name := range []string{"buffer", "buffer:30", "inverse:buffer:1.5", "level:2", "threshold:3000", "codel:6000"} {
+		if _, err := New(name, scaled); err == nil || !strings.Contains(err.Error(), "never reached") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, want := range map[string][]int32{"level": {1, 0}, "level:0.5": {0, 0}, "buffer:0.3": {1, 0}, "threshold:0.5": {0, 1}} {
+		p, err := New(name, scaled)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		p.Begin([]int{0}, []uint64{1})
+		for i, obs := range [][]float32{{0, .2, .5, 0, .1}, {0, .4, 1, 0, .9}} {
+			a := []int32{-1}
+			if p.Act([]int{0}, obs, a); a[0] != want[i] {
+				t.Errorf("%s: observation %v gives action %d, want %d", name, obs, a[0], want[i])
+			}
+		}
+	}
+}
+
 // sticky holds what it draws; noisy leaves about its share alone, and the
 // limits it draws are of all kinds.
 func TestRulesByChance(t *testing.T) {

@@ -38,6 +38,7 @@ give equal bytes.`,
   planegym fit --data bundled-mixed -o model.safetensors
   planegym fit --data bundled-mixed --set seed=7 --set updates=600 -o model.safetensors
   planegym fit --data recordings --mode timegan --set joint=2000 -o gan.safetensors
+  planegym fit --data recordings --set clock=3600 --set held_out=true -o hours.safetensors
   planegym fit --csv stock.csv --window 24 -o stock.safetensors
   planegym fit --csv house.csv --time date --columns load,temperature --condition weekday -o house.safetensors
   planegym fit --data recordings --limit 32 --preset tutorial --set latent=false -o model_32.safetensors

@@ -55,12 +55,16 @@ func (f *fitter) closedLoop(cmd *cobra.Command, data []telemetry.Recording) (err
 		return err
 	}
 	m.Credit = f.credit
+	for _, w := range m.Warnings {
+		cmd.PrintErrln("fit: warning:", w)
+	}
 	return f.done(cmd, bar, data, fitted{
-		model: planegym.Model{ClosedLoop: m}, fidelity: &m.Fidelity, limits: m.Limits(),
+		model: planegym.Model{ClosedLoop: m}, fidelity: &m.Fidelity, heldOut: m.Config.HeldOut, limits: m.Limits(),
 		what:   fmt.Sprintf("a load of %d regimes, %d updates on %s", m.Regimes(), m.Updates, m.Engine),
 		losses: fmt.Sprintf("%.3f nats a second", m.Loss),
 		json: map[string]any{
 			"switches": m.Switches(), "regimes": m.Regimes(), "engine": m.Engine, "config": m.Config, "nats_per_second": m.Loss,
+			"warnings": append([]string{}, m.Warnings...),
 		},
 	})
 }

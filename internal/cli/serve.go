@@ -10,7 +10,7 @@ import (
 )
 
 // defaultScenario is what serve serves unasked.
-const defaultScenario = "synthetic"
+const defaultScenario = "closed-loop"
 
 func newServe() *cobra.Command {
 	var s server

@@ -72,8 +72,12 @@ func BenchmarkPeers(b *testing.B) {
 						for i := range n {
 							key := rng.Key{Seed: uint64(i), A: step}
 							v := values[i*len(m.Heads):][:len(m.Heads)]
+							var u [4]uint32 // as the simulator draws
 							for h := range m.Heads {
-								s.Draw(i, h, v, key.Float64(uint32(h)))
+								if h%4 == 0 {
+									u = key.Block(uint32(h / 4))
+								}
+								s.Draw(i, h, v, (float64(u[h%4])+.5)*0x1p-32)
 							}
 						}
 					})

@@ -51,7 +51,7 @@ func (r *resolved) entry(port p4.Port, l p4.Limit) (*p4v1.TableEntry, error) {
 // p4.ErrReadBack.
 func (r *resolved) limitOf(e *p4v1.TableEntry) (p4.Limit, error) {
 	said, _ := r.names.param(e, program.ParamLimit)
-	l := p4.Limit(said)
+	var l p4.Limit
 	if r.Mode == program.Meter {
 		if e.MeterConfig == nil {
 			return 0, fmt.Errorf("%w: the meter is unset, all packets are green", p4.ErrNoLimit)

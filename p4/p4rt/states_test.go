@@ -110,7 +110,10 @@ func TestClosedAndCut(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, ask := range every(soon(t), c) {
-		if _, err := ask(); err != nil && name != "put" && name != "push" {
+		if name == "put" || name == "push" {
+			continue // a put of nothing; a push, which loses the limit
+		}
+		if _, err := ask(); err != nil {
 			t.Errorf("%s of a switch in order: %v", name, err)
 		}
 	}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gymnasium.envs.registration import EnvSpec
 
 DEFAULT_URL = f"ws://127.0.0.1:{DEFAULT_PORT}"
-DEFAULT_SCENARIO = "synthetic"
+DEFAULT_SCENARIO = "closed-loop"
 RENDER_MODES = ("rgb_array", "human", "ansi")
 
 

@@ -162,6 +162,9 @@ func (k *codec) check() error {
 	if k.Buffer >= 0 && len(k.Knots) == 0 || !slices.IsSorted(k.Knots) {
 		return fmt.Errorf("codec: knots of the buffer: %v", k.Knots)
 	}
+	if k.Full != nil && (k.Buffer < 0 || len(k.Full) != max(k.Levels, 1)) {
+		return fmt.Errorf("codec: the buffer is full at %v, of %d levels", k.Full, k.Levels)
+	}
 	for _, l := range k.Limits {
 		if len(l) == 0 || l[0] < 1 || !slices.IsSorted(l) {
 			return fmt.Errorf("codec: limits %v", k.Limits)

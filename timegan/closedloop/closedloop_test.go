@@ -247,6 +247,38 @@ func TestChangesOfLoadAreLearnt(t *testing.T) {
 	}
 }
 
+// Running means are of the load in force: a second after one has come they are
+// that second's, whatever went before, where a checkpoint of before says nothing
+// of it they go on.
+func TestMeansBeginWithTheLoad(t *testing.T) {
+	data := toys(3, 600, 40, false)
+	k, _, err := newCodec(Config{Regimes: 2}.withDefaults(), data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mean := func(restart bool) (x float64, means []float64) {
+		k.Restart = restart
+		m := k.newMoment()
+		values, ok := make([]float32, 4), make([]bool, 4)
+		for s := range 300 {
+			if s == 299 {
+				m.turn(1-m.Regime, restart)
+			}
+			data[0].Data.Copy(s, values, ok)
+			k.observe(m, values, ok, []int32{32})
+		}
+		return k.scaled(k.means[0], m.X[k.means[0]]), m.Mean[:len(averages)]
+	}
+	for _, restart := range []bool{true, false} {
+		x, means := mean(restart)
+		for i, m := range means {
+			if (math.Abs(m-x) < 1e-9) != restart {
+				t.Errorf("restart %v: the mean over %v s is %v a second after the load has changed, that second's value %v", restart, averages[i], m, x)
+			}
+		}
+	}
+}
+
 // Columns of a second agree: a wait is what the depth tells, to a percent, and
 // the quality is the buffer's.
 func TestColumnsAgree(t *testing.T) {

@@ -65,6 +65,8 @@ type codec struct {
 	Load     *load     `json:"load"`
 	Clock    int       `json:"clock,omitempty"`
 	Open     bool      `json:"open,omitempty"`
+	Full     []float64 `json:"full,omitempty"`    // seconds of buffer, by level, that a player keeps at most; nil without one, and in earlier checkpoints
+	Restart  bool      `json:"restart,omitempty"` // with each regime running means, rises and the network's state begin anew; false in earlier checkpoints
 
 	means []int // heads whose running means are inputs
 	heads []int // heads whose last class is an input as it is
@@ -84,7 +86,7 @@ func newCodec(c Config, recordings []telemetry.Recording) (*codec, [][]uint8, er
 	if len(recordings) == 0 {
 		return nil, nil, errors.New("closedloop: there is no recording")
 	}
-	k := &codec{Buffer: -1, Switches: 1, Clock: c.Clock, Open: c.Open}
+	k := &codec{Buffer: -1, Switches: 1, Clock: c.Clock, Open: c.Open, Restart: true}
 	fields := recordings[0].Data.Fields()
 	for i, r := range recordings {
 		if !slices.Equal(r.Data.Fields(), fields) {
@@ -103,8 +105,12 @@ func newCodec(c Config, recordings []telemetry.Recording) (*codec, [][]uint8, er
 	if err := k.describe(fields, recordings); err != nil {
 		return nil, nil, err
 	}
+	k.full(recordings)
 	if err := k.fitHeads(c, recordings); err != nil {
 		return nil, nil, err
+	}
+	if c.Regimes == 0 && c.Clock > 0 {
+		c.Regimes = 1 // the clock says what the load is
 	}
 	var paths [][]uint8
 	k.Load, paths = inferLoad(k, recordings, c.Regimes)
@@ -273,6 +279,36 @@ func (k *codec) ladder(recordings []telemetry.Recording) error {
 		}
 	}
 	return nil
+}
+
+// full finds how full the buffer gets, by level: nine tenths of the seconds of a
+// level are below.
+func (k *codec) full(recordings []telemetry.Recording) {
+	if k.Buffer < 0 || k.Columns[k.Buffer].Kind != changeKind {
+		return
+	}
+	at := make([][]float64, max(k.Levels, 1))
+	v, ok := make([]float32, len(k.Columns)), make([]bool, len(k.Columns))
+	for _, r := range recordings {
+		for t := range r.Data.Len() {
+			r.Data.Copy(t, v, ok)
+			l := int32(0)
+			if k.Levels > 0 {
+				l = k.level(v, ok)
+			}
+			if l >= 0 && ok[k.Buffer] {
+				at[l] = append(at[l], float64(v[k.Buffer]))
+			}
+		}
+	}
+	for _, x := range at {
+		slices.Sort(x)
+		full := 0.
+		if len(x) > 0 {
+			full = telemetry.Quantile(x, .9)
+		}
+		k.Full = append(k.Full, full)
+	}
 }
 
 // quality is second t's values of columns of; false where one is missing.

@@ -22,9 +22,13 @@ type Config struct {
 	Weight  float64 `toml:"weight" json:"weight"`   // of the player's heads in the loss, the others having 1; 4
 	Noise   float64 `toml:"noise" json:"noise"`     // share of input cells of the last second that training hides; .05; negative is none
 	Clock   int     `toml:"clock" json:"clock"`     // > 0: the second of a recording, within so many, is an input; 0 is none
-	Regimes int     `toml:"regimes" json:"regimes"` // of the load that no limit moves; 0 is as many as held-out recordings ask for, 1 is none
+	Regimes int     `toml:"regimes" json:"regimes"` // of the load that no limit moves; 0 is as many as held-out recordings ask for, 1 is none; with a clock 1
 	Seed    uint64  `toml:"seed" json:"seed"`
 
+	// HeldOut leaves the test blocks of a recording out (telemetry.Test: every
+	// fourth 100 s), as inputs and as what is learnt: what is not known there is
+	// not measured. A model can then be judged on them.
+	HeldOut bool `toml:"held_out" json:"held_out,omitempty"`
 	// Open leaves the last second out of the inputs: what feedback is worth.
 	Open bool `toml:"open" json:"open,omitempty"`
 }

@@ -80,13 +80,20 @@ func (k *codec) scaled(h int, x float64) float64 {
 	return min(max((x-c.Mean)/c.SD, -4), 4)
 }
 
-// turn makes z the regime of the next second.
-func (m *moment) turn(z uint8) {
+// turn makes z the regime of the next second; restart also forgets when the
+// buffer rose.
+func (m *moment) turn(z uint8, restart bool) {
 	if z == m.Regime {
 		return
 	}
 	if m.Seconds > 0 { // else it is the first
 		m.Was, m.Stay = m.Regime, 0
+		if restart {
+			m.Rose = longAgo
+			for i := range m.Rises {
+				m.Rises[i] = longAgo
+			}
+		}
 	} else {
 		m.Was = z
 	}
@@ -110,8 +117,40 @@ func (k *codec) turning(m *moment) int32 {
 	default:
 		return 0
 	}
-	return int32(1 + (int(from)*k.Load.K+int(to))*ages + age)
+	class := (int(from)*k.Load.K+int(to))*ages + age
+	if len(k.Full) > 0 {
+		class *= 2
+		if k.idle(m) {
+			class++
+		}
+	}
+	return int32(1 + class)
 }
+
+// turnings is how many classes turning has beside 0.
+func (k *codec) turnings() int {
+	n := k.Load.K * k.Load.K * ages
+	if len(k.Full) > 0 {
+		n *= 2
+	}
+	return n
+}
+
+// idle says whether the player's buffer is about as full as it gets at the level
+// that plays: then it waits, else a download is in progress, which is complete
+// as soon as the load goes.
+func (k *codec) idle(m *moment) bool {
+	l := int32(0)
+	if k.Levels > 0 {
+		if l = k.level(m.Values, m.OK); l < 0 {
+			return false
+		}
+	}
+	return m.OK[k.Buffer] && float64(m.Values[k.Buffer]) > k.Full[l]-segment
+}
+
+// segment is about how much video a download brings, seconds.
+const segment = 4
 
 // ages is how many seconds about a change of load turning tells apart.
 const ages = 4
@@ -148,6 +187,10 @@ func (k *codec) observe(m *moment, values []float32, ok []bool, limits []int32) 
 
 // settle is observe where classes and numbers are known: they were drawn.
 func (k *codec) settle(m *moment, values []float32, ok []bool, limits []int32) {
+	begun := float64(m.Seconds) + 1
+	if k.Restart { // what was measured under one load says nothing of the next
+		begun = min(begun, m.Stay+1)
+	}
 	for i, h := range k.means {
 		if m.Class[h] < 0 {
 			continue
@@ -155,8 +198,8 @@ func (k *codec) settle(m *moment, values []float32, ok []bool, limits []int32) {
 		x := k.scaled(h, m.X[h])
 		for j, tau := range averages {
 			a := &m.Mean[i*len(averages)+j]
-			if m.Seconds < uint32(tau) { // a plain mean at first
-				tau = float64(m.Seconds + 1)
+			if begun < tau { // a plain mean at first
+				tau = begun
 			}
 			*a += (x - *a) / tau
 		}
@@ -389,7 +432,7 @@ func (k *codec) network(c Config) seq.Config {
 	}
 	lead := k.lead()
 	if lead > 0 {
-		n.Heads = append(n.Heads, seq.Head{Name: "turning", Size: 1 + k.Load.K*k.Load.K*ages})
+		n.Heads = append(n.Heads, seq.Head{Name: "turning", Size: 1 + k.turnings()})
 	}
 	for h, hd := range k.Heads {
 		var given []int
@@ -419,6 +462,7 @@ type track struct {
 	x       []float32 // [T,D]
 	tokens  []int32   // [T,E]
 	classes []int32   // [T,lead+H]
+	turns   []int     // seconds that begin another regime, ascending
 }
 
 // encode makes the tracks of a recording and the regimes of its seconds.
@@ -430,7 +474,10 @@ func (k *codec) encode(r telemetry.Recording, regimes []uint8) track {
 	values, ok, limits := make([]float32, f), make([]bool, f), make([]int32, k.Switches)
 	for s := range n {
 		limitsAt(r, s, limits)
-		m.turn(regimes[s])
+		m.turn(regimes[s], k.Restart)
+		if s > 0 && regimes[s] != regimes[s-1] {
+			t.turns = append(t.turns, s)
+		}
 		if m.Left = 1; s+1 < n && regimes[s+1] != regimes[s] {
 			m.Left, m.Ahead = 0, regimes[s+1]
 		}

@@ -343,6 +343,14 @@ func (c *chain) path(o *observed) []uint8 {
 	return path
 }
 
+// paths are the most likely ones of all.
+func (c *chain) paths(all []observed) (paths [][]uint8) {
+	for i := range all {
+		paths = append(paths, c.path(&all[i]))
+	}
+	return paths
+}
+
 // inferLoad gives the load and each recording's path. k is the number of
 // regimes; 0 chooses it: more as long as a recording that was held out is
 // better known by them.
@@ -358,15 +366,12 @@ func inferLoad(k *codec, recordings []telemetry.Recording, regimes int) (*load, 
 	} else if regimes == 0 {
 		l.K, l.Nats = choose(all, d, limits)
 	}
-	paths := make([][]uint8, len(all))
-	if l.K == 1 {
-		for i := range all {
-			paths[i] = make([]uint8, all[i].n)
-		}
+	var paths [][]uint8
+	if l.K > 1 {
+		paths = fitChain(all, l.K, d, limits).paths(all)
 	} else {
-		c := fitChain(all, l.K, d, limits)
 		for i := range all {
-			paths[i] = c.path(&all[i])
+			paths = append(paths, make([]uint8, all[i].n))
 		}
 	}
 	l.stays(paths)
@@ -374,7 +379,7 @@ func inferLoad(k *codec, recordings []telemetry.Recording, regimes int) (*load, 
 }
 
 // maxRegimes is how many are tried.
-const maxRegimes = 4
+const maxRegimes = 6
 
 // choose is the number of regimes by recordings held out: every third one, or
 // with fewer than three, the last third of each.
@@ -411,7 +416,7 @@ func choose(all []observed, d, limits int) (k int, gain float64) {
 		}
 		// Two regimes are taken where they cost nothing: a load that shows in
 		// every second is known without, but then the limit may move it.
-		if least := map[bool]float64{true: -.002, false: .01}[n == 2]; mean < least || byLimit(all, n, d, limits) > .25 {
+		if least := map[bool]float64{true: -.002, false: .01}[n == 2]; mean < least || goWithLimit(all, fitChain(all, n, d, limits).paths(all), n, d, limits) {
 			break
 		}
 		k, best = n, each
@@ -422,15 +427,50 @@ func choose(all []observed, d, limits int) (k int, gain float64) {
 	return k, gain
 }
 
+// skewed is by how much the shares of seconds that a regime has may differ
+// between limits.
+const skewed = .25
+
+// goWithLimit says whether regimes, by second of each recording, follow the limits: those of a load
+// have about the same share under every limit, and where they have not, since
+// the recordings are short, they begin no oftener than other seconds do where a
+// limit has just changed.
+func goWithLimit(all []observed, paths [][]uint8, k, d, limits int) bool {
+	if byLimit(all, paths, k, d, limits) <= skewed {
+		return false
+	}
+	var turns, at, near, seconds float64
+	for i := range all {
+		o := &all[i]
+		changed := longAgo
+		for t := 1; t < o.n; t++ {
+			if changed++; !slices.Equal(o.limit[t*d:][:d], o.limit[(t-1)*d:][:d]) {
+				changed = 0
+			}
+			seconds++
+			if changed > 2 { // by then a queue has followed its limit
+				if paths[i][t] != paths[i][t-1] {
+					turns++
+				}
+				continue
+			}
+			near++
+			if paths[i][t] != paths[i][t-1] {
+				turns, at = turns+1, at+1
+			}
+		}
+	}
+	p := near / max(seconds, 1)
+	return at-turns*p > 3*math.Sqrt(turns*p*(1-p))
+}
+
 // byLimit is how far regimes go with the limit of the first switch: the largest
 // difference, between limits, of the share of seconds that a regime has.
-// Regimes of a load have about the same share under every limit.
-func byLimit(all []observed, k, d, limits int) float64 {
-	c := fitChain(all, k, d, limits)
+func byLimit(all []observed, paths [][]uint8, k, d, limits int) float64 {
 	n := make([]float64, limits*k)
 	total := make([]float64, limits)
 	for i := range all {
-		for t, z := range c.path(&all[i]) {
+		for t, z := range paths[i] {
 			l := int(all[i].limit[t*d])
 			n[l*k+int(z)]++
 			total[l]++
@@ -556,14 +596,17 @@ func (l *load) left(z uint8, key rng.Key) uint32 {
 
 // advance moves a row's load to its next second. What comes after a stay is
 // drawn as it begins: the generator sees a change a second ahead, since the
-// moment of one is inferred no closer than that.
-func (l *load) advance(r *simRow) {
+// moment of one is inferred no closer than that. turned says whether the next
+// second is of another regime.
+func (l *load) advance(r *simRow, restart bool) (turned bool) {
 	if r.Left == 0 {
 		key := rng.Key{Seed: r.seed, A: r.Stays, B: 1, Purpose: rng.Generated}
-		r.turn(r.Ahead)
+		turned = r.Ahead != r.Regime
+		r.turn(r.Ahead, restart)
 		r.Left = l.last(r.Regime, key.Float64(1))
 		r.Ahead = l.next(r.Regime, key.Float64(0))
 		r.Stays++
 	}
 	r.Left--
+	return turned
 }

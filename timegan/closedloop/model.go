@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/rng"
@@ -22,6 +23,7 @@ type Model struct {
 	Fidelity []timegan.Fidelity // measured after fitting
 	Updates  int                // done
 	Loss     float64            // nats per second, mean of the last updates
+	Warnings []string           // of Fit: what the recordings are short of; not in a checkpoint
 
 	codec  *codec
 	net    *seq.Model   // the averaged weights, once training has ended; else those it goes on from
@@ -115,22 +117,21 @@ func newTracks(k *codec, recordings []telemetry.Recording, regimes [][]uint8, wi
 
 // fill puts an update's windows into b, drawn by its number.
 func (t *tracks) fill(c Config, update int, b *seq.Batch) {
-	d, e, h := t.k.numbersIn(), len(t.k.heads), t.k.lead()+len(t.k.Heads)
-	given, lead := t.k.given(), t.k.lead()
 	for row := range b.Rows {
 		key := rng.Key{Seed: c.Seed, A: uint32(update), B: uint32(row), Purpose: rng.BatchOrder}
 		at := t.starts[key.Intn(0, len(t.starts))]
 		tr := &t.all[at[0]]
+		first, end := at[1], at[1]+b.Steps
+		if t.k.Restart {
+			first, end = tr.within(first, b.Steps)
+		}
+		t.put(c, b, row, tr, first, end)
+		if c.Noise <= 0 {
+			continue
+		}
+		d, e, given := t.k.numbersIn(), len(t.k.heads), t.k.given()
 		for s := range b.Steps {
-			i, from := s*b.Rows+row, at[1]+s
-			copy(b.Dense[i*d:][:d], tr.x[from*d:])
-			copy(b.Tokens[i*e:][:e], tr.tokens[from*e:])
-			copy(b.Values[i*h:][:h], tr.classes[from*h:])
-			if lead > 0 {
-				t.k.weigh(c, b.Weight[i*h:][:h], b.Values[i*h] > 0)
-				b.Values[i*h] = -1 // see fitTurning
-			}
-			if c.Noise > 0 && key.Float64(uint32(2+s)) < c.Noise {
+			if i := s*b.Rows + row; key.Float64(uint32(2+s)) < c.Noise {
 				clear(b.Dense[i*d+given : (i+1)*d])
 				for j := range e {
 					b.Tokens[i*e+j] = -1
@@ -138,6 +139,45 @@ func (t *tracks) fill(c Config, update int, b *seq.Batch) {
 			}
 		}
 	}
+}
+
+// put makes the seconds of tr from first a row of b; those from end on do not count.
+func (t *tracks) put(c Config, b *seq.Batch, row int, tr *track, first, end int) {
+	d, e, h, lead := t.k.numbersIn(), len(t.k.heads), t.k.lead()+len(t.k.Heads), t.k.lead()
+	for s := range b.Steps {
+		i, from := s*b.Rows+row, min(first+s, tr.seconds-1)
+		copy(b.Dense[i*d:][:d], tr.x[from*d:])
+		copy(b.Tokens[i*e:][:e], tr.tokens[from*e:])
+		values := b.Values[i*h:][:h]
+		copy(values, tr.classes[from*h:])
+		if lead > 0 {
+			t.k.weigh(c, b.Weight[i*h:][:h], values[0] > 0)
+			values[0] = -1 // see fitTurning
+		}
+		if first+s >= end {
+			for j := range values {
+				values[j] = -1
+			}
+		}
+	}
+}
+
+// within is the part of a window of n seconds from first that no change of the
+// load divides: the longer one of the first two, from its first second on, for
+// the network's state begins anew with each regime.
+func (t *track) within(first, n int) (from, end int) {
+	i, _ := slices.BinarySearch(t.turns, first+1)
+	if i == len(t.turns) || t.turns[i] >= first+n {
+		return first, min(first+n, t.seconds)
+	}
+	u, next := t.turns[i], t.seconds
+	if i+1 < len(t.turns) {
+		next = t.turns[i+1]
+	}
+	if min(u+n, next)-u > u-first {
+		return u, min(u+n, next)
+	}
+	return first, u
 }
 
 func newBatch(c Config, k *codec, steps, rows int) *seq.Batch {
@@ -174,16 +214,27 @@ func Fit(ctx context.Context, c Config, be *compute.Backend, recordings []teleme
 		return nil, err
 	}
 	c = c.withDefaults()
+	m := &Model{Config: c, Engine: be.Kernels.String()}
+	for _, r := range recordings {
+		m.Data = append(m.Data, r.Data.Hash())
+	}
+	if c.HeldOut {
+		var err error
+		if recordings, err = trainBlocks(recordings); err != nil {
+			return nil, err
+		}
+	}
 	k, regimes, err := newCodec(c, recordings)
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{Config: c, codec: k, Engine: be.Kernels.String()}
+	m.codec = k
+	shown, d := k.shows(recordings)
+	m.Warnings = k.warnings(recordings, regimes, shown, d)
 	if o.Engine != "" && o.Engine != seq.Fused {
 		m.Engine = o.Engine + "/" + m.Engine
 	}
 	for i, r := range recordings {
-		m.Data = append(m.Data, r.Data.Hash())
 		m.starts = append(m.starts, k.starts(r, regimes[i])...)
 	}
 	t, err := newTracks(k, recordings, regimes, c.Window)
@@ -247,6 +298,27 @@ func Fit(ctx context.Context, c Config, be *compute.Backend, recordings []teleme
 	return m, err
 }
 
+// trainBlocks are recordings in whose test blocks nothing was measured.
+func trainBlocks(recordings []telemetry.Recording) ([]telemetry.Recording, error) {
+	var all []telemetry.Recording
+	for _, r := range recordings {
+		d, n := r.Data, len(r.Data.Fields())
+		values, valid := make([]float32, d.Len()*n), make([]bool, d.Len()*n)
+		for t := range d.Len() {
+			d.Copy(t, values[t*n:][:n], valid[t*n:][:n])
+			if !telemetry.Train.Holds(t) {
+				clear(valid[t*n:][:n])
+			}
+		}
+		var err error
+		if r.Data, err = telemetry.NewDataset(d.Fields(), d.Limit(), time.Unix(0, 0), values, valid); err != nil {
+			return nil, fmt.Errorf("closedloop: held_out: %w", err)
+		}
+		all = append(all, r)
+	}
+	return all, nil
+}
+
 // resume takes over what r was trained to so far.
 func (m *Model) resume(r *Model, be *compute.Backend) error {
 	switch {
@@ -265,7 +337,8 @@ func (m *Model) resume(r *Model, be *compute.Backend) error {
 }
 
 // Likelihood is the mean negative log-likelihood of recordings, nats per
-// second, by head, of windows one after another: what of a recording that the
+// second, by head, of pieces one after another, the seconds about a change of the
+// load left out of the player's heads: what of a recording that the
 // model was not trained on says how well it is known.
 func (m *Model) Likelihood(be *compute.Backend, recordings []telemetry.Recording) (names []string, nats []float64, err error) {
 	_, regimes := inferLoad(m.codec, recordings, m.codec.Load.K)
@@ -281,14 +354,19 @@ func (m *Model) Likelihood(be *compute.Backend, recordings []telemetry.Recording
 	lead := m.codec.lead()
 	n := 0.
 	for i := range t.all {
-		for s := 1; s+c.Window <= t.all[i].seconds; s += c.Window {
-			one := tracks{k: t.k, all: t.all, starts: [][2]int{{i, s}}}
-			one.fill(c, 0, b)
+		tr := &t.all[i]
+		for s := 1; s < tr.seconds; {
+			end := min(s+c.Window, tr.seconds)
+			if at, _ := slices.BinarySearch(tr.turns, s+1); m.codec.Restart && at < len(tr.turns) {
+				end = min(end, tr.turns[at])
+			}
+			t.put(c, b, 0, tr, s, end)
 			run.Forward(b)
 			for h, l := range run.Backward(1)[lead:] {
-				nats[h] += l
+				nats[h] += l * float64(end-s)
 			}
-			n++
+			n += float64(end - s)
+			s = end
 		}
 	}
 	for h := range nats {

@@ -30,6 +30,7 @@ type Simulator struct {
 	classes []int32 // [lead+H]
 	one     []int
 	hidden  []float32
+	turned  []float32
 }
 
 // simRow is a simulation.
@@ -186,7 +187,10 @@ func (s *Simulator) Step(ctx context.Context, rows []int, limit []int32, out *te
 	for t := range out.Seconds {
 		for i, at := range rows {
 			r := &s.rows[at]
-			k.Load.advance(r)
+			if turned := k.Load.advance(r, k.Restart); turned && k.Restart {
+				s.one[0] = at
+				s.sampler.Reset(s.one)
+			}
 			k.input(&r.moment, limits(i), int(r.clock), false, s.x[i*d:][:d], s.tokens[i*e:][:e])
 		}
 		s.sampler.Step(rows, s.tokens, s.x)
@@ -229,7 +233,12 @@ func (s *Simulator) draw(i int, r *simRow, limits []int32) {
 	}
 	for h := range k.Heads {
 		hd := &k.Heads[h]
-		class := s.sampler.Draw(i, lead+h, s.classes, u(2*h))
+		var class int32
+		if lead > 0 && s.classes[0] > 0 && k.tempered(h) {
+			class = s.drawTurning(i, h, u(2*h))
+		} else {
+			class = s.sampler.Draw(i, lead+h, s.classes, u(2*h))
+		}
 		r.Class[h] = class
 		if hd.Bins == nil {
 			for j := range k.Columns {
@@ -287,10 +296,10 @@ func (k *codec) starts(r telemetry.Recording, regimes []uint8) [][]byte {
 	for t := range n {
 		limitsAt(r, t, limits)
 		r.Data.Copy(t, values, ok)
-		m.turn(regimes[t])
+		m.turn(regimes[t], k.Restart)
 		k.observe(m, values, ok, limits)
 		if t%startEvery == 0 {
-			m.turn(regimes[min(t+1, len(regimes)-1)])
+			m.turn(regimes[min(t+1, len(regimes)-1)], k.Restart)
 			m.Left = 0
 			for u := t + 1; u < len(regimes) && regimes[u] == m.Regime; u++ {
 				m.Left++

@@ -2,9 +2,11 @@ package closedloop
 
 import (
 	"math"
+	"slices"
 
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/seq"
+	"github.com/planegym/planegym/telemetry"
 )
 
 // What happens in the seconds in which one load goes and another comes is
@@ -20,9 +22,30 @@ import (
 // over the seconds t of one change and age (see turning), z the logits of the
 // network as it is, y the class that was recorded.
 const (
-	ridge  = 1.  // λ, of rows b
+	ridge  = .1  // λ, of rows b
 	climbs = 200 // steps of gradient ascent
 )
+
+// tempered says whether rows of a head add to half of the network's logits. It
+// learns nothing of the buffer's change in those seconds, and is surer of it than
+// it has reason to be.
+func (k *codec) tempered(h int) bool {
+	return k.Restart && k.Columns[k.Heads[h].Column].Kind == changeKind
+}
+
+// drawTurning is Draw of a head that is tempered.
+func (s *Simulator) drawTurning(i, h int, u float64) int32 {
+	turn, net := s.classes[0], s.model.net
+	s.classes[0] = -1
+	w := s.sampler.Weights(i, 1+h, s.classes)
+	s.classes[0] = turn
+	s.turned = telemetry.Grow(s.turned, len(w))
+	for c, b := range net.Row(1+h, 0, int(turn)) {
+		s.turned[c] = float32(math.Sqrt(float64(w[c])) * math.Exp(float64(b)))
+	}
+	s.classes[1+h] = seq.Pick(s.turned, u)
+	return s.classes[1+h]
+}
 
 // fitTurning sets net's rows of the head that is given.
 func (t *tracks) fitTurning(net *seq.Model, be *compute.Backend) {
@@ -40,6 +63,9 @@ func (t *tracks) fitTurning(net *seq.Model, be *compute.Backend) {
 	for _, tr := range t.all {
 		s.Reset(nil)
 		for at := 1; at < tr.seconds; at++ {
+			if _, turned := slices.BinarySearch(tr.turns, at); turned && k.Restart {
+				s.Reset(nil)
+			}
 			s.Step(nil, tr.tokens[at*e:][:e], tr.x[at*d:][:d])
 			classes := tr.classes[at*h:][:h]
 			turn := classes[0]
@@ -58,7 +84,9 @@ func (t *tracks) fitTurning(net *seq.Model, be *compute.Backend) {
 					sum += w
 				}
 				for i := range p {
-					p[i] /= sum
+					if p[i] /= sum; k.tempered(j) {
+						p[i] = float32(math.Sqrt(float64(p[i])))
+					}
 				}
 				key := [2]int{int(turn), j}
 				events[key] = append(events[key], event{p, y})

@@ -4,10 +4,12 @@
 //
 //	go run -C internal/tools ./mutate -n 100 -seed 1 ./agent ./timegan
 //
-// Nothing in the working tree is written: a mutant is compiled by the go
+// Nothing in the working tree is written: mutants are compiled by the go
 // command's -overlay. Equal seeds and equal code give equal mutants. A change
 // that does not compile is not a mutant, and another is drawn in its place.
-// Changes are compiled and run one after the other; the tests run with -short, and lock
+// All mutants of a package are compiled at once, see weaver, and of the tests
+// those run that meet the mutant; -each compiles every one by itself and runs
+// all tests, which takes ten times as long. Tests run with -short, and lock
 // mutants under the race detector, which is what sees them.
 package main
 
@@ -38,6 +40,7 @@ func main() {
 	list := flag.Bool("list", false, "print the mutants and run none")
 	asJSON := flag.Bool("json", false, "print a JSON object for each package")
 	flag.DurationVar(&r.limit, "limit", 0, "time for a mutant's tests; default: 4 times what they take, 20 s at least")
+	flag.BoolVar(&r.each, "each", false, "compile every mutant by itself, and run all tests")
 	verbose := flag.Bool("v", false, "print every mutant, not the survivors alone")
 	flag.Usage = func() {
 		fmt.Fprintf(flag.CommandLine.Output(), "usage: go run -C internal/tools ./mutate [flags] PACKAGE...\n\nA package is named as from the root of the module, such as ./agent.\n\n")
@@ -113,8 +116,10 @@ func (s summary) byOperator() string {
 
 // run is how mutants are run.
 type run struct {
-	root  string
-	limit time.Duration
+	root    string
+	limit   time.Duration
+	each    bool
+	sources []string // of the package at hand
 }
 
 func (r *run) pkg(pkg string, n int, seed uint64, at string, list bool, report func(mutant)) (summary, error) {
@@ -129,7 +134,9 @@ func (r *run) pkg(pkg string, n int, seed uint64, at string, list bool, report f
 	}
 	dir, names, _ := strings.Cut(strings.TrimSpace(string(out)), " ")
 	var all []mutant
+	r.sources = nil
 	for _, name := range strings.Fields(names) {
+		r.sources = append(r.sources, filepath.Join(dir, name))
 		found, err := sites(root, filepath.Join(dir, name))
 		if err != nil {
 			return s, err
@@ -137,6 +144,10 @@ func (r *run) pkg(pkg string, n int, seed uint64, at string, list bool, report f
 		all = append(all, found...)
 	}
 	s.Places = len(all)
+	for i := range all {
+		all[i].id = i
+	}
+	ordered := slices.Clone(all)
 	draw(all, seed, pkg)
 	if at != "" {
 		all = slices.DeleteFunc(all, func(m mutant) bool {
@@ -159,6 +170,12 @@ func (r *run) pkg(pkg string, n int, seed uint64, at string, list bool, report f
 	if err != nil {
 		return s, err
 	}
+	var w *woven
+	if !r.each {
+		if w, err = r.weave(pkg, dir, work, ordered); err != nil {
+			return s, err
+		}
+	}
 	limit := r.limit
 	if limit == 0 {
 		limit = max(4*took, 20*time.Second)
@@ -167,8 +184,16 @@ func (r *run) pkg(pkg string, n int, seed uint64, at string, list bool, report f
 		if len(s.Mutants) == n {
 			break
 		}
-		if m.Outcome, err = r.mutant(m, pkg, dir, work, idle, limit); err != nil {
-			return s, err
+		done := false
+		if w != nil {
+			if m.Outcome, done, err = w.outcome(m); err != nil {
+				return s, err
+			}
+		}
+		if !done {
+			if m.Outcome, err = r.mutant(m, pkg, dir, work, idle, limit); err != nil {
+				return s, err
+			}
 		}
 		if m.Outcome == "" { // does not compile
 			continue
@@ -302,6 +327,11 @@ func (r *run) mutant(m mutant, pkg, dir, work string, idle map[string]map[int]bo
 // execute runs a test binary with a time limit and, where it is bounded, 8 GiB
 // of address space: a mutant may go on for ever, or eat all there is.
 func execute(binary, dir string, limit time.Duration, bounded bool, args ...string) (ok bool, output []byte) {
+	return executeWith(nil, binary, dir, limit, bounded, args...)
+}
+
+// executeWith is execute with more in the environment.
+func executeWith(more []string, binary, dir string, limit time.Duration, bounded bool, args ...string) (ok bool, output []byte) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	shell := `ulimit -c 0; `
@@ -310,7 +340,7 @@ func execute(binary, dir string, limit time.Duration, bounded bool, args ...stri
 	}
 	args = append([]string{"-c", shell + `exec "$0" "$@"`, binary, "-test.short", "-test.failfast", "-test.timeout=0"}, args...)
 	c := exec.CommandContext(ctx, "sh", args...)
-	c.Dir = dir
+	c.Dir, c.Env = dir, append(os.Environ(), more...)
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }
 	c.WaitDelay = 2 * time.Second

@@ -26,6 +26,7 @@ type mutant struct {
 	Change   string `json:"change"` // old → new
 	Outcome  string `json:"outcome,omitempty"`
 
+	id    int // in order of files and places
 	path  string
 	edits []edit
 	race  bool // only the race detector can see it
