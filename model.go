@@ -20,8 +20,8 @@ import (
 	"github.com/planegym/planegym/timegan/structured"
 )
 
-// DefaultModel is the bundled model of the scenario that is served unless
-// another is named.
+// DefaultModel is the bundled model that is sampled from, and that a bundled
+// agent learnt in, unless another is named.
 const DefaultModel = "synthetic"
 
 // Model is a bundled model, or a file's: one of the three.

@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -162,6 +163,17 @@ func TestStepsThatDoNotFit(t *testing.T) {
 	var ss session
 	if done, err := ss.stepMany(background, e, r, new(uint64)); done != 0 || err == nil || !strings.HasSuffix(err.Error(), fmt.Sprintf("5000 steps make a reply of %d bytes; %d fit", 32+40*5000*1001+2*50_000, fit)) {
 		t.Errorf("%d, %v; %d fit", done, err, fit)
+	}
+	// Two rows of 262,142 numbers: 32 + 16·(4·262,142 + 4) + 2·16 bytes of eight steps are 16 MiB.
+	e = &vector{Vector: &script{}, d: 262_142, s: 1, num: 2, spec: env.Spec{Action: env.MultiDiscrete{2}}} // which was not reset
+	for steps, want := range map[int]error{8: env.ErrNeedReset, 9: ErrCapacity} {
+		r = &request{header: header{N: 2}, Steps: steps, Actions: make([]int32, 2*steps)}
+		if n := resultBytes(true, 16, e.d, 0, false, false); n != maxReply {
+			t.Fatalf("%d bytes", n)
+		}
+		if _, err := ss.stepMany(background, e, r, new(uint64)); !errors.Is(err, want) {
+			t.Errorf("%d steps: %v, want %v", steps, err, want)
+		}
 	}
 }
 

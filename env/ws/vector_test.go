@@ -29,6 +29,7 @@ type script struct {
 	fails  error // of Close
 	ctx    context.Context
 	panics string // the method that does
+	breaks int    // this step of an episode fails; 0: none
 }
 
 func (v *script) Spec() env.Spec {
@@ -79,6 +80,9 @@ func (v *script) Step(_ context.Context, rows []int, actions []int32, out *env.B
 	n := len(actions)
 	if v.steps == nil {
 		return env.ErrNeedReset
+	}
+	if v.breaks > 0 && v.steps[env.RowAt(rows, 0)]+1 == v.breaks {
+		return errors.New("seeded fault")
 	}
 	out.Size(n, 3, v.mode == env.SameStep)
 	for i := range n {
@@ -218,6 +222,29 @@ func TestEpisodesOfManySteps(t *testing.T) {
 			}
 			if fmt.Sprint(events) != fmt.Sprint(want) || s.stats.episodes.Load() != 5 || s.stats.rows.Load() != 12 {
 				t.Errorf("%v, want %v; %d episodes, %d steps", events, want, s.stats.episodes.Load(), s.stats.rows.Load())
+			}
+			_ = p.net.Close()
+		})
+	}
+}
+
+// An error in the midst of many steps says after how many.
+func TestManyStepsThatFail(t *testing.T) {
+	for breaks, want := range map[int]string{1: `"message":"seeded fault"`, 2: `"message":"after 1 of 3 steps: seeded fault"`, 3: `"message":"after 2 of 3 steps: seeded fault"`, 4: ""} {
+		var closed atomic.Int32
+		faked(t, openScript(&script{ends: []int{9}, breaks: breaks}, &closed), func(t *testing.T, s *Server) {
+			p := pipe(t, s, false)
+			p.hello("")
+			p.say(`{"type":"make","id":1,"ack":0,"scenario":"s","num_envs":1}`)
+			p.want("made")
+			p.say(`{"type":"reset","id":2,"ack":1,"env":1}`)
+			p.want("reset_result")
+			r := request{header: header{Type: typeStepMany, Env: 1, N: 1, Seq: 3}, Ack: 2, Steps: 3, Actions: make([]int32, 3)}
+			if err := p.send(opBinary, r.append(nil), true); err != nil {
+				t.Fatal(err)
+			}
+			if op, b, err := p.in.next(); err != nil || (op == opBinary) != (want == "") || !strings.Contains(string(b), want) {
+				t.Errorf("step %d fails: %q, %v, want %s", breaks, b, err, want)
 			}
 			_ = p.net.Close()
 		})
@@ -371,6 +398,31 @@ func TestPanicsOfAnEnvironment(t *testing.T) {
 				t.Errorf("%s: sessions %v, log %s", where, s.count(), &log)
 			}
 		})
+	}
+}
+
+// A binary step that panics is answered by its number, too.
+func TestPanicOfABinaryStep(t *testing.T) {
+	var closed atomic.Int32
+	faked(t, openScript(&script{ends: []int{9}, panics: "step"}, &closed), func(t *testing.T, s *Server) {
+		p := pipe(t, s, false)
+		p.hello("")
+		p.say(`{"type":"make","id":1,"ack":0,"scenario":"s","num_envs":1}`)
+		p.want("made")
+		p.say(`{"type":"reset","id":2,"ack":1,"env":1}`)
+		p.want("reset_result")
+		r := request{header: header{Type: typeStep, Env: 1, N: 1, Seq: 3}, Ack: 2, Actions: []int32{1}}
+		if err := p.send(opBinary, r.append(nil), true); err != nil {
+			t.Fatal(err)
+		}
+		if m := p.want("internal"); m["id"] != 3.0 || m["fatal"] != true || !strings.HasSuffix(m["message"].(string), "environment panicked: seeded fault") {
+			t.Errorf("%v", m)
+		}
+		p.wantClose(closeInternal)
+		_ = p.net.Close()
+	})
+	if closed.Load() != 1 {
+		t.Errorf("closed %d times", closed.Load())
 	}
 }
 

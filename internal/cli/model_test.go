@@ -70,7 +70,7 @@ func TestBundledModels(t *testing.T) {
 	}
 }
 
-// The default scenario values policies as the testbed does that it replaces:
+// Scenario synthetic values policies as the testbed does that it replaces:
 // want is what scenarios/TRANSFER.md measured there.
 func TestDefaultTransfers(t *testing.T) {
 	if testing.Short() {
