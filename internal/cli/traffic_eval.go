@@ -37,10 +37,9 @@ what they are worth, by the same seeds; how far a row is off, beside the row
 "real", half of the real sessions against the other half; and whether it ranks
 policies that differ beyond noise as the real load does. A load that names labels
 takes the sessions with these. Likeness is measured as well, unless --only-in.`,
-		Example: `  planegym traffic eval --real train.parquet --held test.parquet --synth mine=model.safetensors
+		Example: `  planegym traffic eval --real train.parquet --held test.parquet --synth mine=model.safetensors --audit
   planegym traffic eval --real sessions.parquet --synth a=a.parquet --synth b=b.parquet --json > eval.json
   planegym traffic eval --real sessions.parquet --synth rates=denoise.safetensors --synth packets=masked.safetensors
-  planegym traffic eval --real sessions.parquet --synth mine=model.safetensors --in crossing --only-in
   planegym traffic eval --real sessions.parquet --in mine.toml --policy fixed:32 --policy fixed:128 --policy occupancy:0.42 --episode-steps 250`,
 		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return e.run(cmd) },
@@ -56,6 +55,7 @@ takes the sessions with these. Likeness is measured as well, unless --only-in.`,
 	f.IntVar(&e.options.Trees, "trees", 200, "of a forest")
 	f.BoolVar(&e.options.NoForest, "no-forest", false, "leave out what needs forests: seconds instead of minutes")
 	f.BoolVar(&e.options.NoFloors, "no-floors", false, "leave bootstrap, markov and witten-bell-3 out")
+	f.BoolVar(&e.options.Audit, "audit", false, "also say how well a threshold on a model's likelihood tells training sessions from held-out ones")
 	f.BoolVar(&e.options.Mixing, "mixing", false, "also the curve of mixtures of real and generated sessions")
 	f.StringVar(&e.in, "in", "", "testbed scenario to value policies in under real and generated load: bundled, or a .toml file")
 	f.BoolVar(&e.onlyIn, "only-in", false, "with --in: leave likeness out")
@@ -123,12 +123,6 @@ func (e *trafficEval) run(cmd *cobra.Command) error {
 		fmt.Fprintln(cmd.OutOrStdout())
 	}
 	return printTrafficEval(cmd.OutOrStdout(), all.Result)
-}
-
-// trafficEvaluation is what eval prints as JSON: likeness' keys, and "in_loop".
-type trafficEvaluation struct {
-	*eval.Result
-	InLoop *inloop.Result `json:"in_loop,omitempty"`
 }
 
 // inLoop values policies under the loads.

@@ -42,6 +42,7 @@ type Options struct {
 	Ticks    int    // 128
 	NoFloors bool   // leave bootstrap, markov and witten-bell-3 out
 	NoForest bool   // leave TSTR, TRTS, mixing and C2ST out
+	Audit    bool   // also say what likelihoods tell of who was in training
 	Mixing   bool   // also train on mixtures of real and generated sessions
 	Progress func() // called after each of Work() parts
 }
@@ -132,6 +133,8 @@ type Figure struct {
 var figures = []Figure{
 	{Name: "nll", About: "nats a step to say the steps of held-out sessions and their ends, gaps apart", Best: 0},
 	{Name: "nll_gap", About: "nats a step for the bins of gaps; bins are the model's own", Best: 0},
+	{Name: "member_auc", About: "chance that a training session is likelier a step than a held-out one: what membership can be told by", Best: .5},
+	{Name: "member_tpr", About: "share of training sessions that a threshold on likelihood finds where it takes 1 % of held-out ones for such", Best: .01},
 	{Name: "tstr_f1", About: "macro F1 of a forest trained on these sessions, tested on held-out real ones", Best: 1},
 	{Name: "tstr_acc", About: "its accuracy", Best: 1},
 	{Name: "trts_f1", About: "macro F1 of a forest trained on real sessions, tested on these", Best: 1},
@@ -449,7 +452,11 @@ func (j *judge) row(ctx context.Context, kind string, c Candidate) (*Row, error)
 		r.Figures[name] = EstimateOf(v)
 	}
 	if m, ok := c.Model.(Scorer); ok && (j.series == nil || isSeries(c.Model.Schema()) == isSeries(&j.train.Of)) {
-		if err := j.likelihood(m, r); err != nil && !errors.Is(err, errors.ErrUnsupported) { // a model of several modes, not all with a probability
+		err := j.likelihood(m, r)
+		if err == nil && j.Audit {
+			err = j.audit(m, r)
+		}
+		if err != nil && !errors.Is(err, errors.ErrUnsupported) { // a model of several modes, not all with a probability
 			return nil, err
 		}
 	}
