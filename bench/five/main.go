@@ -69,7 +69,7 @@ func run(ctx context.Context, o options, args []string) error {
 		all = append(all, p)
 	}
 	if len(all) == 0 {
-		return errors.New("usage: five [flags] NAME=FILE[,HELD]...")
+		return errors.New("usage: five [flags] NAME=FILE[,HELD], one or more")
 	}
 	slices.SortFunc(all, func(a, b *protocol) int { return strings.Compare(a.name, b.name) })
 	t := table{}
