@@ -44,6 +44,9 @@ func TestWelcome(t *testing.T) {
 					t.Error("the session keeps its token")
 				}
 			}
+			if !s.watching { // one goroutine, for all sessions
+				t.Error("nothing watches the session")
+			}
 			_ = p.net.Close()
 			synctest.Wait()
 			if n := len(s.sessions); (n > 0) != (s.opts.ResumeFor > 0) && n != 0 {
