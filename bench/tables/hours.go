@@ -1,13 +1,11 @@
 package main
 
 import (
-	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
-	"github.com/planegym/planegym/compute"
-	"github.com/planegym/planegym/eval/posthoc"
 	"github.com/planegym/planegym/eval/selection"
 )
 
@@ -16,7 +14,6 @@ var hourLimits = []int{32, 64}
 // hourModels are the forms that are fitted to the published hours, by several seeds.
 var hourModels = []struct{ name, about, flags, quick string }{
 	{"timegan", "TimeGAN", "--mode timegan --kernels avx2 --weights-only", "--set embed=60 --set super=20 --set joint=60"},
-	{"closed", "closed loop", "--mode closed_loop --kernels avx2 --set clock=3600", "--set updates=30"},
 }
 
 func hourSeeds(quick bool) (fits, rollouts int) {
@@ -64,23 +61,17 @@ func (r hourRow) short() string {
 
 var hourFigures = []struct {
 	name, format string
-	of           func(scored) float64
+	of           func(selection.Score) float64
 }{
-	{"W1", "%.3f", func(s scored) float64 { return s.Mean.W1 }},
-	{"KS", "%.3f", func(s scored) float64 { return s.Mean.KS }},
-	{"correlation", "%.3f", func(s scored) float64 { return s.Mean.Corr }},
-	{"ACF", "%.3f", func(s scored) float64 { return s.Mean.ACF }},
-	{"M", "%.2f", func(s scored) float64 { return s.Mean.MMinmax }},
-	{"buffer's step", "%.2f", func(s scored) float64 { return s.buffer().Step }},
-	{"discriminative", "%.2f", func(s scored) float64 { return s.discriminative }},
+	{"W1", "%.3f", func(s selection.Score) float64 { return s.Mean.W1 }},
+	{"KS", "%.3f", func(s selection.Score) float64 { return s.Mean.KS }},
+	{"correlation", "%.3f", func(s selection.Score) float64 { return s.Mean.Corr }},
+	{"ACF", "%.3f", func(s selection.Score) float64 { return s.Mean.ACF }},
+	{"M", "%.2f", func(s selection.Score) float64 { return s.Mean.MMinmax }},
+	{"buffer's step", "%.2f", func(s selection.Score) float64 { return bufferOf(s).Step }},
 }
 
-type scored struct {
-	selection.Score
-	discriminative float64
-}
-
-func (s scored) buffer() selection.Feature {
+func bufferOf(s selection.Score) selection.Feature {
 	for _, f := range s.Features {
 		if f.Name == "Buffer" {
 			return f
@@ -106,45 +97,43 @@ func renderHours(dir string, quick bool) (string, error) {
 		}
 		writeHour(&b, l, rows, floor)
 	}
-	_, rollouts := hourSeeds(quick)
-	fmt.Fprintf(&b, "Medians, and what nine of ten lie between, over all fits (seeds 0 to %d) and the %d rollouts of each; of rows without a model over 20 draws, or one figure where nothing is drawn. "+
-		"Less is better, but for the buffer's step (mean change from second to second over the recorded one), where 1 is. Discriminative is |accuracy - ½| of the networks of `planegym bench timegan` on windows of 24 rows, over two tables a fit.\n",
-		len(hourSeedsOf(quick))-1, rollouts)
+	fits, rollouts := hourSeeds(quick)
+	fmt.Fprintf(&b, "Medians, and what nine of ten lie between, over %d of %d fits and the %d rollouts of each; of rows without a model over 20 draws, or one figure where nothing is drawn. "+
+		"Less is better, but for the buffer's step (mean change from second to second over the recorded one), where 1 is.\n",
+		len(done(dir, hourModels[0].name, fits)), fits, rollouts)
 	return b.String(), nil
 }
 
-func hourSeedsOf(quick bool) []int {
-	fits, _ := hourSeeds(quick)
-	return make([]int, fits)
+// done are the seeds whose samples are there: all, but where -kept makes a table of
+// less.
+func done(dir, model string, fits int) (seeds []int) {
+	for seed := range fits {
+		if _, err := os.Stat(filepath.Join(dir, fmt.Sprintf("samples-%s-%d", model, seed))); err == nil {
+			seeds = append(seeds, seed)
+		}
+	}
+	return seeds
 }
 
 // hourRows are the sets of one limit, the models first, and the noise floor.
 func hourRows(dir string, quick bool, limit int, real, other selection.Table) (rows []hourRow, floor [3]selection.Means, err error) {
 	fits, rollouts := hourSeeds(quick)
-	add := func(name string, tables []selection.Table, judged int) error {
+	add := func(name string, tables []selection.Table) error {
 		row := hourRow{name, make([][]float64, len(hourFigures))}
 		for i, t := range tables {
 			draws := -1
 			if len(rows) == 0 && i == 0 {
 				draws = 0
 			}
-			s := scored{}
-			if s.Score, err = selection.Compare(real, t, selection.Options{Like: true, Test: true, Draws: draws}); err != nil {
+			s, err := selection.Compare(real, t, selection.Options{Like: true, Test: true, Draws: draws})
+			if err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
 			if draws == 0 {
 				floor = s.Floor
 			}
-			judge := i%max(len(tables)/judged, 1) == 0
-			if judge {
-				if s.discriminative, err = discriminate(real, t, uint64(i), quick); err != nil {
-					return fmt.Errorf("%s: %w", name, err)
-				}
-			}
 			for k, f := range hourFigures {
-				if f.name != "discriminative" || judge {
-					row.figures[k] = append(row.figures[k], f.of(s))
-				}
+				row.figures[k] = append(row.figures[k], f.of(s))
 			}
 		}
 		rows = append(rows, row)
@@ -152,7 +141,7 @@ func hourRows(dir string, quick bool, limit int, real, other selection.Table) (r
 	}
 	for _, m := range hourModels {
 		var tables []selection.Table
-		for seed := range fits {
+		for _, seed := range done(dir, m.name, fits) {
 			for i := range rollouts {
 				t, err := selection.ReadFile(filepath.Join(dir, fmt.Sprintf("samples-%s-%d", m.name, seed), fmt.Sprintf("sample_%d.%d.csv", limit, i)))
 				if err != nil {
@@ -161,45 +150,16 @@ func hourRows(dir string, quick bool, limit int, real, other selection.Table) (r
 				tables = append(tables, t)
 			}
 		}
-		if err := add(m.about, tables, 2*fits); err != nil {
+		if err := add(m.about, tables); err != nil {
 			return nil, floor, err
 		}
 	}
 	for _, c := range competitors(real, other, 20) {
-		if err := add(c.name, c.tables, 2); err != nil {
+		if err := add(c.name, c.tables); err != nil {
 			return nil, floor, err
 		}
 	}
 	return rows, floor, nil
-}
-
-// discriminate is the discriminative score of windows of 24 held-out rows.
-func discriminate(real, synth selection.Table, seed uint64, quick bool) (float64, error) {
-	a, b, err := selection.HeldOut(real, synth)
-	if err != nil {
-		return 0, err
-	}
-	be := compute.NewBackend(compute.Fastest(), 1)
-	defer be.Close()
-	o := posthoc.Options{Seed: seed}
-	if quick {
-		o.Updates = 50
-	}
-	return posthoc.Discriminative(context.Background(), be, windowsOf(a), windowsOf(b), o)
-}
-
-// windowsOf are all windows of 24 rows.
-func windowsOf(t selection.Table) posthoc.Set {
-	const length = 24
-	s := posthoc.Set{Length: length, Features: len(t.Columns)}
-	for at := range t.Rows() - length + 1 {
-		for i := range length {
-			for _, v := range t.Row(at + i) {
-				s.X = append(s.X, float32(v))
-			}
-		}
-	}
-	return s
 }
 
 // writeHour writes one limit's table, and which model is better than what.
@@ -220,7 +180,7 @@ func writeHour(b *strings.Builder, limit int, rows []hourRow, floor [3]selection
 		return fmt.Sprintf(format+" ("+format+" … "+format+")", get(floor[1]), get(floor[0]), get(floor[2]))
 	}
 	g.row("*floor: windows of the held-out rows*", of(func(m selection.Means) float64 { return m.W1 }, "%.3f"), of(func(m selection.Means) float64 { return m.KS }, "%.3f"),
-		of(func(m selection.Means) float64 { return m.Corr }, "%.3f"), of(func(m selection.Means) float64 { return m.ACF }, "%.3f"), of(func(m selection.Means) float64 { return m.MMinmax }, "%.2f"), "", "")
+		of(func(m selection.Means) float64 { return m.Corr }, "%.3f"), of(func(m selection.Means) float64 { return m.ACF }, "%.3f"), of(func(m selection.Means) float64 { return m.MMinmax }, "%.2f"), "")
 	b.WriteString(g.String() + "\n")
 	for i, m := range rows[:len(hourModels)] {
 		var said []string

@@ -29,6 +29,7 @@ func main() {
 	flag.StringVar(&r.work, "work", "tables.work", "folder of finished pieces")
 	flag.BoolVar(&r.quick, "quick", false, "few seeds and short trainings, in a folder of their own; the table is printed, not written")
 	show := flag.Bool("n", false, "print the commands, run nothing")
+	flag.BoolVar(&r.kept, "kept", false, "run nothing: make the table of the pieces that are there")
 	check := flag.Bool("check", false, "check that documents have the markers of all tables")
 	root := flag.String("root", ".", "the repository")
 	flag.Parse()

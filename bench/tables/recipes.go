@@ -5,4 +5,5 @@ var tables = []table{
 	{"play", "README.md", "what policies earn in the default scenario", playSteps, renderPlay},
 	{"hours", "timegan/DESIGN.md", "models of the published hours, beside what needs no model", hoursSteps, renderHours},
 	{"stocks", "timegan/DESIGN.md", "the field's public benchmark on Stocks", stocksSteps, renderStocks},
+	{"metrics", "scenarios/TRANSFER.md", "which figures of recordings say what a model is worth", metricsSteps, renderMetrics},
 }

@@ -35,7 +35,7 @@ func (s step) String() string {
 // runner makes pieces that are not there.
 type runner struct {
 	root, work, data string
-	quick            bool
+	quick, kept      bool
 	built            map[string]string // command: its binary
 }
 
@@ -49,6 +49,9 @@ func (r *runner) make(ctx context.Context, t table) (string, error) {
 		return "", err
 	}
 	steps := t.steps(r.quick)
+	if r.kept {
+		return t.render(dir, r.quick)
+	}
 	for i, s := range steps {
 		if _, err := os.Stat(filepath.Join(dir, s.out)); err == nil {
 			continue

@@ -172,3 +172,32 @@ func TestCommandsExist(t *testing.T) {
 		}
 	}
 }
+
+// Figures that rise with regret have ρ 1, whatever the testbeds' scales are.
+func TestGoesWith(t *testing.T) {
+	var a, b []fit
+	for i := range 6 {
+		x := float64(i)
+		a = append(a, fit{figures: map[string]float64{"M": x, "regret": 2 * x, "rms": -x}})
+		b = append(b, fit{figures: map[string]float64{"M": 100 + x, "regret": x * x, "rms": -x}})
+	}
+	if got := goesWith("M", "regret", a, b); got != "1.00 (1.00 … 1.00)" {
+		t.Error(got)
+	}
+	if got := goesWith("M", "rms", a); !strings.HasPrefix(got, "-1.00") {
+		t.Error(got)
+	}
+}
+
+func TestParseFit(t *testing.T) {
+	text := "x: rho 1\n| model | regret | rms | M |\n|---|---|---|---|\n| a.safetensors | 36.6 % | 0.757 | 1.960 |\n\n| figure | ρ |\n"
+	head, f, err := parseFit(text)
+	if err != nil || strings.Join(head, " ") != "regret rms M" || f.figures["regret"] != 36.6 || f.figures["M"] != 1.96 {
+		t.Error(head, f, err)
+	}
+	for _, bad := range []string{"", "| model | a |\n|---|\n", "| model | a | b |\n|---|---|---|\n| m | 1 |\n", "| model | a |\n|---|---|\n| m | x |\n"} {
+		if _, _, err := parseFit(bad); err == nil {
+			t.Errorf("%q is taken", bad)
+		}
+	}
+}

@@ -75,6 +75,9 @@ func (m *metrics) print() {
 		}
 		fmt.Println()
 	}
+	if len(m.models) < 3 { // there is nothing to rank
+		return
+	}
 	fmt.Println("\n| figure | ρ with regret | ρ with rms |\n|---|---|---|")
 	for f, name := range figureNames {
 		fmt.Printf("| %s |", name)

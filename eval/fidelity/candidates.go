@@ -49,6 +49,16 @@ type Set struct {
 // Table is the set's rows beside table k: of a model those of its median rollout.
 func (s Set) Table(k int) selection.Table { return s.tables[k] }
 
+// Of is the set of rows that stand for a model's rollout under a recording.
+func Of(name string, r telemetry.Recording, rows selection.Table, effects *Effects) (Set, error) {
+	real, err := selection.FromDataset(r.Data)
+	if err != nil {
+		return Set{}, err
+	}
+	score, err := selection.Compare(real, rows, selection.Options{Like: true})
+	return Set{Name: name, Scores: []selection.Score{score}, Effects: effects, tables: []selection.Table{rows}}, err
+}
+
 // Files is a candidate whose rows are in files, one for each real table.
 type Files struct {
 	Name  string

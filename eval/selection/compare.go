@@ -118,21 +118,6 @@ func Compare(real, synth Table, o Options) (Score, error) {
 	return s, nil
 }
 
-// HeldOut are the rows of the held-out blocks that were measured in full in real, a
-// grid of seconds with gaps, and the same rows of synth, a complete grid, both on the
-// scale of these real rows; columns that do not vary there are left out.
-func HeldOut(real, synth Table) (Table, Table, error) {
-	both, _, err := Common(real, synth)
-	if err != nil {
-		return real, synth, err
-	}
-	if real, synth, err = prepare(both[0], both[1], Options{Like: true, Test: true}); err != nil {
-		return real, synth, err
-	}
-	real, synth = minmax(real, synth, false)
-	return real, synth, nil
-}
-
 // prepare checks the tables and gives the rows that are compared.
 func prepare(real, synth Table, o Options) (Table, Table, error) {
 	switch {

@@ -31,7 +31,7 @@ func Models(data []telemetry.Recording, files []File, sets []fidelity.Set) ([]Se
 	if err != nil {
 		return nil, nil, err
 	}
-	if data[0].Limit == 1 && len(data) == 1 && !data[0].Session() { // no limit at all: another CSV
+	if data[0].Data.Column("lbo_s") < 0 { // no player that a limit could do something to: another CSV
 		return sections, results, nil
 	}
 	return append([]Section{effects(data, sets)}, sections...), results, nil

@@ -53,12 +53,12 @@ func (t *cells) file(o Options) (*File, error) {
 		switch {
 		case i == cond:
 			out.Why = "the condition"
+		case i == clock:
+			out.Why = "time"
 		case o.Columns != nil:
 			if out.Modelled = slices.Contains(at, i); !out.Modelled {
 				out.Why = "not asked for"
 			}
-		case i == clock:
-			out.Why = "time"
 		case c.kind == Counter && t.others(i, cond):
 			out.Why = "it counts the rows"
 		case c.kind == Words:
@@ -331,7 +331,7 @@ func (f *File) String() string {
 	}
 	for _, c := range f.Columns {
 		if c.Modelled {
-			fmt.Fprintf(&b, "  %s: %s, %g to %g, %d of %d missing\n", c.Name, c.Kind, c.Low, c.High, c.Missing, f.Rows)
+			fmt.Fprintf(&b, "  %s: %s, %.4g to %.4g, %d of %d missing\n", c.Name, c.Kind, c.Low, c.High, c.Missing, f.Rows)
 		}
 	}
 	for _, c := range f.Columns {
