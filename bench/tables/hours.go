@@ -12,8 +12,10 @@ import (
 var hourLimits = []int{32, 64}
 
 // hourModels are the forms that are fitted to the published hours, by several seeds.
-var hourModels = []struct{ name, about, flags, quick string }{
-	{"timegan", "TimeGAN", "--mode timegan --kernels avx2 --weights-only", "--set embed=60 --set super=20 --set joint=60"},
+var hourModels = []struct{ name, about, flags, sample, quick string }{
+	{"timegan", "TimeGAN", "--mode timegan --kernels avx2 --weights-only", "", "--set embed=60 --set super=20 --set joint=60"},
+	{"clock", "closed loop with a clock", "--kernels avx2 --set held_out=true --set clock=3600", "--clock 0 ", "--set updates=20"},
+	{"plain", "closed loop without", "--kernels avx2 --set held_out=true", "", "--set updates=20"},
 }
 
 func hourSeeds(quick bool) (fits, rollouts int) {
@@ -41,7 +43,7 @@ func hoursSteps(quick bool) (steps []step) {
 			file := fmt.Sprintf("%s-%d.safetensors", m.name, seed)
 			steps = append(steps,
 				step{out: file, command: fmt.Sprintf("planegym fit --data recordings %s --set seed=%d --progress none -o {out}", flags, seed), resume: "--resume"},
-				step{out: fmt.Sprintf("samples-%s-%d", m.name, seed), command: fmt.Sprintf("planegym sample %s --rollouts %d -o {out}", file, rollouts)})
+				step{out: fmt.Sprintf("samples-%s-%d", m.name, seed), command: fmt.Sprintf("planegym sample %s %s--rollouts %d -o {out}", file, m.sample, rollouts)})
 		}
 	}
 	return steps
@@ -98,9 +100,9 @@ func renderHours(dir string, quick bool) (string, error) {
 		writeHour(&b, l, rows, floor)
 	}
 	fits, rollouts := hourSeeds(quick)
-	fmt.Fprintf(&b, "Medians, and what nine of ten lie between, over %d of %d fits and the %d rollouts of each; of rows without a model over 20 draws, or one figure where nothing is drawn. "+
+	fmt.Fprintf(&b, "Medians, and what nine of ten lie between, over %s fits and the %d rollouts of each; of rows without a model over 20 draws, or one figure where nothing is drawn. "+
 		"Less is better, but for the buffer's step (mean change from second to second over the recorded one), where 1 is.\n",
-		len(done(dir, hourModels[0].name, fits)), fits, rollouts)
+		fitsDone(dir, fits), rollouts)
 	return b.String(), nil
 }
 
@@ -113,6 +115,22 @@ func done(dir, model string, fits int) (seeds []int) {
 		}
 	}
 	return seeds
+}
+
+// fitsDone says how many fits of a form are in the table: "3", or each form's of how
+// many where some are missing.
+func fitsDone(dir string, fits int) string {
+	var parts []string
+	all := true
+	for _, m := range hourModels {
+		n := len(done(dir, m.name, fits))
+		all = all && n == fits
+		parts = append(parts, fmt.Sprint(n))
+	}
+	if all {
+		return fmt.Sprint(fits)
+	}
+	return strings.Join(parts, ", ") + fmt.Sprintf(" of %d", fits)
 }
 
 // hourRows are the sets of one limit, the models first, and the noise floor.
