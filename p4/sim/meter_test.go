@@ -1,12 +1,15 @@
 package sim
 
 import (
+	"errors"
+	"io"
 	"slices"
 	"testing"
 
 	configv1 "github.com/p4lang/p4runtime/go/p4/config/v1"
 	p4v1 "github.com/p4lang/p4runtime/go/p4/v1"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/planegym/planegym/p4"
@@ -157,4 +160,121 @@ func TestInjectedAlone(t *testing.T) {
 			t.Errorf("a default entry: %v", err)
 		}
 	})
+}
+
+// The parts of a pipeline that a read asks for (specification, "GetForwardingPipelineConfig"), and
+// no others.
+func TestPipelineParts(t *testing.T) {
+	every(t, Config{}, func(t *testing.T, s *Server, c *raw) {
+		c.ready()
+		for _, x := range []struct {
+			part         p4v1.GetForwardingPipelineConfigRequest_ResponseType
+			info, device bool
+		}{
+			{p4v1.GetForwardingPipelineConfigRequest_ALL, true, true},
+			{p4v1.GetForwardingPipelineConfigRequest_COOKIE_ONLY, false, false},
+			{p4v1.GetForwardingPipelineConfigRequest_P4INFO_AND_COOKIE, true, false},
+			{p4v1.GetForwardingPipelineConfigRequest_DEVICE_CONFIG_AND_COOKIE, false, true},
+		} {
+			r, err := c.GetForwardingPipelineConfig(t.Context(), &p4v1.GetForwardingPipelineConfigRequest{DeviceId: device, ResponseType: x.part})
+			got := r.GetConfig()
+			if err != nil || got.GetCookie().GetCookie() != 5 || (got.P4Info != nil) != x.info || (len(got.P4DeviceConfig) > 0) != x.device ||
+				x.info && !proto.Equal(got.P4Info, c.info) {
+				t.Errorf("%v: %v, %v", x.part, got.GetCookie(), err)
+			}
+		}
+		if r, err := c.Capabilities(t.Context(), &p4v1.CapabilitiesRequest{}); err != nil || r.P4RuntimeApiVersion != "1.5.0" {
+			t.Errorf("%v, %v", r, err)
+		}
+	})
+}
+
+// Of what the program has none of, all are none and one is unknown; a read of a meter or a counter
+// that cannot be gives the reason.
+func TestReadsOfNone(t *testing.T) {
+	every(t, Config{}, func(t *testing.T, s *Server, c *raw) {
+		c.ready()
+		unknown := codes.NotFound
+		if s.cfg.Personality == BMv2 {
+			unknown = codes.InvalidArgument
+		}
+		for name, of := range map[string]func(id uint32) *p4v1.Entity{
+			"member": func(id uint32) *p4v1.Entity {
+				return &p4v1.Entity{Entity: &p4v1.Entity_ActionProfileMember{ActionProfileMember: &p4v1.ActionProfileMember{ActionProfileId: id}}}
+			},
+			"group": func(id uint32) *p4v1.Entity {
+				return &p4v1.Entity{Entity: &p4v1.Entity_ActionProfileGroup{ActionProfileGroup: &p4v1.ActionProfileGroup{ActionProfileId: id}}}
+			},
+			"meter": func(id uint32) *p4v1.Entity {
+				return &p4v1.Entity{Entity: &p4v1.Entity_MeterEntry{MeterEntry: &p4v1.MeterEntry{MeterId: id}}}
+			},
+			"value set": func(id uint32) *p4v1.Entity {
+				return &p4v1.Entity{Entity: &p4v1.Entity_ValueSetEntry{ValueSetEntry: &p4v1.ValueSetEntry{ValueSetId: id}}}
+			},
+			"digest": func(id uint32) *p4v1.Entity {
+				return &p4v1.Entity{Entity: &p4v1.Entity_DigestEntry{DigestEntry: &p4v1.DigestEntry{DigestId: id}}}
+			},
+		} {
+			if got, err := c.reads(of(0)); len(got) != 0 || code(err) != codes.OK {
+				t.Errorf("all of %s: %v, %v", name, got, err)
+			}
+			if got, err := c.reads(of(9)); len(got) != 0 || code(err) != unknown {
+				t.Errorf("%s 9: %v, %v; want %v", name, got, err, unknown)
+			}
+		}
+		if _, err := c.reads(&p4v1.Entity{Entity: &p4v1.Entity_DirectMeterEntry{DirectMeterEntry: &p4v1.DirectMeterEntry{TableEntry: &p4v1.TableEntry{TableId: 9}}}}); code(err) != unknown {
+			t.Errorf("meters of table 9: %v", err)
+		}
+		if _, err := c.reads(&p4v1.Entity{Entity: &p4v1.Entity_DirectCounterEntry{DirectCounterEntry: &p4v1.DirectCounterEntry{TableEntry: &p4v1.TableEntry{TableId: 9}}}}); code(err) != unknown {
+			t.Errorf("counters of table 9: %v", err)
+		}
+	})
+}
+
+// code is an error's; the end of a stream is none.
+func code(err error) codes.Code {
+	if err == nil || errors.Is(err, io.EOF) {
+		return codes.OK
+	}
+	return status.Code(err)
+}
+
+// A primary that claims its id again stays primary; a client that takes its id is refused.
+func TestSameIDAgain(t *testing.T) {
+	for _, p := range []Personality{Strict, PINS} { // PI does not answer
+		s := open(t, Config{Personality: p})
+		c := dial(t, s, program.Queue)
+		for range 3 {
+			if got, err := c.arbitrate(id(4)); got != codes.OK || err != nil {
+				t.Errorf("%s: %v, %v", p, got, err)
+			}
+		}
+		if got, err := dial(t, s, program.Queue).arbitrate(id(4)); got != codes.InvalidArgument {
+			t.Errorf("%s: another with its id: %v, %v", p, got, err)
+		}
+	}
+}
+
+// A direct counter that is set counts on from there.
+func TestDirectCounterIsSet(t *testing.T) {
+	back := &ports{}
+	s := open(t, Config{Queues: back, Depths: []p4.Limit{64, 32}})
+	c := dial(t, s, program.Queue)
+	c.ready()
+	if err := c.write(limitUpdate(p4v1.Update_INSERT, nil)); err != nil {
+		t.Fatal(err)
+	}
+	key := &p4v1.TableEntry{TableId: limitTable, Match: limitUpdate(0, nil).Entity.GetTableEntry().Match}
+	of := func(data *p4v1.CounterData) *p4v1.Entity {
+		return &p4v1.Entity{Entity: &p4v1.Entity_DirectCounterEntry{DirectCounterEntry: &p4v1.DirectCounterEntry{TableEntry: key, Data: data}}}
+	}
+	for _, set := range []*p4v1.CounterData{{PacketCount: 7, ByteCount: 3}, {PacketCount: 500}, nil} {
+		if err := c.write(&p4v1.Update{Type: p4v1.Update_MODIFY, Entity: of(set)}); err != nil {
+			t.Fatal(err)
+		}
+		got, err := c.reads(of(nil))
+		if code(err) != codes.OK || len(got) != 1 || got[0].GetDirectCounterEntry().Data.PacketCount != set.GetPacketCount() || got[0].GetDirectCounterEntry().Data.ByteCount != set.GetByteCount() {
+			t.Errorf("set to %v: %v, %v", set, got, err)
+		}
+	}
 }
