@@ -45,3 +45,12 @@ func TestPacketOutOfABackup(t *testing.T) {
 		send("a backup")
 	})
 }
+
+// A byte string is a number, most significant byte first.
+func TestNumber(t *testing.T) {
+	for in, want := range map[string]uint64{"": 0, "\x00": 0, "\x07": 7, "\x01\x02": 258, "\x00\x01\x00\x00": 65536, "\xff\xff\xff\xff\xff\xff\xff\xff": 1<<64 - 1} {
+		if got := number([]byte(in)); got != want {
+			t.Errorf("%x: %d, want %d", in, got, want)
+		}
+	}
+}
