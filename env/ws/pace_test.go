@@ -320,3 +320,27 @@ func sleeping(d time.Duration, open func(context.Context, MakeRequest) (env.Vect
 		return open(ctx, m)
 	}
 }
+
+// A real-time environment's connection is read from the start of a step on, not from the
+// watcher's next tick.
+func TestReadingWhileARealTimeStepLasts(t *testing.T) {
+	for _, real := range []bool{true, false} {
+		var closed atomic.Int32
+		o := Options{Open: func(context.Context, MakeRequest) (env.Vector, error) {
+			return &slow{Vector: &script{num: 1, ends: []int{9}, real: real, closed: &closed}, takes: 30 * time.Second}, nil
+		}}
+		faked(t, o, func(t *testing.T, s *Server) {
+			p := pipe(t, s, false)
+			p.start()
+			p.say(`{"type":"step","id":3,"ack":2,"env":1,"actions":[1]}`)
+			synctest.Wait()
+			began := time.Now()
+			go func() { _, _ = io.WriteString(p.net, frame(fin|opPing, "p")) }()
+			if op, _, err := p.in.next(); op != opPong || err != nil || (time.Since(began) == 0) != real {
+				t.Errorf("real-time %v: opcode %d, %v after %v", real, op, err, time.Since(began))
+			}
+			_ = p.net.Close()
+			time.Sleep(time.Minute) // the step ends
+		})
+	}
+}

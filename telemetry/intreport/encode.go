@@ -245,7 +245,7 @@ func (e *encoder) field(h *Hop, f Field, l layout) {
 	case HasPorts:
 		v = e.fit("ingress", uint64(h.Ingress), 16)<<16 | e.fit("egress", uint64(h.Egress), 16)
 	case HasLatency:
-		v = e.ticks("latency", h.Latency, tick, 32)
+		v = e.ticks("latency", h.Latency, tick, 31) // the upper bit says that it is below 0
 	case HasQueue:
 		v = uint64(h.Queue)<<24 | e.fit("depth", uint64(h.Depth), 24)
 	case HasIngressTime:
