@@ -371,7 +371,7 @@ func (s *Server) enforce() {
 		l := depths[0]
 		if e := s.limitEntry(port); e != nil {
 			if p := param(s.pipeline.P4Info, e, program.ParamQueue); p != nil {
-				if qid := int(number(p)); qid < len(depths) {
+				if qid := int(number(p.Value)); qid < len(depths) {
 					l = depths[qid]
 				} else if s.cfg.Personality == BMv2 {
 					l = 0 // "Priority out of range": the packet is dropped
@@ -405,8 +405,8 @@ func (s *Server) limitEntry(port p4.Port) *p4v1.TableEntry {
 	return nil
 }
 
-// param is the value of an entry's action parameter by name.
-func param(info *configv1.P4Info, e *p4v1.TableEntry, name string) []byte {
+// param is an entry's action parameter by name; nil where it has none.
+func param(info *configv1.P4Info, e *p4v1.TableEntry, name string) *p4v1.Action_Param {
 	a := e.GetAction().GetAction()
 	for _, d := range info.Actions {
 		if d.Preamble.Id != a.GetActionId() {
@@ -415,7 +415,7 @@ func param(info *configv1.P4Info, e *p4v1.TableEntry, name string) []byte {
 		for _, p := range d.Params {
 			for _, v := range a.Params {
 				if p.Name == name && v.ParamId == p.Id {
-					return v.Value
+					return v
 				}
 			}
 		}
@@ -576,12 +576,7 @@ func (s *Server) tell1(e, q *p4v1.TableEntry) *p4v1.TableEntry {
 	}
 	if s.faults.Lie != nil {
 		if p := param(s.pipeline.P4Info, e, program.ParamLimit); p != nil {
-			said := s.faults.Lie(p4.Limit(number(p)))
-			for _, x := range e.Action.GetAction().Params {
-				if string(x.Value) == string(p) {
-					x.Value = bytesOf(uint64(said))
-				}
-			}
+			p.Value = bytesOf(uint64(s.faults.Lie(p4.Limit(number(p.Value)))))
 		}
 	}
 	return e

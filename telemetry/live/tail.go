@@ -133,9 +133,7 @@ func (f *follower) split(b []byte) {
 		switch {
 		case f.long:
 			_ = f.c.bad(&telemetry.ValueError{File: f.path, Line: f.line, Want: fmt.Sprintf("a line of at most %d bytes", maxLine)})
-			if f.header == nil {
-				first = f.line + 1
-			} else {
+			if f.header != nil {
 				lines = append(lines, '\n')
 			}
 		case f.header != nil:
@@ -146,8 +144,6 @@ func (f *follower) split(b []byte) {
 			} else {
 				f.header = bytes.Clone(f.part)
 			}
-			first = f.line + 1
-		default:
 			first = f.line + 1
 		}
 		f.part, f.long = f.part[:0], false
