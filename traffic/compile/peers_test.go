@@ -90,10 +90,13 @@ func odd() *traffic.Set {
 			add(flows.TCP, v, port, with(up(flows.Fin, 100), up(flows.Fin, 100), down(flows.Push, 100), down(flows.Fin, 0), down(flows.Fin, 0), up(flows.Ack, 0), up(flows.KeepAlive, 0))...)
 			add(flows.TCP, v, port, up(flows.Syn, 50), down(flows.Syn, 0), up(flows.Ack, 0))
 			add(flows.TCP, v, port, with(down(flows.Push, 500), down(flows.Push, 500), down(flows.Push, 500))...)
+			// As learned models say it: a reset with bytes, and its side goes on.
+			add(flows.TCP, v, port, with(up(flows.Push, 20), down(flows.Reset, 26), flows.Action{Down: true, Size: 7, Flags: flows.Push, Gap: 1e-4}, up(flows.Push, 6), up(flows.Reset, 1), down(flows.Push, 6), up(flows.Data, 1), up(flows.Reset, 9), up(flows.Reset, 9), down(flows.Push, 4))...)
 			// What cannot be said: every one is changed.
 			add(flows.TCP, v, port, with(up(flows.Retransmission, 10), up(flows.KeepAlive, 9), up(flows.Push, 0), up(flows.Ack, 7), up(flows.Fin, 0), up(flows.Push, 10), up(flows.Fin, 0), up(flows.Fin, 1000), up(flows.Retransmission, 1<<20))...)
 			add(flows.TCP, v, port, up(flows.Push, 10), up(flows.Syn, 0), up(flows.KeepAlive, 0), down(flows.KeepAlive, 1))
 		}
+		add(flows.TCP, v, 4342, with(up(flows.Push, 64<<10), down(flows.Push, 64<<10))...)
 		for _, port := range []int{53, 5353, 443, 123, 4999, 40001, 65535} {
 			for _, n := range []int{0, 1, 12, 13, 16, 17, 18, 19, 20, 29, 50, 81, 82, 83, 100, 271, 272, 275, 300, 512, 1232, 1400, 1472, 3000, 64 << 10} {
 				add(flows.UDP, v, port, up(flows.Data, n), down(flows.Data, n), flows.Action{Down: true, Size: n, Gap: 1})

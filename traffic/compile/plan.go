@@ -16,6 +16,7 @@ const (
 	whyKeepAlive  = "keep-alive of more than a byte, or before anything was sent: sent as data or acknowledgement"
 	whyFin        = "FIN before the last data of its side: sent without FIN"
 	whyFinAgain   = "FIN again with more bytes than were sent: sent with none"
+	whyReset      = "reset with bytes before the last packet of its side: sent without bytes"
 	whySyn        = "SYN after data of its side: sent without SYN"
 	whyPure       = "data without a byte: sent as acknowledgement"
 	whyAckBytes   = "acknowledgement with bytes: sent as data"
@@ -42,7 +43,8 @@ type state struct {
 	next    uint32 // the next sequence number
 	stream  uint32 // bytes sent
 	free    bool   // no SYN: bytes before the first one may be sent again
-	lastNew int    // index of the last action that sends new bytes
+	lastNew int    // index of the last action that sends new bytes, plus 1
+	last    int    // index of its last action, plus 1
 	latest  int    // index of its latest packet, plus 1
 }
 
@@ -89,6 +91,7 @@ func (m *compiler) planTCP(x *session, s *traffic.Session, at int64) {
 		if newBytes(a) {
 			side[dirOf(a)].lastNew = i + 1
 		}
+		side[dirOf(a)].last = i + 1
 		largest = max(largest, a.Size)
 	}
 	head := 40
@@ -225,6 +228,11 @@ func (c *connection) action(a flows.Action, i int) {
 	case a.Flags == flows.Fin && !t.fin && t.lastNew > i+1:
 		c.m.changed(whyFin)
 		a.Flags = plain(a.Size)
+	case a.Flags == flows.Reset && a.Size > 0 && t.last > i+1:
+		// A reset's bytes count in the sequence numbers but not in the stream: what
+		// its side sends next would lie before them or leave a hole.
+		c.m.changed(whyReset)
+		a.Size = 0
 	case a.Flags == flows.Fin && t.fin && uint32(a.Size) > t.stream:
 		c.m.changed(whyFinAgain)
 		a.Size = 0
