@@ -5,5 +5,6 @@ var tables = []table{
 	{"play", "README.md", "what policies earn in the default scenario", playSteps, renderPlay},
 	{"hours", "timegan/DESIGN.md", "models of the published hours, beside what needs no model", hoursSteps, renderHours},
 	{"stocks", "timegan/DESIGN.md", "the field's public benchmark on Stocks", stocksSteps, renderStocks},
+	transferTables[0].table(), transferTables[1].table(), transferTables[2].table(), transferTables[3].table(),
 	{"metrics", "scenarios/TRANSFER.md", "which figures of recordings say what a model is worth", metricsSteps, renderMetrics},
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // step is a command that makes one piece. Its first word is planegym or a command
-// of bench. {data} is the folder of recordings; {out}, and what is printed where the
+// of bench. {data} is the folder of recordings, {root} the repository; {out}, and what is printed where the
 // command does not name {out}, becomes the piece.
 type step struct {
 	out     string // file or folder, in the table's folder
@@ -26,10 +26,11 @@ type step struct {
 
 // String is the command as a reader types it, in the table's folder.
 func (s step) String() string {
+	typed := strings.NewReplacer("{out}", s.out, "{data}", "$PLANEGYM_DATA", "{root}", "REPOSITORY").Replace(s.command)
 	if strings.Contains(s.command, "{out}") {
-		return strings.ReplaceAll(strings.ReplaceAll(s.command, "{out}", s.out), "{data}", "$PLANEGYM_DATA")
+		return typed
 	}
-	return strings.ReplaceAll(s.command, "{data}", "$PLANEGYM_DATA") + " > " + s.out
+	return typed + " > " + s.out
 }
 
 // runner makes pieces that are not there.
@@ -75,11 +76,15 @@ func (r *runner) do(ctx context.Context, dir string, s step) error {
 	if err != nil {
 		return err
 	}
+	root, err := filepath.Abs(r.root)
+	if err != nil {
+		return err
+	}
 	part := filepath.Join(filepath.Dir(s.out), "part-"+filepath.Base(s.out))
 	if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(s.out)), 0o755); err != nil {
 		return err
 	}
-	command := strings.NewReplacer("{data}", data, "{out}", part).Replace(s.command)
+	command := strings.NewReplacer("{data}", data, "{root}", root, "{out}", part).Replace(s.command)
 	if _, err := os.Stat(filepath.Join(dir, part)); err == nil {
 		if s.resume != "" {
 			command += " " + s.resume

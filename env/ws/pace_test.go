@@ -274,7 +274,7 @@ func TestMessagesASecond(t *testing.T) {
 
 // A make that takes too long: negative, it may take as long as it takes.
 func TestMakeTimeout(t *testing.T) {
-	for timeout, ok := range map[time.Duration]bool{-1: true, time.Minute: true, 20 * time.Second: false} {
+	for timeout, ok := range map[time.Duration]bool{-1: true, time.Minute: true, 25 * time.Second: false} { // not when a ping goes out, at 20 s: a pipe holds no byte for a peer that writes itself
 		var closed atomic.Int32
 		o := openScript(&script{ends: []int{9}}, &closed)
 		quick := o.Open
