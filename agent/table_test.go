@@ -587,3 +587,24 @@ func TestResumeKeepsTheReport(t *testing.T) {
 		t.Errorf("%+v, unbroken %+v", got, want)
 	}
 }
+
+// A policy that is read trains on against itself: its target network is the one that was read.
+func TestTargetOfALoadedPolicy(t *testing.T) {
+	d := testAgent(t, testConfig(t, nil), testSpaces(3, 2), compute.Go)
+	for i := range d.online.Params().Data {
+		d.online.Params().Data[i] = float32(i) / 7
+	}
+	path := filepath.Join(t.TempDir(), "p")
+	if err := d.SavePolicy(path); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Load(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, net := range map[string][]float32{"online": got.online.Params().Data, "target": got.target.Params().Data} {
+		if fmt.Sprint(net) != fmt.Sprint(d.online.Params().Data) {
+			t.Errorf("%s: %v, want %v", name, net, d.online.Params().Data)
+		}
+	}
+}

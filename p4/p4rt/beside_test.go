@@ -3,6 +3,7 @@ package p4rt
 import (
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/planegym/planegym/p4/program"
 	"github.com/planegym/planegym/p4/sim"
@@ -92,5 +93,41 @@ func TestBackupTriesAnotherID(t *testing.T) {
 	defer c.mu.Unlock()
 	if want := r.first(3); c.taken != 3 || c.election.GetLow() != want.Low || c.state.Err != nil {
 		t.Errorf("after %d refusals it is %v, %v; want %v", c.taken, c.election, c.state.Err, want)
+	}
+}
+
+// The safe limit is in force again where there was a limit, and only there an event says so.
+func TestSafeIsSaid(t *testing.T) {
+	for _, limited := range []bool{false, true} {
+		s := serve(t, sim.Config{})
+		var l log
+		cfg := config(s, sim.Strict)
+		cfg.Safe, cfg.Notify = 64, l.add
+		c := start(t, cfg)
+		ready(t, c)
+		if limited {
+			if err := c.SetLimit(soon(t), 1, 32); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.Restart()
+		if err := c.await(soon(t), func() (bool, error) { return c.term > 0 && c.state.Synced, nil }); err != nil {
+			t.Fatal(err)
+		}
+		ups := func() (n int) {
+			l.has(func(e Event) bool {
+				if e.Kind == Up {
+					n++
+				}
+				return false
+			})
+			return n
+		}
+		for ups() < 2 { // an event comes right after the state
+			time.Sleep(time.Millisecond)
+		}
+		if got := l.has(func(e Event) bool { return e.Kind == Up && e.Safe }); got != limited || s.InForce(1) != 64 {
+			t.Errorf("limited %v: said %v; %d in force", limited, got, s.InForce(1))
+		}
 	}
 }

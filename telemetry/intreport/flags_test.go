@@ -1,7 +1,9 @@
 package intreport_test
 
 import (
+	"encoding/hex"
 	"fmt"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -124,5 +126,57 @@ func TestBareAndDomainHops(t *testing.T) {
 		inIP4(dscp, 17, inUDP(9, words(0x10090000, 0x20000300, 0x80000000, 0, 2, 77, 78, 1, 79, 80)))))
 	if err == nil || !strings.Contains(err.Error(), "Hop ML: 3: want 1, as the Instruction Bitmap says") {
 		t.Errorf("%v", err)
+	}
+}
+
+// INT-MX with metadata in the packet is a departure that is read; where a domain has instructions, what
+// follows is the domain's.
+func TestStackInMX(t *testing.T) {
+	const dscp = 0x2b
+	report := func(stack ...uint32) []byte {
+		return slices.Concat(words(0x20000001, 9, 0x04ff0020), inIP4(dscp, 17, inUDP(9, words(stack...))))
+	}
+	for _, c := range []struct {
+		name  string
+		stack []uint32
+		hops  int
+	}{
+		{"of a word", []uint32{0x30040000, 0x20000000, 0x80000000, 0, 7}, 1},
+		{"of three words", []uint32{0x30060000, 0x20000000, 0x88000000, 0, 7, 1, 2}, 1},
+		{"nothing", []uint32{0x30030000, 0x20000000, 0x80000000, 0}, 0},
+		{"too few words", []uint32{0x30050000, 0x20000000, 0x88000000, 0, 7, 1}, 0},
+		{"too many words", []uint32{0x30050000, 0x20000000, 0x80000000, 0, 7, 1}, 0},
+		{"a domain's first instruction", []uint32{0x30040000, 0x20000000, 0x80000005, 0x80000000, 7}, 0},
+		{"a domain's last instruction", []uint32{0x30040000, 0x20000000, 0x80000005, 0x00010000, 7}, 0},
+		{"a domain's flags alone", []uint32{0x30040000, 0x20000000, 0x80000005, 0x0000ffff, 7}, 1},
+	} {
+		d := decoder(t, intreport.Config{DSCP: dscp})
+		got, err := all(d, d.Report, report(c.stack...))
+		if err != nil || len(got) != 1 || len(got[0].Hops) != c.hops || (got[0].Quirks&intreport.StackInMX != 0) != (c.hops > 0) || c.hops > 0 && got[0].Hops[0].Switch != 7 {
+			t.Errorf("%s: %+v, %v", c.name, got, err)
+		}
+	}
+}
+
+// The frame of a probe, byte for byte: RFC 791.
+func TestProbeFrame(t *testing.T) {
+	b, err := intreport.AppendProbeFrame([]byte{9}, netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2"), &intreport.Report{Format: intreport.Probe})
+	const want = "09" + "000000000000" + "000000000000" + "0800" + "45000016" + "00004000" + "40fd25e9" + "0a000001" + "0a000002" + "0000"
+	if got := hex.EncodeToString(b); err != nil || got != want {
+		t.Errorf("%s, %v; want %s", got, err, want)
+	}
+}
+
+// What is wrong in a TLV, or in the length of a v1.0 report of IPv6, is named.
+func TestWrongInside(t *testing.T) {
+	const dscp = 0x2b
+	bad := inIP4(dscp, 17, inUDP(9, words(0x40030000, 0x20000100, 0x80000000, 0)))
+	tlv := slices.Concat(words(0x20000001, 9, 0x01ff0020, 2<<28|uint32(len(bad)/4)<<16), bad)
+	v10 := slices.Concat(words(0x14408000, 3, 0xf0000002, 7, 5), inIP6(0, 17, inUDP(9, nil)))
+	for want, b := range map[string][]byte{"Type: 4: want 1 (MD) or 3 (MX)": tlv, "report v1.0: byte 0: Length: 4: want 5, as RepMdBits say": v10} {
+		d := decoder(t, intreport.Config{DSCP: dscp})
+		if _, err := all(d, d.Report, b); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
 	}
 }

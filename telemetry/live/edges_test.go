@@ -428,3 +428,15 @@ func TestStampsModuloWrap(t *testing.T) {
 		}
 	}
 }
+
+// Jumps of all clocks are counted together, the player's too.
+func TestResetsOfAllClocks(t *testing.T) {
+	c, err := New(Config{Switches: []uint32{7, 5}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.clocks[0].resets, c.clocks[1].resets, c.playerClock.resets = 1, 10, 100
+	if got := c.Stats().ClockResets; got != 111 {
+		t.Errorf("%d", got)
+	}
+}
