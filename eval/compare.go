@@ -230,7 +230,7 @@ func Run(ctx context.Context, a, b Side, policies []Policy, o Options) (*Result,
 	for _, p := range policies {
 		values, side, err := playOn(ctx, on, p, o.inTurn || p.Agent != nil)
 		if err != nil && ctx.Err() != nil && len(r.Policies) >= 3 {
-			stopped = fmt.Errorf("compare: %w: %d of %d: %w", ErrStopped, len(r.Policies), len(policies), err)
+			stopped = fmt.Errorf("compare: %w: %d of %d: %w", ErrStopped, len(r.Policies), len(policies), ctx.Err())
 			break
 		} else if err != nil {
 			return nil, fmt.Errorf("compare: %s on %s: %w", p.Name, on[side].Name, err)

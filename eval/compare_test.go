@@ -113,6 +113,9 @@ func TestStoppedComparisonKeepsWhatItHas(t *testing.T) {
 	if !errors.Is(err, eval.ErrStopped) || !errors.Is(err, context.Canceled) || got == nil {
 		t.Fatalf("%v, %v", got, err)
 	}
+	if want := "compare: stopped before every policy was valued: 3 of 5: context canceled"; err.Error() != want { // once, though every plant was stopped
+		t.Errorf("%v, want %s", err, want)
+	}
 	want, err := eval.Run(t.Context(), side(t, "a", 1, same, cfg), side(t, "b", 2, same, cfg), five[:3], eval.Options{Episodes: 8, Draws: 200})
 	if err != nil {
 		t.Fatal(err)
