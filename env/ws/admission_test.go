@@ -58,7 +58,7 @@ func TestRate(t *testing.T) {
 		_ = p.net.Close()
 		time.Sleep(time.Second)
 		p = pipe(t, s, false)
-		p.say(`{"type":"resume","id":0,"version":1,"token":%q,"last_seq":10}`, token)
+		p.resume(token, 10)
 		p.want("resumed")
 		p.say(`{"type":"step","id":11,"ack":10,"env":1,"actions":[1]}`)
 		p.want("step_result")

@@ -108,15 +108,8 @@ func TestBinaryAcknowledgement(t *testing.T) {
 		token := p.start()
 		say := func(seq, ack uint64, flags uint16) (op byte, b []byte) {
 			t.Helper()
-			r := request{header: header{Type: typeStep, Flags: flags, Env: 1, N: 1, Seq: seq}, Ack: ack, Actions: []int32{1}}
-			if err := p.send(opBinary, r.append(nil), true); err != nil {
-				t.Fatal(err)
-			}
-			op, b, err := p.in.next()
-			if err != nil {
-				t.Fatal(err)
-			}
-			return op, b
+			p.ask(request{header: header{Type: typeStep, Flags: flags, Env: 1, N: 1, Seq: seq}, Ack: ack, Actions: []int32{1}})
+			return p.next()
 		}
 		if op, b := say(3, 3, 0); op != opText || !bytes.Contains(b, []byte(`"bad_frame","message":"malformed or out-of-turn message: ack is 3, the last reply was 2"`)) {
 			t.Errorf("an ack of itself: %d %s", op, b)
@@ -134,7 +127,7 @@ func TestBinaryAcknowledgement(t *testing.T) {
 				continue
 			}
 			p := pipe(t, s, false)
-			p.say(`{"type":"resume","id":0,"version":1,"token":%q,"last_seq":%d}`, token, last)
+			p.resume(token, last)
 			p.want(want)
 			_ = p.net.Close()
 			synctest.Wait()
@@ -144,18 +137,15 @@ func TestBinaryAcknowledgement(t *testing.T) {
 		p := pipe(t, s, false)
 		token := p.start()
 		for seq := uint64(3); seq < 6; seq++ { // 4 acknowledges 3, 5 acknowledges 4
-			r := request{header: header{Type: typeStep, Env: 1, N: 1, Seq: seq}, Ack: seq - 1, Actions: []int32{1}}
-			if err := p.send(opBinary, r.append(nil), true); err != nil {
-				t.Fatal(err)
-			}
-			if op, _, err := p.in.next(); op != opBinary || err != nil {
-				t.Fatal(op, err)
+			p.ask(request{header: header{Type: typeStep, Env: 1, N: 1, Seq: seq}, Ack: seq - 1, Actions: []int32{1}})
+			if op, b := p.next(); op != opBinary {
+				t.Fatalf("%s", b)
 			}
 		}
 		_ = p.net.Close()
 		synctest.Wait()
 		p = pipe(t, s, false)
-		p.say(`{"type":"resume","id":0,"version":1,"token":%q,"last_seq":3}`, token)
+		p.resume(token, 3)
 		p.want("session_lost")
 		_ = p.net.Close()
 	})
@@ -234,7 +224,7 @@ func TestReplyMemory(t *testing.T) {
 func TestLongestReply(t *testing.T) {
 	s := NewServer(Options{Open: open})
 	w := &wire{}
-	ss := s.newSession(newConn(w, false, 1, time.Second), secret{}, identity{})
+	ss := lone(s, w)
 	said := func(m any) string {
 		w.wrote = nil
 		ss.replyText(1, m)
@@ -281,7 +271,7 @@ func TestPendingBytesAfterAResume(t *testing.T) {
 			_ = p.net.Close()
 			synctest.Wait()
 			p = pipe(t, s, false)
-			p.say(`{"type":"resume","id":0,"version":1,"token":%q,"last_seq":1}`, token)
+			p.resume(token, 1)
 			p.want("resumed")
 			synctest.Wait()
 		}
@@ -346,7 +336,7 @@ func TestComesTooLate(t *testing.T) {
 	for _, draining := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			s := NewServer(Options{Open: open})
-			ss := s.newSession(newConn(&wire{}, false, 1, time.Second), secret{}, identity{})
+			ss := lone(s, &wire{})
 			ss.draining.Store(draining)
 			client, server := net.Pipe()
 			id := uint64(5)
@@ -377,7 +367,7 @@ func TestOurPanics(t *testing.T) {
 		var log bytes.Buffer
 		s := NewServer(Options{Open: open, Log: textLog(&log)})
 		client, server := net.Pipe()
-		ss := s.newSession(newConn(server, false, 1, time.Second), secret{}, identity{})
+		ss := lone(s, server)
 		done := make(chan bool)
 		go func() { done <- ss.run(func() error { panic("seeded fault") }) }()
 		p := &peer{t, newConn(client, true, maxReply, time.Minute)}

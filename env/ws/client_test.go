@@ -71,12 +71,7 @@ func TestClientRefusesAServer(t *testing.T) {
 		{"made of nothing", `{"type":"welcome","id":0}`, `{"type":"made","id":1}`, ErrBadFrame},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			d := &dialed{t: t, ends: make(chan *far, 1)}
-			d.Client = &Client{}
-			d.reach = d.connect
-			done := make(chan error)
-			go func() { done <- d.dial(background, []byte(`null`)) }()
-			far := <-d.ends
+			_, far, done := dialing(t, DialOptions{}, "null")
 			far.hear("hello")
 			far.say("%s", c.welcome)
 			if c.made != "" {
@@ -251,28 +246,9 @@ func TestSendWaitsForWhatIsReady(t *testing.T) {
 	scripted(t, DialOptions{}, func(d *dialed, far *far) {
 		var out env.Batch
 		six := make([]int32, 6)
-		var first, second, third request
-		if err := while(func() { first, second = far.request(), far.request() }, func() error {
-			_, err := d.Send(nil, six)
-			if err == nil {
-				_, err = d.Send(nil, six)
-			}
-			return err
-		}); err != nil {
-			t.Fatal(err)
-		}
-		far.mu.Lock() // both in one write
-		far.out = nil
-		far.mu.Unlock()
-		answers := func() {
-			for _, h := range []header{first.header, second.header} {
-				h.Type++
-				b := env.Batch{Obs: numbers(6, float32(h.Seq)), Reward: make([]float32, 3), Terminated: make([]bool, 3), Truncated: make([]bool, 3)}
-				_ = far.send(opBinary, appendResult(nil, h, 1, &b, nil, nil), false)
-			}
-			_ = far.flush()
-		}
-		if err := while(answers, func() error { _, err := d.Recv(background, &out); return err }); err != nil || out.Obs[0] != 2 {
+		var third request
+		both := d.sends(far, 2)
+		if err := while(func() { far.together(both) }, func() error { _, err := d.Recv(background, &out); return err }); err != nil || out.Obs[0] != 2 {
 			t.Fatal(out.Obs, err)
 		}
 		if _, err := d.Send(nil, six); err != nil { // nobody reads: it would wait for ever
@@ -292,18 +268,7 @@ func TestSendWaitsForWhatIsReady(t *testing.T) {
 func TestErrorReplies(t *testing.T) {
 	scripted(t, DialOptions{}, func(d *dialed, far *far) {
 		var out env.Batch
-		six := make([]int32, 6)
-		var heard []request
-		if err := while(func() { heard = append(heard, far.request(), far.request(), far.request()) }, func() error {
-			for range 3 {
-				if _, err := d.Send(nil, six); err != nil {
-					return err
-				}
-			}
-			return nil
-		}); err != nil {
-			t.Fatal(err)
-		}
+		d.sends(far, 3)
 		fail := func(seq uint64, code, keys string, want error) {
 			t.Helper()
 			var got uint64
@@ -316,12 +281,9 @@ func TestErrorReplies(t *testing.T) {
 				t.Errorf("reply %d: %#v", seq, err)
 			}
 		}
-		send := func() (r request) {
+		send := func() request {
 			t.Helper()
-			if err := while(func() { r = far.request() }, func() error { _, err := d.Send(nil, six); return err }); err != nil {
-				t.Fatal(err)
-			}
-			return r
+			return d.sends(far, 1)[0]
 		}
 		fail(2, "skipped", "", ErrSkipped)
 		if r := send(); r.Flags&flagResync != 0 {
@@ -577,33 +539,29 @@ func TestCloseOfAClient(t *testing.T) {
 // A request is at most 1 MiB, text or binary.
 func TestLongestRequest(t *testing.T) {
 	for _, more := range []int{0, 1} {
-		scripted(t, DialOptions{}, func(d *dialed, far *far) {
-			d.shape.num, d.s = 1, (maxRequest-headerBytes-8)/4+more
-			d.seen = make([]bool, 1)
-			seen := 0
-			err := while(func() {
+		// asks gives the bytes of the request that call sends, if it is not too long, and call's error.
+		asks := func(far *far, answer string, call func() error) (seen int, err error) {
+			err = while(func() {
 				if more == 1 {
 					return
 				}
 				_, p, _ := far.in.next()
 				seen = len(p)
-				far.say(`{"type":"error","id":2,"code":"env_error","message":"m"}`)
-			}, func() error { return d.Step(background, nil, make([]int32, d.s), new(env.Batch)) })
+				far.say("%s", answer)
+			}, call)
+			return seen, err
+		}
+		scripted(t, DialOptions{}, func(d *dialed, far *far) {
+			d.shape.num, d.s = 1, (maxRequest-headerBytes-8)/4+more
+			d.seen = make([]bool, 1)
+			seen, err := asks(far, `{"type":"error","id":2,"code":"env_error","message":"m"}`, func() error { return d.Step(background, nil, make([]int32, d.s), new(env.Batch)) })
 			if want := []error{ErrEnv, ErrCapacity}[more]; !errors.Is(err, want) || more == 0 && seen != maxRequest {
 				t.Errorf("a step of %d bytes and %d numbers more: %v, want %v", seen, more, err, want)
 			}
 		})
 		scripted(t, DialOptions{}, func(d *dialed, far *far) {
 			text := maxRequest - len(`{"ack":1,"env":7,"id":2,"rows":[0],"states":[""],"type":"set_state"}`)
-			seen := 0
-			err := while(func() {
-				if more == 1 {
-					return
-				}
-				_, p, _ := far.in.next()
-				seen = len(p)
-				far.say(`{"type":"state_set","id":2}`)
-			}, func() error { return d.Restore(0, make([]byte, text/4*3+3*more)) })
+			seen, err := asks(far, `{"type":"state_set","id":2}`, func() error { return d.Restore(0, make([]byte, text/4*3+3*more)) })
 			if text%4 != 0 {
 				t.Fatalf("the test's state is no multiple of 4 short: %d", text)
 			}

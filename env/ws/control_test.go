@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -76,8 +75,7 @@ func TestMakesThatAreRefused(t *testing.T) {
 // Replies that would be too long: of a make for more rows than any reply has room for,
 // and of rows in JSON that fit as binary.
 func TestRowsThatDoNotFit(t *testing.T) {
-	var closed atomic.Int32
-	faked(t, openScript(&script{ends: make([]int, 100_000)}, &closed), func(t *testing.T, s *Server) {
+	faked(t, openScript(&script{ends: make([]int, 100_000)}), func(t *testing.T, s *Server) {
 		p := pipe(t, s, false)
 		p.hello("")
 		const rows = maxReply / (32 * (2*3 + 3)) // of three numbers each
@@ -87,18 +85,14 @@ func TestRowsThatDoNotFit(t *testing.T) {
 		if m := p.want("capacity"); !strings.HasSuffix(m["message"].(string), fmt.Sprintf("%d rows make a JSON reply longer than 16777216 bytes: use the binary form", rows+1)) {
 			t.Errorf("%v", m)
 		}
-		r := request{header: header{Type: typeReset, Env: 1, N: rows + 1, Seq: 3}, Ack: 2}
-		if err := p.send(opBinary, r.append(nil), true); err != nil {
-			t.Fatal(err)
-		}
-		if op, _, err := p.in.next(); op != opBinary || err != nil {
-			t.Error(op, err)
+		p.ask(request{header: header{Type: typeReset, Env: 1, N: rows + 1, Seq: 3}, Ack: 2})
+		if op, b := p.next(); op != opBinary {
+			t.Errorf("%s", b)
 		}
 		p.say(`{"type":"step","id":4,"ack":3,"env":1,"rows":[7,5],"actions":[1,0]}`)
 		if m := p.want("step_result"); fmt.Sprint(m["obs"]) != "[[7 1 0] [5 1 0]]" {
 			t.Errorf("%v", m)
 		}
-		many := request{header: header{Type: typeStepMany, Flags: flagSubset, Env: 1, N: 1, Seq: 5}, Ack: 4, Steps: 1, Rows: []int{1}, Actions: make([]int32, 1)}
 		// A reply: 24 bytes of header, 8 of T, 16 a step, and the flags of all, twice, in fours.
 		most := 0
 		for n := (maxReply - 32) / 19; n < (maxReply-32)/17; n++ {
@@ -109,12 +103,9 @@ func TestRowsThatDoNotFit(t *testing.T) {
 		if want := 4 * (maxRequest - 50) / 16; most < want { // a request has room for fewer steps than that
 			t.Fatalf("%d steps fit", most)
 		}
-		many.Steps, many.Actions = 200_000, make([]int32, 200_000)
-		if err := p.send(opBinary, many.append(nil), true); err != nil {
-			t.Fatal(err)
-		}
-		if op, b, err := p.in.next(); op != opBinary || err != nil || len(b) != 32+18*200_000 {
-			t.Error(op, len(b), err)
+		p.ask(request{header: header{Type: typeStepMany, Flags: flagSubset, Env: 1, N: 1, Seq: 5}, Ack: 4, Steps: 200_000, Rows: []int{1}, Actions: make([]int32, 200_000)})
+		if op, b := p.next(); op != opBinary || len(b) != 32+18*200_000 {
+			t.Error(op, len(b))
 		}
 		_ = p.net.Close()
 	})
@@ -128,8 +119,7 @@ func TestRowsThatDoNotFit(t *testing.T) {
 
 // STEP_MANY whose reply would be too long says how many steps fit.
 func TestStepsThatDoNotFit(t *testing.T) {
-	var closed atomic.Int32
-	faked(t, openScript(&script{ends: make([]int, 10_000)}, &closed), func(t *testing.T, s *Server) {
+	faked(t, openScript(&script{ends: make([]int, 10_000)}), func(t *testing.T, s *Server) {
 		p := pipe(t, s, false)
 		p.hello("")
 		const rows = 10_000
@@ -137,18 +127,8 @@ func TestStepsThatDoNotFit(t *testing.T) {
 		p.want("made")
 		p.say(`{"type":"reset","id":2,"ack":1,"env":1,"rows":[0]}`)
 		p.want("reset_result")
-		say := func(seq uint64, steps int) (op byte, b []byte) {
-			r := request{header: header{Type: typeStepMany, Flags: flagResync, Env: 1, N: rows, Seq: seq}, Ack: seq - 1, Steps: steps, Actions: make([]int32, rows*steps)}
-			if err := p.send(opBinary, r.append(nil), true); err != nil {
-				t.Fatal(err)
-			}
-			op, b, err := p.in.next()
-			if err != nil {
-				t.Fatal(err)
-			}
-			return op, b
-		}
-		if op, b := say(3, 26); op != opBinary || len(b) != 32+26*rows*18 {
+		p.ask(request{header: header{Type: typeStepMany, Flags: flagResync, Env: 1, N: rows, Seq: 3}, Ack: 2, Steps: 26, Actions: make([]int32, rows*26)})
+		if op, b := p.next(); op != opBinary || len(b) != 32+26*rows*18 {
 			t.Errorf("26 steps: %d, %d bytes", op, len(b))
 		}
 		_ = p.net.Close()

@@ -30,6 +30,15 @@ type dialed struct {
 	limit       func(context.Context) // called at each
 }
 
+// dialing is a client that dials a server, the test, in a goroutine, whose error is done's.
+func dialing(t testing.TB, o DialOptions, kwargs string) (d *dialed, f *far, done chan error) {
+	d = &dialed{Client: &Client{opts: o}, t: t, ends: make(chan *far, 100)}
+	d.reach = d.connect
+	done = make(chan error)
+	go func() { done <- d.dial(background, []byte(kwargs)) }()
+	return d, <-d.ends, done
+}
+
 func (d *dialed) connect(ctx context.Context) (*conn, error) {
 	d.tries = append(d.tries, time.Now())
 	if d.limit != nil {
@@ -50,12 +59,7 @@ func scripted(t *testing.T, o DialOptions, f func(d *dialed, far *far)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		defer time.AfterFunc(24*time.Hour, func() { panic("the client and its server wait for each other") }).Stop()
-		d := &dialed{t: t, ends: make(chan *far, 100)}
-		d.Client = &Client{opts: o}
-		d.reach = d.connect
-		done := make(chan error)
-		go func() { done <- d.dial(background, []byte(`{"a":1}`)) }()
-		far := <-d.ends
+		d, far, done := dialing(t, o, `{"a":1}`)
 		d.hello = far.hear("hello")
 		far.welcome(`"resume_token":"secret","capabilities":["final_info","resume"],"limits":{"resume_seconds":10}`)
 		d.make = far.hear("make")
@@ -128,6 +132,27 @@ func numbers(n int, x float32) []float32 {
 // ends its episode where final is set.
 func (f *far) answer(h header, steps int, x float32, infos, final bool) {
 	f.t.Helper()
+	if err := f.send(opBinary, resultOf(h, steps, x, infos, final), true); err != nil {
+		f.t.Error(err)
+	}
+}
+
+// together answers requests, which are for a step of all rows, in one write: the numbers
+// of each result begin at its request's.
+func (f *far) together(rs []request) {
+	f.t.Helper()
+	for _, r := range rs {
+		if err := f.send(opBinary, resultOf(r.header, 1, float32(r.Seq), false, false), false); err != nil {
+			f.t.Error(err)
+		}
+	}
+	if err := f.flush(); err != nil {
+		f.t.Error(err)
+	}
+}
+
+// resultOf is the message that answer sends.
+func resultOf(h header, steps int, x float32, infos, final bool) []byte {
 	rows := int(h.N) * steps
 	b := env.Batch{Obs: numbers(2*rows, x), Reward: numbers(rows, x), Terminated: make([]bool, rows), Truncated: make([]bool, rows)}
 	var info, finals []float32
@@ -141,9 +166,27 @@ func (f *far) answer(h header, steps int, x float32, infos, final bool) {
 		}
 	}
 	h.Type++
-	if err := f.send(opBinary, appendResult(nil, h, steps, &b, info, finals), true); err != nil {
-		f.t.Error(err)
+	return appendResult(nil, h, steps, &b, info, finals)
+}
+
+// sends sends n steps of all rows, and gives the requests that the server has got.
+func (d *dialed) sends(f *far, n int) (heard []request) {
+	d.t.Helper()
+	if err := while(func() {
+		for range n {
+			heard = append(heard, f.request())
+		}
+	}, func() error {
+		for range n {
+			if _, err := d.Send(nil, make([]int32, 6)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		d.t.Fatal(err)
 	}
+	return heard
 }
 
 // while runs call beside script, which is the server, and gives call's error.

@@ -65,7 +65,7 @@ func TestHalfOpen(t *testing.T) {
 			t.Fatalf("61 s after the second cut: %v sessions", c)
 		}
 		p = pipe(t, s, false)
-		p.say(`{"type":"resume","id":0,"version":1,"token":%q,"last_seq":3}`, token)
+		p.resume(token, 3)
 		p.want("session_lost")
 		p.wantClose(closeLost)
 	})
@@ -127,7 +127,7 @@ func TestBusyAndLost(t *testing.T) {
 		first := pipe(t, s, false)
 		token := first.start()
 		second := pipe(t, s, false)
-		second.say(`{"type":"resume","id":0,"version":1,"token":%q,"last_seq":2}`, token)
+		second.resume(token, 2)
 		if m := second.want("session_busy"); m["retry_ms"] == nil || m["fatal"] != true {
 			t.Errorf("%v", m)
 		}
@@ -138,7 +138,7 @@ func TestBusyAndLost(t *testing.T) {
 		synctest.Wait()
 		for _, last := range []int{9, 1} { // never sent; forgotten after ack 2
 			p := pipe(t, s, false)
-			p.say(`{"type":"resume","id":0,"version":1,"token":%q,"last_seq":%d}`, token, last)
+			p.resume(token, last)
 			p.want("session_lost")
 			p.wantClose(closeLost)
 		}
@@ -160,7 +160,7 @@ func TestStoredReplies(t *testing.T) {
 		_ = p.net.Close()
 		synctest.Wait()
 		p = pipe(t, s, false)
-		p.say(`{"type":"resume","id":0,"version":1,"token":%q,"last_seq":2}`, token)
+		p.resume(token, 2)
 		p.want("resumed")
 		for range 2 {
 			if again := p.want("step_result"); fmt.Sprint(again) != fmt.Sprint(lost) {
@@ -203,17 +203,22 @@ func (h *hanging) Step(ctx context.Context, rows []int, actions []int32, out *en
 
 func (h *hanging) Close() error { h.closed.Add(1); return h.Vector.Close() }
 
+// openHanging makes what open does, and of the model "hang" h over it.
+func openHanging(h *hanging) func(context.Context, MakeRequest) (env.Vector, error) {
+	return func(ctx context.Context, m MakeRequest) (env.Vector, error) {
+		v, err := open(ctx, m)
+		if m.Model == "hang" {
+			h.Vector = v
+			return h, err
+		}
+		return v, err
+	}
+}
+
 func TestHungEnvironment(t *testing.T) {
 	for _, end := range []string{"late", "orphaned"} {
 		h := &hanging{}
-		o := Options{StepTimeout: 5 * time.Second, Open: func(ctx context.Context, m MakeRequest) (env.Vector, error) {
-			v, err := cartpole.New(m.NumEnvs, m.Autoreset)
-			if m.Model == "hang" {
-				h.Vector = v
-				return h, err
-			}
-			return v, err
-		}}
+		o := Options{StepTimeout: 5 * time.Second, Open: openHanging(h)}
 		t.Run(end, func(t *testing.T) {
 			faked(t, o, func(t *testing.T, s *Server) {
 				h.release = make(chan struct{})
@@ -355,7 +360,7 @@ func TestPanicEndsItsSession(t *testing.T) {
 		good.say(`{"type":"step","id":3,"ack":2,"env":1,"actions":[1]}`)
 		good.want("step_result")
 		p := pipe(t, s, false)
-		p.say(`{"type":"resume","id":0,"version":1,"token":%q,"last_seq":4}`, token)
+		p.resume(token, 4)
 		p.want("session_lost")
 		p.wantClose(closeLost)
 		_ = good.net.Close()

@@ -39,7 +39,7 @@ func TestResumeTokenIsItsClients(t *testing.T) {
 		steal := func(s *Server) {
 			t.Helper()
 			mallory := as(t, s, "mallory-mallory-")
-			mallory.say(`{"type":"resume","id":0,"version":1,"token":%q,"last_seq":2}`, token)
+			mallory.resume(token, 2)
 			mallory.want("unauthorized")
 			mallory.wantClose(closeUnauthorized)
 		}
@@ -52,7 +52,7 @@ func TestResumeTokenIsItsClients(t *testing.T) {
 		steal(second)
 		for _, server := range []*Server{second, s} {
 			alice = as(t, server, "alice-alice-alice")
-			alice.say(`{"type":"resume","id":0,"version":1,"token":%q,"last_seq":2}`, token)
+			alice.resume(token, 2)
 			alice.want("resumed")
 			alice.say(`{"type":"step","id":3,"ack":2,"env":1,"actions":[1]}`)
 			alice.want("step_result")

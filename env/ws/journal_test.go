@@ -147,7 +147,7 @@ func TestJournalDamaged(t *testing.T) {
 		}
 		_, next := serve(t, Options{Journal: left, Log: slog.New(slog.DiscardHandler)})
 		p := dialPeer(t, next)
-		p.say(`{"type":"resume","id":0,"version":1,"token":%q,"last_seq":%d}`, c.token, c.got)
+		p.resume(c.token, int(c.got))
 		if m, err := p.hear(); err != nil || m["code"] != "session_lost" {
 			t.Errorf("%s: %v %v", what, m, err)
 		}

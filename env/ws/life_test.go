@@ -2,12 +2,10 @@ package ws
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"regexp"
 	"strings"
 	"sync"
@@ -16,15 +14,11 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/planegym/planegym/env"
 )
 
 // metrics are the server's lines of its page, without those that differ by machine.
 func metrics(s *Server) (lines []string) {
-	w := httptest.NewRecorder()
-	s.ServeHTTP(w, httptest.NewRequest("GET", "http://localhost/metrics", nil))
-	for line := range strings.Lines(w.Body.String()) {
+	for line := range strings.Lines(ask(s, "GET", "/metrics").Body.String()) {
 		if line = strings.TrimSpace(line); strings.HasPrefix(line, "planegym_") && !strings.HasPrefix(line, "planegym_request_seconds") && !strings.HasPrefix(line, "planegym_build_info") {
 			lines = append(lines, strings.TrimPrefix(line, "planegym_"))
 		}
@@ -54,15 +48,8 @@ func TestALifeIsCounted(t *testing.T) {
 		}
 		return a
 	}})
-	h := &hanging{release: make(chan struct{})}
-	o := Options{Name: "gym", MaxSessions: 3, StepTimeout: 5 * time.Second, Log: slog.New(plain), Open: func(ctx context.Context, m MakeRequest) (env.Vector, error) {
-		v, err := open(ctx, m)
-		if m.Model == "hang" {
-			h.Vector = v
-			return h, err
-		}
-		return v, err
-	}}
+	h := &hanging{}
+	o := Options{Name: "gym", MaxSessions: 3, StepTimeout: 5 * time.Second, Log: slog.New(plain), Open: openHanging(h)}
 	faked(t, o, func(t *testing.T, s *Server) {
 		h.release = make(chan struct{})
 		if got := notZero(metrics(s)); got != "" {
@@ -74,19 +61,14 @@ func TestALifeIsCounted(t *testing.T) {
 			p.say(`{"type":"step","id":%d,"ack":%d,"env":1,"actions":[1]}`, id, id-1)
 			p.want("step_result")
 		}
-		r := request{header: header{Type: typeReset, Env: 1, N: 1, Seq: 6}, Ack: 5}
-		for _, b := range [][]byte{
-			r.append(nil),
-			(&request{header: header{Type: typeStepMany, Env: 1, N: 1, Seq: 7}, Ack: 6, Steps: 4, Actions: make([]int32, 4)}).append(nil),
-			(&request{header: header{Type: typeStep, Env: 1, N: 1, Seq: 8}, Ack: 7, Actions: []int32{9}}).append(nil),
-			(&request{header: header{Type: typeStep, Env: 1, N: 1, Seq: 9}, Ack: 8, Actions: []int32{1}}).append(nil), // is skipped
+		for _, r := range []request{
+			{header: header{Type: typeReset, Env: 1, N: 1, Seq: 6}, Ack: 5},
+			{header: header{Type: typeStepMany, Env: 1, N: 1, Seq: 7}, Ack: 6, Steps: 4, Actions: make([]int32, 4)},
+			{header: header{Type: typeStep, Env: 1, N: 1, Seq: 8}, Ack: 7, Actions: []int32{9}},
+			{header: header{Type: typeStep, Env: 1, N: 1, Seq: 9}, Ack: 8, Actions: []int32{1}}, // is skipped
 		} {
-			if err := p.send(opBinary, b, true); err != nil {
-				t.Fatal(err)
-			}
-			if _, _, err := p.in.next(); err != nil {
-				t.Fatal(err)
-			}
+			p.ask(r)
+			p.next()
 		}
 		for id := 10; ; id++ { // to the end of the episode
 			p.say(`{"type":"step","id":%d,"ack":%d,"env":1,"actions":[0]}`, id, id-1)
@@ -148,10 +130,8 @@ steps_total %[2]d`, texts+5, steps)
 		if steps != 3+4+(texts-5) {
 			t.Errorf("%d steps of %d text requests", steps, texts)
 		}
-		w := httptest.NewRecorder()
-		s.ServeHTTP(w, httptest.NewRequest("GET", "http://localhost/v1/status", nil))
 		var status map[string]any
-		if err := json.Unmarshal(w.Body.Bytes(), &status); err != nil {
+		if err := json.Unmarshal(ask(s, "GET", "/v1/status").Body.Bytes(), &status); err != nil {
 			t.Fatal(err)
 		}
 		latency, sessions := status["latency"].([]any), status["sessions"].([]any)
@@ -238,11 +218,7 @@ func TestMetricsOfABuild(t *testing.T) {
 	for _, d := range []time.Duration{1, time.Microsecond, 3 * time.Microsecond, time.Second, time.Hour} {
 		s.stats.took(d)
 	}
-	page := func(s *Server) string {
-		w := httptest.NewRecorder()
-		s.ServeHTTP(w, httptest.NewRequest("GET", "http://localhost/metrics", nil))
-		return w.Body.String()
-	}
+	page := func(s *Server) string { return ask(s, "GET", "/metrics").Body.String() }
 	text := page(s)
 	for _, line := range []string{
 		"extra_total 7", `planegym_build_info{go="go1[^"]*",revision="cafe",version="v1.2.3"} 1`, "go_gc_heap_live_bytes .*", "process_open_fds .*",
@@ -301,8 +277,7 @@ func TestReadiness(t *testing.T) {
 			t.Helper()
 			for path, want := range map[string]string{"/readyz": want, "/healthz": "200 ok\n"} {
 				for name, h := range map[string]http.Handler{"page": s, "admin": s.Admin()} {
-					w := httptest.NewRecorder()
-					h.ServeHTTP(w, httptest.NewRequest("GET", "http://localhost"+path, nil))
+					w := ask(h, "GET", path)
 					if got := fmt.Sprintf("%d %s", w.Code, w.Body); got != want || w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("Content-Type") != "text/plain; charset=utf-8" {
 						t.Errorf("%s%s: %q, want %q; %v", name, path, got, want, w.Header())
 					}

@@ -48,7 +48,7 @@ func TestStepOfALostClient(t *testing.T) {
 					t.Errorf("sessions with a client and without: %v", s.count())
 				}
 				p = pipe(t, s, false)
-				p.say(`{"type":"resume","id":0,"version":1,"token":%q,"last_seq":2}`, token)
+				p.resume(token, 2)
 				p.want("resumed")
 				p.want("step_result")
 				_ = p.net.Close()
@@ -100,7 +100,7 @@ func TestAcknowledgedRepliesAreForgotten(t *testing.T) {
 				_ = p.net.Close()
 				synctest.Wait()
 				p = pipe(t, s, false)
-				p.say(`{"type":"resume","id":0,"version":1,"token":%q,"last_seq":%d}`, token, c.last)
+				p.resume(token, c.last)
 				if !c.ok {
 					p.want("session_lost")
 					p.wantClose(closeLost)

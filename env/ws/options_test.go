@@ -127,10 +127,7 @@ func TestFinalInfoIsAnnounced(t *testing.T) {
 			}
 			p.say(`{"type":"reset","id":7,"ack":6,"env":1,"seed":"7"}`)
 			p.want("reset_result")
-			many := request{header: header{Type: typeStepMany, Flags: flagInfo, Env: 1, N: 1, Seq: 8}, Ack: 7, Steps: 6, Actions: make([]int32, 6)}
-			if err := p.send(opBinary, many.append(nil), true); err != nil {
-				t.Fatal(err)
-			}
+			p.ask(request{header: header{Type: typeStepMany, Flags: flagInfo, Env: 1, N: 1, Seq: 8}, Ack: 7, Steps: 6, Actions: make([]int32, 6)})
 			op, reply, err := p.in.next()
 			var r result
 			if err == nil && op == opBinary {

@@ -163,10 +163,8 @@ func TestReadingWhileAStepLasts(t *testing.T) {
 		if n := wrote.Load(); n < inFlight || n > inFlight+1 { // one may be under way
 			t.Errorf("%d messages were taken", n)
 		}
-		for m := p.wantAny(); m["type"] == "event" || m["id"] == 3.0 && m["type"] == "step_result"; m = p.wantAny() {
-			if m["type"] == "step_result" {
-				break
-			}
+		if _, m := p.ends("step_result"); m["id"] != 3.0 {
+			t.Errorf("%v", m)
 		}
 		if took := time.Since(began); took != 30*time.Second {
 			t.Errorf("the step took %v", took)
@@ -203,17 +201,10 @@ func TestStepTimeout(t *testing.T) {
 				}
 			}()
 			began := time.Now()
-			r := request{header: header{Type: typeStepMany, Env: 1, N: 1, Seq: 3}, Ack: 2, Steps: c.steps, Actions: make([]int32, c.steps)}
-			if err := p.send(opBinary, r.append(nil), true); err != nil {
-				t.Fatal(err)
-			}
-			var op byte
-			var b []byte
-			for op = opPing; op == opPing || strings.Contains(string(b), "episode_end"); {
-				var err error
-				if op, b, err = p.in.next(); err != nil {
-					t.Fatal(err)
-				}
+			p.ask(request{header: header{Type: typeStepMany, Env: 1, N: 1, Seq: 3}, Ack: 2, Steps: c.steps, Actions: make([]int32, c.steps)})
+			op, b := p.next()
+			for op == opPing || strings.Contains(string(b), "episode_end") {
+				op, b = p.next()
 			}
 			took := time.Since(began)
 			if c.ok && (op != opBinary || took != time.Duration(c.steps)*c.takes) || !c.ok && (!strings.Contains(string(b), `"timeout"`) || took < c.timeout || took > c.timeout+3*tick) {
@@ -231,7 +222,7 @@ func TestStepTimeout(t *testing.T) {
 // So many messages a second are taken, from the first of each second on.
 func TestMessagesASecond(t *testing.T) {
 	s := NewServer(Options{Open: open, Rate: 3})
-	ss := s.newSession(newConn(&wire{}, false, 1, time.Second), secret{}, identity{})
+	ss := lone(s, &wire{})
 	if err := ss.listen(control{}); err != nil {
 		t.Fatal(err)
 	}
@@ -275,8 +266,8 @@ func TestMessagesASecond(t *testing.T) {
 // A make that takes too long: negative, it may take as long as it takes.
 func TestMakeTimeout(t *testing.T) {
 	for timeout, ok := range map[time.Duration]bool{-1: true, time.Minute: true, 25 * time.Second: false} { // not when a ping goes out, at 20 s: a pipe holds no byte for a peer that writes itself
-		var closed atomic.Int32
-		o := openScript(&script{ends: []int{9}}, &closed)
+		v := &script{ends: []int{9}}
+		o := openScript(v)
 		quick := o.Open
 		o.MakeTimeout, o.StepTimeout = timeout, time.Second // which is not that of a make
 		o.Open = sleeping(30*time.Second, quick)
@@ -285,30 +276,23 @@ func TestMakeTimeout(t *testing.T) {
 			p.hello("")
 			began := time.Now()
 			p.say(`{"type":"make","id":1,"ack":0,"scenario":"s","num_envs":1}`)
-			m := map[string]any{}
-			for len(m) == 0 {
-				op, b, err := p.in.next()
-				if err != nil {
-					t.Fatal(err)
-				}
-				if op == opPing {
-					_ = p.send(opPong, nil, true)
-					continue
-				}
-				m["text"] = string(b)
+			op, b := p.next()
+			for op == opPing {
+				_ = p.send(opPong, nil, true)
+				op, b = p.next()
 			}
 			want, after := `"made"`, 30*time.Second
 			if !ok {
 				want, after = `"timeout"`, timeout
 			}
-			if !strings.Contains(m["text"].(string), want) || time.Since(began) != after {
-				t.Errorf("within %v: %v after %v", timeout, m, time.Since(began))
+			if !strings.Contains(string(b), want) || time.Since(began) != after {
+				t.Errorf("within %v: %s after %v", timeout, b, time.Since(began))
 			}
 			_ = p.net.Close()
 			time.Sleep(time.Minute)
 		})
-		if closed.Load() != 1 {
-			t.Errorf("within %v: closed %d times", timeout, closed.Load())
+		if v.closed.Load() != 1 {
+			t.Errorf("within %v: closed %d times", timeout, v.closed.Load())
 		}
 	}
 }
@@ -325,9 +309,8 @@ func sleeping(d time.Duration, open func(context.Context, MakeRequest) (env.Vect
 // watcher's next tick.
 func TestReadingWhileARealTimeStepLasts(t *testing.T) {
 	for _, real := range []bool{true, false} {
-		var closed atomic.Int32
 		o := Options{Open: func(context.Context, MakeRequest) (env.Vector, error) {
-			return &slow{Vector: &script{num: 1, ends: []int{9}, real: real, closed: &closed}, takes: 30 * time.Second}, nil
+			return &slow{Vector: &script{num: 1, ends: []int{9}, real: real, closed: new(atomic.Int32)}, takes: 30 * time.Second}, nil
 		}}
 		faked(t, o, func(t *testing.T, s *Server) {
 			p := pipe(t, s, false)

@@ -333,7 +333,7 @@ func TestLocal(t *testing.T) {
 		}
 		for _, rate := range []int{0, 7} {
 			s := NewServer(Options{Open: open, Rate: rate})
-			ss := s.newSession(newConn(w, false, 1, time.Second), secret{}, identity{})
+			ss := lone(s, w)
 			if err := ss.listen(control{}); err != nil {
 				t.Fatal(err)
 			}

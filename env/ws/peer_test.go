@@ -57,6 +57,24 @@ func (p *peer) hear() (m map[string]any, err error) {
 	}
 }
 
+// ask says a binary request.
+func (p *peer) ask(r request) {
+	p.t.Helper()
+	if err := p.send(opBinary, r.append(nil), true); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// next is the next message, whatever it is.
+func (p *peer) next() (op byte, b []byte) {
+	p.t.Helper()
+	op, b, err := p.in.next()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return op, b
+}
+
 // want hears a message of a type, or with "error" of a code.
 func (p *peer) want(what string) map[string]any {
 	p.t.Helper()
@@ -89,6 +107,29 @@ func (p *peer) start() string {
 	p.say(`{"type":"reset","id":2,"ack":1,"env":1,"seed":"7"}`)
 	p.want("reset_result")
 	return token
+}
+
+// numbered gives a function that says a text request of these keys, with the next
+// number, and hears the reply, as want does.
+func (p *peer) numbered() func(want, keys string) map[string]any {
+	id := 0
+	return func(want, keys string) map[string]any {
+		p.t.Helper()
+		id++
+		p.say(`{"id":%d,"ack":%d,%s}`, id, id-1, keys)
+		return p.want(want)
+	}
+}
+
+// resume asks for the session of a token, whose replies up to last it has.
+func (p *peer) resume(token any, last int) {
+	p.t.Helper()
+	p.say(`{"type":"resume","id":0,"version":1,"token":%q,"last_seq":%d}`, token, last)
+}
+
+// lone is a session of s over c, which nothing serves yet.
+func lone(s *Server, c net.Conn) *session {
+	return s.newSession(newConn(c, false, 1, time.Second), secret{}, identity{})
 }
 
 // faked runs f in a bubble of fake time with a server that is shut down after.

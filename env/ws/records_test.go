@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -82,10 +81,7 @@ func TestRestoredSessionIsWhatItWas(t *testing.T) {
 		for range 5 {
 			ask("step_result", `"type":"step","env":1,"rows":[1],"actions":[1]`, 4)
 		}
-		bad := request{header: header{Type: typeStep, Env: 2, N: 1, Seq: 12}, Ack: 5, Actions: []int32{7}}
-		if err := p.send(opBinary, bad.append(nil), true); err != nil {
-			t.Fatal(err)
-		}
+		p.ask(request{header: header{Type: typeStep, Env: 2, N: 1, Seq: 12}, Ack: 5, Actions: []int32{7}})
 		p.want("invalid_action")
 		was, err := only(t, s).head()
 		if err != nil {
@@ -104,7 +100,7 @@ func TestRestoredSessionIsWhatItWas(t *testing.T) {
 		}
 		second := NewServer(Options{Open: open, Journal: left})
 		q := pipe(t, second, false)
-		q.say(`{"type":"resume","id":0,"version":1,"token":%q,"last_seq":10}`, token)
+		q.resume(token, 10)
 		if m := q.want("resumed"); m["accepted"] != 12.0 {
 			t.Errorf("%v", m)
 		}
@@ -173,15 +169,9 @@ func TestJournalBeginsAnew(t *testing.T) {
 			faked(t, Options{Journal: dir}, func(t *testing.T, s *Server) {
 				p := pipe(t, s, false)
 				p.start()
-				many := request{header: header{Type: typeStepMany, Env: 1, N: 1, Seq: 3}, Ack: 2, Steps: 50, Actions: make([]int32, 50)}
-				if err := p.send(opBinary, many.append(nil), true); err != nil {
-					t.Fatal(err)
-				}
+				p.ask(request{header: header{Type: typeStepMany, Env: 1, N: 1, Seq: 3}, Ack: 2, Steps: 50, Actions: make([]int32, 50)})
 				for op := byte(0); op != opBinary; {
-					var err error
-					if op, _, err = p.in.next(); err != nil {
-						t.Fatal(err)
-					}
+					op, _ = p.next()
 				}
 				j := only(t, s).journal
 				if j.steps != 52 { // of text requests one each
@@ -194,8 +184,7 @@ func TestJournalBeginsAnew(t *testing.T) {
 				set(j)
 				for i, want := range []int{5, 1, 2} {
 					p.say(`{"type":"step","id":%d,"ack":%d,"env":1,"actions":[1]}`, 4+i, 3+i)
-					for m := p.wantAny(); m["type"] == "event"; m = p.wantAny() {
-					}
+					p.ends("step_result")
 					synctest.Wait()
 					if _, all := records(t, dir); len(all) != want {
 						t.Errorf("%s: %d records after step %d, want %d", name, len(all), i+1, want)
@@ -225,16 +214,6 @@ func TestJournalBeginsAnew(t *testing.T) {
 			})
 		}
 	}
-}
-
-// wantAny hears a text message.
-func (p *peer) wantAny() map[string]any {
-	p.t.Helper()
-	m, err := p.hear()
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return m
 }
 
 // A journal that cannot be written costs neither the session nor a file.
@@ -303,7 +282,6 @@ func TestJournalsThatDoNotFit(t *testing.T) {
 		same := head(func(*journalHead) {})
 		says := func(text string, crc byte) []byte { return append([]byte{opText, crc, 0, 0, 0}, text...) }
 		none := func(h *journalHead) { h.Envs = nil }
-		var closed atomic.Int32
 		for name, c := range map[string]struct {
 			file [][]byte // records
 			tail string   // after them
@@ -329,8 +307,8 @@ func TestJournalsThatDoNotFit(t *testing.T) {
 			"a state less":           {file: [][]byte{head(func(h *journalHead) { h.Envs[0].States = nil })}, want: "journal: environment 1 is not what it was"},
 			"an episode more":        {file: [][]byte{head(func(h *journalHead) { h.Envs[0].Episodes = make([]episode, 2) })}, want: "journal: environment 1 is not what it was"},
 			"another state":          {file: [][]byte{head(func(h *journalHead) { h.Envs[0].States[0] = []byte("x") })}, want: "journal: row 0: snapshot does not fit this environment"},
-			"no snapshots":           {file: [][]byte{same}, o: openScript(&script{ends: []int{9}}, &closed), want: "journal: environment 1 is not what it was"},
-			"a panic":                {file: [][]byte{same}, o: openScript(&script{panics: "spec"}, &closed), want: "internal"},
+			"no snapshots":           {file: [][]byte{same}, o: openScript(&script{ends: []int{9}}), want: "journal: environment 1 is not what it was"},
+			"a panic":                {file: [][]byte{same}, o: openScript(&script{panics: "spec"}), want: "internal"},
 			"a short record":         {file: [][]byte{same, {1, 0, 0, 0}}, want: "ws: journal: a record of 4 bytes"},
 			"an empty request":       {file: [][]byte{same, {1, 0, 0, 0, 0}}, want: "journal: request 4 was not answered again"},
 			"no numbered request":    {file: [][]byte{same, says(`{"type":"ping","id":4}`, 0)}, want: "journal: request 4 was not answered again"},

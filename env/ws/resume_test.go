@@ -361,12 +361,7 @@ func TestNoResume(t *testing.T) {
 		})
 	}
 	synctest.Test(t, func(t *testing.T) { // cut before anything was made
-		d := &dialed{t: t, ends: make(chan *far, 1)}
-		d.Client = &Client{}
-		d.reach = d.connect
-		done := make(chan error)
-		go func() { done <- d.dial(background, []byte(`null`)) }()
-		far := <-d.ends
+		d, far, done := dialing(t, DialOptions{}, "null")
 		far.hear("hello")
 		far.welcome(`"resume_token":"secret","limits":{"resume_seconds":10}`)
 		far.hear("make")
@@ -438,29 +433,11 @@ func TestWhatIsNotSentTakesNoNumber(t *testing.T) {
 func TestRecvThatCannotSend(t *testing.T) {
 	scripted(t, DialOptions{}, func(d *dialed, old *far) {
 		var out env.Batch
-		six := make([]int32, 6)
-		var first, second request
-		if err := while(func() { first, second = old.request(), old.request() }, func() error {
-			_, err := d.Send(nil, six)
-			if err == nil {
-				_, err = d.Send(nil, six)
-			}
-			return err
-		}); err != nil {
+		both := d.sends(old, 2)
+		if err := while(func() { old.together(both) }, func() error { _, err := d.Recv(background, &out); return err }); err != nil {
 			t.Fatal(err)
 		}
-		both := func() {
-			for _, h := range []header{first.header, second.header} {
-				h.Type++
-				b := env.Batch{Obs: numbers(6, float32(h.Seq)), Reward: make([]float32, 3), Terminated: make([]bool, 3), Truncated: make([]bool, 3)}
-				_ = old.send(opBinary, appendResult(nil, h, 1, &b, nil, nil), false)
-			}
-			_ = old.flush()
-		}
-		if err := while(both, func() error { _, err := d.Recv(background, &out); return err }); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := d.Send(nil, six); err != nil { // which waits, since the second result is there
+		if _, err := d.Send(nil, make([]int32, 6)); err != nil { // which waits, since the second result is there
 			t.Fatal(err)
 		}
 		if _, err := d.Recv(background, &out); err != nil || out.Obs[0] != 3 {

@@ -107,11 +107,13 @@ func (v *script) Step(_ context.Context, rows []int, actions []int32, out *env.B
 
 func (v *script) Close() error { v.closed.Add(1); return v.fails }
 
-// openScript makes v with the mode and rows that a client asks for.
-func openScript(v *script, closed *atomic.Int32) Options {
+// openScript makes copies of v with the mode and rows that a client asks for; v counts
+// those that were closed.
+func openScript(v *script) Options {
+	v.closed = new(atomic.Int32)
 	return Options{Open: func(ctx context.Context, m MakeRequest) (env.Vector, error) {
 		one := *v
-		one.num, one.mode, one.closed, one.ctx = m.NumEnvs, m.Autoreset, closed, ctx
+		one.num, one.mode, one.ctx = m.NumEnvs, m.Autoreset, ctx
 		v.ctx = ctx
 		return &one, nil
 	}}
@@ -158,8 +160,8 @@ func TestEpisodesAreCounted(t *testing.T) {
 		{"next_step", []string{reset, step("[1,2]"), `"type":"reset","rows":[2]`, step("[1,2]"), step("[1,2]"), step("[2]"), step("[2]")}, // a reset begins anew, of its row alone
 			[]string{"", "", "", "", "env 1 row 1: 3 steps, 6; ", "", "env 1 row 2: 4 steps, 10; "}},
 	} {
-		var closed atomic.Int32
-		faked(t, openScript(&script{ends: []int{2, 3, 4}}, &closed), func(t *testing.T, s *Server) {
+		v := &script{ends: []int{2, 3, 4}}
+		faked(t, openScript(v), func(t *testing.T, s *Server) {
 			p := pipe(t, s, false)
 			p.hello(`"episode_end"`)
 			p.say(`{"type":"make","id":1,"ack":0,"scenario":"s","num_envs":3,"autoreset":%q}`, c.mode)
@@ -176,8 +178,8 @@ func TestEpisodesAreCounted(t *testing.T) {
 			}
 			_ = p.net.Close()
 		})
-		if closed.Load() != 1 {
-			t.Errorf("closed %d times", closed.Load())
+		if v.closed.Load() != 1 {
+			t.Errorf("closed %d times", v.closed.Load())
 		}
 	}
 }
@@ -186,33 +188,23 @@ func TestEpisodesAreCounted(t *testing.T) {
 // many steps too.
 func TestEpisodesOfManySteps(t *testing.T) {
 	for _, announced := range []bool{false, true} {
-		var closed atomic.Int32
-		faked(t, openScript(&script{ends: []int{2, 3, 4}}, &closed), func(t *testing.T, s *Server) {
+		faked(t, openScript(&script{ends: []int{2, 3, 4}}), func(t *testing.T, s *Server) {
 			p := pipe(t, s, false)
 			p.hello(map[bool]string{true: `"episode_end"`}[announced])
 			p.say(`{"type":"make","id":1,"ack":0,"scenario":"s","num_envs":3,"autoreset":"same_step"}`)
 			p.want("made")
 			p.say(`{"type":"reset","id":2,"ack":1,"env":1}`)
 			p.want("reset_result")
-			r := request{header: header{Type: typeStepMany, Flags: flagSubset, Env: 1, N: 2, Seq: 3}, Ack: 2, Steps: 6, Rows: []int{1, 0}, Actions: make([]int32, 12)}
-			if err := p.send(opBinary, r.append(nil), true); err != nil {
-				t.Fatal(err)
-			}
+			p.ask(request{header: header{Type: typeStepMany, Flags: flagSubset, Env: 1, N: 2, Seq: 3}, Ack: 2, Steps: 6, Rows: []int{1, 0}, Actions: make([]int32, 12)})
 			var events []string
-			for {
-				op, b, err := p.in.next()
-				if err != nil {
-					t.Fatal(err)
-				}
-				if op == opBinary {
-					var out env.Batch
-					var r result
-					if err := r.decode(b, shape{3, 3, 0, true}, &out); err != nil || r.Steps != 6 || fmt.Sprint(out.Reward) != "[1 1 2 2 3 1 1 2 2 1 3 2]" || fmt.Sprint(out.FinalObs[9:12]) != "[0 2 7]" {
-						t.Errorf("%v, %d steps, %v", err, r.Steps, out)
-					}
-					break
-				}
+			op, b := p.next()
+			for ; op != opBinary; op, b = p.next() {
 				events = append(events, string(b))
+			}
+			var out env.Batch
+			var r result
+			if err := r.decode(b, shape{3, 3, 0, true}, &out); err != nil || r.Steps != 6 || fmt.Sprint(out.Reward) != "[1 1 2 2 3 1 1 2 2 1 3 2]" || fmt.Sprint(out.FinalObs[9:12]) != "[0 2 7]" {
+				t.Errorf("%v, %d steps, %v", err, r.Steps, out)
 			}
 			want := []string{}
 			for _, e := range []string{`"row":0,"steps":2,"return":3`, `"row":1,"steps":3,"return":6`, `"row":0,"steps":2,"return":3`, `"row":1,"steps":3,"return":6`, `"row":0,"steps":2,"return":3`} {
@@ -231,20 +223,12 @@ func TestEpisodesOfManySteps(t *testing.T) {
 // An error in the midst of many steps says after how many.
 func TestManyStepsThatFail(t *testing.T) {
 	for breaks, want := range map[int]string{1: `"message":"seeded fault"`, 2: `"message":"after 1 of 3 steps: seeded fault"`, 3: `"message":"after 2 of 3 steps: seeded fault"`, 4: ""} {
-		var closed atomic.Int32
-		faked(t, openScript(&script{ends: []int{9}, breaks: breaks}, &closed), func(t *testing.T, s *Server) {
+		faked(t, openScript(&script{ends: []int{9}, breaks: breaks}), func(t *testing.T, s *Server) {
 			p := pipe(t, s, false)
-			p.hello("")
-			p.say(`{"type":"make","id":1,"ack":0,"scenario":"s","num_envs":1}`)
-			p.want("made")
-			p.say(`{"type":"reset","id":2,"ack":1,"env":1}`)
-			p.want("reset_result")
-			r := request{header: header{Type: typeStepMany, Env: 1, N: 1, Seq: 3}, Ack: 2, Steps: 3, Actions: make([]int32, 3)}
-			if err := p.send(opBinary, r.append(nil), true); err != nil {
-				t.Fatal(err)
-			}
-			if op, b, err := p.in.next(); err != nil || (op == opBinary) != (want == "") || !strings.Contains(string(b), want) {
-				t.Errorf("step %d fails: %q, %v, want %s", breaks, b, err, want)
+			p.start()
+			p.ask(request{header: header{Type: typeStepMany, Env: 1, N: 1, Seq: 3}, Ack: 2, Steps: 3, Actions: make([]int32, 3)})
+			if op, b := p.next(); (op == opBinary) != (want == "") || !strings.Contains(string(b), want) {
+				t.Errorf("step %d fails: %q, want %s", breaks, b, want)
 			}
 			_ = p.net.Close()
 		})
@@ -253,8 +237,7 @@ func TestManyStepsThatFail(t *testing.T) {
 
 // Seeds are each row's: named, or from one on, in the order of the rows.
 func TestSeedsOfAReset(t *testing.T) {
-	var closed atomic.Int32
-	faked(t, openScript(&script{ends: []int{2, 3, 4}}, &closed), func(t *testing.T, s *Server) {
+	faked(t, openScript(&script{ends: []int{2, 3, 4}}), func(t *testing.T, s *Server) {
 		p := pipe(t, s, false)
 		p.hello("")
 		p.say(`{"type":"make","id":1,"ack":0,"scenario":"s","num_envs":3}`)
@@ -280,21 +263,14 @@ func TestSeedsOfAReset(t *testing.T) {
 // Environments have numbers that are not given again: one that was closed is closed, one
 // that was not made unknown. The context that one was made with ends with it.
 func TestNumbersOfEnvironments(t *testing.T) {
-	var closed atomic.Int32
 	var log bytes.Buffer
 	v := &script{ends: []int{9}, fails: errors.New("seeded fault")}
-	o := openScript(v, &closed)
+	o := openScript(v)
 	o.Log = textLog(&log)
 	faked(t, o, func(t *testing.T, s *Server) {
 		p := pipe(t, s, false)
 		p.hello("")
-		id := 0
-		ask := func(want, keys string) map[string]any {
-			t.Helper()
-			id++
-			p.say(`{"id":%d,"ack":%d,%s}`, id, id-1, keys)
-			return p.want(want)
-		}
+		ask := p.numbered()
 		for n := 1; n <= 3; n++ {
 			if m := ask("made", `"type":"make","scenario":"s","num_envs":1`); m["env"] != float64(n) {
 				t.Errorf("%v, want %d", m["env"], n)
@@ -304,8 +280,8 @@ func TestNumbersOfEnvironments(t *testing.T) {
 			t.Error("its context has ended")
 		}
 		ask("closed", `"type":"close","env":3`)
-		if v.ctx.Err() == nil || closed.Load() != 1 || !strings.Contains(log.String(), `level=WARN msg="environment did not close"`) || !strings.Contains(log.String(), `env=3 error="seeded fault"`) {
-			t.Errorf("context %v, closed %d times, log %s", v.ctx.Err(), closed.Load(), &log)
+		if v.ctx.Err() == nil || v.closed.Load() != 1 || !strings.Contains(log.String(), `level=WARN msg="environment did not close"`) || !strings.Contains(log.String(), `env=3 error="seeded fault"`) {
+			t.Errorf("context %v, closed %d times, log %s", v.ctx.Err(), v.closed.Load(), &log)
 		}
 		for env, want := range map[int]string{1: "reset_result", 2: "reset_result", 3: "closed", 4: "unknown_env", 0: "unknown_env"} {
 			ask(want, fmt.Sprintf(`"type":"reset","env":%d`, env))
@@ -324,16 +300,15 @@ func TestNumbersOfEnvironments(t *testing.T) {
 		p.wantClose(closeNormal)
 		_ = p.net.Close()
 		synctest.Wait()
-		if closed.Load() != 4 {
-			t.Errorf("closed %d times", closed.Load())
+		if v.closed.Load() != 4 {
+			t.Errorf("closed %d times", v.closed.Load())
 		}
 	})
 }
 
 // A real-time environment takes one request at a time, and no STEP_MANY.
 func TestRealTime(t *testing.T) {
-	var closed atomic.Int32
-	faked(t, openScript(&script{ends: []int{9}, real: true}, &closed), func(t *testing.T, s *Server) {
+	faked(t, openScript(&script{ends: []int{9}, real: true}), func(t *testing.T, s *Server) {
 		p := pipe(t, s, false)
 		p.hello("")
 		p.say(`{"type":"make","id":1,"ack":0,"scenario":"s","num_envs":1}`)
@@ -342,10 +317,7 @@ func TestRealTime(t *testing.T) {
 		}
 		p.say(`{"type":"reset","id":2,"ack":1,"env":1}`)
 		p.want("reset_result")
-		many := request{header: header{Type: typeStepMany, Env: 1, N: 1, Seq: 3}, Ack: 2, Steps: 1, Actions: []int32{1}}
-		if err := p.send(opBinary, many.append(nil), true); err != nil {
-			t.Fatal(err)
-		}
+		p.ask(request{header: header{Type: typeStepMany, Env: 1, N: 1, Seq: 3}, Ack: 2, Steps: 1, Actions: []int32{1}})
 		if m := p.want("bad_frame"); !strings.HasSuffix(m["message"].(string), "a real-time environment takes no STEP_MANY") {
 			t.Errorf("%v", m)
 		}
@@ -374,9 +346,8 @@ func TestRealTime(t *testing.T) {
 // An environment that panics, or takes no snapshots, in each call.
 func TestPanicsOfAnEnvironment(t *testing.T) {
 	for where, ids := range map[string]int{"spec": 1, "step": 3} {
-		var closed atomic.Int32
 		var log bytes.Buffer
-		o := openScript(&script{ends: []int{9}, panics: where}, &closed)
+		o := openScript(&script{ends: []int{9}, panics: where})
 		o.Log = textLog(&log)
 		faked(t, o, func(t *testing.T, s *Server) {
 			p := pipe(t, s, false)
@@ -403,26 +374,19 @@ func TestPanicsOfAnEnvironment(t *testing.T) {
 
 // A binary step that panics is answered by its number, too.
 func TestPanicOfABinaryStep(t *testing.T) {
-	var closed atomic.Int32
-	faked(t, openScript(&script{ends: []int{9}, panics: "step"}, &closed), func(t *testing.T, s *Server) {
+	v := &script{ends: []int{9}, panics: "step"}
+	faked(t, openScript(v), func(t *testing.T, s *Server) {
 		p := pipe(t, s, false)
-		p.hello("")
-		p.say(`{"type":"make","id":1,"ack":0,"scenario":"s","num_envs":1}`)
-		p.want("made")
-		p.say(`{"type":"reset","id":2,"ack":1,"env":1}`)
-		p.want("reset_result")
-		r := request{header: header{Type: typeStep, Env: 1, N: 1, Seq: 3}, Ack: 2, Actions: []int32{1}}
-		if err := p.send(opBinary, r.append(nil), true); err != nil {
-			t.Fatal(err)
-		}
+		p.start()
+		p.ask(request{header: header{Type: typeStep, Env: 1, N: 1, Seq: 3}, Ack: 2, Actions: []int32{1}})
 		if m := p.want("internal"); m["id"] != 3.0 || m["fatal"] != true || !strings.HasSuffix(m["message"].(string), "environment panicked: seeded fault") {
 			t.Errorf("%v", m)
 		}
 		p.wantClose(closeInternal)
 		_ = p.net.Close()
 	})
-	if closed.Load() != 1 {
-		t.Errorf("closed %d times", closed.Load())
+	if v.closed.Load() != 1 {
+		t.Errorf("closed %d times", v.closed.Load())
 	}
 }
 
@@ -436,13 +400,7 @@ func TestStatesOfRows(t *testing.T) {
 	faked(t, o, func(t *testing.T, s *Server) {
 		p := pipe(t, s, false)
 		p.hello("")
-		id := 0
-		ask := func(want, keys string) map[string]any {
-			t.Helper()
-			id++
-			p.say(`{"id":%d,"ack":%d,%s}`, id, id-1, keys)
-			return p.want(want)
-		}
+		ask := p.numbered()
 		ask("made", `"type":"make","scenario":"s","num_envs":3`)
 		ask("reset_result", `"type":"reset","env":1,"seed":"1"`)
 		states := func(rows string) []any { return ask("state_result", `"type":"state","env":1`+rows)["states"].([]any) }
