@@ -56,8 +56,9 @@ func TestWelcome(t *testing.T) {
 	}
 }
 
-// A number that was answered is answered again while its reply is kept; one that was
-// not, or is too far on, ends the session.
+// A request whose number was answered before gets the same reply again, as long as the
+// server still has it. A number whose reply is gone, or that is not the next, ends the
+// session.
 func TestNumbers(t *testing.T) {
 	for name, c := range map[string]struct {
 		ack, again int
@@ -101,7 +102,7 @@ func TestNumbers(t *testing.T) {
 	}
 }
 
-// A binary request acknowledges as a text one does.
+// A binary request acknowledges replies as a text request does.
 func TestBinaryAcknowledgement(t *testing.T) {
 	faked(t, Options{}, func(t *testing.T, s *Server) {
 		p := pipe(t, s, false)
@@ -151,7 +152,7 @@ func TestBinaryAcknowledgement(t *testing.T) {
 	})
 }
 
-// More replies than are kept: the latest 64 are, whatever was acknowledged.
+// The server keeps the latest 64 replies, even if the client has acknowledged none.
 func TestTheLatestRepliesAreKept(t *testing.T) {
 	for last, ok := range map[int]bool{70 - inFlight: true, 70 - inFlight - 1: false, 70: true, 71: false} {
 		faked(t, Options{}, func(t *testing.T, s *Server) {
@@ -185,7 +186,7 @@ func TestTheLatestRepliesAreKept(t *testing.T) {
 	}
 }
 
-// The memory of a reply that is forgotten serves the next: up to four, none of them long.
+// The buffers of up to four forgotten replies are reused, unless they are long.
 func TestReplyMemory(t *testing.T) {
 	var s session
 	most := maxReply / inFlight
@@ -220,7 +221,8 @@ func TestReplyMemory(t *testing.T) {
 	}
 }
 
-// A text reply is at most 16 MiB; a longer one, or one that is no JSON, is an error.
+// A text reply of more than 16 MiB, or one that cannot be written as JSON, becomes an
+// error reply.
 func TestLongestReply(t *testing.T) {
 	s := NewServer(Options{Open: open})
 	w := &wire{}
@@ -251,7 +253,7 @@ func TestLongestReply(t *testing.T) {
 	}
 }
 
-// After a resume as much may wait for the client as before.
+// A resumed connection may have as many bytes pending as the one before it.
 func TestPendingBytesAfterAResume(t *testing.T) {
 	faked(t, Options{}, func(t *testing.T, s *Server) {
 		p := pipe(t, s, false)
@@ -279,7 +281,8 @@ func TestPendingBytesAfterAResume(t *testing.T) {
 	})
 }
 
-// How a connection ends says whether its session waits for another: PROTOCOL.md, resume.
+// Whether a session waits to be resumed depends on how its connection ended
+// (PROTOCOL.md, resume).
 func TestWhichSessionsWait(t *testing.T) {
 	for name, c := range map[string]struct {
 		say   string
@@ -313,7 +316,8 @@ func TestWhichSessionsWait(t *testing.T) {
 	}
 }
 
-// A client that stops writing is answered what it asked, and its connection closed.
+// A client that closes its writing side still gets its replies; then the server closes
+// the connection.
 func TestHalfClosed(t *testing.T) {
 	_, url := serve(t, Options{})
 	p := dialPeer(t, url)
@@ -331,7 +335,7 @@ func TestHalfClosed(t *testing.T) {
 	}
 }
 
-// A client that comes as the session ends hears why.
+// A client that resumes a session just as it ends is given the reason.
 func TestComesTooLate(t *testing.T) {
 	for _, draining := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -360,8 +364,8 @@ func TestComesTooLate(t *testing.T) {
 	}
 }
 
-// A panic of ours ends the session with 4504, and nothing else; one on a stack of its
-// own is that of the goroutine that waits.
+// A panic in the server's own code ends only its session, with close code 4504. A panic
+// in apart's goroutine is raised again in the one that waits for it.
 func TestOurPanics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
@@ -385,8 +389,8 @@ func TestOurPanics(t *testing.T) {
 	_ = apart(func() error { panic("seeded fault") })
 }
 
-// Shutdown cuts what is left when its context ends: a step that waits for its own, and a
-// client that does not read.
+// When Shutdown's context ends, it cuts the connections that are left: of a step that
+// still runs, and of a client that does not read.
 func TestShutdownCuts(t *testing.T) {
 	for name, busy := range map[string]func(p *peer){
 		"a step":          func(p *peer) { p.say(`{"type":"step","id":3,"ack":2,"env":1,"actions":[1]}`) },

@@ -50,8 +50,8 @@ func (w *waiter) on(ctx context.Context) error {
 	return nil
 }
 
-// toWrite is on where it matters to a write: ctx may end, or another has, whose hook
-// may be at work.
+// toWrite is on for a write, which needs it only if ctx can end, or if the ctx of an
+// earlier call has ended and its hook may still run.
 func (w *waiter) toWrite(ctx context.Context) error {
 	if ctx.Done() == nil && (w.ctx == nil || w.ctx.Err() == nil) {
 		return nil
@@ -153,14 +153,14 @@ func (c *Client) call(ctx context.Context, kind uint8, n int, rows []int, out *e
 }
 
 // ask sends the text request m, with the next number, and reads its reply, of type
-// want, into out. What cannot be sent takes no number.
+// want, into out. A request that cannot be sent uses up no number.
 func (c *Client) ask(ctx context.Context, want string, m map[string]any, out any) error {
 	m["id"], m["ack"] = c.sent+1, c.got
 	return c.exchange(ctx, want, c.sent+1, m, out)
 }
 
-// exchange sends m, whose number is id, and reads its reply. Number 0 is that of hello,
-// which does not count.
+// exchange sends m, whose number is id, and reads its reply. Only hello has number 0,
+// which is not counted as sent.
 func (c *Client) exchange(ctx context.Context, want string, id uint64, m, out any) error {
 	b, err := encode(m)
 	if err != nil {

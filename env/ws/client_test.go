@@ -15,7 +15,7 @@ import (
 	"github.com/planegym/planegym/p4"
 )
 
-// What Dial was given is what the server is asked for.
+// The client sends the options of Dial to the server.
 func TestClientAsksForWhatItIsGiven(t *testing.T) {
 	asked := func(o DialOptions) (hello, make string) {
 		scripted(t, o, func(d *dialed, _ *far) { hello, make = fmt.Sprint(d.hello), fmt.Sprint(d.make) })
@@ -34,7 +34,7 @@ func TestClientAsksForWhatItIsGiven(t *testing.T) {
 	}
 }
 
-// What the server made is what the client is.
+// The client's spec, rows and options are those in the server's reply to make.
 func TestClientIsWhatWasMade(t *testing.T) {
 	scripted(t, DialOptions{Info: true}, func(d *dialed, _ *far) {
 		spec := d.Spec()
@@ -56,7 +56,7 @@ func TestClientIsWhatWasMade(t *testing.T) {
 	})
 }
 
-// A server that answers what it was not asked, or in another order, is of no use.
+// Dial fails if the server answers hello or make with anything but the expected reply.
 func TestClientRefusesAServer(t *testing.T) {
 	for _, c := range []struct {
 		name, welcome, made string
@@ -88,7 +88,7 @@ func TestClientRefusesAServer(t *testing.T) {
 	}
 }
 
-// step is a step of d whose answer's numbers begin at x.
+// step has d do a step, which far answers with numbers from x on.
 func (d *dialed) step(far *far, rows []int, x float32) (*env.Batch, request, error) {
 	var out env.Batch
 	var r request
@@ -102,8 +102,8 @@ func (d *dialed) step(far *far, rows []int, x float32) (*env.Batch, request, err
 	return &out, r, err
 }
 
-// Requests say their rows, seeds, actions and what has been answered, and begin
-// anew where nothing is under way.
+// Requests carry rows, seeds, actions and the last reply's number, and the resync flag
+// where no other request is under way.
 func TestRequestsOfAClient(t *testing.T) {
 	for _, info := range []bool{false, true} {
 		with := map[bool]uint16{true: flagInfo}[info]
@@ -141,8 +141,7 @@ func TestRequestsOfAClient(t *testing.T) {
 	}
 }
 
-// Calls that cannot be are refused before anything is sent: the next request has the
-// next number.
+// Invalid calls are refused before anything is sent, so that they use up no number.
 func TestCallsThatCannotBe(t *testing.T) {
 	scripted(t, DialOptions{}, func(d *dialed, far *far) {
 		var out env.Batch
@@ -188,7 +187,8 @@ func TestCallsThatCannotBe(t *testing.T) {
 	})
 }
 
-// While steps are under way only Send and Recv go; the window is what the server made it.
+// While steps are under way only Send and Recv are allowed; the server says how many
+// steps may be.
 func TestStepsUnderWay(t *testing.T) {
 	for _, window := range []int{1, 3} {
 		scripted(t, DialOptions{}, func(d *dialed, far *far) {
@@ -240,8 +240,9 @@ func TestStepsUnderWay(t *testing.T) {
 	}
 }
 
-// Replies that were read with one before are received without a look at the network,
-// and what is sent meanwhile goes with the next look.
+// A reply that was read from the network together with an earlier one is received
+// without touching the network; what was sent meanwhile leaves when the client next has
+// to read.
 func TestSendWaitsForWhatIsReady(t *testing.T) {
 	scripted(t, DialOptions{}, func(d *dialed, far *far) {
 		var out env.Batch
@@ -263,8 +264,8 @@ func TestSendWaitsForWhatIsReady(t *testing.T) {
 	})
 }
 
-// An error is the reply's; the connection goes on, and the next request begins anew
-// unless the error says that it was skipped.
+// An error reply leaves the connection open. The next request has the resync flag,
+// unless the error says that its own request was skipped.
 func TestErrorReplies(t *testing.T) {
 	scripted(t, DialOptions{}, func(d *dialed, far *far) {
 		var out env.Batch
@@ -304,8 +305,8 @@ func TestErrorReplies(t *testing.T) {
 	})
 }
 
-// Infos are those of each row's last step, and beside them those of the episode that
-// the step ended.
+// Info gives the values of a row's last step, FinalInfo those of the episode that this
+// step ended.
 func TestInfosOfAClient(t *testing.T) {
 	scripted(t, DialOptions{Info: true, Autoreset: env.SameStep}, func(d *dialed, far *far) {
 		var out env.Batch
@@ -365,7 +366,7 @@ func TestInfosOfAClient(t *testing.T) {
 	})
 }
 
-// A reset with options says them all, and fills the batch as any reset does.
+// ResetWith sends every option, and fills the batch as any reset does.
 func TestResetWithOfAClient(t *testing.T) {
 	load := 0.5
 	for _, c := range []struct {
@@ -428,7 +429,7 @@ func TestResetWithOfAClient(t *testing.T) {
 	}
 }
 
-// Snapshots are the row's, and put back as they were.
+// Snapshot and Restore carry a row's state unchanged.
 func TestSnapshotsOfAClient(t *testing.T) {
 	scripted(t, DialOptions{}, func(d *dialed, far *far) {
 		if err := while(func() {
@@ -459,8 +460,8 @@ func TestSnapshotsOfAClient(t *testing.T) {
 	})
 }
 
-// A client that computes sends a pong after KeepAlive without a frame of its own, and
-// none more.
+// A client that sends nothing for KeepAlive sends a pong, and no more than one for each
+// such time.
 func TestKeepAlive(t *testing.T) {
 	for _, every := range []time.Duration{0, 2 * time.Second} {
 		scripted(t, DialOptions{KeepAlive: every}, func(d *dialed, far *far) {
@@ -485,8 +486,8 @@ func TestKeepAlive(t *testing.T) {
 	}
 }
 
-// Close says so, waits for the answer, and disconnects; a second one does nothing, and
-// every call after it is refused.
+// Close sends close, waits for the reply, and disconnects. A second Close does nothing;
+// every other call after it is refused.
 func TestCloseOfAClient(t *testing.T) {
 	for _, c := range []struct {
 		name   string

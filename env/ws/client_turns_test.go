@@ -11,8 +11,8 @@ import (
 	"github.com/planegym/planegym/env"
 )
 
-// Events, and replies that have had their turn, are passed over; any other reply out
-// of turn ends the connection.
+// The client ignores events and replies that it has had before; any other reply out of
+// turn ends the connection.
 func TestRepliesOutOfTurn(t *testing.T) {
 	result := func(kind uint8, seq uint64, flags uint16, n uint32) func(*far, header) {
 		return func(f *far, h header) {
@@ -76,7 +76,7 @@ func TestRepliesOutOfTurn(t *testing.T) {
 	}
 }
 
-// A call that was given up leaves its reply to be passed over, whatever the next call is.
+// The late reply to a call that was given up is ignored, whatever the next call is.
 func TestRepliesWhoseCallerHasGone(t *testing.T) {
 	six := make([]int32, 6)
 	for _, given := range []string{"step", "reset with options"} {

@@ -10,8 +10,8 @@ import (
 	"github.com/planegym/planegym/env"
 )
 
-// Text that is no request is answered, by its number where it has one, and the session
-// goes on.
+// A text message that is no valid request gets an error reply, with its number if it
+// has one, and the session goes on.
 func TestWhatIsNoRequest(t *testing.T) {
 	faked(t, Options{}, func(t *testing.T, s *Server) {
 		p := pipe(t, s, false)
@@ -41,8 +41,8 @@ func TestWhatIsNoRequest(t *testing.T) {
 	})
 }
 
-// A make says what is wrong with it; how many environments there may be is the server's
-// option, and how many rows the length of messages.
+// An error reply to make says what is wrong. The server's options bound the number of
+// environments, the longest message the number of rows.
 func TestMakesThatAreRefused(t *testing.T) {
 	rows := (maxRequest - headerBytes - 8) / 12 // of a reset with a seed each: 8 bytes, and 4 of its number
 	faked(t, Options{MaxEnvs: 2}, func(t *testing.T, s *Server) {
@@ -72,8 +72,8 @@ func TestMakesThatAreRefused(t *testing.T) {
 	})
 }
 
-// Replies that would be too long: of a make for more rows than any reply has room for,
-// and of rows in JSON that fit as binary.
+// A reset of more rows than a JSON reply has room for is refused as text, and answered
+// as binary.
 func TestRowsThatDoNotFit(t *testing.T) {
 	faked(t, openScript(&script{ends: make([]int, 100_000)}), func(t *testing.T, s *Server) {
 		p := pipe(t, s, false)
@@ -133,7 +133,7 @@ func TestStepsThatDoNotFit(t *testing.T) {
 		}
 		_ = p.net.Close()
 	})
-	// A request of so many steps is too long for the wire: what it would be answered is asked here.
+	// No message has room for so many steps, so stepMany is called directly.
 	e := &vector{d: 1000, s: 1, num: 10, spec: env.Spec{Action: env.MultiDiscrete{2}}}
 	r := &request{header: header{N: 10}, Steps: 5000, Actions: make([]int32, 50_000)}
 	fit := 0
@@ -157,7 +157,8 @@ func TestStepsThatDoNotFit(t *testing.T) {
 	}
 }
 
-// An idle session is closed; one that is at work, or asks, is not.
+// A session is closed when it is idle, but not while it steps or its client asks for
+// something.
 func TestIdleTime(t *testing.T) {
 	v := &slow{takes: 25 * time.Second}
 	o := Options{IdleTimeout: 10 * time.Second, PingAfter: 4 * time.Second, PongTimeout: 2 * time.Second, Open: openSlow(v)}

@@ -266,8 +266,8 @@ func TestShutdownTwice(t *testing.T) {
 	})
 }
 
-// A write that goes through while its context ends leaves no deadline in the past to
-// the next one, be that of a call whose context never ends.
+// A write that succeeds just as its context ends leaves no expired deadline behind: the
+// next write has its full time, even in a call whose context never ends.
 func TestWriteAfterAnInterruptedOne(t *testing.T) {
 	for _, timeout := range []time.Duration{time.Minute, -1} {
 		synctest.Test(t, func(t *testing.T) {

@@ -15,7 +15,8 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// An address says how to connect; what is wrong with it is said once.
+// Dial connects to ws, wss and unix addresses, and says once what is wrong with an
+// address.
 func TestAddresses(t *testing.T) {
 	s := NewServer(Options{Open: open})
 	plain, secure := httptest.NewServer(s), httptest.NewUnstartedServer(s)
@@ -68,7 +69,8 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-// A server that speaks another subprotocol, or refuses with whatever body.
+// Dial reports a server that speaks another subprotocol, or that refuses with any kind
+// of body.
 func TestHandshakesThatFail(t *testing.T) {
 	gone := make(chan error, 1)
 	ofLength := func(n int) string {

@@ -30,7 +30,8 @@ type dialed struct {
 	limit       func(context.Context) // called at each
 }
 
-// dialing is a client that dials a server, the test, in a goroutine, whose error is done's.
+// dialing is a client that dials in a goroutine, the server's end of its connection,
+// and where Dial's error comes.
 func dialing(t testing.TB, o DialOptions, kwargs string) (d *dialed, f *far, done chan error) {
 	d = &dialed{Client: &Client{opts: o}, t: t, ends: make(chan *far, 100)}
 	d.reach = d.connect
@@ -52,9 +53,9 @@ func (d *dialed) connect(ctx context.Context) (*conn, error) {
 	return newConn(near, true, maxReply, time.Minute), nil
 }
 
-// scripted runs a test of a client under fake time: made is a vector of three rows,
-// two numbers an observation, two actions of three, two infos; keys go before those
-// of made, welcomed after those of welcome.
+// scripted runs a test of a client under fake time, whose server is far: its
+// environment has three rows, observations of two numbers, two actions of three each,
+// and two infos.
 func scripted(t *testing.T, o DialOptions, f func(d *dialed, far *far)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {

@@ -403,8 +403,8 @@ func (c *conn) interrupt() {
 	}
 }
 
-// unhurried takes interrupt's deadline away from a connection whose write was through
-// before it.
+// unhurried removes interrupt's deadline from a connection whose write had ended
+// before.
 func (c *conn) unhurried() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// The head of a frame is read from its bytes once the last of them is there, and
-// refused where RFC 6455, section 5.2, does.
+// A frame's head is parsed once all of it has arrived, and refused where RFC 6455,
+// section 5.2, says so.
 func TestFrameHeads(t *testing.T) {
 	long := func(form byte, n uint64, bytes int) string { // a binary frame's length in so many bytes
 		b := []byte{0x82, form}
@@ -106,8 +106,8 @@ func (r *reader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Messages come whole, in parts, between control frames and in any pieces; with an
-// error there is no message.
+// Messages are read whole, whether they come in fragments, between control frames or
+// cut anywhere; no message comes with an error.
 func TestMessages(t *testing.T) {
 	const limit = 20
 	x := func(n int) string { return strings.Repeat("x", n) }
@@ -160,8 +160,8 @@ func TestMessages(t *testing.T) {
 	}
 }
 
-// A connection's memory grows with the messages that come, by doubling, with large
-// reads at once, and not with how many there are.
+// The read buffer doubles as messages get longer, at once for a long one, and does not
+// grow with their number.
 func TestReadBuffer(t *testing.T) {
 	small := strings.Repeat(frame(fin|opText, strings.Repeat("x", 94)), 1000) // of 100 bytes
 	for _, size := range []int{1, 100} {
@@ -195,8 +195,8 @@ func TestReadBuffer(t *testing.T) {
 	}
 }
 
-// A reply may wait for the next message where all of that is there already, or it is
-// no message at all.
+// A reply may wait to be flushed only if the buffer has the next message already, whole
+// or malformed.
 func TestReady(t *testing.T) {
 	text := frame(fin|opText, "abc")
 	for _, c := range []struct {
@@ -387,7 +387,8 @@ func TestInterrupt(t *testing.T) {
 	})
 }
 
-// A close frame says its code and as much of the reason as fits, in whole letters.
+// A close frame holds its code and as much of the reason as fits, without cutting a
+// character.
 func TestClosePayload(t *testing.T) {
 	x := strings.Repeat("x", 120)
 	for reason, want := range map[string]string{
@@ -420,8 +421,8 @@ func TestClosePayload(t *testing.T) {
 	}
 }
 
-// A connection ends with a close frame and the end of writing, then reads the rest
-// away for the time that it is given; where nothing can be written it closes at once.
+// A connection ends with a close frame, stops writing, and discards what still arrives
+// for the given time; if it cannot write, it closes at once.
 func TestConnectionEnds(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -442,7 +443,7 @@ func TestConnectionEnds(t *testing.T) {
 	}
 }
 
-// Memory that is no longer than a small connection's stays; what was longer begins anew.
+// Buffers no larger than a small connection's are kept; larger ones are freed.
 func TestRestOfASmallConnection(t *testing.T) {
 	f := frame(fin|opText, "hello")
 	c := newConn(&wire{}, false, 100, time.Minute)

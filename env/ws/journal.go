@@ -181,7 +181,7 @@ func (j *journal) end(keep bool) {
 	j.file, j.buf = nil, nil
 }
 
-// begin adds a request that is about to be executed.
+// begin starts the record of a request that is about to be executed.
 func (j *journal) begin(m message) {
 	if j == nil || j.file == nil {
 		return
@@ -191,7 +191,7 @@ func (j *journal) begin(m message) {
 	j.buf = append(j.buf, m.buf...)
 }
 
-// commit writes it with its reply, before that leaves.
+// commit writes the record, with its reply's checksum, before the reply is sent.
 func (j *journal) commit(s *session, reply []byte) {
 	if j == nil || j.file == nil {
 		return

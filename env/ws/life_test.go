@@ -37,8 +37,7 @@ func notZero(lines []string) string {
 	return strings.Join(out, "\n")
 }
 
-// What happened to a server is in its metrics, in its status and, a line each, in its
-// log, and nothing else is.
+// A server's metrics, status and log hold all that happened to it, and nothing else.
 func TestALifeIsCounted(t *testing.T) {
 	var log bytes.Buffer
 	var mu sync.Mutex
@@ -209,8 +208,8 @@ level=INFO msg="session closed" reason="its client did not come back within 1m0s
 	})
 }
 
-// A scrape has what the program says it was built of, what the program adds, and the
-// latencies as a histogram of seconds.
+// The metrics page has the program's version and commit, the program's own metrics, and
+// latencies as a histogram in seconds.
 func TestMetricsOfABuild(t *testing.T) {
 	extra := prometheus.NewCounter(prometheus.CounterOpts{Name: "extra_total"})
 	extra.Add(7)
@@ -239,7 +238,7 @@ func TestMetricsOfABuild(t *testing.T) {
 	}
 }
 
-// Codes that are not ours count with those of the environment, and each its own.
+// Each error code has its own counter; unknown codes count as env_error.
 func TestErrorsByCode(t *testing.T) {
 	s := NewServer(Options{Open: open})
 	want := map[string]int{}
@@ -269,7 +268,7 @@ func TestErrorsByCode(t *testing.T) {
 	}
 }
 
-// A server is ready while a session is free and it does not go away; it is healthy as
+// A server is ready while it has a free session and is not draining; it is healthy as
 // long as it answers.
 func TestReadiness(t *testing.T) {
 	faked(t, Options{MaxSessions: 2}, func(t *testing.T, s *Server) {

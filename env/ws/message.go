@@ -131,8 +131,8 @@ func (a *actions) UnmarshalJSON(b []byte) error {
 }
 
 // elements gives the elements of a JSON list, which package json has found to
-// be well-formed, without a copy. null has none. Elements are not lists or objects
-// themselves: of one that is, each gets the first part, and is to refuse it.
+// be well-formed, without a copy. null has none. No element may
+// be a list or an object: each gets the first part of one, and has to refuse it.
 func elements(what string, b []byte, each func(e []byte) error) error {
 	if string(b) == "null" {
 		return nil

@@ -13,7 +13,8 @@ import (
 	"github.com/planegym/planegym/env"
 )
 
-// The first message is hello or resume; what comes before or instead of it, and when.
+// The first message has to be hello or resume, and in time: what the server answers, and
+// when.
 func TestFirstMessage(t *testing.T) {
 	const hello = `{"type":"hello","id":3,"version":1}`
 	pad := func(n int) string { return hello[:len(hello)-1] + strings.Repeat(" ", n-len(hello)) + "}" }
@@ -80,7 +81,7 @@ func TestFirstMessage(t *testing.T) {
 	})
 }
 
-// While a server drains nobody is let in, be it that the connection came before.
+// A draining server opens no session, even on a connection that was there before.
 func TestHelloWhileDraining(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := NewServer(Options{Open: open})
@@ -105,8 +106,8 @@ func TestHelloWhileDraining(t *testing.T) {
 	})
 }
 
-// A ping goes out after so long without a byte, and the end of the connection after so
-// much longer; any byte counts, half a frame too.
+// The server sends a ping after PingAfter without a byte from the client, and closes
+// the connection PongTimeout later; any byte counts, even half a frame.
 func TestPings(t *testing.T) {
 	faked(t, Options{PingAfter: 7 * time.Second, PongTimeout: 3 * time.Second}, func(t *testing.T, s *Server) {
 		p := pipe(t, s, false)
@@ -133,8 +134,8 @@ func TestPings(t *testing.T) {
 	})
 }
 
-// While a step lasts the connection is read: pings are answered, as many messages wait as
-// may be under way, and then the step's reply and theirs come in order.
+// The server reads on while a step runs: it answers pings and queues as many messages
+// as may be under way; after the step the replies come in order.
 func TestReadingWhileAStepLasts(t *testing.T) {
 	v := &slow{takes: 30 * time.Second}
 	faked(t, Options{StepTimeout: -1, Open: openSlow(v)}, func(t *testing.T, s *Server) {
@@ -178,7 +179,7 @@ func TestReadingWhileAStepLasts(t *testing.T) {
 	})
 }
 
-// A step may take StepTimeout, each of many its own; a make and a state are not steps.
+// StepTimeout holds for each step, also within STEP_MANY.
 func TestStepTimeout(t *testing.T) {
 	for _, c := range []struct {
 		takes, timeout time.Duration
@@ -219,7 +220,7 @@ func TestStepTimeout(t *testing.T) {
 	}
 }
 
-// So many messages a second are taken, from the first of each second on.
+// At most Rate messages a second are taken; one more closes the connection.
 func TestMessagesASecond(t *testing.T) {
 	s := NewServer(Options{Open: open, Rate: 3})
 	ss := lone(s, &wire{})
@@ -263,7 +264,7 @@ func TestMessagesASecond(t *testing.T) {
 	}
 }
 
-// A make that takes too long: negative, it may take as long as it takes.
+// A make is given up after MakeTimeout; if that is negative, it never is.
 func TestMakeTimeout(t *testing.T) {
 	for timeout, ok := range map[time.Duration]bool{-1: true, time.Minute: true, 25 * time.Second: false} { // not when a ping goes out, at 20 s: a pipe holds no byte for a peer that writes itself
 		v := &script{ends: []int{9}}
@@ -305,8 +306,8 @@ func sleeping(d time.Duration, open func(context.Context, MakeRequest) (env.Vect
 	}
 }
 
-// A real-time environment's connection is read from the start of a step on, not from the
-// watcher's next tick.
+// During a step of a real-time environment the server reads at once, not only from the
+// watcher's next tick on.
 func TestReadingWhileARealTimeStepLasts(t *testing.T) {
 	for _, real := range []bool{true, false} {
 		o := Options{Open: func(context.Context, MakeRequest) (env.Vector, error) {

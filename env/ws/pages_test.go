@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// ask is a request of a server without a network.
+// ask sends s a request without a network.
 func ask(s http.Handler, method, path string, header ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, "http://127.0.0.1"+path, nil)
 	for i := 0; i < len(header); i += 2 {
@@ -43,7 +43,7 @@ func tokens(t *testing.T, lines ...string) (*Tokens, string) {
 	return k, path
 }
 
-// What is refused says so in the status, in headers and in a message.
+// A refusal has an HTTP status, its headers and a JSON error.
 func TestRefusals(t *testing.T) {
 	upgrade := []string{"Connection", "Upgrade", "Upgrade", "websocket", "Sec-Websocket-Version", "13", "Sec-Websocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="}
 	speaks := append(upgrade, "Sec-Websocket-Protocol", Protocol)
@@ -136,8 +136,8 @@ func TestTokensOfAFile(t *testing.T) {
 	}
 }
 
-// A ticket is good for 30 seconds, and once; no more than 1,024 are out, and those whose
-// time is over make room.
+// A ticket is good once, for 30 seconds. No more than 1,024 are valid at a time;
+// expired ones make room.
 func TestTicketsAreFew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var all tickets
@@ -198,7 +198,8 @@ func TestTicketsAreFew(t *testing.T) {
 	})
 }
 
-// Who sends a request is its bearer token, or where the server has none its certificate.
+// A client's identity is its bearer token, or its certificate if the server has no
+// tokens.
 func TestIdentities(t *testing.T) {
 	k, _ := tokens(t, "0123456789abcdef")
 	digest := func(b string) identity { return sha256.Sum256([]byte(b)) }
@@ -244,8 +245,8 @@ func TestIdentities(t *testing.T) {
 	}
 }
 
-// Which pages may connect: the listed ones; of an own host by its number, or by any
-// name where a token is asked for.
+// A page may connect if its origin is listed, or is the server's own host: by IP
+// address or localhost, by any name if the server wants tokens.
 func TestOrigins(t *testing.T) {
 	k, _ := tokens(t, "0123456789abcdef")
 	for _, c := range []struct {
@@ -273,7 +274,7 @@ func TestOrigins(t *testing.T) {
 	}
 }
 
-// The greeting of who asks without a browser can be followed as it stands.
+// The addresses in the plain-text greeting are those at which the server was reached.
 func TestGreeting(t *testing.T) {
 	s := NewServer(Options{Open: open, Name: "gym"})
 	for scheme, state := range map[string]*tls.ConnectionState{"ws": nil, "wss": {}} {
@@ -295,7 +296,7 @@ func TestGreeting(t *testing.T) {
 	}
 }
 
-// What an operator's port has: metrics and profiles, for names that nobody else can claim.
+// The admin port serves metrics and profiles, under an IP address or localhost only.
 func TestAdmin(t *testing.T) {
 	k, _ := tokens(t, "0123456789abcdef")
 	s := NewServer(Options{Open: open, Tokens: k})
@@ -319,7 +320,7 @@ func TestAdmin(t *testing.T) {
 	}
 }
 
-// Whose connections are of this machine, and so have no bound of messages.
+// Connections from this machine have no rate limit unless one is set.
 func TestLocal(t *testing.T) {
 	for _, c := range []struct {
 		addr net.Addr

@@ -57,9 +57,8 @@ func only(t *testing.T, s *Server) *session {
 	return nil
 }
 
-// A session that is restored is what it was: its environments with their states,
-// episodes and errors, its numbers, the replies that it kept, and what its client
-// announced.
+// A restored session has its environments with their states, episodes and errors, its
+// request numbers, the replies it kept, and its client's capabilities.
 func TestRestoredSessionIsWhatItWas(t *testing.T) {
 	dir := t.TempDir()
 	faked(t, Options{Journal: dir}, func(t *testing.T, s *Server) {
@@ -155,8 +154,8 @@ func opened(t *testing.T, dir string) (n int) {
 	return n
 }
 
-// The journal begins anew at so many steps or bytes, and not before; then the file of
-// before is closed. It goes with its session, unless the server drains.
+// The journal is rewritten after journalEvery steps or journalMax bytes, no earlier,
+// and the old file is closed. It is removed with its session, unless the server drains.
 func TestJournalBeginsAnew(t *testing.T) {
 	for name, set := range map[string]func(j *journal){
 		"steps": func(j *journal) { j.steps = journalEvery - 2 },
@@ -216,7 +215,7 @@ func TestJournalBeginsAnew(t *testing.T) {
 	}
 }
 
-// A journal that cannot be written costs neither the session nor a file.
+// If the journal cannot be written, the session goes on and no file is left open.
 func TestJournalThatCannotBeWritten(t *testing.T) {
 	for name, spoil := range map[string]func(path string) error{
 		"no folder": func(path string) error { return os.RemoveAll(filepath.Dir(path)) },
@@ -253,8 +252,8 @@ func TestJournalThatCannotBeWritten(t *testing.T) {
 	}
 }
 
-// What is in a journal and is not what its session was is an error that says so; the
-// last record may be torn.
+// Restoring from a journal that does not fit its session fails with an error that says
+// why; a torn last record is no error.
 func TestJournalsThatDoNotFit(t *testing.T) {
 	dir := t.TempDir()
 	who := identity{1}
@@ -361,15 +360,15 @@ func TestJournalsThatDoNotFit(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		// A reply of the journal's is the client's, as the head has it.
+		// The head has the replies as the client got them.
 		if !slices.ContainsFunc(whole.Replies, func(r journalReply) bool { return r.Seq == 3 && bytes.Contains(r.Body, []byte("step_result")) }) {
 			t.Errorf("%v", whole.Replies)
 		}
 	})
 }
 
-// Journals that an earlier server left go when their clients' time is over: not those of
-// sessions, nor new ones, nor what is no journal.
+// Journals of an earlier server are removed when their clients' time is over; those of
+// open sessions, newer ones and other files stay.
 func TestSweep(t *testing.T) {
 	for _, drains := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {

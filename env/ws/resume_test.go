@@ -28,8 +28,8 @@ func (f *far) resumes(got int) {
 	}
 }
 
-// What the server has not got is sent again, byte by byte, and nothing else; a server
-// that has less than it answered, or more than was sent, has lost the session.
+// The client sends again exactly the requests that the server does not have. If the
+// server has fewer than it answered, or more than were sent, the session is lost.
 func TestResumeSendsAgain(t *testing.T) {
 	for accepted, ok := range map[int]bool{1: false, 2: true, 3: true, 4: true, 5: true, 6: false} {
 		scripted(t, DialOptions{}, func(d *dialed, old *far) {
@@ -92,7 +92,7 @@ func TestResumeSendsAgain(t *testing.T) {
 	}
 }
 
-// Every call finds a lost connection out, and goes on where the session is.
+// Every call notices a lost connection, and resumes the session.
 func TestEveryCallResumes(t *testing.T) {
 	six := make([]int32, 6)
 	var out env.Batch
@@ -139,8 +139,8 @@ func TestEveryCallResumes(t *testing.T) {
 	}
 }
 
-// Between tries to come back the client waits 10 ms, then twice as long each time, a
-// second at most; it gives up before a wait that would end after its time.
+// Between attempts to resume the client waits 10 ms, then twice as long each time, up
+// to a second; it gives up rather than wait beyond its time.
 func TestResumeWaits(t *testing.T) {
 	for _, c := range []struct {
 		within time.Duration // 0: as the server says, 10 s
@@ -174,8 +174,8 @@ func TestResumeWaits(t *testing.T) {
 	}
 }
 
-// A call ends with its context wherever it is in coming back, and leaves that to the
-// next call, which sends what the first did.
+// A call ends with its context at any point of a resume. The next call resumes, and
+// sends the first one's request too.
 func TestResumeEndsWithItsContext(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -224,8 +224,8 @@ func TestResumeEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// A server that does not answer a resume is left after twice the WriteTimeout, for
-// another try.
+// If the server does not answer a resume within twice the WriteTimeout, the client
+// tries again.
 func TestResumeThatIsNotAnswered(t *testing.T) {
 	scripted(t, DialOptions{Resume: time.Minute, WriteTimeout: 3 * time.Second}, func(d *dialed, old *far) {
 		_ = old.net.Close()
@@ -250,8 +250,8 @@ func TestResumeThatIsNotAnswered(t *testing.T) {
 	})
 }
 
-// What ended a connection says whether coming back may help, and so does what the
-// server answers a resume with.
+// Whether the client tries to resume depends on how the connection ended, and on the
+// server's answer to a resume.
 func TestWhatIsFinal(t *testing.T) {
 	fatal := func(code string) func(f *far) {
 		return func(f *far) { f.say(`{"type":"error","id":0,"code":%q,"message":"m","fatal":true}`, code) }
@@ -317,8 +317,8 @@ func TestWhatIsFinal(t *testing.T) {
 	}
 }
 
-// A connection that breaks while requests are sent again is tried again, and none of
-// them is left open.
+// If a connection breaks while requests are sent again, the client tries another; none
+// is left open.
 func TestResumeBreaksAgain(t *testing.T) {
 	scripted(t, DialOptions{}, func(d *dialed, old *far) {
 		var out env.Batch
@@ -346,7 +346,7 @@ func TestResumeBreaksAgain(t *testing.T) {
 	})
 }
 
-// A client that never had a session, or is not to come back, does not try.
+// A client without a session, or with Resume below 0, does not try to resume.
 func TestNoResume(t *testing.T) {
 	for _, c := range []struct {
 		resume time.Duration
@@ -372,8 +372,8 @@ func TestNoResume(t *testing.T) {
 	})
 }
 
-// More calls than the client keeps requests of, all given up while the server is
-// away, lose the session; as many as it keeps do not.
+// The client keeps 64 requests to send again: one more, all given up while the server
+// is away, and the session is lost.
 func TestResumeOfManyCalls(t *testing.T) {
 	for calls, ok := range map[int]bool{inFlight: true, inFlight + 1: false} {
 		scripted(t, DialOptions{}, func(d *dialed, old *far) {
@@ -409,7 +409,7 @@ func TestResumeOfManyCalls(t *testing.T) {
 	}
 }
 
-// What cannot be sent takes no number: the session goes on.
+// A request that cannot be sent uses up no number, and the session goes on.
 func TestWhatIsNotSentTakesNoNumber(t *testing.T) {
 	scripted(t, DialOptions{}, func(d *dialed, far *far) {
 		nan := make([]float64, 1)
@@ -428,8 +428,8 @@ func TestWhatIsNotSentTakesNoNumber(t *testing.T) {
 	})
 }
 
-// What Send left to be sent Recv sends, for as long as its context lasts; then the next
-// call does.
+// Recv sends what Send left in the buffer; if its context ends first, the next call
+// does.
 func TestRecvThatCannotSend(t *testing.T) {
 	scripted(t, DialOptions{}, func(d *dialed, old *far) {
 		var out env.Batch

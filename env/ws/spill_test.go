@@ -12,8 +12,7 @@ import (
 	"time"
 )
 
-// network is a wire whose writes are tried first, as a socket's are: it takes so many
-// bytes at once.
+// network is a wire that takes so many bytes without blocking, as a socket does.
 type network struct {
 	*wire
 	takes int
@@ -55,8 +54,8 @@ func spilling(takes int, timeout time.Duration) (*conn, *network) {
 // payload is a payload of n bytes that differ from those of another letter.
 func payload(letter string, n int) []byte { return []byte(strings.Repeat(letter, n)) }
 
-// What the network does not take at once follows, in order, from a goroutine that ends
-// with it; the next frames are tried again.
+// What the network does not take at once a goroutine writes, in order, and ends; later
+// frames are tried at once again.
 func TestSpill(t *testing.T) {
 	for _, takes := range []int{0, 1, 5} {
 		synctest.Test(t, func(t *testing.T) {
@@ -91,8 +90,8 @@ func TestSpill(t *testing.T) {
 	}
 }
 
-// A long payload is written from where it is; what is not taken of it is copied, and
-// goes in parts, each with the timeout anew.
+// A long payload is written without a copy. What the network does not take at once is
+// copied, and written in parts, each with the full timeout.
 func TestSpillOfALongPayload(t *testing.T) {
 	for _, takes := range []int{0, 5, 10, 100} {
 		synctest.Test(t, func(t *testing.T) {
@@ -137,8 +136,8 @@ func TestSpillOfALongPayload(t *testing.T) {
 	}
 }
 
-// As much may wait as pending says, that which is being written included, and not a
-// byte more; allow raises it, and never lowers it.
+// No more than pending bytes may wait, those being written included; allow raises that
+// bound and never lowers it.
 func TestPendingBytes(t *testing.T) {
 	for _, c := range []struct {
 		allow, bytes int // of frames after the first
@@ -175,8 +174,8 @@ func TestPendingBytes(t *testing.T) {
 	}
 }
 
-// A write that fails ends the connection with its error, a timeout with that of a slow
-// consumer; the goroutine ends, and nothing is written any more.
+// A failed write ends the connection with its error, a timeout with ErrSlowConsumer;
+// the goroutine ends, and nothing more is written.
 func TestSpillFails(t *testing.T) {
 	for name, c := range map[string]struct{ fails, want error }{
 		"closed": {io.ErrClosedPipe, io.ErrClosedPipe}, "timeout": {timeout{}, ErrSlowConsumer},
@@ -214,8 +213,8 @@ func TestSpillFails(t *testing.T) {
 	}
 }
 
-// Who ends a connection waits for what is pending, for the timeout at most; then it is
-// cut.
+// Ending a connection waits until pending bytes are written, at most for the timeout;
+// then it is cut.
 func TestSettle(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -259,8 +258,8 @@ func TestSettle(t *testing.T) {
 	})
 }
 
-// Only a server's connection to a socket tries: a client waits, as its caller does, and
-// so does what is no socket.
+// Only a server's connection over a socket writes without blocking; a client's, and one
+// that is no socket, blocks.
 func TestWhoTries(t *testing.T) {
 	client, server := tcpPair(t)
 	if newConn(server, false, 1, time.Second).try == nil || newConn(client, true, 1, time.Second).try != nil || newConn(&wire{}, false, 1, time.Second).try != nil {

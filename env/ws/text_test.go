@@ -40,7 +40,7 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-// What is read into a list is all of it, in no more memory than its elements take.
+// Lists are read whole, into no more memory than their elements take.
 func TestListsAreReadAnew(t *testing.T) {
 	var a actions
 	var rows rowList
@@ -100,8 +100,8 @@ func TestStates(t *testing.T) {
 	}
 }
 
-// An error of a text request says what is wrong, where, and of which key; the keys
-// beside it are read.
+// An error in a text request says what is wrong, where, and in which key; the other
+// keys are read all the same.
 func TestErrorsOfTextRequests(t *testing.T) {
 	deep := strings.Repeat("[", 17) + strings.Repeat("]", 17)
 	for text, want := range map[string]string{
@@ -144,7 +144,7 @@ func TestErrorsOfTextRequests(t *testing.T) {
 	}
 }
 
-// Keys and values are found whatever stands between and within them.
+// Keys and values are found with any blanks between them and any escapes in them.
 func TestMembers(t *testing.T) {
 	for text, want := range map[string]string{
 		`{}`: "", ` { } `: "", `{"a":1}`: "a=1;", `{ "a" : 1 , "b":"x" }`: `a=1;b="x";`, "{\t\"a\"\r\n:\t[ 1 , 2 ]\n,\"b\":{}}": "a=[ 1 , 2 ];b={};",
@@ -166,8 +166,8 @@ func fieldsOf(names ...string) (f []telemetry.Field) {
 	return f
 }
 
-// What made says is the environment's spec, and an environment whose description does
-// not hang together is refused.
+// The client takes the environment's spec from made, and refuses one that contradicts
+// itself.
 func TestMadeIsTheSpec(t *testing.T) {
 	whole := func() *made {
 		var m made

@@ -138,8 +138,8 @@ func (p *peer) ends(want string) (events string, reply map[string]any) {
 	}
 }
 
-// An episode's event has its own steps and return, whatever the mode, the rows and what
-// came before it.
+// An episode's event has that episode's steps and return, in every mode and for any
+// rows.
 func TestEpisodesAreCounted(t *testing.T) {
 	step := func(rows string) string {
 		n := strings.Count(rows, ",") + 1
@@ -184,8 +184,8 @@ func TestEpisodesAreCounted(t *testing.T) {
 	}
 }
 
-// Who did not announce the events hears none; they are counted all the same, those of
-// many steps too.
+// A client that did not announce episode_end gets no events; the server counts episodes
+// all the same, also within STEP_MANY.
 func TestEpisodesOfManySteps(t *testing.T) {
 	for _, announced := range []bool{false, true} {
 		faked(t, openScript(&script{ends: []int{2, 3, 4}}), func(t *testing.T, s *Server) {
@@ -220,7 +220,7 @@ func TestEpisodesOfManySteps(t *testing.T) {
 	}
 }
 
-// An error in the midst of many steps says after how many.
+// An error within STEP_MANY says after how many steps it came.
 func TestManyStepsThatFail(t *testing.T) {
 	for breaks, want := range map[int]string{1: `"message":"seeded fault"`, 2: `"message":"after 1 of 3 steps: seeded fault"`, 3: `"message":"after 2 of 3 steps: seeded fault"`, 4: ""} {
 		faked(t, openScript(&script{ends: []int{9}, breaks: breaks}), func(t *testing.T, s *Server) {
@@ -235,7 +235,8 @@ func TestManyStepsThatFail(t *testing.T) {
 	}
 }
 
-// Seeds are each row's: named, or from one on, in the order of the rows.
+// A reset seeds each row: with its own of seeds, or with seed, seed+1, … in the order
+// of the rows.
 func TestSeedsOfAReset(t *testing.T) {
 	faked(t, openScript(&script{ends: []int{2, 3, 4}}), func(t *testing.T, s *Server) {
 		p := pipe(t, s, false)
@@ -260,8 +261,9 @@ func TestSeedsOfAReset(t *testing.T) {
 	})
 }
 
-// Environments have numbers that are not given again: one that was closed is closed, one
-// that was not made unknown. The context that one was made with ends with it.
+// Numbers of environments are not used twice: a request for a closed one is answered
+// "closed", for any other "unknown_env". Closing an environment ends the context that
+// it was made with.
 func TestNumbersOfEnvironments(t *testing.T) {
 	var log bytes.Buffer
 	v := &script{ends: []int{9}, fails: errors.New("seeded fault")}
@@ -343,7 +345,8 @@ func TestRealTime(t *testing.T) {
 	}
 }
 
-// An environment that panics, or takes no snapshots, in each call.
+// If an environment panics, the request is answered with a fatal error, and its session
+// ends.
 func TestPanicsOfAnEnvironment(t *testing.T) {
 	for where, ids := range map[string]int{"spec": 1, "step": 3} {
 		var log bytes.Buffer
@@ -439,7 +442,7 @@ func TestStatesOfRows(t *testing.T) {
 	})
 }
 
-// failing restores so many times, and then no more; -1: always.
+// failing restores left times, and then fails; -1: it never fails.
 type failing struct {
 	env.Vector
 	left *int

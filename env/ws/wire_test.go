@@ -80,8 +80,7 @@ func TestLimitsAreTheProtocols(t *testing.T) {
 	}
 }
 
-// A header is refused below its length, and where its version, type or flags are
-// beside those that there are.
+// A header is refused if it is too short, or has an unknown version, type or flag.
 func TestHeaderBounds(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -110,8 +109,8 @@ func TestHeaderBounds(t *testing.T) {
 	}
 }
 
-// A request is exactly as long as its header says, of rows that there are, with
-// the flags of its type; an error gives the numbers.
+// A request is refused unless it is exactly as long as its header says, its rows exist
+// and its flags are those of its type; the error gives the numbers.
 func TestRequestBounds(t *testing.T) {
 	one, two, three := make([]int32, 2), make([]int32, 4), make([]int32, 6) // of 1, 2 and 3 rows, S = 2
 	const ack = uint64(1)
@@ -253,7 +252,7 @@ func results(each func(name string, b []byte, s shape, steps int, in *env.Batch,
 	}
 }
 
-// A result is its columns in order, whatever came before it in the same memory.
+// A result is its columns in order, also in memory that held another.
 func TestResultColumns(t *testing.T) {
 	var r result
 	var out env.Batch
@@ -288,8 +287,8 @@ func TestResultColumns(t *testing.T) {
 	}
 }
 
-// A result is refused unless it is exactly as long as its header says, and its
-// header says what a result may.
+// A result is refused unless its header is valid and it is exactly as long as the
+// header says.
 func TestResultBounds(t *testing.T) {
 	var r result
 	var out env.Batch
@@ -339,7 +338,7 @@ func TestResultBounds(t *testing.T) {
 	refused("no header", make([]byte, 23), shape{num: 1, d: 1}, "23 bytes")
 }
 
-// Memory is taken as it is, or anew, without a byte of what was written lost.
+// A buffer is extended in place or reallocated, and keeps what was written.
 func TestExtend(t *testing.T) {
 	for _, c := range []struct{ size, room, n int }{{0, 0, 0}, {0, 0, 5}, {3, 0, 1}, {3, 4, 4}, {3, 4, 5}, {100, 0, 3}} {
 		dst := make([]byte, c.size, c.size+c.room)
