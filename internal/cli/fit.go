@@ -59,7 +59,7 @@ give equal bytes.`,
 	fl.StringVar(&f.preset, "preset", "", "settings to begin with: paper or tutorial; default: ours")
 	fl.StringVar(&f.config, "config", "", "TOML file of settings")
 	fl.StringArrayVar(&f.sets, "set", nil, "one setting, as KEY=VALUE; repeat for more")
-	fl.StringVar(&f.mode, "mode", "", "what is fitted: closed_loop, timegan or structured (default closed_loop; timegan with --preset, --limit or a GPU)")
+	fl.StringVar(&f.mode, "mode", "", "what is fitted: closed_loop, timegan or structured (default closed_loop; timegan with --csv, --preset or --limit)")
 	fl.IntVar(&f.limit, "limit", 0, "train on this limit's recording only, packets")
 	fl.Uint64Var(&f.shuffle, "shuffle-limits", 0, "a null model: deal the limits out anew among the stretches they were in force in, by this seed; 0: as they were")
 	fl.IntVar(&f.knots, "knots", timegan.DefaultKnots, "quantiles of a column's scaler; 2 is min-max")
