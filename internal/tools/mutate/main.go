@@ -79,6 +79,9 @@ func main() {
 	}
 }
 
+// leastLimit is the time that a mutant's tests have at least.
+const leastLimit = 20 * time.Second
+
 // Outcomes of a mutant.
 const (
 	killed   = "killed"
@@ -116,10 +119,9 @@ func (s summary) byOperator() string {
 
 // run is how mutants are run.
 type run struct {
-	root    string
-	limit   time.Duration
-	each    bool
-	sources []string // of the package at hand
+	root  string
+	limit time.Duration
+	each  bool
 }
 
 func (r *run) pkg(pkg string, n int, seed uint64, at string, list bool, report func(mutant)) (summary, error) {
@@ -134,9 +136,9 @@ func (r *run) pkg(pkg string, n int, seed uint64, at string, list bool, report f
 	}
 	dir, names, _ := strings.Cut(strings.TrimSpace(string(out)), " ")
 	var all []mutant
-	r.sources = nil
+	var sources []string
 	for _, name := range strings.Fields(names) {
-		r.sources = append(r.sources, filepath.Join(dir, name))
+		sources = append(sources, filepath.Join(dir, name))
 		found, err := sites(root, filepath.Join(dir, name))
 		if err != nil {
 			return s, err
@@ -172,13 +174,13 @@ func (r *run) pkg(pkg string, n int, seed uint64, at string, list bool, report f
 	}
 	var w *woven
 	if !r.each {
-		if w, err = r.weave(pkg, dir, work, ordered); err != nil {
+		if w, err = r.weave(pkg, dir, work, sources, ordered); err != nil {
 			return s, err
 		}
 	}
 	limit := r.limit
 	if limit == 0 {
-		limit = max(4*took, 20*time.Second)
+		limit = max(4*took, leastLimit)
 	}
 	for _, m := range all {
 		if len(s.Mutants) == n {
@@ -238,7 +240,7 @@ func (r *run) baseline(pkg, dir, work string) (idle map[string]map[int]bool, too
 		return nil, 0, fmt.Errorf("the tests do not compile: %w\n%s", err, out)
 	}
 	began := time.Now()
-	if ok, out := execute(binary, dir, 10*time.Minute, false, "-test.coverprofile="+profile); !ok {
+	if ok, out := execute(nil, binary, dir, 10*time.Minute, false, "-test.coverprofile="+profile); !ok {
 		return nil, 0, fmt.Errorf("the tests fail before anything is changed:\n%s", out)
 	}
 	took = time.Since(began)
@@ -288,33 +290,23 @@ func (r *run) mutant(m mutant, pkg, dir, work string, idle map[string]map[int]bo
 	if err != nil {
 		return "", err
 	}
-	file, overlay, binary := filepath.Join(work, "mutant.go"), filepath.Join(work, "overlay.json"), filepath.Join(work, "mutant.test")
-	if err := os.WriteFile(file, m.apply(src), 0o600); err != nil {
-		return "", err
-	}
 	path, err := filepath.Abs(m.path)
 	if err != nil {
 		return "", err
 	}
-	text, err := json.Marshal(map[string]map[string]string{"Replace": {path: file}})
+	binary := filepath.Join(work, "mutant.test")
+	compiler, err := r.compiler(pkg, work, binary, map[string][]byte{path: m.apply(src)}, m.race)
 	if err != nil {
 		return "", err
 	}
-	if err := os.WriteFile(overlay, text, 0o600); err != nil {
-		return "", err
-	}
-	args := []string{"test", "-c", "-overlay", overlay, "-ldflags=-s -w", "-o", binary}
-	if m.race {
-		args = append(args, "-race")
-	}
-	if err := r.command(append(args, pkg)...).Run(); err != nil {
+	if compiler.Run() != nil {
 		return "", nil
 	}
 	if idle[filepath.Base(m.path)][m.Line] {
 		return survives, nil
 	}
 	began := time.Now()
-	ok, _ := execute(binary, dir, limit, !m.race)
+	ok, _ := execute(nil, binary, dir, limit, !m.race)
 	switch {
 	case ok:
 		return survives, nil
@@ -324,14 +316,33 @@ func (r *run) mutant(m mutant, pkg, dir, work string, idle map[string]map[int]bo
 	return killed, nil
 }
 
-// execute runs a test binary with a time limit and, where it is bounded, 8 GiB
-// of address space: a mutant may go on for ever, or eat all there is.
-func execute(binary, dir string, limit time.Duration, bounded bool, args ...string) (ok bool, output []byte) {
-	return executeWith(nil, binary, dir, limit, bounded, args...)
+// compiler compiles pkg's tests with files in place of those of the same path.
+func (r *run) compiler(pkg, work, binary string, files map[string][]byte, race bool, flags ...string) (*exec.Cmd, error) {
+	replace := map[string]string{}
+	for path, src := range files {
+		replace[path] = filepath.Join(work, "overlay_"+filepath.Base(path))
+		if err := os.WriteFile(replace[path], src, 0o600); err != nil {
+			return nil, err
+		}
+	}
+	text, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		return nil, err
+	}
+	overlay := filepath.Join(work, "overlay.json")
+	if err := os.WriteFile(overlay, text, 0o600); err != nil {
+		return nil, err
+	}
+	args := append([]string{"test", "-c", "-overlay", overlay, "-ldflags=-s -w", "-o", binary}, flags...)
+	if race {
+		args = append(args, "-race")
+	}
+	return r.command(append(args, pkg)...), nil
 }
 
-// executeWith is execute with more in the environment.
-func executeWith(more []string, binary, dir string, limit time.Duration, bounded bool, args ...string) (ok bool, output []byte) {
+// execute runs a test binary with more in its environment, a time limit and, where
+// it is bounded, 8 GiB of address space: a mutant may go on for ever, or eat all there is.
+func execute(more []string, binary, dir string, limit time.Duration, bounded bool, args ...string) (ok bool, output []byte) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	shell := `ulimit -c 0; `

@@ -22,26 +22,27 @@ import (
 
 // woven is a package with all of its mutants in one test binary.
 type woven struct {
-	r         *run
-	pkg, dir  string
-	work      string
-	name      string            // of the package
-	files     map[string][]byte // by base name, woven
-	off       map[int]bool      // mutants that are not woven in
-	binary    string
-	race      string // the same under the race detector, "" before it is built
-	tests     []string
-	took      []time.Duration // by test, alone
-	met       [][]bool        // by test, the mutants whose place it meets
-	quick     time.Duration
-	perMutant time.Duration // least time limit
+	r        *run
+	pkg, dir string
+	work     string
+	name     string            // of the package
+	files    map[string][]byte // by path, woven
+	off      map[int]bool      // mutants that are not woven in
+	binary   string
+	race     string // the same under the race detector, "" before it is built
+	tests    []string
+	took     []time.Duration // by test, alone
+	met      [][]bool        // by test, the mutants whose place it meets
 }
 
-// weave compiles all, the mutants of a package, in one, and runs its tests one by one
-// to see which mutants each meets.
-func (r *run) weave(pkg, dir, work string, all []mutant) (*woven, error) {
-	w := &woven{r: r, pkg: pkg, dir: dir, work: work, off: map[int]bool{}, quick: 200 * time.Millisecond, perMutant: 20 * time.Second}
-	if err := w.write(all); err != nil {
+// quick is how long a test may take that runs before slower ones.
+const quick = 200 * time.Millisecond
+
+// weave compiles all, the mutants of a package with these sources, in one, and runs its
+// tests one by one to see which mutants each meets.
+func (r *run) weave(pkg, dir, work string, sources []string, all []mutant) (*woven, error) {
+	w := &woven{r: r, pkg: pkg, dir: dir, work: work, off: map[int]bool{}}
+	if err := w.write(sources, all); err != nil {
 		return nil, err
 	}
 	explore, err := w.build("explore", true, false)
@@ -64,7 +65,7 @@ func (r *run) weave(pkg, dir, work string, all []mutant) (*woven, error) {
 			return nil, err
 		}
 		began := time.Now()
-		if ok, out := executeWith([]string{"MUTANT_REACHED=" + reached}, explore, dir, 10*time.Minute, true, "-test.run", "^"+test+"$"); !ok {
+		if ok, out := execute([]string{"MUTANT_REACHED=" + reached}, explore, dir, 10*time.Minute, true, "-test.run", "^"+test+"$"); !ok {
 			return nil, fmt.Errorf("%s fails alone before anything is changed:\n%s", test, out)
 		}
 		w.tests, w.took = append(w.tests, test), append(w.took, time.Since(began))
@@ -82,7 +83,7 @@ func (r *run) weave(pkg, dir, work string, all []mutant) (*woven, error) {
 }
 
 // write weaves the files, without the mutants that do not compile.
-func (w *woven) write(all []mutant) error {
+func (w *woven) write(names []string, all []mutant) error {
 	out, err := w.r.command("list", "-export", "-deps", "-json=ImportPath,Export,Name,Dir", w.pkg, "os", "strconv", "syscall").Output() // what helpers need, too
 	if err != nil {
 		return fmt.Errorf("go list: %w", message(err))
@@ -128,7 +129,6 @@ func (w *woven) write(all []mutant) error {
 		p, _ := c.Check(path, files, list, info)
 		return files, parsed, p, nil
 	}
-	names := w.r.sources
 	info := &types.Info{Types: map[ast.Expr]types.TypeAndValue{}}
 	var wrong error
 	files, parsed, pkg, err := check(os.ReadFile, names, info, func(e types.Error) { wrong = errors.Join(wrong, e) })
@@ -184,27 +184,12 @@ func (w *woven) write(all []mutant) error {
 // build compiles the woven tests.
 func (w *woven) build(name string, explore, race bool) (string, error) {
 	w.files[filepath.Join(w.dir, "mutant_helpers.go")] = helpers(w.name, explore)
-	replace := map[string]string{}
-	for path, src := range w.files {
-		to := filepath.Join(w.work, "woven_"+filepath.Base(path))
-		if err := os.WriteFile(to, src, 0o600); err != nil {
-			return "", err
-		}
-		replace[path] = to
-	}
-	text, err := json.Marshal(map[string]any{"Replace": replace})
+	binary := filepath.Join(w.work, name+".test")
+	compiler, err := w.r.compiler(w.pkg, w.work, binary, w.files, race, "-vet=off")
 	if err != nil {
 		return "", err
 	}
-	overlay, binary := filepath.Join(w.work, "woven.json"), filepath.Join(w.work, name+".test")
-	if err := os.WriteFile(overlay, text, 0o600); err != nil {
-		return "", err
-	}
-	args := []string{"test", "-c", "-vet=off", "-overlay", overlay, "-ldflags=-s -w", "-o", binary}
-	if race {
-		args = append(args, "-race")
-	}
-	if out, err := w.r.command(append(args, w.pkg)...).CombinedOutput(); err != nil {
+	if out, err := compiler.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("the woven package does not compile: %w\n%s", err, out)
 	}
 	return binary, nil
@@ -230,7 +215,7 @@ func (w *woven) outcome(m mutant) (outcome string, ok bool, err error) {
 	for i, met := range w.met {
 		if met[m.id] {
 			g := 0
-			if w.took[i] > w.quick {
+			if w.took[i] > quick {
 				g = 1
 			}
 			groups[g], took[g] = append(groups[g], w.tests[i]), took[g]+w.took[i]
@@ -242,10 +227,10 @@ func (w *woven) outcome(m mutant) (outcome string, ok bool, err error) {
 		}
 		limit := w.r.limit
 		if limit == 0 {
-			limit = w.perMutant + 4*took[g]
+			limit = leastLimit + 4*took[g]
 		}
 		began := time.Now()
-		passed, _ := executeWith([]string{fmt.Sprint("MUTANT=", m.id)}, binary, w.dir, limit, !m.race, "-test.run", "^("+strings.Join(tests, "|")+")$")
+		passed, _ := execute([]string{fmt.Sprint("MUTANT=", m.id)}, binary, w.dir, limit, !m.race, "-test.run", "^("+strings.Join(tests, "|")+")$")
 		switch {
 		case passed:
 		case time.Since(began) >= limit:
