@@ -56,8 +56,7 @@ func (s *scripted) dial(context.Context, string) (net.Conn, error) {
 			if fields == nil {
 				continue // mute
 			}
-			b := appendCall(nil, "", "", 0)[:0]
-			b = append(b, 0x80, 1, 0, byte(kind), 0, 0, 0, byte(len(name)))
+			b := append([]byte(nil), 0x80, 1, 0, byte(kind), 0, 0, 0, byte(len(name)))
 			b = append(append(b, name...), byte(seq>>24), byte(seq>>16), byte(seq>>8), byte(seq))
 			if _, err := far.Write(append(append(b, fields...), 0)); err != nil {
 				return
@@ -65,6 +64,17 @@ func (s *scripted) dial(context.Context, string) (net.Conn, error) {
 		}
 	}()
 	return near, nil
+}
+
+// client is a client of s, open until the test ends.
+func (s *scripted) client(t *testing.T) *Client {
+	t.Helper()
+	c, err := New(Config{Addr: "switch:9090", Dial: s.dial})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
 }
 
 func result(v int64) []byte {
@@ -78,11 +88,7 @@ func result(v int64) []byte {
 // Calls are numbered from 1, each with its service and arguments.
 func TestCallsAreNumbered(t *testing.T) {
 	s := &scripted{say: func(string, []int64) (uint32, []byte) { return reply, []byte{} }}
-	c, err := New(Config{Addr: "switch:9090", Dial: s.dial})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	c := s.client(t)
 	ctx := t.Context()
 	for _, err := range []error{c.SetQueueDepth(ctx, 3, 32), c.SetPriorityQueueDepth(ctx, 4, 2, 16), c.HasQueue(ctx, 5), c.SetQueueRate(ctx, 6, 1<<40)} {
 		if err != nil {
@@ -142,10 +148,7 @@ func TestRefusals(t *testing.T) {
 		},
 	} {
 		s := &scripted{say: func(string, []int64) (uint32, []byte) { return c.kind, c.fields }}
-		client, err := New(Config{Addr: "switch:9090", Dial: s.dial})
-		if err != nil {
-			t.Fatal(err)
-		}
+		client := s.client(t)
 		if err := c.call(t.Context(), client); err == nil || err.Error() != c.want || c.is != nil && !errors.Is(err, c.is) {
 			t.Errorf("%s: %v, want %s", c.name, err, c.want)
 		}
@@ -231,11 +234,7 @@ func TestRestartByClocks(t *testing.T) {
 				}
 				return reply, []byte{}
 			}}
-			client, err := New(Config{Addr: "switch:9090", Dial: s.dial})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer client.Close()
+			client := s.client(t)
 			if err := client.SetLimit(t.Context(), 1, 32); err != nil {
 				t.Fatal(err)
 			}
@@ -298,10 +297,7 @@ func TestDeadlineAfterTheAnswer(t *testing.T) {
 func TestHangUpIsDialledAnew(t *testing.T) {
 	var out bytes.Buffer
 	s := &scripted{say: func(string, []int64) (uint32, []byte) { return reply, result(1) }}
-	c, err := New(Config{Addr: "switch:9090", Dial: s.dial})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := s.client(t)
 	for i := range 3 {
 		up, err := c.Uptime(t.Context())
 		fmt.Fprintln(&out, up, err == nil)

@@ -39,6 +39,14 @@ func TestCallsBesideASync(t *testing.T) {
 	}
 }
 
+// restarted waits until c has put in order a switch that restarted.
+func restarted(t *testing.T, c *Client) {
+	t.Helper()
+	if err := c.await(soon(t), func() (bool, error) { return c.term > 0 && c.state.Synced, nil }); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A meter's limit that another run left, and that is asked for again, is not written, and is
 // none the less put back after a restart.
 func TestMeterLimitThatWasThere(t *testing.T) {
@@ -56,9 +64,7 @@ func TestMeterLimitThatWasThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Restart()
-	if err := c.await(soon(t), func() (bool, error) { return c.term > 0 && c.state.Synced, nil }); err != nil {
-		t.Fatal(err)
-	}
+	restarted(t, c)
 	if l, err := c.Limit(soon(t), 1); l != 32 || err != nil {
 		t.Errorf("after a restart: %d, %v", l, err)
 	}
@@ -111,9 +117,7 @@ func TestSafeIsSaid(t *testing.T) {
 			}
 		}
 		s.Restart()
-		if err := c.await(soon(t), func() (bool, error) { return c.term > 0 && c.state.Synced, nil }); err != nil {
-			t.Fatal(err)
-		}
+		restarted(t, c)
 		ups := func() (n int) {
 			l.has(func(e Event) bool {
 				if e.Kind == Up {

@@ -204,6 +204,18 @@ func gaps(l *log, at *[]time.Time) []time.Duration {
 	return out
 }
 
+// piped is a switch without a network, for tests under fake time, and a client's
+// configuration for it.
+func piped(t *testing.T) (*sim.Server, Config) {
+	t.Helper()
+	pipe := sim.NewPipe()
+	s, err := sim.Serve(sim.Config{DeviceID: device, Ports: []p4.Port{1}, Depths: []p4.Limit{64, 32}}, pipe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, Config{Switch: inventory.Switch{Target: "h:1", DeviceID: device, Ports: []p4.Port{1}, Queues: []p4.Limit{64, 32}, Dial: pipe.Dial}}
+}
+
 // A switch that cannot be put in order is tried again, and one that cannot be
 // reached dialled again, after 50 ms and then twice as long up to 500 ms, less
 // up to a half.
@@ -211,16 +223,12 @@ func TestRetriesBackOff(t *testing.T) {
 	refused := errors.New("refused")
 	for _, kind := range []Kind{Failed, Down} {
 		synctest.Test(t, func(t *testing.T) {
-			pipe := sim.NewPipe()
-			s, err := sim.Serve(sim.Config{DeviceID: device, Ports: []p4.Port{1}, Depths: []p4.Limit{64, 32}}, pipe)
-			if err != nil {
-				t.Fatal(err)
-			}
+			s, cfg := piped(t)
 			defer s.Close()
 			s.Inject(sim.Faults{Refuse: codes.ResourceExhausted})
 			var l log
 			var at []time.Time
-			cfg := Config{Switch: inventory.Switch{Target: "h:1", DeviceID: device, Ports: []p4.Port{1}, Queues: []p4.Limit{64, 32}, Safe: 64, Dial: pipe.Dial}}
+			cfg.Safe = 64
 			if kind == Down {
 				cfg.Dial = func(context.Context, string) (net.Conn, error) { return nil, refused }
 			}
@@ -272,16 +280,11 @@ func TestAnswerResetsTheBackoff(t *testing.T) {
 // One entry that does not read back as it was written is enough to fail a sync.
 func TestSyncReadsBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		pipe := sim.NewPipe()
-		s, err := sim.Serve(sim.Config{DeviceID: device, Ports: []p4.Port{1}, Depths: []p4.Limit{64, 32}}, pipe)
-		if err != nil {
-			t.Fatal(err)
-		}
+		s, cfg := piped(t)
 		defer s.Close()
 		var l log
-		c, err := Open(Config{
-			Switch: inventory.Switch{Target: "h:1", DeviceID: device, Ports: []p4.Port{1}, Queues: []p4.Limit{64, 32}, Dial: pipe.Dial}, Notify: l.add,
-		})
+		cfg.Notify = l.add
+		c, err := Open(cfg)
 		if err != nil {
 			t.Fatal(err)
 		}

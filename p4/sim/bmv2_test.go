@@ -71,16 +71,26 @@ func route(c *raw, value []byte, prefix int32) *p4v1.TableEntry {
 	}
 }
 
+func replication(e *p4v1.PacketReplicationEngineEntry) *p4v1.Entity {
+	return &p4v1.Entity{Entity: &p4v1.Entity_PacketReplicationEngineEntry{PacketReplicationEngineEntry: e}}
+}
+
+// group is a multicast group; 0 is all.
+func group(id uint32) *p4v1.Entity {
+	return replication(&p4v1.PacketReplicationEngineEntry{Type: &p4v1.PacketReplicationEngineEntry_MulticastGroupEntry{MulticastGroupEntry: &p4v1.MulticastGroupEntry{MulticastGroupId: id}}})
+}
+
+// pick is what BMv2 answers, or another switch.
+func pick(s *Server, bmv2, otherwise codes.Code) codes.Code {
+	if s.cfg.Personality == BMv2 {
+		return bmv2
+	}
+	return otherwise
+}
+
 func TestHabits(t *testing.T) {
 	every(t, Config{Depths: []p4.Limit{64, 32}}, func(t *testing.T, s *Server, c *raw) {
 		c.ready()
-		bmv2 := s.cfg.Personality == BMv2
-		pick := func(is, otherwise codes.Code) codes.Code {
-			if bmv2 {
-				return is
-			}
-			return otherwise
-		}
 		insert := func(e *p4v1.TableEntry) error {
 			return c.write(&p4v1.Update{Type: p4v1.Update_INSERT, Entity: entity(e)})
 		}
@@ -96,18 +106,18 @@ func TestHabits(t *testing.T) {
 			err  error
 			want codes.Code
 		}{
-			{"value too wide", c.write(wide), pick(codes.InvalidArgument, codes.OutOfRange)},
-			{"unknown table", insert(&p4v1.TableEntry{TableId: 9}), pick(codes.InvalidArgument, codes.NotFound)},
+			{"value too wide", c.write(wide), pick(s, codes.InvalidArgument, codes.OutOfRange)},
+			{"unknown table", insert(&p4v1.TableEntry{TableId: 9}), pick(s, codes.InvalidArgument, codes.NotFound)},
 			{"bits behind the prefix", insert(route(c, []byte{10, 0, 0, 1}, 24)), codes.InvalidArgument},
 			{"no bits behind it", insert(route(c, []byte{10, 0, 0, 0}, 24)), codes.OK},
 			{"priority on an exact table", c.write(priority), codes.InvalidArgument},
-			{"modify without action", c.write(bare), pick(codes.InvalidArgument, codes.OK)},
+			{"modify without action", c.write(bare), pick(s, codes.InvalidArgument, codes.OK)},
 		} {
 			if got := refused(t, k.err); got != k.want {
 				t.Errorf("%s: %v, want %v", k.name, got, k.want)
 			}
 		}
-		if _, err := c.reads(entity(&p4v1.TableEntry{TableId: 9})); status.Code(err) != pick(codes.InvalidArgument, codes.NotFound) {
+		if _, err := c.reads(entity(&p4v1.TableEntry{TableId: 9})); status.Code(err) != pick(s, codes.InvalidArgument, codes.NotFound) {
 			t.Errorf("read of an unknown table: %v", err)
 		}
 		// The modify without action left it.
@@ -155,11 +165,6 @@ func TestResources(t *testing.T) {
 		}
 		if got, err := c.reads(e); err != nil || len(got) != 1 || got[0].GetDirectCounterEntry().Data.PacketCount != 9 {
 			t.Errorf("direct counter: %v, %v", got, err)
-		}
-		group := func(id uint32) *p4v1.Entity {
-			return &p4v1.Entity{Entity: &p4v1.Entity_PacketReplicationEngineEntry{PacketReplicationEngineEntry: &p4v1.PacketReplicationEngineEntry{
-				Type: &p4v1.PacketReplicationEngineEntry_MulticastGroupEntry{MulticastGroupEntry: &p4v1.MulticastGroupEntry{MulticastGroupId: id}},
-			}}}
 		}
 		if err := c.write(&p4v1.Update{Type: p4v1.Update_INSERT, Entity: group(3)}); err != nil {
 			t.Fatal(err)

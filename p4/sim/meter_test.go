@@ -1,12 +1,8 @@
 package sim
 
 import (
-	"errors"
-	"io"
-	"slices"
 	"testing"
 
-	configv1 "github.com/p4lang/p4runtime/go/p4/config/v1"
 	p4v1 "github.com/p4lang/p4runtime/go/p4/v1"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -23,7 +19,7 @@ func TestDirectMeters(t *testing.T) {
 		s := open(t, Config{Personality: p, Depths: []p4.Limit{64}})
 		c := dial(t, s, program.Meter)
 		c.ready()
-		info := c.info.Tables[slices.IndexFunc(c.info.Tables, func(x *configv1.Table) bool { return x.Preamble.Name == program.Table })]
+		limits := table(c, program.Table)
 		metered := func(burst int64) *p4v1.MeterConfig {
 			if burst == 0 {
 				return nil
@@ -31,7 +27,7 @@ func TestDirectMeters(t *testing.T) {
 			return &p4v1.MeterConfig{Cir: 1000, Cburst: burst, Pir: 1000, Pburst: burst}
 		}
 		entry := limitUpdate(p4v1.Update_INSERT, func(e *p4v1.TableEntry) {
-			e.TableId, e.MeterConfig = info.Preamble.Id, metered(40)
+			e.TableId, e.MeterConfig = limits, metered(40)
 			e.Action.GetAction().Params[1].Value = []byte{0}
 		})
 		if err := c.write(entry); err != nil {
@@ -40,7 +36,6 @@ func TestDirectMeters(t *testing.T) {
 		if s.InForce(1) != 40 || s.Refills(1) != 1 {
 			t.Errorf("%s: %d in force, %d refills", p, s.InForce(1), s.Refills(1))
 		}
-		route := c.info.Tables[slices.IndexFunc(c.info.Tables, func(x *configv1.Table) bool { return x.Preamble.Name == program.Routes })]
 		key := func(port byte) *p4v1.TableEntry {
 			e := proto.Clone(entry.Entity.GetTableEntry()).(*p4v1.TableEntry)
 			e.Action, e.MeterConfig = nil, nil
@@ -61,18 +56,14 @@ func TestDirectMeters(t *testing.T) {
 			{"inserted", p4v1.Update_INSERT, key(1), 10, codes.InvalidArgument, 20, 3},
 			{"deleted", p4v1.Update_DELETE, key(1), 10, codes.InvalidArgument, 20, 3},
 			{"of no table", p4v1.Update_MODIFY, nil, 10, codes.NotFound, 20, 3},
-			{"of another table", p4v1.Update_MODIFY, &p4v1.TableEntry{TableId: info.Preamble.Id + 1}, 10, codes.NotFound, 20, 3},
-			{"of a table without meters", p4v1.Update_MODIFY, &p4v1.TableEntry{TableId: route.Preamble.Id}, 10, codes.NotFound, 20, 3},
+			{"of another table", p4v1.Update_MODIFY, &p4v1.TableEntry{TableId: limits + 1}, 10, codes.NotFound, 20, 3},
+			{"of a table without meters", p4v1.Update_MODIFY, &p4v1.TableEntry{TableId: table(c, program.Routes)}, 10, codes.NotFound, 20, 3},
 			{"of an entry that is not there", p4v1.Update_MODIFY, key(2), 10, codes.NotFound, 20, 3},
-			{"without a key", p4v1.Update_MODIFY, &p4v1.TableEntry{TableId: info.Preamble.Id}, 10, codes.InvalidArgument, 20, 3},
+			{"without a key", p4v1.Update_MODIFY, &p4v1.TableEntry{TableId: limits}, 10, codes.InvalidArgument, 20, 3},
 			{"taken away", p4v1.Update_MODIFY, key(1), 0, codes.OK, 64, 3},
 		} {
 			err := c.write(&p4v1.Update{Type: x.t, Entity: &p4v1.Entity{Entity: &p4v1.Entity_DirectMeterEntry{DirectMeterEntry: &p4v1.DirectMeterEntry{TableEntry: x.e, Config: metered(x.burst)}}}})
-			got := codes.OK
-			if err != nil {
-				got = refused(t, err)
-			}
-			if got != x.want || s.InForce(1) != x.inForce || s.Refills(1) != x.refills {
+			if got := refused(t, err); got != x.want || s.InForce(1) != x.inForce || s.Refills(1) != x.refills {
 				t.Errorf("%s: a meter %s: %v; %d in force, %d refills; want %v, %d, %d", p, x.what, err, s.InForce(1), s.Refills(1), x.want, x.inForce, x.refills)
 			}
 		}
@@ -194,10 +185,7 @@ func TestPipelineParts(t *testing.T) {
 func TestReadsOfNone(t *testing.T) {
 	every(t, Config{}, func(t *testing.T, s *Server, c *raw) {
 		c.ready()
-		unknown := codes.NotFound
-		if s.cfg.Personality == BMv2 {
-			unknown = codes.InvalidArgument
-		}
+		unknown := pick(s, codes.InvalidArgument, codes.NotFound)
 		for name, of := range map[string]func(id uint32) *p4v1.Entity{
 			"member": func(id uint32) *p4v1.Entity {
 				return &p4v1.Entity{Entity: &p4v1.Entity_ActionProfileMember{ActionProfileMember: &p4v1.ActionProfileMember{ActionProfileId: id}}}
@@ -215,28 +203,20 @@ func TestReadsOfNone(t *testing.T) {
 				return &p4v1.Entity{Entity: &p4v1.Entity_DigestEntry{DigestEntry: &p4v1.DigestEntry{DigestId: id}}}
 			},
 		} {
-			if got, err := c.reads(of(0)); len(got) != 0 || code(err) != codes.OK {
+			if got, err := c.reads(of(0)); len(got) != 0 || err != nil {
 				t.Errorf("all of %s: %v, %v", name, got, err)
 			}
-			if got, err := c.reads(of(9)); len(got) != 0 || code(err) != unknown {
+			if got, err := c.reads(of(9)); len(got) != 0 || status.Code(err) != unknown {
 				t.Errorf("%s 9: %v, %v; want %v", name, got, err, unknown)
 			}
 		}
-		if _, err := c.reads(&p4v1.Entity{Entity: &p4v1.Entity_DirectMeterEntry{DirectMeterEntry: &p4v1.DirectMeterEntry{TableEntry: &p4v1.TableEntry{TableId: 9}}}}); code(err) != unknown {
+		if _, err := c.reads(&p4v1.Entity{Entity: &p4v1.Entity_DirectMeterEntry{DirectMeterEntry: &p4v1.DirectMeterEntry{TableEntry: &p4v1.TableEntry{TableId: 9}}}}); status.Code(err) != unknown {
 			t.Errorf("meters of table 9: %v", err)
 		}
-		if _, err := c.reads(&p4v1.Entity{Entity: &p4v1.Entity_DirectCounterEntry{DirectCounterEntry: &p4v1.DirectCounterEntry{TableEntry: &p4v1.TableEntry{TableId: 9}}}}); code(err) != unknown {
+		if _, err := c.reads(&p4v1.Entity{Entity: &p4v1.Entity_DirectCounterEntry{DirectCounterEntry: &p4v1.DirectCounterEntry{TableEntry: &p4v1.TableEntry{TableId: 9}}}}); status.Code(err) != unknown {
 			t.Errorf("counters of table 9: %v", err)
 		}
 	})
-}
-
-// code is an error's; the end of a stream is none.
-func code(err error) codes.Code {
-	if err == nil || errors.Is(err, io.EOF) {
-		return codes.OK
-	}
-	return status.Code(err)
 }
 
 // A primary that claims its id again stays primary; a client that takes its id is refused.
@@ -273,7 +253,7 @@ func TestDirectCounterIsSet(t *testing.T) {
 			t.Fatal(err)
 		}
 		got, err := c.reads(of(nil))
-		if code(err) != codes.OK || len(got) != 1 || got[0].GetDirectCounterEntry().Data.PacketCount != set.GetPacketCount() || got[0].GetDirectCounterEntry().Data.ByteCount != set.GetByteCount() {
+		if err != nil || len(got) != 1 || got[0].GetDirectCounterEntry().Data.PacketCount != set.GetPacketCount() || got[0].GetDirectCounterEntry().Data.ByteCount != set.GetByteCount() {
 			t.Errorf("set to %v: %v, %v", set, got, err)
 		}
 	}

@@ -17,10 +17,7 @@ import (
 func TestResourceTable(t *testing.T) {
 	every(t, Config{Depths: []p4.Limit{64, 32}}, func(t *testing.T, s *Server, c *raw) {
 		c.ready()
-		unknown := codes.NotFound
-		if s.cfg.Personality == BMv2 {
-			unknown = codes.InvalidArgument
-		}
+		unknown := pick(s, codes.InvalidArgument, codes.NotFound)
 		of := c.info.Counters[0]
 		id, size := of.Preamble.Id, of.Size
 		counter := func(id uint32, index int64, packets int64) *p4v1.Entity {
@@ -33,14 +30,8 @@ func TestResourceTable(t *testing.T) {
 			}
 			return &p4v1.Entity{Entity: &p4v1.Entity_CounterEntry{CounterEntry: e}}
 		}
-		pre := func(e *p4v1.PacketReplicationEngineEntry) *p4v1.Entity {
-			return &p4v1.Entity{Entity: &p4v1.Entity_PacketReplicationEngineEntry{PacketReplicationEngineEntry: e}}
-		}
-		group := func(id uint32) *p4v1.Entity {
-			return pre(&p4v1.PacketReplicationEngineEntry{Type: &p4v1.PacketReplicationEngineEntry_MulticastGroupEntry{MulticastGroupEntry: &p4v1.MulticastGroupEntry{MulticastGroupId: id}}})
-		}
 		session := func(id uint32) *p4v1.Entity {
-			return pre(&p4v1.PacketReplicationEngineEntry{Type: &p4v1.PacketReplicationEngineEntry_CloneSessionEntry{CloneSessionEntry: &p4v1.CloneSessionEntry{SessionId: id}}})
+			return replication(&p4v1.PacketReplicationEngineEntry{Type: &p4v1.PacketReplicationEngineEntry_CloneSessionEntry{CloneSessionEntry: &p4v1.CloneSessionEntry{SessionId: id}}})
 		}
 		const insert, modify, remove, unspecified = p4v1.Update_INSERT, p4v1.Update_MODIFY, p4v1.Update_DELETE, p4v1.Update_UNSPECIFIED
 		for _, x := range []struct {
@@ -67,7 +58,7 @@ func TestResourceTable(t *testing.T) {
 			{"another session", insert, session(5), codes.OK},
 			{"a session deleted", remove, session(7), codes.OK},
 			{"it again", remove, session(7), codes.NotFound},
-			{"neither", insert, pre(&p4v1.PacketReplicationEngineEntry{}), codes.InvalidArgument},
+			{"neither", insert, replication(&p4v1.PacketReplicationEngineEntry{}), codes.InvalidArgument},
 		} {
 			err := c.write(&p4v1.Update{Type: x.t, Entity: x.e})
 			if got := refused(t, err); got != x.want {
@@ -103,7 +94,7 @@ func TestResourceTable(t *testing.T) {
 			{"all sessions", session(0), []string{"session 5"}},
 			{"one session", session(5), []string{"session 5"}},
 			{"no such session", session(7), nil},
-			{"all", pre(&p4v1.PacketReplicationEngineEntry{}), []string{"group 1", "group 3", "session 5"}},
+			{"all", replication(&p4v1.PacketReplicationEngineEntry{}), []string{"group 1", "group 3", "session 5"}},
 			{"a cell", counter(id, 0, none), []string{"0=3"}},
 			{"the last cell", counter(id, size-1, none), []string{fmt.Sprint(size-1, "=4")}},
 			{"a cell that was never set", counter(id, 1, none), []string{"1=0"}},
