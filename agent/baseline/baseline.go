@@ -89,7 +89,7 @@ func New(name string, spec env.Spec) (agent.Policy, error) {
 				return nil, fmt.Errorf("agent: policy %q: %q is not a delay", name, arg)
 			}
 			if target = float32(x); target > bound {
-				return nil, fmt.Errorf("agent: policy %q: the observation's delays are at most %v, so %s is never reached: give a smaller value, or observe with normalise = \"none\"", name, bound, arg)
+				return nil, outOfReach(name, "delays are", bound, arg)
 			}
 		}
 		d := delayRule{dim: spec.Observation.Dim(), s: s, elements: at, target: target, order: bySize(spec)}
@@ -388,6 +388,12 @@ func switchElements(spec env.Spec, stem string) (at []int, bound float32, err er
 		return nil, 0, fmt.Errorf("the observation has %s of %d switches, an action sets %d", stem, len(at), s)
 	}
 	return at, bound, nil
+}
+
+// outOfReach is the error of a threshold x above the highest value that the observation
+// may have.
+func outOfReach(policy, what string, high, x any) error {
+	return fmt.Errorf("agent: policy %q: the observation's %s at most %v, so %v is never reached: give a smaller value, or observe with normalise = \"none\"", policy, what, high, x)
 }
 
 // bySize is the actions in the order of their limits.

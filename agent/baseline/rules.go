@@ -65,7 +65,7 @@ func rule(name, kind, arg string, spec env.Spec) (agent.Policy, error) {
 		if high := float64(spec.Observation.High[at]); kind == "level" && arg == "" {
 			below = min(below, high) // the top, whatever it is scaled to
 		} else if below > high {
-			return nil, fmt.Errorf("agent: policy %q: the observation's %s is at most %v, so %v is never reached: give a smaller value, or observe with normalise = \"none\"", name, element, high, below)
+			return nil, outOfReach(name, element+" is", high, below)
 		}
 		order := bySize(spec)
 		return &watcher{dim: spec.Observation.Dim(), s: len(spec.Action), at: at, below: float32(below), low: order[0], high: order[len(order)-1]}, nil
