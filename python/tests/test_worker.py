@@ -233,6 +233,26 @@ def test_what_cannot_be_served(own: planegym.Server) -> None:
     assert _find("planegym.worker:Worker") is Worker
 
 
+def test_closes_while_clients_come(tmp_path: Path) -> None:
+    """A worker that closes while a client connects ends that session too, and joins its threads."""
+    for k in range(30):
+        worker = Worker(pole, "pole", tmp_path / f"c{k}").start()
+        socks = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) for _ in range(8)]
+
+        def connect(socks: list[socket.socket] = socks, to: str = str(tmp_path / f"c{k}")) -> None:
+            for s in socks:
+                with contextlib.suppress(OSError):
+                    s.connect(to)
+
+        comes = threading.Thread(target=connect)
+        comes.start()
+        worker.close()
+        comes.join()
+        assert not worker._threads
+        for s in socks:
+            s.close()
+
+
 def measure() -> None:
     """Microseconds of a step of CartPole: in process, of a worker, through a server."""
     with Worker(pole, "pole") as worker, planegym.launch(workers={"pole": pole}) as server:
@@ -255,23 +275,3 @@ def measure() -> None:
 
 if __name__ == "__main__":
     measure()
-
-
-def test_closes_while_clients_come(tmp_path: Path) -> None:
-    """A worker that closes while a client connects ends that session too, and joins its threads."""
-    for k in range(30):
-        worker = Worker(pole, "pole", tmp_path / f"c{k}").start()
-        socks = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) for _ in range(8)]
-
-        def connect(socks: list[socket.socket] = socks, to: str = str(tmp_path / f"c{k}")) -> None:
-            for s in socks:
-                with contextlib.suppress(OSError):
-                    s.connect(to)
-
-        comes = threading.Thread(target=connect)
-        comes.start()
-        worker.close()
-        comes.join()
-        assert not worker._threads
-        for s in socks:
-            s.close()
