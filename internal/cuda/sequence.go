@@ -15,8 +15,7 @@ import (
 // seq.Updater. A batch goes up and losses come down with every update; weights,
 // gradients, moments and averages stay.
 type Sequence struct {
-	t        *driver.Thread // nil once closed
-	s        *sequence      // used on t only
+	onThread
 	model    *seq.Model
 	names    []string    // of the groups of parameters
 	params   [][]float32 // of the model, by group
@@ -57,28 +56,63 @@ func NewSequence(d driver.Driver, ordinal int, m *seq.Model, steps, rows int) (*
 	if err := computes(m); err != nil {
 		return nil, err
 	}
-	s := &Sequence{t: driver.NewThread(), model: m, names: m.Parts().Names, params: groups(m), losses: make([]float64, len(m.Heads))}
+	s := &Sequence{model: m, names: m.Parts().Names, params: groups(m), losses: make([]float64, len(m.Heads))}
 	for _, g := range s.params {
 		s.grads = append(s.grads, make([]float32, len(g)))
 	}
 	for range steps * rows * len(m.Heads) {
 		s.ones = append(s.ones, 1)
 	}
-	err := s.t.Do(func() error {
+	err := s.open(d, ordinal, func(dev *device) (*sequence, error) { return newSequence(dev, m, steps, rows) })
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// onThread is a sequence on a thread of its own, with the device open there.
+type onThread struct {
+	t *driver.Thread // nil once closed
+	s *sequence      // used on t only
+}
+
+// open opens a device for what lay makes there, and closes it where that fails.
+func (o *onThread) open(d driver.Driver, ordinal int, lay func(*device) (*sequence, error)) error {
+	t := driver.NewThread()
+	err := t.Do(func() error {
 		dev, err := openDevice(d, ordinal, 1)
 		if err != nil {
 			return err
 		}
-		if s.s, err = newSequence(dev, m, steps, rows); err != nil {
+		if o.s, err = lay(dev); err != nil {
 			return errors.Join(err, dev.close())
 		}
 		return nil
 	})
 	if err != nil {
-		s.t.Close()
-		return nil, err
+		t.Close()
+		return err
 	}
-	return s, nil
+	o.t = t
+	return nil
+}
+
+func (o *onThread) do(f func(*sequence) error) error {
+	if o.t == nil {
+		return errClosed
+	}
+	return o.t.Do(func() error { return f(o.s) })
+}
+
+// Close gives the device's memory back and closes it.
+func (o *onThread) Close() error {
+	if o.t == nil {
+		return nil
+	}
+	err := o.t.Do(func() error { return errors.Join(o.s.free(), o.s.close()) })
+	o.t.Close()
+	o.t = nil
+	return err
 }
 
 // computes reports what this engine does not compute.
@@ -98,24 +132,6 @@ func computes(m *seq.Model) error {
 func groups(m *seq.Model) [][]float32 {
 	p := m.Parts()
 	return append([][]float32{p.GRU.Params().Data, p.Head.Params().Data}, p.Tables...)
-}
-
-// Close gives the device's memory back and closes it.
-func (s *Sequence) Close() error {
-	if s.t == nil {
-		return nil
-	}
-	err := s.t.Do(func() error { return errors.Join(s.s.free(), s.s.close()) })
-	s.t.Close()
-	s.t = nil
-	return err
-}
-
-func (s *Sequence) do(f func(*sequence) error) error {
-	if s.t == nil {
-		return errClosed
-	}
-	return s.t.Do(func() error { return f(s.s) })
 }
 
 // Losses is seq.Objective's.
