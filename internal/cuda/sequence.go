@@ -242,17 +242,14 @@ func lay(dev *device, m *seq.Model, steps, rows int) (s *sequence, at []int, err
 		s.params += len(g)
 	}
 	n := steps * rows
-	s.share = max(256, (n/8+31)&^31)
+	s.share = shareOf(n)
 	s.blocks = (n + wide - 1) / wide
 	if (steps+1)*rows*max(s.in, s.width, c.Layers*4*s.H) > math.MaxInt32 || s.splits()*s.params > math.MaxInt32 {
 		return nil, nil, fmt.Errorf("cuda: %d steps of %d rows with %d inputs, %d units and %d classes make arrays of more than 2³¹ numbers", steps, rows, s.in, s.H, s.width)
 	}
 	s.p = s.floats(s.params)
 	s.tokens, s.dense = s.alloc(n*s.embeddings, 4), s.floats(n*m.Dense)
-	s.pass = pass{
-		W: s.p, X: s.floats(n * s.in), H: s.floats(c.Layers * (steps + 1) * rows * s.H), Gates: s.floats(c.Layers * n * 4 * s.H), Y: s.floats(n * s.width),
-		In: int32(s.in), Out: int32(s.width), Layers: int32(c.Layers),
-	}
+	s.pass = s.arena.pass(c, s.p, steps, rows)
 	var columns []column
 	for i, e := range m.Embeddings {
 		for d := range e.Dim {
