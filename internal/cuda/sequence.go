@@ -45,7 +45,7 @@ func RegisterSeq(d func() driver.Driver, ordinal int) (name string, err error) {
 	}
 	seq.Register(name, func(m *seq.Model, _ *compute.Backend, steps, rows int) (seq.Objective, error) {
 		return NewSequence(d(), ordinal, m, steps, rows)
-	}, func(m *seq.Model, n int) (seq.Far, error) {
+	}, func(m *seq.Model, n int) (seq.Stepper, error) {
 		return NewSequenceSampler(d(), ordinal, m, n)
 	})
 	return name, nil

@@ -8,7 +8,7 @@ import (
 )
 
 // SequenceSampler advances rows of a causal model of package seq on a device: it is
-// a seq.Far. States stay there; inputs go up, weights of the classes come down, and
+// a seq.Stepper. States stay there; inputs go up, weights of the classes come down, and
 // the caller draws from them as it does from those of the CPU.
 type SequenceSampler struct {
 	onThread
@@ -19,7 +19,7 @@ type SequenceSampler struct {
 	hidden, rows driver.Ptr // [n,layers,H], [n]
 }
 
-var _ seq.Far = (*SequenceSampler)(nil)
+var _ seq.Stepper = (*SequenceSampler)(nil)
 
 // NewSequenceSampler opens a device for n rows of m, with its parameters as they
 // are now. The caller closes it.
@@ -57,7 +57,7 @@ func (s *SequenceSampler) lay(dev *device) (*sequence, error) {
 // size is how many numbers the state of a row has.
 func (s *SequenceSampler) size() int { return s.model.Layers * s.model.Hidden }
 
-// Step is seq.Far's.
+// Step is seq.Stepper's.
 func (s *SequenceSampler) Step(rows []int, tokens []int32, dense, weigh []float32) error {
 	n := len(rows)
 	if rows == nil {
@@ -95,7 +95,7 @@ func (s *SequenceSampler) Step(rows []int, tokens []int32, dense, weigh []float3
 
 func (s *SequenceSampler) at(row int) driver.Ptr { return s.hidden + driver.Ptr(4*row*s.size()) }
 
-// Reset is seq.Far's.
+// Reset is seq.Stepper's.
 func (s *SequenceSampler) Reset(rows []int) error {
 	return s.do(func(d *sequence) error {
 		zero := func(row, n int) {
@@ -116,12 +116,12 @@ func (s *SequenceSampler) Reset(rows []int) error {
 	})
 }
 
-// State is seq.Far's.
+// State is seq.Stepper's.
 func (s *SequenceSampler) State(row int, dst []float32) error {
 	return s.state(row, dst, func(d *sequence) { download(&d.arena, dst, s.at(row)) })
 }
 
-// SetState is seq.Far's.
+// SetState is seq.Stepper's.
 func (s *SequenceSampler) SetState(row int, src []float32) error {
 	return s.state(row, src, func(d *sequence) { upload(&d.arena, s.at(row), src) })
 }

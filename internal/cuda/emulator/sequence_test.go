@@ -232,7 +232,7 @@ func TestSequenceSampler(t *testing.T) {
 			defer be.Close()
 			want := m.NewSampler(be, n)
 			name := fmt.Sprintf("sampler of %p", t)
-			seq.Register(name, nil, func(m *seq.Model, n int) (seq.Far, error) { return cuda.NewSequenceSampler(d, 0, m, n) })
+			seq.Register(name, nil, func(m *seq.Model, n int) (seq.Stepper, error) { return cuda.NewSequenceSampler(d, 0, m, n) })
 			got, err := seq.OpenSampler(name, m, be, n)
 			if err != nil {
 				t.Fatal(err)
