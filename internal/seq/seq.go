@@ -188,6 +188,14 @@ func (m *Model) groups() []group {
 	return all
 }
 
+// headGroup is which of the groups the head is; the tables follow it.
+func (m *Model) headGroup() int {
+	if m.back != nil {
+		return 2
+	}
+	return 1
+}
+
 // Parameters is how many there are.
 func (m *Model) Parameters() int {
 	n := 0
