@@ -56,9 +56,10 @@ func NewSequence(d driver.Driver, ordinal int, m *seq.Model, steps, rows int) (*
 	if err := computes(m); err != nil {
 		return nil, err
 	}
-	s := &Sequence{model: m, names: m.Parts().Names, params: groups(m), losses: make([]float64, len(m.Heads))}
-	for _, g := range s.params {
-		s.grads = append(s.grads, make([]float32, len(g)))
+	s := &Sequence{model: m, params: groups(m), losses: make([]float64, len(m.Heads))}
+	for _, g := range m.Parts().Groups {
+		s.names = append(s.names, g.Name)
+		s.grads = append(s.grads, make([]float32, len(g.Data)))
 	}
 	for range steps * rows * len(m.Heads) {
 		s.ones = append(s.ones, 1)
@@ -129,9 +130,11 @@ func computes(m *seq.Model) error {
 }
 
 // groups are a model's parameters, as they lie on the device.
-func groups(m *seq.Model) [][]float32 {
-	p := m.Parts()
-	return append([][]float32{p.GRU.Params().Data, p.Head.Params().Data}, p.Tables...)
+func groups(m *seq.Model) (all [][]float32) {
+	for _, g := range m.Parts().Groups {
+		all = append(all, g.Data)
+	}
+	return all
 }
 
 // Losses is seq.Objective's.
@@ -203,8 +206,8 @@ func (s *Sequence) Store(m seq.Moments) error {
 	})
 }
 
-// sequence is a model's memory on a device. Parameters lie as in seq's groups: the
-// GRU's, the head's, the tables'.
+// sequence is a model's memory on a device. Parameters lie one group of
+// seq.Parts after another.
 type sequence struct {
 	arena
 	T, B, H, in, width, heads, params int
@@ -235,12 +238,11 @@ func lay(dev *device, m *seq.Model, steps, rows int) (s *sequence, at []int, err
 	if 4*s.stage > dev.info.SharedPerBlock-256 {
 		return nil, nil, fmt.Errorf("cuda: %d inputs, %d units and %d classes need %d bytes of shared memory: %s has %d", s.in, s.H, s.width, 4*s.stage, dev.info.Name, dev.info.SharedPerBlock)
 	}
-	for i, g := range groups(m) {
-		if i > 1 {
-			at = append(at, s.params)
-		}
-		s.params += len(g)
+	for _, g := range parts.Groups {
+		at = append(at, s.params)
+		s.params += len(g.Data)
 	}
+	at = at[len(at)-len(parts.Tables):]
 	n := steps * rows
 	s.share = shareOf(n)
 	s.blocks = (n + wide - 1) / wide
@@ -279,7 +281,7 @@ func newSequence(dev *device, m *seq.Model, steps, rows int) (*sequence, error) 
 	}
 	n, parts := steps*rows, m.Parts()
 	s.m, s.v, s.average, s.grad = s.floats(s.params), s.floats(s.params), s.floats(s.params), s.floats(s.params)
-	s.partials, s.decay = s.floats(s.splits()*s.params), put(&s.arena, matrices(parts, s.params))
+	s.partials, s.decay = s.floats(s.splits()*s.params), put(&s.arena, matrices(parts.Groups))
 	s.values, s.weight = s.alloc(n*s.heads, 4), s.floats(n*s.heads)
 	s.sums, s.norm, s.control = s.alloc(s.heads*s.blocks, 8), s.alloc(1, 8), s.alloc(1, int(unsafe.Sizeof(control{})))
 	s.pass.DY, s.pass.DH, s.pass.Sources = s.floats(n*s.width), s.floats(n*s.H), 1
@@ -320,10 +322,9 @@ func newSequence(dev *device, m *seq.Model, steps, rows int) (*sequence, error) 
 
 // matrices are 1 for the parameters that decay, those of matrices and tables, and 0
 // for biases.
-func matrices(parts seq.Parts, n int) []float32 {
-	var decay []float32
-	for _, p := range []*compute.Params{parts.GRU.Params(), parts.Head.Params()} {
-		for _, v := range p.Views {
+func matrices(groups []seq.Group) (decay []float32) {
+	for _, g := range groups {
+		for _, v := range g.Views {
 			one := float32(0)
 			if len(v.Shape) == 2 {
 				one = 1
@@ -332,9 +333,6 @@ func matrices(parts seq.Parts, n int) []float32 {
 				decay = append(decay, one)
 			}
 		}
-	}
-	for len(decay) < n {
-		decay = append(decay, 1)
 	}
 	return decay
 }

@@ -259,14 +259,22 @@ type Parts struct {
 	Tables [][]float32 // the embeddings' [Size,Dim], then those of what heads are given
 	Given  [][]int     // by head: the tables of what it is given, in order
 	Ends   []int       // of the heads' logits in a row
-	Names  []string    // of the groups of parameters: GRU, perhaps Back, Head, each table
+	Groups []Group     // of parameters: GRU, perhaps Back, Head, each table
+}
+
+// Group is parameters that are one slice; its views, one after another, are all of
+// it. Weight decay is of those views that have two dimensions.
+type Group struct {
+	Name  string
+	Data  []float32
+	Views []nn.View
 }
 
 // Parts gives those of m.
 func (m *Model) Parts() Parts {
 	p := Parts{GRU: m.gru, Back: m.back, Head: m.head, Given: m.given, Ends: m.ends}
 	for _, g := range m.groups() {
-		p.Names = append(p.Names, g.name)
+		p.Groups = append(p.Groups, Group{g.name, g.data, g.views})
 	}
 	for _, t := range m.tables {
 		p.Tables = append(p.Tables, t.data)

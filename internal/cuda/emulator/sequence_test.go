@@ -121,7 +121,7 @@ func TestSequence(t *testing.T) {
 						}
 					}
 					for i, g := range reference.Gradients() {
-						near(t, bound, fmt.Sprintf("gradient of %s", m.Parts().Names[i]), s.Gradients()[i], g)
+						near(t, bound, fmt.Sprintf("gradient of %s", m.Parts().Groups[i].Name), s.Gradients()[i], g)
 					}
 					if err := s.Close(); err != nil {
 						t.Error(err)
