@@ -12,33 +12,10 @@ import (
 	"github.com/planegym/planegym/internal/cuda"
 	"github.com/planegym/planegym/internal/cuda/driver"
 	"github.com/planegym/planegym/internal/cuda/emulator/drivertest"
-	"github.com/planegym/planegym/internal/cuda/emulator/ptxvm"
 	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/internal/seq"
 )
-
-// everywhere runs f on the interpreter, on one whose approximate instructions are
-// as far off as they may be, and on a GPU where there is one, each with the
-// distance from float64 that it may have.
-func everywhere(t *testing.T, f func(t *testing.T, d driver.Driver, bound float64)) {
-	t.Helper()
-	run := func(name string, d driver.Driver, bound float64) {
-		t.Run(name, func(t *testing.T) {
-			if _, err := d.Count(); errors.Is(err, compute.ErrNoDevice) {
-				t.Skip(err)
-			}
-			f(t, d, bound)
-			if fake, ok := d.(*drivertest.Driver); ok {
-				fake.Check(t)
-			}
-		})
-	}
-	small := driver.Info{SMs: 2}
-	run("exact", &drivertest.Driver{Device: small}, exact)
-	run("perturbed", &drivertest.Driver{Device: small, VM: ptxvm.Options{Perturb: 7, Reverse: true}}, perturbed)
-	run("GPU", driver.New(), exact)
-}
 
 // network is a sequence model whose parameters are all drawn, and a batch for it
 // with absent tokens, unknown values and weights.
