@@ -52,8 +52,8 @@ type Sampler struct {
 // device.
 type Stepper interface {
 	// Step gives rows, nil being all, an input, and sets weights [n,Width] to those
-	// of the classes before any is given, the largest of a head 1; nil is not
-	// wanted.
+	// of the classes before any is given, the largest of a head 1; where
+	// weights is nil they are not computed.
 	Step(rows []int, tokens []int32, dense, weights []float32) error
 	Reset(rows []int) error
 	State(row int, dst []float32) error
