@@ -197,7 +197,7 @@ def main() -> None:
     if not todo:
         raise SystemExit(f"--only {o.only!r} matches none of: " + "; ".join(w[0] for w in [*WORK, SIMULATOR]))
     with tempfile.TemporaryDirectory() as tmp:
-        needed = any("port" in [k[0] for k in w[3].values()] for w in todo)
+        needed = any(work == "port" for w in todo for work, _ in w[3].values())
         ours, source = Ours(tmp, todo), port(o.port, tmp) if needed else tmp
         pythons = {"torch": sys.executable, "sb3": sys.executable, "ydata": o.ydata}
         kinds = {k for w in todo for k in w[3] if pythons[k]}

@@ -1,7 +1,8 @@
-// Package cuda trains TimeGAN and sequence models on an NVIDIA GPU. Of a TimeGAN
+// Package cuda trains TimeGAN and sequence models on an NVIDIA GPU. A TimeGAN's
 // data, weights, moments and noise stay on the device, an update is one CUDA graph
-// of some ten launches, and losses are read back once in several updates; of a
-// sequence model a batch goes up with every update.
+// of some ten launches, and losses are read back once in several updates. A
+// sequence model's weights and moments stay there too; its batch goes up with every
+// update.
 //
 // It computes what package timegan's train.go and package seq do, which stay the
 // reference.

@@ -145,17 +145,22 @@ type application struct {
 // apply gives a network memory for one use on steps × rows inputs.
 func (m *model) apply(network, steps, rows int, parts ...part) *application {
 	c := m.Networks[network]
-	n := steps * rows
-	a := &application{network: network, pass: pass{
-		W: m.p + driver.Ptr(4*m.at[network]),
-		X: m.floats(n * c.In), H: m.floats(c.Layers * (steps + 1) * rows * m.H), Gates: m.floats(c.Layers * n * 4 * m.H), Y: m.floats(n * c.Out),
-		In: int32(c.In), Out: int32(c.Out), Layers: int32(c.Layers),
-	}}
+	a := &application{network: network, pass: m.pass(c, m.p+driver.Ptr(4*m.at[network]), steps, rows)}
 	copy(a.Part[:], parts)
 	if c.Act == compute.Sigmoid {
 		a.Squash = 1
 	}
 	return a
+}
+
+// pass gives a network whose parameters are at p memory for steps × rows inputs.
+func (a *arena) pass(c compute.GRUConfig, p driver.Ptr, steps, rows int) pass {
+	n := steps * rows
+	return pass{
+		W: p,
+		X: a.floats(n * c.In), H: a.floats(c.Layers * (steps + 1) * rows * c.Hidden), Gates: a.floats(c.Layers * n * 4 * c.Hidden), Y: a.floats(n * c.Out),
+		In: int32(c.In), Out: int32(c.Out), Layers: int32(c.Layers),
+	}
 }
 
 // output is what an application gives, as the input of another.

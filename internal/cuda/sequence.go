@@ -15,8 +15,7 @@ import (
 // seq.Updater. A batch goes up and losses come down with every update; weights,
 // gradients, moments and averages stay.
 type Sequence struct {
-	t        *driver.Thread // nil once closed
-	s        *sequence      // used on t only
+	onThread
 	model    *seq.Model
 	names    []string    // of the groups of parameters
 	params   [][]float32 // of the model, by group
@@ -46,7 +45,7 @@ func RegisterSeq(d func() driver.Driver, ordinal int) (name string, err error) {
 	}
 	seq.Register(name, func(m *seq.Model, _ *compute.Backend, steps, rows int) (seq.Objective, error) {
 		return NewSequence(d(), ordinal, m, steps, rows)
-	}, func(m *seq.Model, n int) (seq.Far, error) {
+	}, func(m *seq.Model, n int) (seq.Stepper, error) {
 		return NewSequenceSampler(d(), ordinal, m, n)
 	})
 	return name, nil
@@ -57,28 +56,64 @@ func NewSequence(d driver.Driver, ordinal int, m *seq.Model, steps, rows int) (*
 	if err := computes(m); err != nil {
 		return nil, err
 	}
-	s := &Sequence{t: driver.NewThread(), model: m, names: m.Parts().Names, params: groups(m), losses: make([]float64, len(m.Heads))}
-	for _, g := range s.params {
-		s.grads = append(s.grads, make([]float32, len(g)))
+	s := &Sequence{model: m, params: groups(m), losses: make([]float64, len(m.Heads))}
+	for _, g := range m.Parts().Groups {
+		s.names = append(s.names, g.Name)
+		s.grads = append(s.grads, make([]float32, len(g.Data)))
 	}
 	for range steps * rows * len(m.Heads) {
 		s.ones = append(s.ones, 1)
 	}
-	err := s.t.Do(func() error {
+	err := s.open(d, ordinal, func(dev *device) (*sequence, error) { return newSequence(dev, m, steps, rows) })
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// onThread is a sequence on a thread of its own, with the device open there.
+type onThread struct {
+	t *driver.Thread // nil once closed
+	s *sequence      // used on t only
+}
+
+// open opens a device for what lay makes there, and closes it where that fails.
+func (o *onThread) open(d driver.Driver, ordinal int, lay func(*device) (*sequence, error)) error {
+	t := driver.NewThread()
+	err := t.Do(func() error {
 		dev, err := openDevice(d, ordinal, 1)
 		if err != nil {
 			return err
 		}
-		if s.s, err = newSequence(dev, m, steps, rows); err != nil {
+		if o.s, err = lay(dev); err != nil {
 			return errors.Join(err, dev.close())
 		}
 		return nil
 	})
 	if err != nil {
-		s.t.Close()
-		return nil, err
+		t.Close()
+		return err
 	}
-	return s, nil
+	o.t = t
+	return nil
+}
+
+func (o *onThread) do(f func(*sequence) error) error {
+	if o.t == nil {
+		return errClosed
+	}
+	return o.t.Do(func() error { return f(o.s) })
+}
+
+// Close gives the device's memory back and closes it.
+func (o *onThread) Close() error {
+	if o.t == nil {
+		return nil
+	}
+	err := o.t.Do(func() error { return errors.Join(o.s.free(), o.s.close()) })
+	o.t.Close()
+	o.t = nil
+	return err
 }
 
 // computes reports what this engine does not compute.
@@ -95,27 +130,11 @@ func computes(m *seq.Model) error {
 }
 
 // groups are a model's parameters, as they lie on the device.
-func groups(m *seq.Model) [][]float32 {
-	p := m.Parts()
-	return append([][]float32{p.GRU.Params().Data, p.Head.Params().Data}, p.Tables...)
-}
-
-// Close gives the device's memory back and closes it.
-func (s *Sequence) Close() error {
-	if s.t == nil {
-		return nil
+func groups(m *seq.Model) (all [][]float32) {
+	for _, g := range m.Parts().Groups {
+		all = append(all, g.Data)
 	}
-	err := s.t.Do(func() error { return errors.Join(s.s.free(), s.s.close()) })
-	s.t.Close()
-	s.t = nil
-	return err
-}
-
-func (s *Sequence) do(f func(*sequence) error) error {
-	if s.t == nil {
-		return errClosed
-	}
-	return s.t.Do(func() error { return f(s.s) })
+	return all
 }
 
 // Losses is seq.Objective's.
@@ -187,8 +206,8 @@ func (s *Sequence) Store(m seq.Moments) error {
 	})
 }
 
-// sequence is a model's memory on a device. Parameters lie as in seq's groups: the
-// GRU's, the head's, the tables'.
+// sequence is a model's memory on a device. Parameters lie one group of
+// seq.Parts after another.
 type sequence struct {
 	arena
 	T, B, H, in, width, heads, params int
@@ -219,24 +238,20 @@ func lay(dev *device, m *seq.Model, steps, rows int) (s *sequence, at []int, err
 	if 4*s.stage > dev.info.SharedPerBlock-256 {
 		return nil, nil, fmt.Errorf("cuda: %d inputs, %d units and %d classes need %d bytes of shared memory: %s has %d", s.in, s.H, s.width, 4*s.stage, dev.info.Name, dev.info.SharedPerBlock)
 	}
-	for i, g := range groups(m) {
-		if i > 1 {
-			at = append(at, s.params)
-		}
-		s.params += len(g)
+	for _, g := range parts.Groups {
+		at = append(at, s.params)
+		s.params += len(g.Data)
 	}
+	at = at[len(at)-len(parts.Tables):]
 	n := steps * rows
-	s.share = max(256, (n/8+31)&^31)
+	s.share = shareOf(n)
 	s.blocks = (n + wide - 1) / wide
 	if (steps+1)*rows*max(s.in, s.width, c.Layers*4*s.H) > math.MaxInt32 || s.splits()*s.params > math.MaxInt32 {
 		return nil, nil, fmt.Errorf("cuda: %d steps of %d rows with %d inputs, %d units and %d classes make arrays of more than 2³¹ numbers", steps, rows, s.in, s.H, s.width)
 	}
 	s.p = s.floats(s.params)
 	s.tokens, s.dense = s.alloc(n*s.embeddings, 4), s.floats(n*m.Dense)
-	s.pass = pass{
-		W: s.p, X: s.floats(n * s.in), H: s.floats(c.Layers * (steps + 1) * rows * s.H), Gates: s.floats(c.Layers * n * 4 * s.H), Y: s.floats(n * s.width),
-		In: int32(s.in), Out: int32(s.width), Layers: int32(c.Layers),
-	}
+	s.pass = s.arena.pass(c, s.p, steps, rows)
 	var columns []column
 	for i, e := range m.Embeddings {
 		for d := range e.Dim {
@@ -266,7 +281,7 @@ func newSequence(dev *device, m *seq.Model, steps, rows int) (*sequence, error) 
 	}
 	n, parts := steps*rows, m.Parts()
 	s.m, s.v, s.average, s.grad = s.floats(s.params), s.floats(s.params), s.floats(s.params), s.floats(s.params)
-	s.partials, s.decay = s.floats(s.splits()*s.params), put(&s.arena, matrices(parts, s.params))
+	s.partials, s.decay = s.floats(s.splits()*s.params), put(&s.arena, matrices(parts.Groups))
 	s.values, s.weight = s.alloc(n*s.heads, 4), s.floats(n*s.heads)
 	s.sums, s.norm, s.control = s.alloc(s.heads*s.blocks, 8), s.alloc(1, 8), s.alloc(1, int(unsafe.Sizeof(control{})))
 	s.pass.DY, s.pass.DH, s.pass.Sources = s.floats(n*s.width), s.floats(n*s.H), 1
@@ -307,10 +322,9 @@ func newSequence(dev *device, m *seq.Model, steps, rows int) (*sequence, error) 
 
 // matrices are 1 for the parameters that decay, those of matrices and tables, and 0
 // for biases.
-func matrices(parts seq.Parts, n int) []float32 {
-	var decay []float32
-	for _, p := range []*compute.Params{parts.GRU.Params(), parts.Head.Params()} {
-		for _, v := range p.Views {
+func matrices(groups []seq.Group) (decay []float32) {
+	for _, g := range groups {
+		for _, v := range g.Views {
 			one := float32(0)
 			if len(v.Shape) == 2 {
 				one = 1
@@ -319,9 +333,6 @@ func matrices(parts seq.Parts, n int) []float32 {
 				decay = append(decay, one)
 			}
 		}
-	}
-	for len(decay) < n {
-		decay = append(decay, 1)
 	}
 	return decay
 }

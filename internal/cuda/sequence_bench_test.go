@@ -9,18 +9,14 @@ import (
 	"github.com/planegym/planegym/internal/cuda/driver"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/internal/seq"
+	"github.com/planegym/planegym/internal/seq/seqtest"
 )
 
 // closedLoop is the network that bench/compute_peers.py has in PyTorch, and a batch
-// for it.
+// for it in which every value is known.
 func closedLoop(b *testing.B, hidden, steps, rows int) (*seq.Model, *seq.Batch) {
 	b.Helper()
-	m, err := seq.New(seq.Config{
-		Embeddings: []seq.Embedding{{Name: "level", Size: 3, Dim: 3}, {Name: "change", Size: 3, Dim: 4}}, Dense: 42, Hidden: hidden,
-		Heads: []seq.Head{{Name: "level", Size: 3}, {Name: "change", Size: 3, Given: []int{0}}, {Name: "rate", Size: 5, Given: []int{0, 1}},
-			{Name: "depth", Size: 24, Given: []int{1}}, {Name: "wait", Size: 24, Given: []int{3}}, {Name: "beside", Size: 24, Given: []int{3, 4}},
-			{Name: "wait 2", Size: 16}, {Name: "wait 3", Size: 16}},
-	}, 1)
+	m, err := seq.New(seqtest.ClosedLoop(hidden), 1)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package cuda
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/planegym/planegym/internal/cuda/driver"
@@ -9,11 +8,10 @@ import (
 )
 
 // SequenceSampler advances rows of a causal model of package seq on a device: it is
-// a seq.Far. States stay there; inputs go up, weights of the classes come down, and
+// a seq.Stepper. States stay there; inputs go up, weights of the classes come down, and
 // the caller draws from them as it does from those of the CPU.
 type SequenceSampler struct {
-	t      *driver.Thread // nil once closed
-	s      *sequence      // used on t only
+	onThread
 	model  *seq.Model
 	n      int
 	listed []int32
@@ -21,7 +19,7 @@ type SequenceSampler struct {
 	hidden, rows driver.Ptr // [n,layers,H], [n]
 }
 
-var _ seq.Far = (*SequenceSampler)(nil)
+var _ seq.Stepper = (*SequenceSampler)(nil)
 
 // NewSequenceSampler opens a device for n rows of m, with its parameters as they
 // are now. The caller closes it.
@@ -32,51 +30,34 @@ func NewSequenceSampler(d driver.Driver, ordinal int, m *seq.Model, n int) (*Seq
 	if n < 1 {
 		return nil, fmt.Errorf("cuda: a sampler of %d rows", n)
 	}
-	s := &SequenceSampler{t: driver.NewThread(), model: m, n: n, listed: make([]int32, n)}
-	err := s.t.Do(func() error {
-		dev, err := openDevice(d, ordinal, 1)
-		if err != nil {
-			return err
-		}
-		if err := s.open(dev); err != nil {
-			return errors.Join(err, dev.close())
-		}
-		return nil
-	})
-	if err != nil {
-		s.t.Close()
+	s := &SequenceSampler{model: m, n: n, listed: make([]int32, n)}
+	if err := s.open(d, ordinal, s.lay); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *SequenceSampler) open(dev *device) (err error) {
-	if s.s, _, err = lay(dev, s.model, 1, s.n); err != nil {
-		return err
+// lay is lay of the model with its parameters and the rows' states.
+func (s *SequenceSampler) lay(dev *device) (*sequence, error) {
+	d, _, err := lay(dev, s.model, 1, s.n)
+	if err != nil {
+		return nil, err
 	}
-	d := s.s
 	d.upload(d.p, groups(s.model))
 	s.hidden, s.rows = d.floats(s.n*s.size()), d.alloc(s.n, 4)
 	d.pass.Carry, d.pass.CarryRow, d.pass.CarryLayer = s.hidden, int32(s.size()), int32(d.H)
 	d.passes = put(&d.arena, []pass{d.pass})
 	if err := d.wait(); err != nil {
 		_ = d.free() // err says what failed first
-		return err
+		return nil, err
 	}
-	return nil
+	return d, nil
 }
 
 // size is how many numbers the state of a row has.
 func (s *SequenceSampler) size() int { return s.model.Layers * s.model.Hidden }
 
-func (s *SequenceSampler) do(f func(*sequence) error) error {
-	if s.t == nil {
-		return errClosed
-	}
-	return s.t.Do(func() error { return f(s.s) })
-}
-
-// Step is seq.Far's.
+// Step is seq.Stepper's.
 func (s *SequenceSampler) Step(rows []int, tokens []int32, dense, weigh []float32) error {
 	n := len(rows)
 	if rows == nil {
@@ -114,7 +95,7 @@ func (s *SequenceSampler) Step(rows []int, tokens []int32, dense, weigh []float3
 
 func (s *SequenceSampler) at(row int) driver.Ptr { return s.hidden + driver.Ptr(4*row*s.size()) }
 
-// Reset is seq.Far's.
+// Reset is seq.Stepper's.
 func (s *SequenceSampler) Reset(rows []int) error {
 	return s.do(func(d *sequence) error {
 		zero := func(row, n int) {
@@ -135,12 +116,12 @@ func (s *SequenceSampler) Reset(rows []int) error {
 	})
 }
 
-// State is seq.Far's.
+// State is seq.Stepper's.
 func (s *SequenceSampler) State(row int, dst []float32) error {
 	return s.state(row, dst, func(d *sequence) { download(&d.arena, dst, s.at(row)) })
 }
 
-// SetState is seq.Far's.
+// SetState is seq.Stepper's.
 func (s *SequenceSampler) SetState(row int, src []float32) error {
 	return s.state(row, src, func(d *sequence) { upload(&d.arena, s.at(row), src) })
 }
@@ -153,15 +134,4 @@ func (s *SequenceSampler) state(row int, state []float32, copy func(*sequence)) 
 		copy(d)
 		return d.wait()
 	})
-}
-
-// Close is seq.Far's.
-func (s *SequenceSampler) Close() error {
-	if s.t == nil {
-		return nil
-	}
-	err := s.t.Do(func() error { return errors.Join(s.s.free(), s.s.close()) })
-	s.t.Close()
-	s.t = nil
-	return err
 }

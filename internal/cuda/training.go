@@ -50,7 +50,7 @@ func (m *model) train(d timegan.Windows) {
 	t.windows.second, t.windows.start, t.windows.starts = put(&m.arena, int32s(d.Second)), put(&m.arena, int32s(d.Start)), len(d.Start)
 	t.x, t.valid, t.cond, t.cells, t.codes = m.floats(n*m.F), m.floats(n*m.V), m.floats(n*m.C), m.floats(n*m.F), m.floats(n)
 	t.z, t.fake, t.stats = m.floats(n*m.Z), m.floats(n*m.C), m.floats(3*m.F)
-	t.share = max(256, (n/8+31)&^31)
+	t.share = shareOf(n)
 	t.grad, t.partials = m.floats(m.at[networks]), m.floats(slots*m.splits()*m.at[networks])
 	t.records = m.alloc(chunk, int(unsafe.Sizeof(record{})))
 
@@ -61,6 +61,9 @@ func (m *model) train(d timegan.Windows) {
 	m.supervised(embed, super)
 	m.joint(embed, decode, super)
 }
+
+// shareOf is how many rows of n a split has: about an eighth, and 256 at least.
+func shareOf(n int) int { return max(256, (n/8+31)&^31) }
 
 func (m *model) splits() int { return (m.T*m.B + m.share - 1) / m.share }
 

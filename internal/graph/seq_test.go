@@ -5,9 +5,8 @@ import (
 	"testing"
 
 	"github.com/planegym/planegym/compute"
-	"github.com/planegym/planegym/internal/nn"
-	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/internal/seq"
+	"github.com/planegym/planegym/internal/seq/seqtest"
 )
 
 // TestSeqParity: the losses of a sequence model and the gradient of every
@@ -36,33 +35,9 @@ func TestSeqParity(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m, err := seq.New(c, 3)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for i, v := range m.Tensors("") {
-				nn.InitUniform(rng.Key{Seed: uint64(i), Purpose: rng.Start}, v.Data.([]float32), .4)
-			}
+			m := seqtest.Model(t, c)
 			const steps, rows = 7, 40 // a tile of 32, and a part of one
-			b := &seq.Batch{Steps: steps, Rows: rows}
-			at := uint32(0)
-			draw := func(n int) int { at++; return rng.Key{Seed: 1, Purpose: rng.Start}.Intn(at, n) }
-			if c.Bidirectional {
-				for range rows {
-					b.Length = append(b.Length, int32(steps-draw(steps)))
-				}
-			}
-			for range steps * rows {
-				for _, e := range c.Embeddings {
-					b.Tokens = append(b.Tokens, int32(draw(e.Size+1)-1))
-				}
-				for range c.Dense {
-					b.Dense = append(b.Dense, float32(draw(200))/100-1)
-				}
-				for _, h := range c.Heads {
-					b.Values, b.Weight = append(b.Values, int32(draw(h.Size+1)-1)), append(b.Weight, float32(draw(4)))
-				}
-			}
+			b := seqtest.Batch(c, steps, rows, 1)
 			if c.Heads[0].Name == "turning" {
 				for i := range steps * rows {
 					values, w := b.Values[i*len(c.Heads):][:len(c.Heads)], b.Weight[i*len(c.Heads):][:len(c.Heads)]

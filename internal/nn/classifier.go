@@ -93,11 +93,7 @@ func (r *ClassifierRun) Loss(h []float32, values []int32, weight []float32, scal
 		check("classifier weights", len(weight), n, segments)
 	}
 	s := shards(tiles(n))
-	if cap(r.loss) < s*segments {
-		r.loss = make([]float64, s*segments)
-	}
-	r.loss = r.loss[:s*segments]
-	clear(r.loss)
+	r.loss = zeros(r.loss, s*segments)
 	width := lanes * (group*(m.out()+m.in()) + m.in() + 3)
 	mem := r.be.Scratch(s*width + s*pad(r.total))
 	r.scratch, r.grads = mem[:s*width], mem[s*width:]
@@ -203,7 +199,7 @@ func (r *classifierJob) segment(k *kernels, of rowsOf, z []float32, values []int
 	for b := range len(values) / segments {
 		if v := values[b*segments+s]; v >= 0 {
 			own[b] = z[int(v)*lanes+b]
-			of.scale[b] = r.scale * r.at(row+b, s)
+			of.scale[b] = r.scale * cellWeight(r.weight, (row+b)*segments+s)
 		}
 	}
 	k.softmax(z, size, of.scale, of.top, of.sum)
@@ -212,21 +208,10 @@ func (r *classifierJob) segment(k *kernels, of rowsOf, z []float32, values []int
 		if v < 0 {
 			continue
 		}
-		if w := r.at(row+b, s); w != 0 {
+		if w := cellWeight(r.weight, (row+b)*segments+s); w != 0 {
 			loss += float64(w) * (math.Log(float64(of.sum[b])) - float64(own[b]-of.top[b]))
 			z[int(v)*lanes+b] -= of.scale[b]
 		}
 	}
 	return loss
 }
-
-// at is the weight of a cell.
-func (r *classifierJob) at(row, s int) float32 {
-	if r.weight == nil {
-		return 1
-	}
-	return r.weight[row*len(r.ends)+s]
-}
-
-// size is Classifier's.
-func (r *classifierJob) size(segment int) (begin, size int) { return r.Classifier.size(segment) }

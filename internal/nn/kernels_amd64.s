@@ -1962,9 +1962,9 @@ TEXT ·expTopAVX2(SB), NOSPLIT, $0-16
 	MOVQ $0x00000004, CX
 
 loop73:
+	VMOVUPS (AX), Y0
 	MOVQ    n+8(FP), BX
 	MOVQ    AX, DX
-	VMOVUPS (DX), Y0
 
 loop74:
 	VMAXPS (DX), Y0, Y0
@@ -2021,9 +2021,9 @@ TEXT ·softmaxAVX2(SB), NOSPLIT, $0-40
 	MOVQ $0x00000004, SI
 
 loop76:
+	VMOVUPS (AX), Y0
 	MOVQ    n+8(FP), R8
 	MOVQ    AX, DI
-	VMOVUPS (DI), Y0
 
 loop77:
 	VMAXPS  (DI), Y0, Y0
@@ -2031,9 +2031,9 @@ loop77:
 	DECQ    R8
 	JNZ     loop77
 	VMOVUPS Y0, (DX)
+	VXORPS  Y1, Y1, Y1
 	MOVQ    n+8(FP), R8
 	MOVQ    AX, DI
-	VXORPS  Y1, Y1, Y1
 
 loop78:
 	VMOVUPS      (DI), Y2
@@ -4367,9 +4367,9 @@ TEXT ·expTopAVX512(SB), NOSPLIT, $0-16
 	MOVQ    $0x00000002, CX
 
 loop183:
+	VMOVUPS (AX), Z13
 	MOVQ    n+8(FP), BX
 	MOVQ    AX, DX
-	VMOVUPS (DX), Z13
 
 loop184:
 	VMAXPS (DX), Z13, Z13
@@ -4437,9 +4437,9 @@ TEXT ·softmaxAVX512(SB), NOSPLIT, $0-40
 	MOVQ    $0x00000002, SI
 
 loop186:
+	VMOVUPS (AX), Z13
 	MOVQ    n+8(FP), R8
 	MOVQ    AX, DI
-	VMOVUPS (DI), Z13
 
 loop187:
 	VMAXPS  (DI), Z13, Z13
@@ -4447,9 +4447,9 @@ loop187:
 	DECQ    R8
 	JNZ     loop187
 	VMOVUPS Z13, (DX)
+	VXORPS  Z14, Z14, Z14
 	MOVQ    n+8(FP), R8
 	MOVQ    AX, DI
-	VXORPS  Z14, Z14, Z14
 
 loop188:
 	VMOVUPS      (DI), Z15

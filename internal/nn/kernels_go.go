@@ -238,8 +238,13 @@ func goExp(dst, src []float32) {
 }
 
 func goExpTop(x []float32, n int) {
-	top := *(*[lanes]float32)(x)
-	x = x[:n*lanes]
+	var top [lanes]float32
+	expBelow(x[:n*lanes], &top)
+}
+
+// expBelow makes x e^(x - the largest of its row), and top the largest.
+func expBelow(x []float32, top *[lanes]float32) {
+	*top = *(*[lanes]float32)(x)
 	for i, v := range x {
 		top[i%lanes] = max(top[i%lanes], v)
 	}
@@ -249,14 +254,10 @@ func goExpTop(x []float32, n int) {
 }
 
 func goSoftmax(x []float32, n int, scale, top, sum *[lanes]float32) {
-	*top, *sum = *(*[lanes]float32)(x), [lanes]float32{}
 	x = x[:n*lanes]
-	for i, v := range x {
-		top[i%lanes] = max(top[i%lanes], v)
-	}
-	for i, v := range x {
-		e := exp32(v - top[i%lanes])
-		x[i] = e
+	expBelow(x, top)
+	*sum = [lanes]float32{}
+	for i, e := range x {
 		sum[i%lanes] += e
 	}
 	for i, v := range x {

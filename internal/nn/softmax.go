@@ -44,11 +44,7 @@ func (j *SoftmaxCE) Loss(be *Backend, x []float32, values []int32, weight []floa
 		check("softmax weights", len(weight), rows, n)
 	}
 	s := shards(tiles(rows))
-	if cap(j.loss) < s*n {
-		j.loss = make([]float64, s*n)
-	}
-	j.loss = j.loss[:s*n]
-	clear(j.loss)
+	j.loss = zeros(j.loss, s*n)
 	j.be, j.x, j.values, j.weight, j.scale = be, x, values, weight, scale
 	be.Do((*softmaxJob)(j), s)
 	for i, l := range j.loss {
@@ -79,8 +75,8 @@ func (j *softmaxJob) Shard(i int) {
 			for _, v := range seg {
 				top = max(top, v)
 			}
-			if v := values[s]; v >= 0 && j.at(r, s) != 0 {
-				loss[s] -= float64(j.at(r, s)) * float64(seg[v]-top)
+			if v, w := values[s], cellWeight(j.weight, r*n+s); v >= 0 && w != 0 {
+				loss[s] -= float64(w) * float64(seg[v]-top)
 			}
 			for k := range seg {
 				seg[k] -= top
@@ -92,7 +88,7 @@ func (j *softmaxJob) Shard(i int) {
 		for s, end := range j.ends {
 			seg := x[begin:end]
 			begin = end
-			w := j.at(r, s)
+			w := cellWeight(j.weight, r*n+s)
 			if values[s] < 0 || w == 0 {
 				clear(seg)
 				continue
@@ -112,12 +108,22 @@ func (j *softmaxJob) Shard(i int) {
 	}
 }
 
-// at is the weight of a cell.
-func (j *softmaxJob) at(row, s int) float32 {
-	if j.weight == nil {
+// cellWeight is weight i, or 1 where there are none.
+func cellWeight(weight []float32, i int) float32 {
+	if weight == nil {
 		return 1
 	}
-	return j.weight[row*len(j.ends)+s]
+	return weight[i]
+}
+
+// zeros is n of them, in the memory of x where it has as much.
+func zeros(x []float64, n int) []float64 {
+	if cap(x) < n {
+		return make([]float64, n)
+	}
+	x = x[:n]
+	clear(x)
+	return x
 }
 
 // reference is a row as the equation is written, in float64.
@@ -126,7 +132,7 @@ func (j *softmaxJob) reference(x []float32, values []int32, r int, loss []float6
 	for s, end := range j.ends {
 		seg := x[begin:end]
 		begin = end
-		w := float64(j.at(r, s))
+		w := float64(cellWeight(j.weight, r*len(j.ends)+s))
 		if values[s] < 0 || w == 0 {
 			clear(seg)
 			continue

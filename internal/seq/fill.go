@@ -10,9 +10,11 @@ import (
 // a row gives depends on its own inputs, not on its neighbours or on threads.
 type Filler struct {
 	heads
+	be          *compute.Backend
 	steps, rows int
 	gru, back   *nn.GRURun
-	x, xr       []float32
+	run         *nn.MLPRun
+	x, xr, h    []float32
 	states      [2][]float32 // [T*B,2H]; the second of what guides
 	hr          []float32
 	other       []float32
@@ -25,8 +27,7 @@ func (m *Model) NewFiller(be *compute.Backend, steps, rows int) *Filler {
 		panic("seq: a causal model does not see what comes after a masked cell")
 	}
 	n := steps * rows
-	f := &Filler{heads: m.newHeads(be), steps: steps, rows: rows, gru: m.gru.NewRun(be, steps, rows), back: m.back.NewRun(be, steps, rows)}
-	f.run = m.head.NewRun(be, n)
+	f := &Filler{heads: m.newHeads(), be: be, steps: steps, rows: rows, gru: m.gru.NewRun(be, steps, rows), back: m.back.NewRun(be, steps, rows), run: m.head.NewRun(be, n)}
 	f.x, f.xr, f.hr = make([]float32, n*m.In()), make([]float32, n*m.In()), make([]float32, n*m.Hidden)
 	for i := range f.states {
 		f.states[i] = make([]float32, n*2*m.Hidden)

@@ -1,6 +1,6 @@
 //go:build unix
 
-package seq
+package seq_test
 
 import (
 	"fmt"
@@ -8,24 +8,20 @@ import (
 
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/rng"
+	"github.com/planegym/planegym/internal/seq"
+	"github.com/planegym/planegym/internal/seq/seqtest"
 	"github.com/planegym/planegym/internal/testkit"
 )
 
-// peer is the network of a closed loop that bench/compute_peers.py has in
-// PyTorch: two embeddings and 42 numbers, eight heads that are given some before
-// them, as the codec of scenario contended makes them.
-func peer(b *testing.B, hidden int) *Model {
-	m, err := New(Config{
-		Embeddings: []Embedding{{"level", 3, 3}, {"change", 3, 4}}, Dense: 42, Hidden: hidden,
-		Heads: []Head{{"level", 3, nil}, {"change", 3, []int{0}}, {"rate", 5, []int{0, 1}}, {"depth", 24, []int{1}},
-			{"wait", 24, []int{3}}, {"beside", 24, []int{3, 4}}, {"wait 2", 16, nil}, {"wait 3", 16, nil}},
-	}, 1)
+// peer is seqtest.ClosedLoop with what heads are given as if learnt.
+func peer(b *testing.B, hidden int) *seq.Model {
+	m, err := seq.New(seqtest.ClosedLoop(hidden), 1)
 	if err != nil {
 		b.Fatal(err)
 	}
-	for i, t := range m.tables[2:] { // of what heads are given, as if learnt
-		for k := range t.data {
-			t.data[k] = float32(rng.Key{Seed: 2, B: uint32(i)}.Float64(uint32(k))) - .5
+	for i, t := range m.Parts().Tables[2:] {
+		for k := range t {
+			t[k] = float32(rng.Key{Seed: 2, B: uint32(i)}.Float64(uint32(k))) - .5
 		}
 	}
 	return m
@@ -42,9 +38,9 @@ func BenchmarkPeers(b *testing.B) {
 					m := peer(b, hidden)
 					be := compute.NewBackend(k, threads)
 					defer be.Close()
-					bt := batch(m, 192, 32, 1)
+					bt := seqtest.Batch(m.Config, 192, 32, 1)
 					run := m.NewRun(be, 192, 32)
-					tr, err := NewTrainer(m, be, Training{})
+					tr, err := seq.NewTrainer(m, be, seq.Training{})
 					if err != nil {
 						b.Fatal(err)
 					}
@@ -62,7 +58,7 @@ func BenchmarkPeers(b *testing.B) {
 					be := compute.NewBackend(k, threads)
 					defer be.Close()
 					const n = 1024
-					bt := batch(m, 1, n, 1)
+					bt := seqtest.Batch(m.Config, 1, n, 1)
 					s := m.NewSampler(be, n)
 					values := make([]int32, n*len(m.Heads))
 					step := uint32(0)

@@ -90,11 +90,7 @@ func (m *Model) NewRun(be *compute.Backend, steps, rows int) *Run {
 
 // fuse makes Losses go through the heads in one pass.
 func (r *Run) fuse() {
-	m := r.m
-	head := 1
-	if m.back != nil {
-		head = 2
-	}
+	m, head := r.m, r.m.headGroup()
 	r.into = [][]float32{r.grads[head]}
 	var given []nn.Given
 	for h, hd := range m.Heads {
@@ -236,15 +232,11 @@ func (r *Run) BackwardFrom(dy []float32) {
 	for _, g := range r.grads {
 		clear(g)
 	}
-	head := 1
-	if m.back != nil {
-		head = 2
-	}
-	at := head + 1
+	head := m.headGroup()
 	heads, width := len(m.Heads), m.width
 	for h, hd := range m.Heads {
 		for k, g := range hd.Given {
-			nn.ScatterAdd(r.grads[at+m.given[h][k]], hd.Size, dy[m.ends[h]-hd.Size:], width, b.Values[g:], heads)
+			nn.ScatterAdd(r.grads[head+1+m.given[h][k]], hd.Size, dy[m.ends[h]-hd.Size:], width, b.Values[g:], heads)
 		}
 	}
 	r.head.Backward(dy, r.dh, r.grads[head])
@@ -258,11 +250,9 @@ func (r *Run) backStates() {
 	if wide == 0 { // nothing learns from it
 		dx = nil
 	}
-	at := 2
 	if m.back == nil {
 		r.gru.Backward(r.dh, dx, r.grads[0])
 	} else {
-		at = 3
 		hid := m.Hidden
 		if wide > 0 {
 			dxr = r.xr[:len(dx)]
@@ -282,9 +272,9 @@ func (r *Run) backStates() {
 			})
 		}
 	}
-	from := 0
+	tables, from := m.headGroup()+1, 0
 	for i, t := range m.tables[:len(m.Embeddings)] {
-		nn.ScatterAdd(r.grads[at+i], t.dim, dx[from:], wide, b.Tokens[i:], len(m.Embeddings))
+		nn.ScatterAdd(r.grads[tables+i], t.dim, dx[from:], wide, b.Tokens[i:], len(m.Embeddings))
 		from += t.dim
 	}
 }

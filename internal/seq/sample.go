@@ -12,17 +12,14 @@ import (
 // heads are the distributions of rows whose states are known.
 type heads struct {
 	m      *Model
-	be     *compute.Backend
-	run    *nn.MLPRun
 	factor [][]float32 // e^table, of what heads are given
 	plain  [][]bool    // by table and class: its factors are all 1
-	h      []float32
-	y      []float32 // weights of the classes
+	y      []float32   // weights of the classes
 	w      []float32
 }
 
-func (m *Model) newHeads(be *compute.Backend) heads {
-	s := heads{m: m, be: be}
+func (m *Model) newHeads() heads {
+	s := heads{m: m}
 	for _, t := range m.tables {
 		f, plain := make([]float32, len(t.data)), make([]bool, t.size)
 		for i, v := range t.data {
@@ -42,29 +39,21 @@ func (s *heads) memory(n int) {
 	s.y = grow(s.y, (w+15)&^15)[:w] // whole vectors: see nn.ExpTop
 }
 
-// weigh computes the weights of the classes of n rows whose states are h, the
-// largest of a head 1.
-func (s *heads) weigh(n int) {
-	s.memory(n)
-	s.run.ForwardExp(s.h, s.y, s.m.ends)
-}
-
 // Sampler advances n independent sequences a step at a time: the causal model
 // running free. What a row gives depends on its own inputs and the uniform
 // numbers drawn for it, not on its neighbours or on threads.
 type Sampler struct {
 	heads
-	st  *nn.GRUState
-	x   []float32
-	far Far   // nil: here
-	err error // of far, the first
+	stepper Stepper
+	err     error // of stepper, the first
 }
 
-// Far is sequences that advance on a device, see Sampler.
-type Far interface {
+// Stepper is the states of a Sampler's rows, and what advances them: the CPU or a
+// device.
+type Stepper interface {
 	// Step gives rows, nil being all, an input, and sets weights [n,Width] to those
-	// of the classes before any is given, the largest of a head 1; nil is not
-	// wanted.
+	// of the classes before any is given, the largest of a head 1; where
+	// weights is nil they are not computed.
 	Step(rows []int, tokens []int32, dense, weights []float32) error
 	Reset(rows []int) error
 	State(row int, dst []float32) error
@@ -78,9 +67,7 @@ func (m *Model) NewSampler(be *compute.Backend, n int) *Sampler {
 	if m.back != nil {
 		panic("seq: a bidirectional model does not sample step by step")
 	}
-	s := &Sampler{heads: m.newHeads(be), st: m.gru.NewState(be, n)}
-	s.run = m.head.NewRun(be, n)
-	return s
+	return &Sampler{heads: m.newHeads(), stepper: &cpu{m: m, st: m.gru.NewState(be, n), run: m.head.NewRun(be, n)}}
 }
 
 // OpenSampler is NewSampler on an engine, "" being Fused. The draws are the same,
@@ -97,11 +84,11 @@ func OpenSampler(engine string, m *Model, be *compute.Backend, n int) (*Sampler,
 	if e.sampler == nil {
 		return nil, fmt.Errorf("seq: engine %q trains and does not sample", engine)
 	}
-	far, err := e.sampler(m, n)
+	stepper, err := e.sampler(m, n)
 	if err != nil {
 		return nil, err
 	}
-	return &Sampler{heads: m.newHeads(be), far: far}, nil
+	return &Sampler{heads: m.newHeads(), stepper: stepper}, nil
 }
 
 // Err is the first error of a sampler's device. Draws after it mean nothing.
@@ -114,48 +101,63 @@ func (s *Sampler) keep(err error) {
 }
 
 // Close gives back what a sampler's device holds.
-func (s *Sampler) Close() error {
-	if s.far == nil {
-		return nil
-	}
-	return s.far.Close()
-}
+func (s *Sampler) Close() error { return s.stepper.Close() }
 
 // Step gives rows (nil is all) an input: tokens [n,embeddings] and numbers
 // [n,dense]. Draw then draws what comes out; entry i belongs to rows[i].
 func (s *Sampler) Step(rows []int, tokens []int32, dense []float32) {
-	if s.far != nil {
-		s.memory(s.count(tokens, dense))
-		s.keep(s.far.Step(rows, tokens, dense, s.y))
-		return
-	}
-	s.advance(rows, tokens, dense)
-	s.weigh(len(s.h) / s.m.Hidden)
+	s.memory(s.m.count(tokens, dense))
+	s.keep(s.stepper.Step(rows, tokens, dense, s.y))
 }
 
 // Advance is Step without Draw: rows read an input and nothing is drawn.
 func (s *Sampler) Advance(rows []int, tokens []int32, dense []float32) {
-	if s.far != nil {
-		s.keep(s.far.Step(rows, tokens, dense, nil))
-		return
-	}
-	s.advance(rows, tokens, dense)
+	s.keep(s.stepper.Step(rows, tokens, dense, nil))
 }
 
 // count is how many rows an input is for.
-func (s *Sampler) count(tokens []int32, dense []float32) int {
-	if e := len(s.m.Embeddings); e > 0 {
+func (m *Model) count(tokens []int32, dense []float32) int {
+	if e := len(m.Embeddings); e > 0 {
 		return len(tokens) / e
 	}
-	return len(dense) / s.m.Dense
+	return len(dense) / m.Dense
 }
 
-func (s *Sampler) advance(rows []int, tokens []int32, dense []float32) {
-	m, n := s.m, s.count(tokens, dense)
-	s.x, s.h = grow(s.x, n*m.In()), grow(s.h, n*m.Hidden)
-	m.inputs(s.x, tokens, dense)
-	s.st.Step(rows, s.x, s.h)
+// cpu is the Stepper of a backend. It does not fail.
+type cpu struct {
+	m    *Model
+	st   *nn.GRUState
+	run  *nn.MLPRun
+	x, h []float32
 }
+
+func (c *cpu) Step(rows []int, tokens []int32, dense, weights []float32) error {
+	m, n := c.m, c.m.count(tokens, dense)
+	c.x, c.h = grow(c.x, n*m.In()), grow(c.h, n*m.Hidden)
+	m.inputs(c.x, tokens, dense)
+	c.st.Step(rows, c.x, c.h)
+	if weights != nil {
+		c.run.ForwardExp(c.h, weights, m.ends)
+	}
+	return nil
+}
+
+func (c *cpu) Reset(rows []int) error {
+	c.st.Reset(rows)
+	return nil
+}
+
+func (c *cpu) State(row int, dst []float32) error {
+	c.st.Hidden(row, dst)
+	return nil
+}
+
+func (c *cpu) SetState(row int, src []float32) error {
+	c.st.SetHidden(row, src)
+	return nil
+}
+
+func (c *cpu) Close() error { return nil }
 
 func grow(s []float32, n int) []float32 {
 	if cap(s) < n {
@@ -243,31 +245,13 @@ func Softmax(logits []float32) {
 }
 
 // Reset makes rows, nil is all, sequences that have seen nothing.
-func (s *Sampler) Reset(rows []int) {
-	if s.far != nil {
-		s.keep(s.far.Reset(rows))
-		return
-	}
-	s.st.Reset(rows)
-}
+func (s *Sampler) Reset(rows []int) { s.keep(s.stepper.Reset(rows)) }
 
 // Size is how many numbers the state of a row has.
 func (s *Sampler) Size() int { return s.m.Layers * s.m.Hidden }
 
 // State copies row's state to dst [Size].
-func (s *Sampler) State(row int, dst []float32) {
-	if s.far != nil {
-		s.keep(s.far.State(row, dst))
-		return
-	}
-	s.st.Hidden(row, dst)
-}
+func (s *Sampler) State(row int, dst []float32) { s.keep(s.stepper.State(row, dst)) }
 
 // SetState makes src [Size] row's state.
-func (s *Sampler) SetState(row int, src []float32) {
-	if s.far != nil {
-		s.keep(s.far.SetState(row, src))
-		return
-	}
-	s.st.SetHidden(row, src)
-}
+func (s *Sampler) SetState(row int, src []float32) { s.keep(s.stepper.SetState(row, src)) }

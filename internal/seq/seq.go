@@ -188,6 +188,14 @@ func (m *Model) groups() []group {
 	return all
 }
 
+// headGroup is which of the groups the head is; the tables follow it.
+func (m *Model) headGroup() int {
+	if m.back != nil {
+		return 2
+	}
+	return 1
+}
+
 // Parameters is how many there are.
 func (m *Model) Parameters() int {
 	n := 0
@@ -251,14 +259,22 @@ type Parts struct {
 	Tables [][]float32 // the embeddings' [Size,Dim], then those of what heads are given
 	Given  [][]int     // by head: the tables of what it is given, in order
 	Ends   []int       // of the heads' logits in a row
-	Names  []string    // of the groups of parameters: GRU, perhaps Back, Head, each table
+	Groups []Group     // of parameters: GRU, perhaps Back, Head, each table
+}
+
+// Group is parameters that are one slice; its views, one after another, are all of
+// it. Weight decay is of those views that have two dimensions.
+type Group struct {
+	Name  string
+	Data  []float32
+	Views []nn.View
 }
 
 // Parts gives those of m.
 func (m *Model) Parts() Parts {
 	p := Parts{GRU: m.gru, Back: m.back, Head: m.head, Given: m.given, Ends: m.ends}
 	for _, g := range m.groups() {
-		p.Names = append(p.Names, g.name)
+		p.Groups = append(p.Groups, Group{g.name, g.data, g.views})
 	}
 	for _, t := range m.tables {
 		p.Tables = append(p.Tables, t.data)

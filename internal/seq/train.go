@@ -116,7 +116,7 @@ const Fused = "fused"
 // engine makes what computes a model otherwise.
 type engine struct {
 	objective func(m *Model, be *compute.Backend, steps, rows int) (Objective, error)
-	sampler   func(m *Model, n int) (Far, error) // nil: it trains alone
+	sampler   func(m *Model, n int) (Stepper, error) // nil: it trains alone
 }
 
 // engines are the others, by name.
@@ -127,7 +127,7 @@ var (
 
 // Register makes an engine known by a name, before anything is opened; sampler is
 // nil where it trains alone.
-func Register(name string, objective func(m *Model, be *compute.Backend, steps, rows int) (Objective, error), sampler func(m *Model, n int) (Far, error)) {
+func Register(name string, objective func(m *Model, be *compute.Backend, steps, rows int) (Objective, error), sampler func(m *Model, n int) (Stepper, error)) {
 	enginesMu.Lock()
 	defer enginesMu.Unlock()
 	engines[name] = engine{objective, sampler}

@@ -292,11 +292,7 @@ func (k *codec) full(recordings []telemetry.Recording) {
 	for _, r := range recordings {
 		for t := range r.Data.Len() {
 			r.Data.Copy(t, v, ok)
-			l := int32(0)
-			if k.Levels > 0 {
-				l = k.level(v, ok)
-			}
-			if l >= 0 && ok[k.Buffer] {
+			if l := k.playing(v, ok); l >= 0 && ok[k.Buffer] {
 				at[l] = append(at[l], float64(v[k.Buffer]))
 			}
 		}

@@ -140,13 +140,16 @@ func (k *codec) turnings() int {
 // that plays: then it waits, else a download is in progress, which is complete
 // as soon as the load goes.
 func (k *codec) idle(m *moment) bool {
-	l := int32(0)
-	if k.Levels > 0 {
-		if l = k.level(m.Values, m.OK); l < 0 {
-			return false
-		}
+	l := k.playing(m.Values, m.OK)
+	return l >= 0 && m.OK[k.Buffer] && float64(m.Values[k.Buffer]) > k.Full[l]-segment
+}
+
+// playing is level, or 0 where qualities do not come in levels.
+func (k *codec) playing(values []float32, ok []bool) int32 {
+	if k.Levels == 0 {
+		return 0
 	}
-	return m.OK[k.Buffer] && float64(m.Values[k.Buffer]) > k.Full[l]-segment
+	return k.level(values, ok)
 }
 
 // segment is about how much video a download brings, seconds.

@@ -431,10 +431,10 @@ func choose(all []observed, d, limits int) (k int, gain float64) {
 // between limits.
 const skewed = .25
 
-// goWithLimit says whether regimes, by second of each recording, follow the limits: those of a load
-// have about the same share under every limit, and where they have not, since
-// the recordings are short, they begin no oftener than other seconds do where a
-// limit has just changed.
+// goWithLimit says whether regimes, by second of each recording, follow the
+// limits. Those of a load have about the same share under every limit; where
+// recordings are too short for that, regimes at least begin no more often where a
+// limit has just changed than elsewhere.
 func goWithLimit(all []observed, paths [][]uint8, k, d, limits int) bool {
 	if byLimit(all, paths, k, d, limits) <= skewed {
 		return false
@@ -447,16 +447,13 @@ func goWithLimit(all []observed, paths [][]uint8, k, d, limits int) bool {
 			if changed++; !slices.Equal(o.limit[t*d:][:d], o.limit[(t-1)*d:][:d]) {
 				changed = 0
 			}
-			seconds++
-			if changed > 2 { // by then a queue has followed its limit
-				if paths[i][t] != paths[i][t-1] {
-					turns++
-				}
-				continue
-			}
-			near++
+			turned := 0.
 			if paths[i][t] != paths[i][t-1] {
-				turns, at = turns+1, at+1
+				turned = 1
+			}
+			seconds, turns = seconds+1, turns+turned
+			if changed <= 2 { // by then a queue has followed its limit
+				near, at = near+1, at+turned
 			}
 		}
 	}

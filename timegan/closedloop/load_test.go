@@ -9,7 +9,7 @@ import (
 	"github.com/planegym/planegym/telemetry"
 )
 
-// shows is what a queue shows whose share of the limit is low or high by a
+// showsOf is what a queue shows whose share of the limit is low or high by a
 // state, in blocks of a limit, a state being given by second and limit.
 func showsOf(seed uint64, seconds, block int, high func(t, limit int) bool) observed {
 	o := observed{n: seconds, class: make([]int32, seconds), limit: make([]int32, seconds)}

@@ -166,18 +166,22 @@ func (t *tracks) put(c Config, b *seq.Batch, row int, tr *track, first, end int)
 // load divides: the longer one of the first two, from its first second on, for
 // the network's state begins anew with each regime.
 func (t *track) within(first, n int) (from, end int) {
-	i, _ := slices.BinarySearch(t.turns, first+1)
-	if i == len(t.turns) || t.turns[i] >= first+n {
-		return first, min(first+n, t.seconds)
+	u := t.next(first)
+	if u >= first+n {
+		return first, first + n
 	}
-	u, next := t.turns[i], t.seconds
-	if i+1 < len(t.turns) {
-		next = t.turns[i+1]
-	}
-	if min(u+n, next)-u > u-first {
-		return u, min(u+n, next)
+	if end := min(u+n, t.next(u)); end-u > u-first {
+		return u, end
 	}
 	return first, u
+}
+
+// next is the second after s that begins another regime, or the track's end.
+func (t *track) next(s int) int {
+	if i, _ := slices.BinarySearch(t.turns, s+1); i < len(t.turns) {
+		return t.turns[i]
+	}
+	return t.seconds
 }
 
 func newBatch(c Config, k *codec, steps, rows int) *seq.Batch {
@@ -357,8 +361,8 @@ func (m *Model) Likelihood(be *compute.Backend, recordings []telemetry.Recording
 		tr := &t.all[i]
 		for s := 1; s < tr.seconds; {
 			end := min(s+c.Window, tr.seconds)
-			if at, _ := slices.BinarySearch(tr.turns, s+1); m.codec.Restart && at < len(tr.turns) {
-				end = min(end, tr.turns[at])
+			if m.codec.Restart {
+				end = min(end, tr.next(s))
 			}
 			t.put(c, b, 0, tr, s, end)
 			run.Forward(b)

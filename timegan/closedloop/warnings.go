@@ -6,8 +6,8 @@ import (
 	"github.com/planegym/planegym/telemetry"
 )
 
-// least is how many seconds under a limit, and changes of the load, a simulator
-// should be fitted to: of fewer it says little.
+// leastSeconds under a limit, and leastTurns of the load, are what a simulator
+// should be fitted to: it can say little of fewer.
 const (
 	leastSeconds = 300
 	leastTurns   = 6

@@ -29,35 +29,45 @@ const (
 	perturbed = 3e-5
 )
 
-// devices runs f with a model on a driver without a device and, where there is
-// one, on the GPU. f gets the bound that holds there.
-func devices(t *testing.T, l timegan.Layout, params timegan.Params, w timegan.Windows, f func(t *testing.T, p probe, bound float64)) {
-	run := func(name string, bound float64, d driver.Driver) {
+// everywhere runs f on the interpreter, on one whose approximate instructions are
+// as far off as they may be, and on a GPU where there is one, each with the
+// distance from float64 that it may have.
+func everywhere(t *testing.T, f func(t *testing.T, d driver.Driver, bound float64)) {
+	t.Helper()
+	run := func(name string, d driver.Driver, bound float64) {
 		t.Run(name, func(t *testing.T) {
-			runtime.LockOSThread() // the context's
-			defer runtime.UnlockOSThread()
-			p, err := cuda.NewProbe(d, l, params, w)
-			if errors.Is(err, compute.ErrNoDevice) {
+			if _, err := d.Count(); errors.Is(err, compute.ErrNoDevice) {
 				t.Skip(err)
 			}
-			if err != nil {
-				t.Fatal(err)
+			f(t, d, bound)
+			if fake, ok := d.(*drivertest.Driver); ok {
+				fake.Check(t)
 			}
-			defer func() {
-				if err := p.Close(); err != nil {
-					t.Error(err)
-				}
-				if fake, ok := d.(*drivertest.Driver); ok {
-					fake.Check(t)
-				}
-			}()
-			f(t, probe{p, t, params}, bound)
 		})
 	}
 	small := driver.Info{SMs: 2}
-	run("exact", exact, &drivertest.Driver{Device: small})
-	run("perturbed", perturbed, &drivertest.Driver{Device: small, VM: ptxvm.Options{Perturb: 7, Reverse: true}})
-	run("GPU", exact, driver.New())
+	run("exact", &drivertest.Driver{Device: small}, exact)
+	run("perturbed", &drivertest.Driver{Device: small, VM: ptxvm.Options{Perturb: 7, Reverse: true}}, perturbed)
+	run("GPU", driver.New(), exact)
+}
+
+// devices runs f with a model everywhere.
+func devices(t *testing.T, l timegan.Layout, params timegan.Params, w timegan.Windows, f func(t *testing.T, p probe, bound float64)) {
+	t.Helper()
+	everywhere(t, func(t *testing.T, d driver.Driver, bound float64) {
+		runtime.LockOSThread() // the context's
+		defer runtime.UnlockOSThread()
+		p, err := cuda.NewProbe(d, l, params, w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := p.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
+		f(t, probe{p, t, params}, bound)
+	})
 }
 
 // probe is a cuda.Probe whose errors end the test.

@@ -12,65 +12,10 @@ import (
 	"github.com/planegym/planegym/internal/cuda"
 	"github.com/planegym/planegym/internal/cuda/driver"
 	"github.com/planegym/planegym/internal/cuda/emulator/drivertest"
-	"github.com/planegym/planegym/internal/cuda/emulator/ptxvm"
-	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/internal/seq"
+	"github.com/planegym/planegym/internal/seq/seqtest"
 )
-
-// everywhere runs f on the interpreter, on one whose approximate instructions are
-// as far off as they may be, and on a GPU where there is one, each with the
-// distance from float64 that it may have.
-func everywhere(t *testing.T, f func(t *testing.T, d driver.Driver, bound float64)) {
-	t.Helper()
-	run := func(name string, d driver.Driver, bound float64) {
-		t.Run(name, func(t *testing.T) {
-			if _, err := d.Count(); errors.Is(err, compute.ErrNoDevice) {
-				t.Skip(err)
-			}
-			f(t, d, bound)
-			if fake, ok := d.(*drivertest.Driver); ok {
-				fake.Check(t)
-			}
-		})
-	}
-	small := driver.Info{SMs: 2}
-	run("exact", &drivertest.Driver{Device: small}, exact)
-	run("perturbed", &drivertest.Driver{Device: small, VM: ptxvm.Options{Perturb: 7, Reverse: true}}, perturbed)
-	run("GPU", driver.New(), exact)
-}
-
-// network is a sequence model whose parameters are all drawn, and a batch for it
-// with absent tokens, unknown values and weights.
-func network(t *testing.T, c seq.Config, steps, rows int) (*seq.Model, *seq.Batch) {
-	t.Helper()
-	m, err := seq.New(c, 3)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, v := range m.Tensors("") {
-		nn.InitUniform(rng.Key{Seed: uint64(i), Purpose: rng.Start}, v.Data.([]float32), .4)
-	}
-	return m, draw(c, steps, rows, 1)
-}
-
-func draw(c seq.Config, steps, rows int, seed uint64) *seq.Batch {
-	b := &seq.Batch{Steps: steps, Rows: rows}
-	at := uint32(0)
-	draw := func(n int) int { at++; return rng.Key{Seed: seed, Purpose: rng.Start}.Intn(at, n) }
-	for range steps * rows {
-		for _, e := range c.Embeddings {
-			b.Tokens = append(b.Tokens, int32(draw(e.Size+1)-1))
-		}
-		for range c.Dense {
-			b.Dense = append(b.Dense, float32(draw(200))/100-1)
-		}
-		for _, h := range c.Heads {
-			b.Values, b.Weight = append(b.Values, int32(draw(h.Size+1)-1)), append(b.Weight, float32(draw(4)))
-		}
-	}
-	return b
-}
 
 // loop is a closed loop's network, small: the first head is only given, as the
 // turning of a load is.
@@ -91,7 +36,7 @@ func TestSequence(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			const steps, rows = 5, 67 // more than a split of 256
-			m, b := network(t, c, steps, rows)
+			m, b := seqtest.Model(t, c), seqtest.Batch(c, steps, rows, 1)
 			for i := range steps * rows { // the turning has no value of its own: see timegan/closedloop
 				if c.Heads[0].Name == "turning" {
 					b.Weight[i*len(c.Heads)] = 0
@@ -121,7 +66,7 @@ func TestSequence(t *testing.T) {
 						}
 					}
 					for i, g := range reference.Gradients() {
-						near(t, bound, fmt.Sprintf("gradient of %s", m.Parts().Names[i]), s.Gradients()[i], g)
+						near(t, bound, fmt.Sprintf("gradient of %s", m.Parts().Groups[i].Name), s.Gradients()[i], g)
 					}
 					if err := s.Close(); err != nil {
 						t.Error(err)
@@ -142,12 +87,12 @@ func TestSequenceTraining(t *testing.T) {
 	defer be.Close()
 	settings := seq.Training{Updates: updates, Rate: .05, Decay: .1, Clip: .7, Average: .8}
 	fill := func(u int, b *seq.Batch) error {
-		*b = *draw(loop, steps, rows, uint64(10+u))
+		*b = *seqtest.Batch(loop, steps, rows, uint64(10+u))
 		return nil
 	}
 	// train fits a model in parts, each by a trainer of its own.
 	train := func(t *testing.T, open func(m *seq.Model) seq.Objective, parts ...int) (*seq.Model, *seq.Model, []float64) {
-		m, b := network(t, loop, steps, rows)
+		m, b := seqtest.Model(t, loop), seqtest.Batch(loop, steps, rows, 1)
 		tr, err := seq.NewTrainer(m, be, settings)
 		if err != nil {
 			t.Fatal(err)
@@ -194,7 +139,7 @@ func TestSequenceTraining(t *testing.T) {
 		again, _, _ := train(t, open, 2, 2, 2)
 		same("in three parts: ", 0, again, m)
 
-		broken, b := network(t, loop, steps, rows)
+		broken, b := seqtest.Model(t, loop), seqtest.Batch(loop, steps, rows, 1)
 		before := broken.Clone()
 		tr, err := seq.NewTrainer(broken, be, settings)
 		if err != nil {
@@ -226,13 +171,13 @@ func TestSequenceSampler(t *testing.T) {
 		c := loop
 		c.Layers = layers
 		const n = 6
-		m, _ := network(t, c, 1, 1)
+		m := seqtest.Model(t, c)
 		everywhere(t, func(t *testing.T, d driver.Driver, bound float64) {
 			be := compute.NewBackend(compute.Reference, 1)
 			defer be.Close()
 			want := m.NewSampler(be, n)
 			name := fmt.Sprintf("sampler of %p", t)
-			seq.Register(name, nil, func(m *seq.Model, n int) (seq.Far, error) { return cuda.NewSequenceSampler(d, 0, m, n) })
+			seq.Register(name, nil, func(m *seq.Model, n int) (seq.Stepper, error) { return cuda.NewSequenceSampler(d, 0, m, n) })
 			got, err := seq.OpenSampler(name, m, be, n)
 			if err != nil {
 				t.Fatal(err)
@@ -243,7 +188,7 @@ func TestSequenceSampler(t *testing.T) {
 				if rows == nil {
 					count = n
 				}
-				b := draw(c, 1, count, uint64(step))
+				b := seqtest.Batch(c, 1, count, uint64(step))
 				want.Step(rows, b.Tokens, b.Dense)
 				got.Step(rows, b.Tokens, b.Dense)
 				for i := range count {

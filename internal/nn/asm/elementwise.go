@@ -84,6 +84,30 @@ func (s isa) exp() {
 	}, "dst", "src")
 }
 
+// features runs p through the n features of x's register of rows.
+func (s isa) features(x, p Register, body func()) {
+	n := load("n")
+	MOVQ(x, p)
+	countdown(n, func() {
+		body()
+		ADDQ(Imm(panel), p)
+	})
+}
+
+// largest makes top the largest of the features.
+func (s isa) largest(x, p Register, top VecVirtual) {
+	VMOVUPS(Mem{Base: x}, top)
+	s.features(x, p, func() { VMAXPS(Mem{Base: p}, top, top) })
+}
+
+// expBelow is e^(what is at p - top).
+func (s isa) expBelow(e exps, p Register, top VecVirtual) VecVirtual {
+	v := s.vec()
+	VMOVUPS(Mem{Base: p}, v)
+	VSUBPS(top, v, v)
+	return e.of(s, v)
+}
+
 // expTop runs twice through the features of each register of rows: for the
 // largest, then for the exponentials.
 func (s isa) expTop() {
@@ -93,21 +117,10 @@ func (s isa) expTop() {
 	left := GP64()
 	MOVQ(U32(uint32(s.v)), left)
 	countdown(left, func() {
-		p, n, top := GP64(), load("n"), s.vec()
-		MOVQ(x, p)
-		VMOVUPS(Mem{Base: p}, top)
-		countdown(n, func() {
-			VMAXPS(Mem{Base: p}, top, top)
-			ADDQ(Imm(panel), p)
-		})
-		n = load("n")
-		MOVQ(x, p)
-		countdown(n, func() {
-			v := s.vec()
-			VMOVUPS(Mem{Base: p}, v)
-			VSUBPS(top, v, v)
-			VMOVUPS(e.of(s, v), Mem{Base: p})
-			ADDQ(Imm(panel), p)
+		p, top := GP64(), s.vec()
+		s.largest(x, p, top)
+		s.features(x, p, func() {
+			VMOVUPS(s.expBelow(e, p, top), Mem{Base: p})
 		})
 		ADDQ(Imm(uint64(s.width)), x)
 	})
@@ -122,37 +135,23 @@ func (s isa) softmax() {
 	left := GP64()
 	MOVQ(U32(uint32(s.v)), left)
 	countdown(left, func() {
-		p, n, top, sum := GP64(), load("n"), s.vec(), s.vec()
-		MOVQ(x, p)
-		VMOVUPS(Mem{Base: p}, top)
-		countdown(n, func() {
-			VMAXPS(Mem{Base: p}, top, top)
-			ADDQ(Imm(panel), p)
-		})
+		p, top, sum := GP64(), s.vec(), s.vec()
+		s.largest(x, p, top)
 		VMOVUPS(top, Mem{Base: tops})
-		n = load("n")
-		MOVQ(x, p)
 		s.zero(sum)
-		countdown(n, func() {
-			v := s.vec()
-			VMOVUPS(Mem{Base: p}, v)
-			VSUBPS(top, v, v)
-			v = e.of(s, v)
+		s.features(x, p, func() {
+			v := s.expBelow(e, p, top)
 			VMOVUPS(v, Mem{Base: p})
 			VADDPS(v, sum, sum)
-			ADDQ(Imm(panel), p)
 		})
 		VMOVUPS(sum, Mem{Base: sums})
 		f := s.vec()
 		VMOVUPS(Mem{Base: scale}, f)
 		VDIVPS(sum, f, f)
-		n = load("n")
-		MOVQ(x, p)
-		countdown(n, func() {
+		s.features(x, p, func() {
 			v := s.vec()
 			VMULPS(Mem{Base: p}, f, v)
 			VMOVUPS(v, Mem{Base: p})
-			ADDQ(Imm(panel), p)
 		})
 		for _, at := range []Register{x, scale, tops, sums} {
 			ADDQ(Imm(uint64(s.width)), at)
