@@ -197,9 +197,7 @@ func halves(s *traffic.Set, seed uint64) (a, b *traffic.Set) {
 			}
 		}
 		key := rng.Key{Seed: seed, A: 1 << 20, B: uint32(l), Purpose: rng.Judging}
-		for i := range (len(of) + 1) / 2 {
-			o := i + key.Intn(uint32(i), len(of)-i)
-			of[i], of[o] = of[o], of[i]
+		for _, i := range key.Choose(len(of), (len(of)+1)/2) {
 			first[of[i]] = true
 		}
 	}

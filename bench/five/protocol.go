@@ -115,24 +115,12 @@ func (p *protocol) split(seed uint64, most int) (train, held *traffic.Set) {
 		}
 		return out
 	}
-	order := shuffled(p.train.Len(), rng.Key{Seed: seed, A: 1 << 21, Purpose: rng.Judging})
+	order := rng.Key{Seed: seed, A: 1 << 21, Purpose: rng.Judging}.Choose(p.train.Len(), p.train.Len())
 	if p.held != nil {
-		return pick(p.train, order), pick(p.held, shuffled(p.held.Len(), rng.Key{Seed: seed, A: 1<<21 + 1, Purpose: rng.Judging}))
+		return pick(p.train, order), pick(p.held, rng.Key{Seed: seed, A: 1<<21 + 1, Purpose: rng.Judging}.Choose(p.held.Len(), p.held.Len()))
 	}
 	half := len(order) / 2
 	return pick(p.train, order[:half]), pick(p.train, order[half:])
-}
-
-func shuffled(n int, key rng.Key) []int {
-	order := make([]int, n)
-	for i := range order {
-		order[i] = i
-	}
-	for i := range order {
-		o := i + key.Intn(uint32(i), n-i)
-		order[i], order[o] = order[o], order[i]
-	}
-	return order
 }
 
 // measure fits a row to a split, and judges it.

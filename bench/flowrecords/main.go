@@ -90,16 +90,8 @@ func run(ctx context.Context, path string, first, seeds, updates, threads int, r
 // halves are the sessions in two random halves.
 func halves(s *traffic.Set, seed uint64) (a, b *traffic.Set) {
 	a, b = &traffic.Set{Of: s.Of}, &traffic.Set{Of: s.Of}
-	order := make([]int, s.Len())
-	for i := range order {
-		order[i] = i
-	}
-	key := rng.Key{Seed: seed, A: 1 << 20, Purpose: rng.Judging}
-	for i := range order {
-		o := i + key.Intn(uint32(i), len(order)-i)
-		order[i], order[o] = order[o], order[i]
-	}
-	first := slices.Sorted(slices.Values(order[:len(order)/2]))
+	first := rng.Key{Seed: seed, A: 1 << 20, Purpose: rng.Judging}.Choose(s.Len(), s.Len()/2)
+	slices.Sort(first)
 	for i := range s.Sessions {
 		if _, ok := slices.BinarySearch(first, i); ok {
 			a.Sessions = append(a.Sessions, s.Sessions[i])

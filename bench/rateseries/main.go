@@ -233,12 +233,13 @@ func halves(s *traffic.Set, seed uint64) (a, b *traffic.Set) {
 	for l := range s.Of.Labels {
 		of := byLabel(s, l)
 		key := rng.Key{Seed: seed, A: 1 << 20, B: uint32(l), Purpose: rng.Judging}
-		for i := range of {
-			o := i + key.Intn(uint32(i), len(of)-i)
-			of[i], of[o] = of[o], of[i]
+		for n, i := range key.Choose(len(of), len(of)) {
+			half := a
+			if n >= len(of)/2 {
+				half = b
+			}
+			half.Sessions = append(half.Sessions, of[i])
 		}
-		a.Sessions = append(a.Sessions, of[:len(of)/2]...)
-		b.Sessions = append(b.Sessions, of[len(of)/2:]...)
 	}
 	return a, b
 }

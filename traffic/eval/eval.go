@@ -515,7 +515,7 @@ func (j *judge) c2st(set *traffic.Set, seed uint64) float64 {
 	n := min(set.Len(), j.held.Len())
 	var x [2][][]float32
 	for side, s := range []*traffic.Set{j.held, set} {
-		for _, i := range choose(s.Len(), n, rng.Key{Seed: seed, A: 2, B: uint32(side), Purpose: rng.Judging}) {
+		for _, i := range (rng.Key{Seed: seed, A: 2, B: uint32(side), Purpose: rng.Judging}).Choose(s.Len(), n) {
 			x[side] = append(x[side], append(j.f.of(&s.Sessions[i]), float32(s.Sessions[i].Label)))
 		}
 	}
@@ -534,26 +534,13 @@ func (j *judge) c2st(set *traffic.Set, seed uint64) float64 {
 	return acc
 }
 
-// choose is k of n in random order.
-func choose(n, k int, key rng.Key) []int {
-	all := make([]int, n)
-	for i := range all {
-		all[i] = i
-	}
-	for i := range k {
-		o := i + key.Intn(uint32(i), n-i)
-		all[i], all[o] = all[o], all[i]
-	}
-	return all[:k]
-}
-
 // mixing is the curve of a forest's F1 over the share of generated sessions in
 // a training set of constant size.
 func (j *judge) mixing(set *traffic.Set, seed uint64) []MixingPoint {
 	x, y := j.examples(set)
 	n := min(len(x), len(j.trainX))
-	real := choose(len(j.trainX), n, rng.Key{Seed: seed, A: 3, Purpose: rng.Judging})
-	fake := choose(len(x), n, rng.Key{Seed: seed, A: 3, B: 1, Purpose: rng.Judging})
+	real := rng.Key{Seed: seed, A: 3, Purpose: rng.Judging}.Choose(len(j.trainX), n)
+	fake := rng.Key{Seed: seed, A: 3, B: 1, Purpose: rng.Judging}.Choose(len(x), n)
 	var points []MixingPoint
 	for _, share := range []float64{0, .25, .5, .75, .9, 1} {
 		k := int(share * float64(n))

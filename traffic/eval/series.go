@@ -116,7 +116,7 @@ func (s *series) judge(j *judge, set *traffic.Set, fresh bool, seed uint64, into
 	var trainX, testX [][]float32
 	var trainY, testY []int
 	for side, of := range []*traffic.Set{s.held, set} {
-		for k, i := range choose(of.Len(), n, rng.Key{Seed: seed, A: 4, B: uint32(side), Purpose: rng.Judging}) {
+		for k, i := range (rng.Key{Seed: seed, A: 4, B: uint32(side), Purpose: rng.Judging}).Choose(of.Len(), n) {
 			v := append(SeriesFeatures(&of.Sessions[i]), float32(of.Sessions[i].Label))
 			if k < n/2 {
 				trainX, trainY = append(trainX, v), append(trainY, side)
