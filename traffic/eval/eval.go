@@ -362,8 +362,8 @@ func (j *judge) prepare() {
 	for i := range j.train.Sessions {
 		j.known[j.f.content(&j.train.Sessions[i])] = true
 	}
-	j.trainX, j.trainY = j.examples(j.train)
-	j.heldX, j.heldY = j.examples(j.held)
+	j.trainX, j.trainY = examples(j.train, j.f.of)
+	j.heldX, j.heldY = examples(j.held, j.f.of)
 	j.forests = map[uint64]*Forest{}
 	kinds := map[int]bool{}
 	for _, y := range j.trainY {
@@ -372,11 +372,11 @@ func (j *judge) prepare() {
 	j.labelled = len(kinds) > 1
 }
 
-// examples are the labelled sessions of a set.
-func (j *judge) examples(s *traffic.Set) (x [][]float32, y []int) {
+// examples are what see gives of the labelled sessions of a set.
+func examples(s *traffic.Set, see func(*traffic.Session) []float32) (x [][]float32, y []int) {
 	for i := range s.Sessions {
 		if l := s.Sessions[i].Label; l >= 0 {
-			x, y = append(x, j.f.of(&s.Sessions[i])), append(y, l)
+			x, y = append(x, see(&s.Sessions[i])), append(y, l)
 		}
 	}
 	return x, y
@@ -491,7 +491,7 @@ func (j *judge) legality(ctx context.Context, set *traffic.Set, own *legal.Count
 func (j *judge) forest(set *traffic.Set, real bool, seed uint64, into map[string][]float64) {
 	add := func(name string, x float64) { into[name] = append(into[name], x) }
 	if j.labelled {
-		x, y := j.examples(set)
+		x, y := examples(set, j.f.of)
 		f := j.onReal(seed)
 		if real {
 			f1, acc := f.Score(j.heldX, j.heldY)
@@ -506,24 +506,21 @@ func (j *judge) forest(set *traffic.Set, real bool, seed uint64, into map[string
 			add("trts_f1", f1)
 		}
 	}
-	add("c2st", j.c2st(set, seed))
+	add("c2st", j.c2st(j.held, set, j.f.of, seed, 2))
 }
 
 // c2st is the classifier two-sample test (Lopez-Paz and Oquab 2017): a forest
-// learns on halves of both which is which, its accuracy on the other halves.
-func (j *judge) c2st(set *traffic.Set, seed uint64) float64 {
-	n := min(set.Len(), j.held.Len())
-	var x [2][][]float32
-	for side, s := range []*traffic.Set{j.held, set} {
-		for _, i := range (rng.Key{Seed: seed, A: 2, B: uint32(side), Purpose: rng.Judging}).Choose(s.Len(), n) {
-			x[side] = append(x[side], append(j.f.of(&s.Sessions[i]), float32(s.Sessions[i].Label)))
-		}
-	}
+// learns on halves of both which is which, its accuracy on the other halves. see
+// gives what the forest sees of a session beside the label, stream separates the
+// draws of tests.
+func (j *judge) c2st(held, set *traffic.Set, see func(*traffic.Session) []float32, seed uint64, stream uint32) float64 {
+	n := min(set.Len(), held.Len())
 	var trainX, testX [][]float32
 	var trainY, testY []int
-	for side := range x {
-		for i, v := range x[side] {
-			if i < n/2 {
+	for side, s := range []*traffic.Set{held, set} {
+		for k, i := range (rng.Key{Seed: seed, A: stream, B: uint32(side), Purpose: rng.Judging}).Choose(s.Len(), n) {
+			v := append(see(&s.Sessions[i]), float32(s.Sessions[i].Label))
+			if k < n/2 {
 				trainX, trainY = append(trainX, v), append(trainY, side)
 			} else {
 				testX, testY = append(testX, v), append(testY, side)
@@ -537,7 +534,7 @@ func (j *judge) c2st(set *traffic.Set, seed uint64) float64 {
 // mixing is the curve of a forest's F1 over the share of generated sessions in
 // a training set of constant size.
 func (j *judge) mixing(set *traffic.Set, seed uint64) []MixingPoint {
-	x, y := j.examples(set)
+	x, y := examples(set, j.f.of)
 	n := min(len(x), len(j.trainX))
 	real := rng.Key{Seed: seed, A: 3, Purpose: rng.Judging}.Choose(len(j.trainX), n)
 	fake := rng.Key{Seed: seed, A: 3, B: 1, Purpose: rng.Judging}.Choose(len(x), n)
