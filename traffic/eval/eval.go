@@ -452,11 +452,7 @@ func (j *judge) row(ctx context.Context, kind string, c Candidate) (*Row, error)
 		r.Figures[name] = EstimateOf(v)
 	}
 	if m, ok := c.Model.(Scorer); ok && (j.series == nil || isSeries(c.Model.Schema()) == isSeries(&j.train.Of)) {
-		err := j.likelihood(m, r)
-		if err == nil && j.Audit {
-			err = j.audit(m, r)
-		}
-		if err != nil && !errors.Is(err, errors.ErrUnsupported) { // a model of several modes, not all with a probability
+		if err := j.likelihood(m, r); err != nil && !errors.Is(err, errors.ErrUnsupported) { // a model of several modes, not all with a probability
 			return nil, err
 		}
 	}
@@ -556,32 +552,70 @@ func (j *judge) mixing(set *traffic.Set, seed uint64) []MixingPoint {
 	return points
 }
 
-// likelihood adds nll and nll_gap, intervals over sessions.
+// likelihood adds nll and nll_gap, intervals over sessions, and with Audit what
+// likelihoods tell of who was in training.
 func (j *judge) likelihood(m Scorer, r *Row) error {
+	held, err := score(m, j.held)
+	if err != nil {
+		return fmt.Errorf("held-out %w", err)
+	}
 	parts := m.Parts()
-	n := j.held.Len()
 	steps := 0.
-	per := make([][]float64, len(parts))
-	counts := make([]float64, n)
-	for i := range j.held.Sessions {
-		sum := make([]float64, len(parts))
-		k, err := m.LogProb(&j.held.Sessions[i], sum)
-		if err != nil {
-			return fmt.Errorf("held-out session %d: %w", i, err)
-		}
-		counts[i] = float64(k)
-		steps += float64(k)
-		for p := range parts {
-			per[p] = append(per[p], -sum[p])
-		}
+	for _, k := range held.steps {
+		steps += k
 	}
 	for p, name := range map[int]string{0: "nll", 1: "nll_gap"} {
 		if p >= len(parts) || p == 1 && !slices.Contains(parts, "gap") {
 			continue
 		}
-		r.Figures[name] = ratio(per[p], counts, steps)
+		per := make([]float64, len(held.sums))
+		for i, sum := range held.sums {
+			per[i] = -sum[p]
+		}
+		r.Figures[name] = ratio(per, held.steps, steps)
 	}
+	if !j.Audit {
+		return nil
+	}
+	train, err := score(m, j.train)
+	if err != nil {
+		return fmt.Errorf("training %w", err)
+	}
+	audit(train.perStep(), held.perStep(), r)
 	return nil
+}
+
+// scored is what a model says of sessions.
+type scored struct {
+	sums  [][]float64 // by session and part: log-likelihood, nats
+	steps []float64   // by session
+}
+
+func score(m Scorer, s *traffic.Set) (*scored, error) {
+	out := &scored{}
+	parts := len(m.Parts())
+	for i := range s.Sessions {
+		sum := make([]float64, parts)
+		n, err := m.LogProb(&s.Sessions[i], sum)
+		if err != nil {
+			return nil, fmt.Errorf("session %d: %w", i, err)
+		}
+		out.sums, out.steps = append(out.sums, sum), append(out.steps, float64(n))
+	}
+	return out, nil
+}
+
+// perStep is the log-likelihood of each session over its steps.
+func (s *scored) perStep() []float64 {
+	out := make([]float64, len(s.sums))
+	for i, sum := range s.sums {
+		total := 0.
+		for _, x := range sum {
+			total += x
+		}
+		out[i] = total / max(s.steps[i], 1)
+	}
+	return out
 }
 
 // ratio is Σv/Σc with the interval of a ratio of means.
