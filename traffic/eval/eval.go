@@ -189,7 +189,7 @@ func Compare(ctx context.Context, train, held *traffic.Set, candidates []Candida
 		return nil, err
 	}
 	if held == nil {
-		train, held = Halves(train)
+		train, held = train.Halves()
 	}
 	if train.Len() < 2 || held.Len() < 2 {
 		return nil, errors.New("eval: there are fewer than 2 sessions to fit to, or to compare with")
@@ -271,19 +271,6 @@ func (o Options) Work(n int) int {
 		n += len(ngram.Modes)
 	}
 	return (n + 1) * o.Seeds
-}
-
-// Halves are every second session of a set and the others.
-func Halves(s *traffic.Set) (a, b *traffic.Set) {
-	a, b = &traffic.Set{Of: s.Of}, &traffic.Set{Of: s.Of}
-	for i, x := range s.Sessions {
-		if i%2 == 0 {
-			a.Sessions = append(a.Sessions, x)
-		} else {
-			b.Sessions = append(b.Sessions, x)
-		}
-	}
-	return a, b
 }
 
 func names(f []traffic.Field) string {
