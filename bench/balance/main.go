@@ -32,7 +32,7 @@ var (
 	seeds   = flag.Int("seeds", 3, "splits, each with fits, samples and forests of its own")
 	trees   = flag.Int("trees", 100, "of a forest")
 	keep    = flag.String("keep", "", "folder for the figures of every seed; those that it holds already are read")
-	only    = flag.Int("only", -1, "compute this seed alone")
+	only    = flag.Int("only", -1, "compute this seed alone, of the others show what -keep holds")
 )
 
 func main() {
@@ -70,14 +70,16 @@ func run(ctx context.Context, path string) error {
 	fmt.Printf("%d sessions of %d classes with %d at least; halves at random, by class: %d classes have fewer than %d to fit to\n", all.Len(), used(counts), *least, rare, *fill)
 	var rows [][]row // by seed
 	for seed := range *seeds {
-		if *only >= 0 && *only != seed {
-			continue
-		}
-		r, err := pieces.Do(pieces.Folder(*keep), fmt.Sprintf("balance-%d", seed), func() ([]row, error) { return one(ctx, all, uint64(seed)) })
+		r, ok, err := pieces.DoIf(pieces.Folder(*keep), fmt.Sprintf("balance-%d", seed), *only < 0 || *only == seed, func() ([]row, error) { return one(ctx, all, uint64(seed)) })
 		if err != nil {
 			return err
 		}
-		rows = append(rows, r)
+		if ok {
+			rows = append(rows, r)
+		}
+	}
+	if len(rows) == 0 {
+		return fmt.Errorf("no seed to show: -only %d of -seeds %d", *only, *seeds)
 	}
 	table(rows)
 	return nil

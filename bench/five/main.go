@@ -80,20 +80,19 @@ func run(ctx context.Context, o options, args []string) error {
 					continue
 				}
 				name := fmt.Sprintf("%s-%d-%s", p.name, seed, row)
-				r, ok, err := pieces.Get[result](o.keep, name)
+				r, ok, err := pieces.DoIf(o.keep, name, strings.HasPrefix(name, o.only), func() (result, error) {
+					r, err := p.measure(ctx, o, row, uint64(seed))
+					if err == nil {
+						fmt.Fprintf(os.Stderr, "%s: %.0f CPU-s\n", name, pieces.CPU())
+					}
+					return r, err
+				})
 				if err != nil {
 					return err
 				}
-				if !ok {
-					if !strings.HasPrefix(name, o.only) {
-						continue
-					}
-					if r, err = pieces.Do(o.keep, name, func() (result, error) { return p.measure(ctx, o, row, uint64(seed)) }); err != nil {
-						return err
-					}
-					fmt.Fprintf(os.Stderr, "%s: %.0f CPU-s\n", name, pieces.CPU())
+				if ok {
+					t.add(p.name, row, r)
 				}
-				t.add(p.name, row, r)
 			}
 		}
 	}

@@ -37,7 +37,7 @@ var (
 	effort     = flag.Float64("effort", 1, "times the default updates of every fit")
 	few        = flag.Int("few", 5, "real series of a class in the low-data protocol")
 	keep       = flag.String("keep", "", "folder for the figures of every row and seed; those that it holds already are read")
-	only       = flag.Int("only", -1, "compute this seed alone, of the others what -keep holds")
+	only       = flag.Int("only", -1, "compute this seed alone, of the others show what -keep holds")
 	upTo       = flag.Int("added", 400, "generated series of a class that are added to them at most: none, a quarter, half and all of it")
 )
 
@@ -76,15 +76,7 @@ func run(ctx context.Context) error {
 		var j *judge
 		for _, name := range names {
 			piece := fmt.Sprintf("%s-%d", name, seed)
-			if *only >= 0 && *only != seed {
-				if _, ok, err := pieces.Get[map[string]float64](pieces.Folder(*keep), piece); !ok || err != nil {
-					if err != nil {
-						return err
-					}
-					continue
-				}
-			}
-			figures, err := pieces.Do(pieces.Folder(*keep), piece, func() (_ map[string]float64, err error) {
+			figures, ok, err := pieces.DoIf(pieces.Folder(*keep), piece, *only < 0 || *only == seed, func() (_ map[string]float64, err error) {
 				if j == nil {
 					if j, err = newJudge(train, held, uint64(seed)); err != nil {
 						return nil, err
@@ -95,6 +87,9 @@ func run(ctx context.Context) error {
 			})
 			if err != nil {
 				return err
+			}
+			if !ok {
+				continue
 			}
 			if table[name] == nil {
 				table[name] = map[string][]float64{}
