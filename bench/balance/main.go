@@ -160,7 +160,7 @@ func table(rows [][]row) {
 					v = append(v, x)
 				}
 			}
-			fmt.Printf(" %s |", estimate(v))
+			fmt.Printf(" %s |", eval.EstimateOf(v))
 		}
 		for _, less := range []bool{false, true} {
 			for _, f := range figures[:2] {
@@ -173,18 +173,11 @@ func table(rows [][]row) {
 						v = append(v, x/real)
 					}
 				}
-				fmt.Printf(" %s |", estimate(v))
+				fmt.Printf(" %s |", eval.EstimateOf(v))
 			}
 		}
 		fmt.Println()
 	}
-}
-
-func estimate(v []float64) string {
-	if len(v) == 0 {
-		return "–"
-	}
-	return eval.EstimateOf(v).String()
 }
 
 // halves are the sessions of every class in two random halves, each in the order

@@ -80,7 +80,7 @@ func run(ctx context.Context, path string, first, seeds, updates, threads int, r
 	for _, name := range figureNames {
 		fmt.Printf("| %s |", name)
 		for _, row := range rows {
-			fmt.Printf(" %s |", estimate(table[row][name]))
+			fmt.Printf(" %s |", eval.EstimateOf(table[row][name]).Text(4))
 		}
 		fmt.Println()
 	}
@@ -166,16 +166,4 @@ func columns(train *traffic.Set, n int, seed uint64) *traffic.Set {
 		out.Sessions = append(out.Sessions, s)
 	}
 	return out
-}
-
-// estimate is the mean and half of its 95 % interval.
-func estimate(v []float64) string {
-	if len(v) == 0 {
-		return "–"
-	}
-	e := eval.EstimateOf(v)
-	if len(v) < 2 {
-		return fmt.Sprintf("%.4f", float64(e.Mean))
-	}
-	return fmt.Sprintf("%.4f ± %.4f", float64(e.Mean), e.Half())
 }

@@ -108,7 +108,7 @@ func run(ctx context.Context) error {
 	for _, f := range figures {
 		fmt.Printf("| %s |", f)
 		for _, name := range names {
-			fmt.Printf(" %s |", estimate(table[name][f]))
+			fmt.Printf(" %s |", eval.EstimateOf(table[name][f]).Text(3))
 		}
 		fmt.Println()
 	}
@@ -124,7 +124,7 @@ func run(ctx context.Context) error {
 				for i := range min(len(d[f]), len(table[name][f])) {
 					v = append(v, d[f][i]-table[name][f][i])
 				}
-				fmt.Printf(" %s %s;", f, estimate(v))
+				fmt.Printf(" %s %s;", f, eval.EstimateOf(v).Text(3))
 			}
 			fmt.Println()
 		}
@@ -237,16 +237,4 @@ func halves(s *traffic.Set, seed uint64) (a, b *traffic.Set) {
 		}
 	}
 	return a, b
-}
-
-// estimate is the mean and half of its 95 % interval.
-func estimate(v []float64) string {
-	if len(v) == 0 {
-		return "–"
-	}
-	e := eval.EstimateOf(v)
-	if len(v) < 2 {
-		return fmt.Sprintf("%.3f", float64(e.Mean))
-	}
-	return fmt.Sprintf("%.3f ± %.3f", float64(e.Mean), e.Half())
 }
