@@ -71,12 +71,12 @@ func NewSchedule(steps []int, short, window, rows, overlap int, seed uint64) *Sc
 		total += sh.steps
 		for at := 0; at < len(sh.pieces); at += sh.Rows {
 			s.batch = append(s.batch, struct{ shape, at int }{k, at})
-			sh.Share++
 		}
 	}
-	for k := range s.Shapes { // Share is the number of batches so far
-		if sh := &s.Shapes[k]; sh.Share > 0 && total > 0 {
-			sh.Share = float32(float64(sh.steps) / float64(sh.Share) * float64(len(s.batch)) / float64(total))
+	for k := range s.Shapes {
+		sh := &s.Shapes[k]
+		if n := (len(sh.pieces) + sh.Rows - 1) / sh.Rows; n > 0 && total > 0 { // batches
+			sh.Share = float32(float64(sh.steps) / float64(n) * float64(len(s.batch)) / float64(total))
 		}
 	}
 	return s
