@@ -45,7 +45,7 @@ func main() {
 	}
 }
 
-// Of a row.
+// row is what one row of the table says on one split.
 type row struct {
 	Name    string             `json:"name"`
 	Figures map[string]float64 `json:"figures"`
@@ -142,8 +142,8 @@ func of(name string, r eval.Row) row {
 
 var figures = []string{"tstr_acc", "tstr_f1", "c2st", "copy", "repair", "nll"}
 
-// table prints means and intervals over the seeds, and of accuracy and F1 what
-// a forest of the same split's real sessions is better.
+// table prints means and intervals over the seeds; accuracy and F1 also as a
+// share of what a forest of the same split's real sessions reaches, and less it.
 func table(rows [][]row) {
 	fmt.Print("\n| trained on |")
 	for _, f := range figures {

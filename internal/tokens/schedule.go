@@ -11,14 +11,14 @@ type Piece struct{ Session, From int32 }
 // Shape is a size of batch, and the pieces that fit into it.
 type Shape struct {
 	Steps, Rows int
-	// Share is how many steps a batch of this shape has to say for, as a multiple of
-	// the mean batch. A loss is a mean over a batch's steps: weighed by Share, a step
-	// counts alike in batches of short sessions, of which many are empty, and of
-	// long ones. Else the ends of short sessions count more than the steps of long
-	// ones, and what is sampled is too short.
+	// Share is how many steps a batch of this shape has, as a multiple of the mean
+	// batch. A loss is a mean over a batch's steps; weighed by Share, each step
+	// counts alike, whether its batch is of short sessions or of long ones. Without,
+	// the ends of short sessions count more than the steps of long ones, and sampled
+	// sessions are too short. A model that counts lengths does not need it.
 	Share  float32
 	pieces []Piece
-	steps  int
+	steps  int // of pieces, less their overlaps
 }
 
 // Schedule cuts sessions into pieces, and pieces into batches of equal cost:

@@ -36,8 +36,8 @@ type Options struct {
 	N     int    // sessions sampled of each model; as many as are in training
 	// MaxSteps of sampled sessions; 0: as the model was fitted.
 	MaxSteps int
-	// Tick above 0 (s) also measures packets as series of rates of Ticks ticks; 0:
-	// where a candidate is a series, with its tick.
+	// Tick above 0 (s) also measures packets as series of rates, of Ticks ticks
+	// each. With 0 that is done where a candidate is a series, with its tick.
 	Tick     float64
 	Ticks    int    // 128
 	NoFloors bool   // leave bootstrap, markov and witten-bell-3 out
