@@ -242,6 +242,19 @@ func (s *Set) At(i int) (Session, error) {
 	return s.Sessions[i], nil
 }
 
+// Halves are every second session, from the first on, and the others.
+func (s *Set) Halves() (a, b *Set) {
+	a, b = &Set{Of: s.Of}, &Set{Of: s.Of}
+	for i, x := range s.Sessions {
+		if i%2 == 0 {
+			a.Sessions = append(a.Sessions, x)
+		} else {
+			b.Sessions = append(b.Sessions, x)
+		}
+	}
+	return a, b
+}
+
 // Valid reports the first session that its schema does not allow.
 func (s *Set) Valid() error {
 	if err := s.Of.Check(); err != nil {

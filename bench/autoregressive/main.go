@@ -18,6 +18,7 @@ import (
 	"os/signal"
 	"path/filepath"
 
+	"github.com/planegym/planegym/internal/pieces"
 	"github.com/planegym/planegym/traffic"
 	"github.com/planegym/planegym/traffic/autoregressive"
 	"github.com/planegym/planegym/traffic/ngram"
@@ -79,14 +80,14 @@ func run(ctx context.Context, train, held, out string, n int, models []string) e
 		for i, f := range r.Fields {
 			fmt.Printf(" %s %.3f (commonest of its label %.3f)", f, r.Accuracy[i], r.Commonest[i])
 		}
-		before, steps := cpu(), 0
+		before, steps := pieces.CPU(), 0
 		for s, err := range m.Sample(ctx, traffic.Request{N: n, Seed: 1}) {
 			if err != nil {
 				return err
 			}
 			steps += m.Schema().Len(&s)
 		}
-		took := cpu() - before
+		took := pieces.CPU() - before
 		fmt.Printf("\n%s: %d parameters; %.0f sessions, %.0f steps per CPU-second sampled\n", name, m.Parameters(), float64(n)/took, float64(steps)/took)
 	}
 	return nil

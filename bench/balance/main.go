@@ -32,7 +32,7 @@ var (
 	seeds   = flag.Int("seeds", 3, "splits, each with fits, samples and forests of its own")
 	trees   = flag.Int("trees", 100, "of a forest")
 	keep    = flag.String("keep", "", "folder for the figures of every seed; those that it holds already are read")
-	only    = flag.Int("only", -1, "compute this seed alone")
+	only    = flag.Int("only", -1, "compute this seed alone, of the others show what -keep holds")
 )
 
 func main() {
@@ -45,7 +45,7 @@ func main() {
 	}
 }
 
-// Of a row.
+// row is what one row of the table says on one split.
 type row struct {
 	Name    string             `json:"name"`
 	Figures map[string]float64 `json:"figures"`
@@ -70,14 +70,16 @@ func run(ctx context.Context, path string) error {
 	fmt.Printf("%d sessions of %d classes with %d at least; halves at random, by class: %d classes have fewer than %d to fit to\n", all.Len(), used(counts), *least, rare, *fill)
 	var rows [][]row // by seed
 	for seed := range *seeds {
-		if *only >= 0 && *only != seed {
-			continue
-		}
-		r, err := pieces.Do(pieces.Folder(*keep), fmt.Sprintf("balance-%d", seed), func() ([]row, error) { return one(ctx, all, uint64(seed)) })
+		r, ok, err := pieces.DoIf(pieces.Folder(*keep), fmt.Sprintf("balance-%d", seed), *only < 0 || *only == seed, func() ([]row, error) { return one(ctx, all, uint64(seed)) })
 		if err != nil {
 			return err
 		}
-		rows = append(rows, r)
+		if ok {
+			rows = append(rows, r)
+		}
+	}
+	if len(rows) == 0 {
+		return fmt.Errorf("no seed to show: -only %d of -seeds %d", *only, *seeds)
 	}
 	table(rows)
 	return nil
@@ -140,8 +142,8 @@ func of(name string, r eval.Row) row {
 
 var figures = []string{"tstr_acc", "tstr_f1", "c2st", "copy", "repair", "nll"}
 
-// table prints means and intervals over the seeds, and of accuracy and F1 what
-// a forest of the same split's real sessions is better.
+// table prints means and intervals over the seeds; accuracy and F1 also as a
+// share of what a forest of the same split's real sessions reaches, and less it.
 func table(rows [][]row) {
 	fmt.Print("\n| trained on |")
 	for _, f := range figures {
@@ -158,7 +160,7 @@ func table(rows [][]row) {
 					v = append(v, x)
 				}
 			}
-			fmt.Printf(" %s |", estimate(v))
+			fmt.Printf(" %s |", eval.EstimateOf(v))
 		}
 		for _, less := range []bool{false, true} {
 			for _, f := range figures[:2] {
@@ -171,18 +173,11 @@ func table(rows [][]row) {
 						v = append(v, x/real)
 					}
 				}
-				fmt.Printf(" %s |", estimate(v))
+				fmt.Printf(" %s |", eval.EstimateOf(v))
 			}
 		}
 		fmt.Println()
 	}
-}
-
-func estimate(v []float64) string {
-	if len(v) == 0 {
-		return "–"
-	}
-	return eval.EstimateOf(v).String()
 }
 
 // halves are the sessions of every class in two random halves, each in the order
@@ -197,9 +192,7 @@ func halves(s *traffic.Set, seed uint64) (a, b *traffic.Set) {
 			}
 		}
 		key := rng.Key{Seed: seed, A: 1 << 20, B: uint32(l), Purpose: rng.Judging}
-		for i := range (len(of) + 1) / 2 {
-			o := i + key.Intn(uint32(i), len(of)-i)
-			of[i], of[o] = of[o], of[i]
+		for _, i := range key.Choose(len(of), (len(of)+1)/2) {
 			first[of[i]] = true
 		}
 	}

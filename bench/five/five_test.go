@@ -85,8 +85,8 @@ func TestFits(t *testing.T) {
 	}
 }
 
-// A cell that a row has not is a dash: a series has no likelihood of packets, and
-// packets are series as well.
+// A figure that a row lacks is a dash: models of series have no likelihood of
+// packets. Models of packets are measured as series, too.
 func TestPieces(t *testing.T) {
 	arg := "P1=" + write(t, packets(80))
 	o := options{keep: "", seeds: 1, effort: .01, most: 1000, trees: 4, sampled: 4}

@@ -10,7 +10,7 @@
 //
 // A protocol is given as NAME=FILE (halves at random, by seed), NAME=FILE,HELD
 // or, P0, NAME=FILE,SCENARIO.toml. Every fit and its figures are a piece in the
-// folder -keep: what is there is not computed again. traffic/DESIGN.md has the
+// folder -keep; what is there is not computed again. traffic/DESIGN.md has the
 // commands that make the files.
 //
 //	go run ./bench/five -keep runs P1=mirage_train.parquet,mirage_test.parquet P3=ugr.parquet
@@ -44,9 +44,9 @@ type options struct {
 func main() {
 	o := options{sampled: 256}
 	keep := flag.String("keep", "", "folder of the pieces")
-	flag.StringVar(&o.only, "only", "", "compute the pieces whose names begin so, PROTOCOL-SEED-ROW; of the others show what is there")
+	flag.StringVar(&o.only, "only", "", "compute only pieces whose name, PROTOCOL-SEED-ROW, begins with this; of the others show what -keep holds")
 	flag.IntVar(&o.seeds, "seeds", 3, "splits, each with fits, samples and forests of its own")
-	flag.Float64Var(&o.effort, "effort", 1, "times the updates of the fits")
+	flag.Float64Var(&o.effort, "effort", 1, "factor of the updates of all fits")
 	flag.IntVar(&o.most, "most", 2000, "sessions of a set, at random")
 	flag.IntVar(&o.trees, "trees", 50, "of a forest")
 	flag.Parse()
@@ -80,20 +80,19 @@ func run(ctx context.Context, o options, args []string) error {
 					continue
 				}
 				name := fmt.Sprintf("%s-%d-%s", p.name, seed, row)
-				r, ok, err := pieces.Get[result](o.keep, name)
+				r, ok, err := pieces.DoIf(o.keep, name, strings.HasPrefix(name, o.only), func() (result, error) {
+					r, err := p.measure(ctx, o, row, uint64(seed))
+					if err == nil {
+						fmt.Fprintf(os.Stderr, "%s: %.0f CPU-s\n", name, pieces.CPU())
+					}
+					return r, err
+				})
 				if err != nil {
 					return err
 				}
-				if !ok {
-					if !strings.HasPrefix(name, o.only) {
-						continue
-					}
-					if r, err = pieces.Do(o.keep, name, func() (result, error) { return p.measure(ctx, o, row, uint64(seed)) }); err != nil {
-						return err
-					}
-					fmt.Fprintf(os.Stderr, "%s: %.0f CPU-s\n", name, pieces.CPU())
+				if ok {
+					t.add(p.name, row, r)
 				}
-				t.add(p.name, row, r)
 			}
 		}
 	}

@@ -27,7 +27,7 @@ import (
 // floors is the piece of the row real and of the models that only count.
 const floors = "floors"
 
-// rows are the learned ones.
+// rows are the learned models.
 var rows = []string{"autoregressive", "masked", "doppelganger", "denoise", "timegan"}
 
 // protocol is one way to measure.
@@ -37,8 +37,8 @@ type protocol struct {
 	held     *traffic.Set // nil: half of train
 	scenario *scenarios.Scenario
 	tick     float64 // of the series that denoise and timegan are fitted to, s
-	least    int     // steps of a session
-	cut      int     // steps that are kept of one; 0: all
+	least    int     // sessions with fewer steps are left out
+	cut      int     // longer sessions end after so many steps; 0: none does
 }
 
 // result is what a piece finds.
@@ -104,7 +104,7 @@ func (p *protocol) fits(row string) bool {
 	return err == nil || row != "denoise" && row != "timegan"
 }
 
-// split is the sessions to fit to and those held out, at most so many of each.
+// split is the sessions to fit to and those held out, at most most of each.
 func (p *protocol) split(seed uint64, most int) (train, held *traffic.Set) {
 	pick := func(s *traffic.Set, order []int) *traffic.Set {
 		order = slices.Clone(order[:min(len(order), most)])
@@ -115,24 +115,12 @@ func (p *protocol) split(seed uint64, most int) (train, held *traffic.Set) {
 		}
 		return out
 	}
-	order := shuffled(p.train.Len(), rng.Key{Seed: seed, A: 1 << 21, Purpose: rng.Judging})
+	order := rng.Key{Seed: seed, A: 1 << 21, Purpose: rng.Judging}.Choose(p.train.Len(), p.train.Len())
 	if p.held != nil {
-		return pick(p.train, order), pick(p.held, shuffled(p.held.Len(), rng.Key{Seed: seed, A: 1<<21 + 1, Purpose: rng.Judging}))
+		return pick(p.train, order), pick(p.held, rng.Key{Seed: seed, A: 1<<21 + 1, Purpose: rng.Judging}.Choose(p.held.Len(), p.held.Len()))
 	}
 	half := len(order) / 2
 	return pick(p.train, order[:half]), pick(p.train, order[half:])
-}
-
-func shuffled(n int, key rng.Key) []int {
-	order := make([]int, n)
-	for i := range order {
-		order[i] = i
-	}
-	for i := range order {
-		o := i + key.Intn(uint32(i), n-i)
-		order[i], order[o] = order[o], order[i]
-	}
-	return order
 }
 
 // measure fits a row to a split, and judges it.
@@ -197,8 +185,8 @@ func (p *protocol) loop(ctx context.Context, c []eval.Candidate, train, held *tr
 	return out, nil
 }
 
-// fit fits a row, of series to the same sessions as such. The updates are those
-// of a short fit; -effort changes all of them alike.
+// fit fits a row to the sessions, a model of series to the same sessions as
+// series. The updates are those of a short fit; -effort scales all of them.
 func (p *protocol) fit(ctx context.Context, o options, name string, train *traffic.Set, seed uint64) (traffic.Model, error) {
 	scaled := func(n int) int { return max(int(float64(n)*o.effort), 1) }
 	f := traffic.FitOptions{Seed: seed, Threads: 1}

@@ -57,7 +57,7 @@ func (t table) add(protocol, piece string, r result) {
 	}
 }
 
-// columns are all rows that models have, real first.
+// columns are the rows of the models, which the table has as columns, real first.
 func columns() []string {
 	return append([]string{"real", "bootstrap", "markov", "witten-bell-3"}, rows...)
 }

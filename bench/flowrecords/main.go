@@ -80,7 +80,7 @@ func run(ctx context.Context, path string, first, seeds, updates, threads int, r
 	for _, name := range figureNames {
 		fmt.Printf("| %s |", name)
 		for _, row := range rows {
-			fmt.Printf(" %s |", estimate(table[row][name]))
+			fmt.Printf(" %s |", eval.EstimateOf(table[row][name]).Text(4))
 		}
 		fmt.Println()
 	}
@@ -90,16 +90,8 @@ func run(ctx context.Context, path string, first, seeds, updates, threads int, r
 // halves are the sessions in two random halves.
 func halves(s *traffic.Set, seed uint64) (a, b *traffic.Set) {
 	a, b = &traffic.Set{Of: s.Of}, &traffic.Set{Of: s.Of}
-	order := make([]int, s.Len())
-	for i := range order {
-		order[i] = i
-	}
-	key := rng.Key{Seed: seed, A: 1 << 20, Purpose: rng.Judging}
-	for i := range order {
-		o := i + key.Intn(uint32(i), len(order)-i)
-		order[i], order[o] = order[o], order[i]
-	}
-	first := slices.Sorted(slices.Values(order[:len(order)/2]))
+	first := rng.Key{Seed: seed, A: 1 << 20, Purpose: rng.Judging}.Choose(s.Len(), s.Len()/2)
+	slices.Sort(first)
 	for i := range s.Sessions {
 		if _, ok := slices.BinarySearch(first, i); ok {
 			a.Sessions = append(a.Sessions, s.Sessions[i])
@@ -174,16 +166,4 @@ func columns(train *traffic.Set, n int, seed uint64) *traffic.Set {
 		out.Sessions = append(out.Sessions, s)
 	}
 	return out
-}
-
-// estimate is the mean and half of its 95 % interval.
-func estimate(v []float64) string {
-	if len(v) == 0 {
-		return "–"
-	}
-	e := eval.EstimateOf(v)
-	if len(v) < 2 {
-		return fmt.Sprintf("%.4f", float64(e.Mean))
-	}
-	return fmt.Sprintf("%.4f ± %.4f", float64(e.Mean), e.Half())
 }

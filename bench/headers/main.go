@@ -1,5 +1,5 @@
-// Command headers fits package masked (or autoregressive) to the header fields
-// of a real trace and compares the header bits of what it samples with those of
+// Command headers fits packages masked and autoregressive to the header fields
+// of a real trace and compares the header bits of what they sample with those of
 // the trace's other half, beside the published generator's tables and other real
 // traces, all by one code: base-2 Jensen-Shannon divergence of each bit's
 // marginal, mean over a header's bits, addresses left out.
@@ -45,7 +45,7 @@ func main() {
 	flag.IntVar(&o.seeds, "seeds", 3, "fits")
 	flag.IntVar(&o.updates, "updates", 500, "of each fit")
 	flag.StringVar(&o.write, "o", "", "table to write of what the last masked fit samples")
-	flag.IntVar(&o.worst, "worst", 0, "also print so many fields whose bits differ most in sum, beside those of the windows fitted to")
+	flag.IntVar(&o.worst, "worst", 0, "also print this many fields, those whose bits differ most in sum, beside the same of the windows fitted to")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()

@@ -37,7 +37,7 @@ var (
 	effort     = flag.Float64("effort", 1, "times the default updates of every fit")
 	few        = flag.Int("few", 5, "real series of a class in the low-data protocol")
 	keep       = flag.String("keep", "", "folder for the figures of every row and seed; those that it holds already are read")
-	only       = flag.Int("only", -1, "compute this seed alone, of the others what -keep holds")
+	only       = flag.Int("only", -1, "compute this seed alone, of the others show what -keep holds")
 	upTo       = flag.Int("added", 400, "generated series of a class that are added to them at most: none, a quarter, half and all of it")
 )
 
@@ -76,15 +76,7 @@ func run(ctx context.Context) error {
 		var j *judge
 		for _, name := range names {
 			piece := fmt.Sprintf("%s-%d", name, seed)
-			if *only >= 0 && *only != seed {
-				if _, ok, err := pieces.Get[map[string]float64](pieces.Folder(*keep), piece); !ok || err != nil {
-					if err != nil {
-						return err
-					}
-					continue
-				}
-			}
-			figures, err := pieces.Do(pieces.Folder(*keep), piece, func() (_ map[string]float64, err error) {
+			figures, ok, err := pieces.DoIf(pieces.Folder(*keep), piece, *only < 0 || *only == seed, func() (_ map[string]float64, err error) {
 				if j == nil {
 					if j, err = newJudge(train, held, uint64(seed)); err != nil {
 						return nil, err
@@ -95,6 +87,9 @@ func run(ctx context.Context) error {
 			})
 			if err != nil {
 				return err
+			}
+			if !ok {
+				continue
 			}
 			if table[name] == nil {
 				table[name] = map[string][]float64{}
@@ -113,7 +108,7 @@ func run(ctx context.Context) error {
 	for _, f := range figures {
 		fmt.Printf("| %s |", f)
 		for _, name := range names {
-			fmt.Printf(" %s |", estimate(table[name][f]))
+			fmt.Printf(" %s |", eval.EstimateOf(table[name][f]).Text(3))
 		}
 		fmt.Println()
 	}
@@ -129,7 +124,7 @@ func run(ctx context.Context) error {
 				for i := range min(len(d[f]), len(table[name][f])) {
 					v = append(v, d[f][i]-table[name][f][i])
 				}
-				fmt.Printf(" %s %s;", f, estimate(v))
+				fmt.Printf(" %s %s;", f, eval.EstimateOf(v).Text(3))
 			}
 			fmt.Println()
 		}
@@ -233,24 +228,13 @@ func halves(s *traffic.Set, seed uint64) (a, b *traffic.Set) {
 	for l := range s.Of.Labels {
 		of := byLabel(s, l)
 		key := rng.Key{Seed: seed, A: 1 << 20, B: uint32(l), Purpose: rng.Judging}
-		for i := range of {
-			o := i + key.Intn(uint32(i), len(of)-i)
-			of[i], of[o] = of[o], of[i]
+		for n, i := range key.Choose(len(of), len(of)) {
+			half := a
+			if n >= len(of)/2 {
+				half = b
+			}
+			half.Sessions = append(half.Sessions, of[i])
 		}
-		a.Sessions = append(a.Sessions, of[:len(of)/2]...)
-		b.Sessions = append(b.Sessions, of[len(of)/2:]...)
 	}
 	return a, b
-}
-
-// estimate is the mean and half of its 95 % interval.
-func estimate(v []float64) string {
-	if len(v) == 0 {
-		return "–"
-	}
-	e := eval.EstimateOf(v)
-	if len(v) < 2 {
-		return fmt.Sprintf("%.3f", float64(e.Mean))
-	}
-	return fmt.Sprintf("%.3f ± %.3f", float64(e.Mean), e.Half())
 }

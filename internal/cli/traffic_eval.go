@@ -99,7 +99,7 @@ func (e *trafficEval) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	var all trafficEvaluation
+	var all inloop.Evaluation
 	if e.in != "" {
 		if all.InLoop, err = e.inLoop(cmd, train, held, candidates); err != nil {
 			return err

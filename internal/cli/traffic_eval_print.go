@@ -11,12 +11,6 @@ import (
 	"github.com/planegym/planegym/traffic/inloop"
 )
 
-// trafficEvaluation is what eval prints as JSON: likeness' keys, and "in_loop".
-type trafficEvaluation struct {
-	*eval.Result
-	InLoop *inloop.Result `json:"in_loop,omitempty"`
-}
-
 func printTrafficEval(out io.Writer, r *eval.Result) error {
 	fmt.Fprintf(out, "%d sessions to fit to, %d held out, %d labels; forests of %d trees see %d steps; %d seeds\n", r.Train, r.Held, len(r.Labels), r.Trees, r.Steps, r.Seeds)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)

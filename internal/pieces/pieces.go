@@ -55,6 +55,15 @@ func Do[T any](f Folder, name string, compute func() (T, error)) (T, error) {
 	return result, atomicfile.Write(f.path(name), func(w io.Writer) error { return json.NewEncoder(w).Encode(result) })
 }
 
+// DoIf is Do of a piece that is wanted now, and Get of others.
+func DoIf[T any](f Folder, name string, wanted bool, compute func() (T, error)) (result T, ok bool, err error) {
+	if !wanted {
+		return Get[T](f, name)
+	}
+	result, err = Do(f, name, compute)
+	return result, err == nil, err
+}
+
 // path is the file of a piece.
 func (f Folder) path(name string) string {
 	return filepath.Join(string(f), strings.Map(func(r rune) rune {

@@ -36,6 +36,17 @@ func TestDo(t *testing.T) {
 	if _, _, err := pieces.Get[int](f, "b"); err == nil || !strings.Contains(err.Error(), "b.json") {
 		t.Errorf("error %v names no file", err)
 	}
+	// What is not wanted is read, where it is there.
+	two := func() (int, error) { return 2, nil }
+	for i, want := range []struct {
+		wanted bool
+		x      int
+		ok     bool
+	}{{false, 0, false}, {true, 2, true}, {false, 2, true}} {
+		if x, ok, err := pieces.DoIf(f, "d", want.wanted, two); x != want.x || ok != want.ok || err != nil {
+			t.Error(i, x, ok, err)
+		}
+	}
 	// Without a folder every piece is computed.
 	for range 2 {
 		if _, err := pieces.Do(pieces.Folder(""), "c", func() (int, error) { computed++; return 0, nil }); err != nil {

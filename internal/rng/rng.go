@@ -108,6 +108,20 @@ func (k Key) Intn(i uint32, n int) int {
 	return int(hi)
 }
 
+// Choose is count of 0…n-1 in random order, drawn without putting back: the first
+// steps of a Fisher-Yates shuffle.
+func (k Key) Choose(n, count int) []int {
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i
+	}
+	for i := range count {
+		o := i + k.Intn(uint32(i), n-i)
+		all[i], all[o] = all[o], all[i]
+	}
+	return all[:count]
+}
+
 // Normal is the i-th pair of independent standard normal numbers of the
 // stream (Box and Muller 1958), made of its uniform numbers 2i and 2i+1.
 func (k Key) Normal(i uint32) (float64, float64) {

@@ -2,6 +2,7 @@ package rng
 
 import (
 	"math"
+	"slices"
 	"testing"
 )
 
@@ -82,4 +83,25 @@ func BenchmarkNormal(b *testing.B) {
 		i++
 	}
 	_ = sum
+}
+
+// Fewer are the first of more, each once.
+func TestChoose(t *testing.T) {
+	k := Key{Seed: 3, Purpose: Judging}
+	all := k.Choose(50, 50)
+	if few := k.Choose(50, 7); !slices.Equal(few, all[:7]) {
+		t.Errorf("7 of 50 are %v, of all %v the first", few, all)
+	}
+	if slices.IsSorted(all) {
+		t.Error("50 of 50 are in order")
+	}
+	slices.Sort(all)
+	for i, x := range all {
+		if x != i {
+			t.Fatalf("50 of 50 are %v", all)
+		}
+	}
+	if none := k.Choose(0, 0); len(none) != 0 {
+		t.Errorf("of nothing: %v", none)
+	}
 }

@@ -9,14 +9,13 @@ import (
 	"github.com/planegym/planegym/traffic"
 )
 
-// order is which classes of a symbol training had after which in one direction
-// of a session, anywhere behind: data never follow a FIN, a SYN never follows
-// data.
+// order is which classes of a symbol training had anywhere after which in one
+// direction of a session: no data follow a FIN, no SYN follows data.
 type order struct {
 	after map[int][]bool // by column: at first·levels + second
 }
 
-// most levels of a symbol whose order is counted.
+// orderedLevels is the most levels of a symbol whose order is counted.
 const orderedLevels = 64
 
 // ordered are the columns whose order is counted.
@@ -64,7 +63,7 @@ func (c *Codec) newOrder(s *traffic.Set) *order {
 	return o
 }
 
-// Following is what a session has so far, in any order of its steps.
+// Following is what a session has so far; its steps come in any order.
 type Following struct {
 	codec *Codec
 	order *order
@@ -92,7 +91,7 @@ func (f *Following) Reset() {
 	}
 }
 
-// Add takes step at of the session in.
+// Add notes that the session has step at.
 func (f *Following) Add(at int, classes []int32) {
 	d := f.codec.Side(classes[0])
 	for k, ends := range f.ends {
@@ -101,8 +100,9 @@ func (f *Following) Add(at int, classes []int32) {
 	}
 }
 
-// Weigh lowers the weights of column k's classes, for step at, that training
-// never had after, or before, what the session has in the step's direction.
+// Weigh lowers the weights, for step at, of those classes of column k that training
+// never had after what the session has before it in the step's direction, or
+// never before what it has after.
 func (f *Following) Weigh(w []float32, k, at int, classes []int32) {
 	after := f.order.after[k]
 	if after == nil || classes[0] < 0 {

@@ -8,6 +8,24 @@ import (
 	"github.com/planegym/planegym/traffic"
 )
 
+// reread writes a census to a file and reads it.
+func reread(t *testing.T, c *Codec, n *Census) *Census {
+	t.Helper()
+	var file bytes.Buffer
+	if err := safetensors.Write(&file, nil, n.Tensors()); err != nil {
+		t.Fatal(err)
+	}
+	f, err := safetensors.New(bytes.NewReader(file.Bytes()), int64(file.Len()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := c.ReadCensus(f, n.MaxSteps, n.Longest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return again
+}
+
 // A flag that training has with bytes alone counts little without, one of one
 // protocol little in another; what training had keeps its weight. A file gives
 // the same.
@@ -31,18 +49,7 @@ func TestWeigh(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := c.NewCensus(s, -1)
-	var file bytes.Buffer
-	if err := safetensors.Write(&file, nil, n.Tensors()); err != nil {
-		t.Fatal(err)
-	}
-	f, err := safetensors.New(bytes.NewReader(file.Bytes()), int64(file.Len()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	again, err := c.ReadCensus(f, n.MaxSteps, n.Longest)
-	if err != nil {
-		t.Fatal(err)
-	}
+	again := reread(t, c, n)
 	empty, full := c.Steps[0].Encode([]float64{0, 0, 0, 0}), c.Steps[0].Encode([]float64{0, 100, 0, 0})
 	rare := c.Steps[0].Encode([]float64{1, 777, 0, 0})
 	for _, x := range []struct {
@@ -124,18 +131,7 @@ func TestOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := c.NewCensus(s, -1)
-	var file bytes.Buffer
-	if err := safetensors.Write(&file, nil, n.Tensors()); err != nil {
-		t.Fatal(err)
-	}
-	f, err := safetensors.New(bytes.NewReader(file.Bytes()), int64(file.Len()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	again, err := c.ReadCensus(f, n.MaxSteps, n.Longest)
-	if err != nil {
-		t.Fatal(err)
-	}
+	again := reread(t, c, n)
 	class := func(down, size, flags float64) []int32 {
 		row := []float64{down, size, flags}
 		return []int32{c.Steps[0].Encode(row), c.Steps[1].Encode(row)}
@@ -162,9 +158,8 @@ func TestOrder(t *testing.T) {
 			}
 		}
 		w := []float32{1, 1, 1, 1}
-		if follow.Reset(); true {
-			follow.Weigh(w, 1, 9, class(0, 10, data))
-		}
+		follow.Reset()
+		follow.Weigh(w, 1, 9, class(0, 10, data))
 		if w[data] != 1 || w[fin] != 1 {
 			t.Errorf("an empty session lowers %v", w)
 		}

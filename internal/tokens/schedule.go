@@ -11,14 +11,14 @@ type Piece struct{ Session, From int32 }
 // Shape is a size of batch, and the pieces that fit into it.
 type Shape struct {
 	Steps, Rows int
-	// Share is how many steps a batch of this shape has to say for, as a multiple of
-	// the mean batch. A loss is a mean over a batch's steps: weighed by Share, a step
-	// counts alike in batches of short sessions, of which many are empty, and of
-	// long ones. Else the ends of short sessions count more than the steps of long
-	// ones, and what is sampled is too short.
+	// Share is how many steps a batch of this shape has, as a multiple of the mean
+	// batch. A loss is a mean over a batch's steps; weighed by Share, each step
+	// counts alike, whether its batch is of short sessions or of long ones. Without,
+	// the ends of short sessions count more than the steps of long ones, and sampled
+	// sessions are too short. A model that counts lengths does not need it.
 	Share  float32
 	pieces []Piece
-	steps  int
+	steps  int // of pieces, less their overlaps
 }
 
 // Schedule cuts sessions into pieces, and pieces into batches of equal cost:
@@ -71,12 +71,12 @@ func NewSchedule(steps []int, short, window, rows, overlap int, seed uint64) *Sc
 		total += sh.steps
 		for at := 0; at < len(sh.pieces); at += sh.Rows {
 			s.batch = append(s.batch, struct{ shape, at int }{k, at})
-			sh.Share++
 		}
 	}
-	for k := range s.Shapes { // Share is the number of batches so far
-		if sh := &s.Shapes[k]; sh.Share > 0 && total > 0 {
-			sh.Share = float32(float64(sh.steps) / float64(sh.Share) * float64(len(s.batch)) / float64(total))
+	for k := range s.Shapes {
+		sh := &s.Shapes[k]
+		if n := (len(sh.pieces) + sh.Rows - 1) / sh.Rows; n > 0 && total > 0 { // batches
+			sh.Share = float32(float64(sh.steps) / float64(n) * float64(len(s.batch)) / float64(total))
 		}
 	}
 	return s

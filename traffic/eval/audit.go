@@ -1,11 +1,6 @@
 package eval
 
-import (
-	"fmt"
-	"slices"
-
-	"github.com/planegym/planegym/traffic"
-)
+import "slices"
 
 // audit adds what an attacker learns of who was in training by a threshold on
 // the likelihood of a session a step (Yeom et al. 2018): member_auc, the chance
@@ -13,37 +8,9 @@ import (
 // the share of training sessions found where 1 % of held-out ones are taken for
 // such (Carlini et al. 2022). The floors are audited as well: what memory of its
 // data a model that only counts has is the measure of a learned one's.
-func (j *judge) audit(m Scorer, r *Row) error {
-	in, err := scores(m, j.train)
-	if err != nil {
-		return fmt.Errorf("training %w", err)
-	}
-	out, err := scores(m, j.held)
-	if err != nil {
-		return fmt.Errorf("held-out %w", err)
-	}
-	r.Figures["member_auc"] = EstimateOf([]float64{auc(in, out)})
-	r.Figures["member_tpr"] = EstimateOf([]float64{found(in, out, .01)})
-	return nil
-}
-
-// scores are the log-likelihoods of sessions a step.
-func scores(m Scorer, s *traffic.Set) ([]float64, error) {
-	sum := make([]float64, len(m.Parts()))
-	var all []float64
-	for i := range s.Sessions {
-		clear(sum)
-		n, err := m.LogProb(&s.Sessions[i], sum)
-		if err != nil {
-			return nil, fmt.Errorf("session %d: %w", i, err)
-		}
-		total := 0.
-		for _, x := range sum {
-			total += x
-		}
-		all = append(all, total/float64(max(n, 1)))
-	}
-	return all, nil
+func audit(train, held []float64, r *Row) {
+	r.Figures["member_auc"] = EstimateOf([]float64{auc(train, held)})
+	r.Figures["member_tpr"] = EstimateOf([]float64{found(train, held, .01)})
 }
 
 // auc is the chance that one of in is above one of out, ties half: the rank sum

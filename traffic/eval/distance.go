@@ -57,8 +57,8 @@ func jsd[K comparable](p, q *histogram[K]) float64 {
 // one is empty.
 func JSD[K comparable](p, q []K) float64 { return jsd(histogramOf(p), histogramOf(q)) }
 
-// RankJSD is JSD of the counts of values, from the largest: which value it is does
-// not matter.
+// RankJSD is JSD of the counts of values by rank, the largest first; which value
+// has a rank does not matter.
 func RankJSD[K comparable](p, q []K) float64 { return rankJSD(histogramOf(p), histogramOf(q)) }
 
 func histogramOf[K comparable](v []K) *histogram[K] {

@@ -36,8 +36,8 @@ type Options struct {
 	N     int    // sessions sampled of each model; as many as are in training
 	// MaxSteps of sampled sessions; 0: as the model was fitted.
 	MaxSteps int
-	// Tick above 0 (s) also measures packets as series of rates of Ticks ticks; 0:
-	// where a candidate is a series, with its tick.
+	// Tick above 0 (s) also measures packets as series of rates, of Ticks ticks
+	// each. With 0 that is done where a candidate is a series, with its tick.
 	Tick     float64
 	Ticks    int    // 128
 	NoFloors bool   // leave bootstrap, markov and witten-bell-3 out
@@ -189,7 +189,7 @@ func Compare(ctx context.Context, train, held *traffic.Set, candidates []Candida
 		return nil, err
 	}
 	if held == nil {
-		train, held = Halves(train)
+		train, held = train.Halves()
 	}
 	if train.Len() < 2 || held.Len() < 2 {
 		return nil, errors.New("eval: there are fewer than 2 sessions to fit to, or to compare with")
@@ -273,19 +273,6 @@ func (o Options) Work(n int) int {
 	return (n + 1) * o.Seeds
 }
 
-// Halves are every second session of a set and the others.
-func Halves(s *traffic.Set) (a, b *traffic.Set) {
-	a, b = &traffic.Set{Of: s.Of}, &traffic.Set{Of: s.Of}
-	for i, x := range s.Sessions {
-		if i%2 == 0 {
-			a.Sessions = append(a.Sessions, x)
-		} else {
-			b.Sessions = append(b.Sessions, x)
-		}
-	}
-	return a, b
-}
-
 func names(f []traffic.Field) string {
 	var n []string
 	for _, f := range f {
@@ -362,8 +349,8 @@ func (j *judge) prepare() {
 	for i := range j.train.Sessions {
 		j.known[j.f.content(&j.train.Sessions[i])] = true
 	}
-	j.trainX, j.trainY = j.examples(j.train)
-	j.heldX, j.heldY = j.examples(j.held)
+	j.trainX, j.trainY = examples(j.train, j.f.of)
+	j.heldX, j.heldY = examples(j.held, j.f.of)
 	j.forests = map[uint64]*Forest{}
 	kinds := map[int]bool{}
 	for _, y := range j.trainY {
@@ -372,11 +359,11 @@ func (j *judge) prepare() {
 	j.labelled = len(kinds) > 1
 }
 
-// examples are the labelled sessions of a set.
-func (j *judge) examples(s *traffic.Set) (x [][]float32, y []int) {
+// examples are what see gives of the labelled sessions of a set.
+func examples(s *traffic.Set, see func(*traffic.Session) []float32) (x [][]float32, y []int) {
 	for i := range s.Sessions {
 		if l := s.Sessions[i].Label; l >= 0 {
-			x, y = append(x, j.f.of(&s.Sessions[i])), append(y, l)
+			x, y = append(x, see(&s.Sessions[i])), append(y, l)
 		}
 	}
 	return x, y
@@ -452,11 +439,7 @@ func (j *judge) row(ctx context.Context, kind string, c Candidate) (*Row, error)
 		r.Figures[name] = EstimateOf(v)
 	}
 	if m, ok := c.Model.(Scorer); ok && (j.series == nil || isSeries(c.Model.Schema()) == isSeries(&j.train.Of)) {
-		err := j.likelihood(m, r)
-		if err == nil && j.Audit {
-			err = j.audit(m, r)
-		}
-		if err != nil && !errors.Is(err, errors.ErrUnsupported) { // a model of several modes, not all with a probability
+		if err := j.likelihood(m, r); err != nil && !errors.Is(err, errors.ErrUnsupported) { // a model of several modes, not all with a probability
 			return nil, err
 		}
 	}
@@ -491,7 +474,7 @@ func (j *judge) legality(ctx context.Context, set *traffic.Set, own *legal.Count
 func (j *judge) forest(set *traffic.Set, real bool, seed uint64, into map[string][]float64) {
 	add := func(name string, x float64) { into[name] = append(into[name], x) }
 	if j.labelled {
-		x, y := j.examples(set)
+		x, y := examples(set, j.f.of)
 		f := j.onReal(seed)
 		if real {
 			f1, acc := f.Score(j.heldX, j.heldY)
@@ -506,24 +489,21 @@ func (j *judge) forest(set *traffic.Set, real bool, seed uint64, into map[string
 			add("trts_f1", f1)
 		}
 	}
-	add("c2st", j.c2st(set, seed))
+	add("c2st", j.c2st(j.held, set, j.f.of, seed, 2))
 }
 
 // c2st is the classifier two-sample test (Lopez-Paz and Oquab 2017): a forest
-// learns on halves of both which is which, its accuracy on the other halves.
-func (j *judge) c2st(set *traffic.Set, seed uint64) float64 {
-	n := min(set.Len(), j.held.Len())
-	var x [2][][]float32
-	for side, s := range []*traffic.Set{j.held, set} {
-		for _, i := range choose(s.Len(), n, rng.Key{Seed: seed, A: 2, B: uint32(side), Purpose: rng.Judging}) {
-			x[side] = append(x[side], append(j.f.of(&s.Sessions[i]), float32(s.Sessions[i].Label)))
-		}
-	}
+// learns on halves of both which is which, its accuracy on the other halves. see
+// gives what the forest sees of a session beside the label, stream separates the
+// draws of tests.
+func (j *judge) c2st(held, set *traffic.Set, see func(*traffic.Session) []float32, seed uint64, stream uint32) float64 {
+	n := min(set.Len(), held.Len())
 	var trainX, testX [][]float32
 	var trainY, testY []int
-	for side := range x {
-		for i, v := range x[side] {
-			if i < n/2 {
+	for side, s := range []*traffic.Set{held, set} {
+		for k, i := range (rng.Key{Seed: seed, A: stream, B: uint32(side), Purpose: rng.Judging}).Choose(s.Len(), n) {
+			v := append(see(&s.Sessions[i]), float32(s.Sessions[i].Label))
+			if k < n/2 {
 				trainX, trainY = append(trainX, v), append(trainY, side)
 			} else {
 				testX, testY = append(testX, v), append(testY, side)
@@ -534,26 +514,13 @@ func (j *judge) c2st(set *traffic.Set, seed uint64) float64 {
 	return acc
 }
 
-// choose is k of n in random order.
-func choose(n, k int, key rng.Key) []int {
-	all := make([]int, n)
-	for i := range all {
-		all[i] = i
-	}
-	for i := range k {
-		o := i + key.Intn(uint32(i), n-i)
-		all[i], all[o] = all[o], all[i]
-	}
-	return all[:k]
-}
-
 // mixing is the curve of a forest's F1 over the share of generated sessions in
 // a training set of constant size.
 func (j *judge) mixing(set *traffic.Set, seed uint64) []MixingPoint {
-	x, y := j.examples(set)
+	x, y := examples(set, j.f.of)
 	n := min(len(x), len(j.trainX))
-	real := choose(len(j.trainX), n, rng.Key{Seed: seed, A: 3, Purpose: rng.Judging})
-	fake := choose(len(x), n, rng.Key{Seed: seed, A: 3, B: 1, Purpose: rng.Judging})
+	real := rng.Key{Seed: seed, A: 3, Purpose: rng.Judging}.Choose(len(j.trainX), n)
+	fake := rng.Key{Seed: seed, A: 3, B: 1, Purpose: rng.Judging}.Choose(len(x), n)
 	var points []MixingPoint
 	for _, share := range []float64{0, .25, .5, .75, .9, 1} {
 		k := int(share * float64(n))
@@ -572,32 +539,70 @@ func (j *judge) mixing(set *traffic.Set, seed uint64) []MixingPoint {
 	return points
 }
 
-// likelihood adds nll and nll_gap, intervals over sessions.
+// likelihood adds nll and nll_gap, intervals over sessions, and with Audit what
+// likelihoods tell of who was in training.
 func (j *judge) likelihood(m Scorer, r *Row) error {
+	held, err := score(m, j.held)
+	if err != nil {
+		return fmt.Errorf("held-out %w", err)
+	}
 	parts := m.Parts()
-	n := j.held.Len()
 	steps := 0.
-	per := make([][]float64, len(parts))
-	counts := make([]float64, n)
-	for i := range j.held.Sessions {
-		sum := make([]float64, len(parts))
-		k, err := m.LogProb(&j.held.Sessions[i], sum)
-		if err != nil {
-			return fmt.Errorf("held-out session %d: %w", i, err)
-		}
-		counts[i] = float64(k)
-		steps += float64(k)
-		for p := range parts {
-			per[p] = append(per[p], -sum[p])
-		}
+	for _, k := range held.steps {
+		steps += k
 	}
 	for p, name := range map[int]string{0: "nll", 1: "nll_gap"} {
 		if p >= len(parts) || p == 1 && !slices.Contains(parts, "gap") {
 			continue
 		}
-		r.Figures[name] = ratio(per[p], counts, steps)
+		per := make([]float64, len(held.sums))
+		for i, sum := range held.sums {
+			per[i] = -sum[p]
+		}
+		r.Figures[name] = ratio(per, held.steps, steps)
 	}
+	if !j.Audit {
+		return nil
+	}
+	train, err := score(m, j.train)
+	if err != nil {
+		return fmt.Errorf("training %w", err)
+	}
+	audit(train.perStep(), held.perStep(), r)
 	return nil
+}
+
+// scored is what a model says of sessions.
+type scored struct {
+	sums  [][]float64 // by session and part: log-likelihood, nats
+	steps []float64   // by session
+}
+
+func score(m Scorer, s *traffic.Set) (*scored, error) {
+	out := &scored{}
+	parts := len(m.Parts())
+	for i := range s.Sessions {
+		sum := make([]float64, parts)
+		n, err := m.LogProb(&s.Sessions[i], sum)
+		if err != nil {
+			return nil, fmt.Errorf("session %d: %w", i, err)
+		}
+		out.sums, out.steps = append(out.sums, sum), append(out.steps, float64(n))
+	}
+	return out, nil
+}
+
+// perStep is the log-likelihood of each session over its steps.
+func (s *scored) perStep() []float64 {
+	out := make([]float64, len(s.sums))
+	for i, sum := range s.sums {
+		total := 0.
+		for _, x := range sum {
+			total += x
+		}
+		out[i] = total / max(s.steps[i], 1)
+	}
+	return out
 }
 
 // ratio is Σv/Σc with the interval of a ratio of means.

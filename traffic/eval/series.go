@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/traffic"
 	"github.com/planegym/planegym/traffic/rates"
 )
@@ -53,12 +52,7 @@ func (j *judge) newSeries(candidates []Candidate) (*series, error) {
 	if s.held, err = s.of(j.held); err != nil {
 		return nil, fmt.Errorf("eval: a candidate is a series of rates, which the real sessions cannot become: %w", err)
 	}
-	for i := range s.held.Sessions {
-		x := &s.held.Sessions[i]
-		if x.Label >= 0 {
-			s.heldX, s.heldY = append(s.heldX, SeriesFeatures(x)), append(s.heldY, x.Label)
-		}
-	}
+	s.heldX, s.heldY = examples(s.held, SeriesFeatures)
 	s.heldTotals, s.heldActive, s.heldACF = measureSeries(s.held)
 	return s, nil
 }
@@ -100,33 +94,12 @@ func (s *series) judge(j *judge, set *traffic.Set, fresh bool, seed uint64, into
 		return nil
 	}
 	if j.labelled {
-		var x [][]float32
-		var y []int
-		for i := range set.Sessions {
-			if l := set.Sessions[i].Label; l >= 0 {
-				x, y = append(x, SeriesFeatures(&set.Sessions[i])), append(y, l)
-			}
-		}
-		if len(x) > 0 {
+		if x, y := examples(set, SeriesFeatures); len(x) > 0 {
 			f1, _ := Grow(x, y, j.classes(), j.Trees, seed).Score(s.heldX, s.heldY)
 			add("series_tstr_f1", f1)
 		}
 	}
-	n := min(set.Len(), s.held.Len())
-	var trainX, testX [][]float32
-	var trainY, testY []int
-	for side, of := range []*traffic.Set{s.held, set} {
-		for k, i := range choose(of.Len(), n, rng.Key{Seed: seed, A: 4, B: uint32(side), Purpose: rng.Judging}) {
-			v := append(SeriesFeatures(&of.Sessions[i]), float32(of.Sessions[i].Label))
-			if k < n/2 {
-				trainX, trainY = append(trainX, v), append(trainY, side)
-			} else {
-				testX, testY = append(testX, v), append(testY, side)
-			}
-		}
-	}
-	_, acc := Grow(trainX, trainY, 2, j.Trees, seed+1<<32).Score(testX, testY)
-	add("series_c2st", acc)
+	add("series_c2st", j.c2st(s.held, set, SeriesFeatures, seed, 4))
 	return nil
 }
 

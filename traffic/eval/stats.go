@@ -32,7 +32,7 @@ func (n *Number) UnmarshalJSON(b []byte) error {
 }
 
 // Estimate is a mean and its 95 % interval; Low and High are NaN where there
-// was one value.
+// was one value, and all three where there was none.
 type Estimate struct {
 	Mean Number `json:"mean"`
 	Low  Number `json:"low"`
@@ -40,12 +40,18 @@ type Estimate struct {
 }
 
 func (e Estimate) String() string {
-	if math.IsNaN(float64(e.Mean)) {
-		return "–"
-	}
 	digits := 3
 	if m := math.Abs(float64(e.Mean)); m > 0 && m < .1 {
 		digits = 4
+	}
+	return e.Text(digits)
+}
+
+// Text is the mean and half of its interval with so many digits behind the point:
+// "0.123 ± 0.004". Without an interval it is the mean, without a mean "–".
+func (e Estimate) Text(digits int) string {
+	if math.IsNaN(float64(e.Mean)) {
+		return "–"
 	}
 	s := fmt.Sprintf("%.*f", digits, float64(e.Mean))
 	if half := e.Half(); !math.IsNaN(half) {
@@ -63,6 +69,9 @@ func EstimateOf(v []float64) Estimate {
 	mean, variance := 0., 0.
 	for _, x := range v {
 		mean += x / n
+	}
+	if len(v) == 0 {
+		mean = math.NaN()
 	}
 	if len(v) < 2 {
 		return Estimate{Number(mean), Number(math.NaN()), Number(math.NaN())}

@@ -14,9 +14,9 @@ import (
 )
 
 // Bits writes the header bits of every IP packet of captures to a table of
-// nPrint, as nPrint does: in the captures' order, the addresses included, times
-// left out. What is no IP packet, or cut within its header, is counted. done is called after each
-// capture.
+// nPrint, as nPrint does: in the captures' order, with addresses, without times.
+// Packets other than IP, and those cut within a header, are counted. done is
+// called after each capture.
 func Bits(ctx context.Context, out string, captures []string, done func()) (*Converted, error) {
 	r := &Converted{Output: out, Left: map[string]int{}}
 	return r, atomicfile.Write(out, func(w io.Writer) error {

@@ -34,7 +34,7 @@ type Converter struct {
 	Series   time.Duration // > 0: series of bytes up and down a tick
 	Ticks    int           // of a series
 	Together bool          // windows of all packets of a file, not a series a session
-	Half     int           // 1: every second session, from the first on; 2: the others; 0: all
+	Half     int           // 1 or 2: that one of the Halves; 0: all
 }
 
 // Converted is what became of files.
@@ -98,11 +98,8 @@ func (c *Converter) Read(ctx context.Context, paths []string, done func()) (*tra
 		all = headers.Windows(all, c.Window)
 	}
 	if c.Half > 0 {
-		half := &traffic.Set{Of: all.Of}
-		for i := c.Half - 1; i < all.Len(); i += 2 {
-			half.Sessions = append(half.Sessions, all.Sessions[i])
-		}
-		all = half
+		first, second := all.Halves()
+		all = []*traffic.Set{first, second}[c.Half-1]
 	}
 	r.Packets, r.Bad = counts.Packets, counts.Bad
 	maps.Copy(r.Left, counts.Left)

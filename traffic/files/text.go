@@ -11,14 +11,13 @@ import (
 
 // WriteText writes r as a person reads it.
 func (r *Converted) WriteText(out io.Writer) error {
-	switch {
-	case r.Rows > 0:
+	if r.Rows > 0 {
 		fmt.Fprintf(out, "%s: header bits of %d of %d packets", r.Output, r.Rows, r.Packets)
-	default:
+	} else {
 		fmt.Fprintf(out, "%s: %d sessions, %d steps", r.Output, r.Sessions, r.Steps)
-	}
-	if r.Packets > 0 && r.Rows == 0 {
-		fmt.Fprintf(out, " of %d packets, %d bad checksums", r.Packets, r.Bad)
+		if r.Packets > 0 {
+			fmt.Fprintf(out, " of %d packets, %d bad checksums", r.Packets, r.Bad)
+		}
 	}
 	fmt.Fprintln(out)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)

@@ -74,7 +74,7 @@ func Compare(ctx context.Context, s scenarios.Scenario, train, held *traffic.Set
 		o.Gym = &planegym.Gym{}
 	}
 	if held == nil {
-		train, held = eval.Halves(train)
+		train, held = train.Halves()
 	}
 	rows := []Load{{Name: "held", Kind: "held"}, {Name: "real", Kind: "real"}}
 	from := []eval.Candidate{{Set: held}, {Set: train}}

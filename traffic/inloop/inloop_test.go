@@ -53,7 +53,7 @@ func names(n ...string) (all []base.Policy) {
 // The held-out sessions stand in for themselves without a difference, as a set
 // and of a model that yields them; sessions of ten times the bytes do not.
 func TestCompare(t *testing.T) {
-	train, held := eval.Halves(sample(t, 600, "port443"))
+	train, held := sample(t, 600, "port443").Halves()
 	large := &traffic.Set{Of: held.Of, Sessions: slices.Clone(held.Sessions)}
 	size, w := held.Of.StepIndex("size"), len(held.Of.Steps)
 	for i := range large.Sessions {

@@ -109,7 +109,7 @@ type Model struct {
 	lengths [][]int32  // by label+1: steps of training sessions, at most 256, ascending
 	allowed [][][]bool // by label+1, column: the classes that training had; nil of a label that it had not
 	sides   [][][]bool // the same by 2·(label+1) + direction: one end's identifications are random, the other's count up
-	first   [][][]bool // the same as allowed of first steps: a connection begins with its SYN, no gap before it
+	first   [][][]bool // as allowed, of first steps alone: a connection begins with its SYN, without a gap before it
 	scorers sync.Pool
 }
 

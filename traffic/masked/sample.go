@@ -21,10 +21,10 @@ const cells = 8192
 // Sample draws sessions: label, classes of meta and length as training had
 // them, then all steps in Config.Passes passes: which step is drawn in which is
 // random, each is drawn given all that earlier passes drew, its fields one given
-// the other. Classes that no session of the label has in training, none in the
-// step's direction, or none as its first step, are never drawn; symbols that training never has together, or never in that order in a
-// direction, hardly ever. Sessions are filled side by side; what a session is
-// does not depend on it.
+// the other. A class that training never has with the label, in the step's
+// direction or, of a first step, as the first is never drawn; symbols that
+// training never has together, or never in that order in a direction, hardly
+// ever. Sessions are filled side by side; what a session is does not depend on it.
 func (m *Model) Sample(ctx context.Context, r traffic.Request) iter.Seq2[traffic.Session, error] {
 	return func(yield func(traffic.Session, error) bool) {
 		if err := m.check(&r); err != nil {

@@ -190,41 +190,37 @@ func walk(where string, v any, see func(string, float64)) {
 }
 
 // tensor is a tensor's numbers.
-func tensor(t *testing.T, f *safetensors.File, name string) (all []float64) {
+func tensor(t *testing.T, f *safetensors.File, name string) []float64 {
+	t.Helper()
+	info, _ := f.Info(name)
+	switch info.Type {
+	case "F32":
+		return numbers[float32](t, f, name)
+	case "F64":
+		return numbers[float64](t, f, name)
+	case "I32":
+		return numbers[int32](t, f, name)
+	case "I64":
+		return numbers[int64](t, f, name)
+	}
+	t.Fatalf("%s is of type %s", name, info.Type)
+	return nil
+}
+
+func numbers[T safetensors.Number](t *testing.T, f *safetensors.File, name string) []float64 {
 	t.Helper()
 	info, _ := f.Info(name)
 	n := 1
 	for _, d := range info.Shape {
 		n *= d
 	}
-	var err error
-	switch info.Type {
-	case "F32":
-		v := make([]float32, n)
-		err = safetensors.Read(f, name, v, info.Shape...)
-		for _, x := range v {
-			all = append(all, float64(x))
-		}
-	case "F64":
-		all = make([]float64, n)
-		err = safetensors.Read(f, name, all, info.Shape...)
-	case "I32":
-		v := make([]int32, n)
-		err = safetensors.Read(f, name, v, info.Shape...)
-		for _, x := range v {
-			all = append(all, float64(x))
-		}
-	case "I64":
-		v := make([]int64, n)
-		err = safetensors.Read(f, name, v, info.Shape...)
-		for _, x := range v {
-			all = append(all, float64(x))
-		}
-	default:
-		t.Fatalf("%s is of type %s", name, info.Type)
-	}
-	if err != nil {
+	v := make([]T, n)
+	if err := safetensors.Read(f, name, v, info.Shape...); err != nil {
 		t.Fatal(err)
+	}
+	all := make([]float64, n)
+	for i, x := range v {
+		all[i] = float64(x)
 	}
 	return all
 }

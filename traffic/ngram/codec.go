@@ -94,14 +94,15 @@ func appendCode(b []byte, code float64) []byte {
 	return append(b, byte(v), byte(v>>8), byte(v>>16), byte(v>>24), byte(v>>32))
 }
 
-// coded reports whether values of a kind may be known by: sizes and ports.
+// coded reports whether rare values of a kind share cells, since they could give
+// away a session: sizes and ports.
 func coded(k traffic.Kind) bool { return k == traffic.Size || k == traffic.Port }
 
 // perOctave is how many cells of the grid are a factor of two.
 const perOctave = 4
 
-// classes makes those of sizes and ports that are in training less than often
-// times.
+// classes makes the classes of sizes and ports: values that training has often
+// times, and cells that rarer ones share.
 func (d *codec) classes(src traffic.Source, often int) error {
 	steps, meta := make([][]int64, len(d.exact)), make([][]int64, len(d.schema.Meta))
 	for n := range src.Len() {
@@ -142,8 +143,8 @@ func (d *codec) classes(src traffic.Source, often int) error {
 	return nil
 }
 
-// learn builds the vocabulary and the bins; sizes and ports that are in
-// training less than often times become classes.
+// learn builds the vocabulary and the bins. Above often 1, sizes and ports become
+// classes.
 func (d *codec) learn(src traffic.Source, often int) error {
 	if often > 1 {
 		if err := d.classes(src, often); err != nil {

@@ -17,7 +17,7 @@ type Frame struct {
 	Type  uint16
 }
 
-// ErrLink is what Strip says of a link type that it does not know.
+// ErrLink is Strip's error of a link type that it does not know.
 var ErrLink = errors.New("link type")
 
 // Strip gives the IP packet of what a capture of a link type (pcap's numbers)
