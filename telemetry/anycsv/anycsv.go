@@ -4,8 +4,6 @@
 package anycsv
 
 import (
-	"bufio"
-	"bytes"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -113,15 +111,8 @@ type cells struct {
 }
 
 func readCells(r io.Reader) (*cells, error) {
-	buffered := bufio.NewReaderSize(telemetry.LimitLines(r), 1<<16)
-	in := csv.NewReader(buffered)
-	in.TrimLeadingSpace = true
-	t := &cells{separator: ','}
-	if head, _ := buffered.Peek(1 << 14); len(head) > 0 {
-		line, _, _ := bytes.Cut(head, []byte("\n"))
-		t.separator = telemetry.Separator(line)
-	}
-	in.Comma = rune(t.separator)
+	in := telemetry.NewCSV(r)
+	t := &cells{separator: byte(in.Comma)}
 	for {
 		rec, err := in.Read()
 		var parse *csv.ParseError
