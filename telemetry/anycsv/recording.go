@@ -10,7 +10,7 @@ import (
 	"github.com/planegym/planegym/telemetry"
 )
 
-// mostLimits is the largest condition: a model takes it for a queue limit.
+// mostLimits is the largest condition, which is a queue limit to a model.
 const mostLimits = 1 << 19
 
 // file makes the recording that o asks for.
