@@ -62,49 +62,63 @@ type Ratios struct {
 // ones for all policies and both plants: that is right where seed k means the
 // same episode on both, and where it means nothing.
 func agree(a, b [][]float64, draws int) Agreement {
-	if draws == 0 {
-		draws = 2000
+	all := resampled(len(a[0]), draws, func(seeds []int) []float64 {
+		return statistics(meansAt(a, seeds), meansAt(b, seeds))
+	})
+	each := everySeed(len(a[0]))
+	return Agreement{
+		Spearman: all[0], Kendall: all[1], Regret: Regret{Absolute: all[2], Share: all[3]},
+		best: argmax(meansAt(a, each)), chosen: argmax(meansAt(b, each)),
 	}
-	n := len(a[0])
-	means := func(v [][]float64, seeds []int) []float64 {
-		m := make([]float64, len(v))
-		for p := range v {
-			for _, k := range seeds {
-				m[p] += v[p][k] / float64(n)
-			}
-		}
-		return m
-	}
-	seeds := make([]int, n)
-	for k := range seeds {
-		seeds[k] = k
-	}
-	va, vb := means(a, seeds), means(b, seeds)
-	var g Agreement
-	g.best, g.chosen = argmax(va), argmax(vb)
-	all := [4][]float64{}
-	at := statistics(va, vb)
+}
+
+// resampled are statistics of n seeds, each with its interval over one bootstrap.
+func resampled(n, draws int, of func(seeds []int) []float64) []Bounds {
+	seeds := everySeed(n)
+	at := of(seeds)
+	values := make([][]float64, len(at)) // by statistic: those of draws
 	for d := range draws {
 		key := rng.Key{A: uint32(d), Purpose: rng.Bootstrap}
 		for k := range seeds {
 			seeds[k] = key.Intn(uint32(k), n)
 		}
-		for i, x := range statistics(means(a, seeds), means(b, seeds)) {
+		for i, x := range of(seeds) {
 			if !math.IsNaN(x) {
-				all[i] = append(all[i], x)
+				values[i] = append(values[i], x)
 			}
 		}
 	}
-	for i, to := range []*Bounds{&g.Spearman, &g.Kendall, &g.Regret.Absolute, &g.Regret.Share} {
-		*to = bounds(at[i], all[i])
+	all := make([]Bounds, len(at))
+	for i := range all {
+		all[i] = bounds(at[i], values[i])
 	}
-	return g
+	return all
+}
+
+// everySeed is 0 to n-1.
+func everySeed(n int) []int {
+	seeds := make([]int, n)
+	for k := range seeds {
+		seeds[k] = k
+	}
+	return seeds
+}
+
+// meansAt are the means of v [policy][seed] over some seeds.
+func meansAt(v [][]float64, seeds []int) []float64 {
+	m := make([]float64, len(v))
+	for p := range v {
+		for _, k := range seeds {
+			m[p] += v[p][k] / float64(len(seeds))
+		}
+	}
+	return m
 }
 
 // statistics are ρ, τ, regret@1 and its share of the span.
-func statistics(a, b []float64) [4]float64 {
+func statistics(a, b []float64) []float64 {
 	regret := slices.Max(a) - a[argmax(b)]
-	return [4]float64{Spearman(a, b), kendall(a, b), regret, regret / (slices.Max(a) - slices.Min(a))}
+	return []float64{Spearman(a, b), kendall(a, b), regret, regret / (slices.Max(a) - slices.Min(a))}
 }
 
 // bounds are the 2.5 and 97.5 % points of draws.

@@ -1,7 +1,6 @@
 package eval
 
 import (
-	"cmp"
 	"math"
 	"slices"
 )
@@ -53,47 +52,48 @@ const (
 // interval resamples seeds, the same ones for all policies and both plants.
 func calibrate(policies []Valued, a, b [][]float64, draws int) Calibration {
 	members := map[string][]int{}
-	var all []int
+	var every []int
 	c := Calibration{}
 	for p := range policies {
 		f := policies[p].Family()
-		members[f], all = append(members[f], p), append(all, p)
+		members[f], every = append(members[f], p), append(every, p)
 		d := EstimateOf(less(b[p], a[p]))
 		if math.Abs(d.Mean) <= d.CI {
 			c.Within++
 		}
 	}
-	errorOf := func(of []int) (rms, bias Bounds) {
-		n := float64(len(of))
-		sums := func(seeds []int) (square, sum float64) {
-			ma, mb := meansAt(a, seeds), meansAt(b, seeds)
-			for _, p := range of {
-				d := mb[p] - ma[p]
-				square, sum = square+d*d/n, sum+d/n
-			}
-			return square, sum
-		}
-		rms = resampled(len(a[0]), draws, func(seeds []int) float64 { s, _ := sums(seeds); return math.Sqrt(s) })
-		bias = resampled(len(a[0]), draws, func(seeds []int) float64 { _, s := sums(seeds); return s })
-		return rms, bias
-	}
-	c.RMS, c.Bias = errorOf(all)
+	groups := [][]int{every}
 	for _, f := range Families {
 		if of := members[f]; len(of) > 0 {
-			e := FamilyError{Family: f, Policies: len(of)}
-			e.RMS, e.Bias = errorOf(of)
-			c.Families = append(c.Families, e)
+			groups = append(groups, of)
+			c.Families = append(c.Families, FamilyError{Family: f, Policies: len(of)})
 		}
 	}
-	c.Slope = resampled(len(a[0]), draws, func(seeds []int) float64 {
-		slope, _ := lineThrough(meansAt(a, seeds), meansAt(b, seeds))
-		return slope
+	all := resampled(len(a[0]), draws, func(seeds []int) (values []float64) {
+		ma, mb := meansAt(a, seeds), meansAt(b, seeds)
+		slope, intercept := lineThrough(ma, mb)
+		values = append(values, slope, intercept)
+		for _, of := range groups {
+			rms, bias := errorOf(ma, mb, of)
+			values = append(values, rms, bias)
+		}
+		return values
 	})
-	c.Intercept = resampled(len(a[0]), draws, func(seeds []int) float64 {
-		_, intercept := lineThrough(meansAt(a, seeds), meansAt(b, seeds))
-		return intercept
-	})
+	c.Slope, c.Intercept, c.RMS, c.Bias = all[0], all[1], all[2], all[3]
+	for i := range c.Families {
+		c.Families[i].RMS, c.Families[i].Bias = all[4+2*i], all[5+2*i]
+	}
 	return c
+}
+
+// errorOf is how far b is from a at some places: root mean square and mean.
+func errorOf(a, b []float64, at []int) (rms, bias float64) {
+	n := float64(len(at))
+	for _, p := range at {
+		d := b[p] - a[p]
+		rms, bias = rms+d*d/n, bias+d/n
+	}
+	return math.Sqrt(rms), bias
 }
 
 // lineThrough is the least-squares line of y over x; NaN where x is constant.
@@ -118,12 +118,11 @@ func (r *Result) refer(kind string, plant Plant, b [][]float64, draws int) Refer
 	for _, p := range r.Policies {
 		a = append(a, p.A.PerSeed)
 	}
-	b = b[:len(a)] // of a policy that was stopped there may be one more
 	g := agree(a, b, draws)
 	g.Regret.Best, g.Regret.Chosen = r.Policies[g.best].Policy, r.Policies[g.chosen].Policy
 	out := Reference{
 		Kind: kind, Plant: plant, Spearman: g.Spearman, Kendall: g.Kendall, Regret: g.Regret,
-		Calibration: calibrate(r.Policies, a, b, cmp.Or(draws, 2000)),
+		Calibration: calibrate(r.Policies, a, b, draws),
 	}
 	for _, v := range b {
 		out.Values = append(out.Values, meanOf(EstimateOf(v)))

@@ -204,8 +204,9 @@ func Run(ctx context.Context, a, b Side, policies []Policy, o Options) (*Result,
 	if len(policies) < 3 {
 		return nil, fmt.Errorf("compare: %d policies have no ranking to speak of: 3 at least", len(policies))
 	}
+	draws := cmp.Or(o.Draws, 2000)
 	on := []*stage{newStage(a, o.Episodes), newStage(b, o.Episodes)}
-	kinds := []string{"", ""}
+	var kinds []string // of the references, on[2:]
 	if o.Ceiling {
 		again := a
 		again.Seed++
@@ -226,7 +227,7 @@ func Run(ctx context.Context, a, b Side, policies []Policy, o Options) (*Result,
 	r := &Result{Format: Format, A: Plant{a.Name, a.Seed}, B: Plant{b.Name, b.Seed}, Episodes: o.Episodes}
 	var spread spreads
 	var stopped error
-	beside := make([][][]float64, len(on)) // of references: rewards by policy and seed
+	beside := make([][][]float64, len(kinds)) // of references: rewards by policy and seed
 	for _, p := range policies {
 		values, side, err := playOn(ctx, on, p, o.inTurn || p.Agent != nil)
 		if err != nil && ctx.Err() != nil && len(r.Policies) >= 3 {
@@ -239,8 +240,8 @@ func Run(ctx context.Context, a, b Side, policies []Policy, o Options) (*Result,
 		if p.Agent != nil {
 			row.Agent = p.Agent.Hash()
 		}
-		for i := range on[2:] {
-			beside[2+i] = append(beside[2+i], values[2+i].PerSeed)
+		for i, v := range values[2:] {
+			beside[i] = append(beside[i], v.PerSeed)
 		}
 		row.Difference = meanOf(EstimateOf(less(row.B.PerSeed, row.A.PerSeed)))
 		row.Ratio = Number(ratio(float64(row.A.Reward.Mean), float64(row.B.Reward.Mean)))
@@ -257,11 +258,10 @@ func Run(ctx context.Context, a, b Side, policies []Policy, o Options) (*Result,
 		r.Limits = append(r.Limits, int(l))
 	}
 	r.Columns = spread.columns
-	r.finish(spread, o.Draws)
+	r.finish(spread, draws)
 	for i, kind := range kinds {
-		if kind != "" {
-			r.References = append(r.References, r.refer(kind, Plant{on[i].Name, on[i].Seed}, beside[i], o.Draws))
-		}
+		s := on[2+i]
+		r.References = append(r.References, r.refer(kind, Plant{s.Name, s.Seed}, beside[i], draws))
 	}
 	if o.Log != nil && stopped == nil {
 		if err := o.Log.estimate(ctx, r, policies); err != nil {
@@ -291,7 +291,7 @@ func (r *Result) finish(spread spreads, draws int) {
 	r.Agreement = agree(va, vb, draws)
 	r.Agreement.Regret.Best, r.Agreement.Regret.Chosen = r.Policies[r.Agreement.best].Policy, r.Policies[r.Agreement.chosen].Policy
 	r.Agreement.Similarity = r.similarity()
-	r.Calibration = calibrate(r.Policies, va, vb, cmp.Or(draws, 2000))
+	r.Calibration = calibrate(r.Policies, va, vb, draws)
 }
 
 // similarity is what the tutorial's figure is made of: plain means of ratios.

@@ -11,7 +11,6 @@ import (
 	"github.com/planegym/planegym/agent/baseline"
 	"github.com/planegym/planegym/env"
 	"github.com/planegym/planegym/env/episodes"
-	"github.com/planegym/planegym/internal/rng"
 )
 
 // StandInsFormat names the schema of Standings as JSON.
@@ -182,13 +181,11 @@ func (r *Standings) judge(draws int) {
 		for p := range own {
 			s.Differences = append(s.Differences, meanOf(EstimateOf(less(own[p], truth[p]))))
 		}
-		statistics := func(seeds []int) [5]float64 {
+		all := resampled(r.Episodes, draws, func(seeds []int) []float64 {
 			t, v, f := meansAt(truth, seeds), meansAt(own, seeds), meansAt(first, seeds)
-			return [5]float64{off(v, t), off(v, t) - off(f, t), ranked(t, v, apart), ordered(v, pairs), slices.Max(t) - t[argmax(v)]}
-		}
-		for k, to := range []*Bounds{&s.Off, &s.More, &s.Spearman, &s.Ordered, &s.Regret} {
-			*to = resampled(r.Episodes, draws, func(seeds []int) float64 { return statistics(seeds)[k] })
-		}
+			return []float64{off(v, t), off(v, t) - off(f, t), ranked(t, v, apart), ordered(v, pairs), slices.Max(t) - t[argmax(v)]}
+		})
+		s.Off, s.More, s.Spearman, s.Ordered, s.Regret = all[0], all[1], all[2], all[3], all[4]
 	}
 }
 
@@ -205,16 +202,6 @@ func less(a, b []float64) []float64 {
 		d[i] = a[i] - b[i]
 	}
 	return d
-}
-
-func meansAt(v [][]float64, seeds []int) []float64 {
-	m := make([]float64, len(v))
-	for p := range v {
-		for _, k := range seeds {
-			m[p] += v[p][k] / float64(len(seeds))
-		}
-	}
-	return m
 }
 
 // off is the mean magnitude of a difference.
@@ -244,24 +231,4 @@ func ordered(v []float64, pairs [][2]int) float64 {
 		sum += float64(1+cmp.Compare(v[p[0]], v[p[1]])) / 2
 	}
 	return sum / float64(len(pairs)) // NaN where there is none
-}
-
-// resampled is a statistic of n seeds with a bootstrap's interval.
-func resampled(n, draws int, of func(seeds []int) float64) Bounds {
-	seeds := make([]int, n)
-	for k := range seeds {
-		seeds[k] = k
-	}
-	at := of(seeds)
-	var all []float64
-	for d := range draws {
-		key := rng.Key{A: uint32(d), Purpose: rng.Bootstrap}
-		for k := range seeds {
-			seeds[k] = key.Intn(uint32(k), n)
-		}
-		if x := of(seeds); !math.IsNaN(x) {
-			all = append(all, x)
-		}
-	}
-	return bounds(at, all)
 }

@@ -1,7 +1,10 @@
 package telemetry
 
 import (
+	"bufio"
 	"bytes"
+	"encoding/csv"
+	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -66,9 +69,17 @@ var missing = []string{"nan", "null", "none", "nil", "na", "n/a", "#n/a", "<na>"
 // one of the words that programs write for that.
 func Missing(cell string) bool { return isMissing([]byte(strings.TrimSpace(cell))) }
 
-// Separator is what lies between the cells of a file with this header line: a
-// comma, a semicolon, a tab or a bar.
-func Separator(head []byte) byte { return separator(head, ',') }
+// NewCSV reads the cells of a CSV of any program. Its first line tells whether a comma,
+// a semicolon, a tab or a bar lies between them; its lines are those of LimitLines.
+func NewCSV(r io.Reader) *csv.Reader {
+	buffered := bufio.NewReaderSize(LimitLines(r), 1<<16)
+	in := csv.NewReader(buffered)
+	in.TrimLeadingSpace = true
+	head, _ := buffered.Peek(1 << 14)
+	line, _, _ := bytes.Cut(head, []byte("\n"))
+	in.Comma = rune(separator(line, ','))
+	return in
+}
 
 // isMissing reports whether a cell says that nothing was measured.
 func isMissing(cell []byte) bool {

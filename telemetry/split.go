@@ -1,5 +1,7 @@
 package telemetry
 
+import "slices"
+
 // BlockSeconds is the length of the blocks that data is split by, and every
 // TestEvery-th of them, from t = 0, is the last of its group and held out:
 // block b is test where b mod TestEvery is TestEvery-1. Whole blocks all along
@@ -47,4 +49,9 @@ func (s Split) Windows(n, length int) []int {
 		}
 	}
 	return starts
+}
+
+// HoldsOut reports whether every recording is long enough to have a whole test block.
+func HoldsOut(data []Recording) bool {
+	return !slices.ContainsFunc(data, func(r Recording) bool { return r.Data.Len() < TestEvery*BlockSeconds })
 }

@@ -3,6 +3,7 @@ package telemetry_test
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/planegym/planegym/telemetry"
 )
@@ -15,6 +16,19 @@ func TestSplit(t *testing.T) {
 		if telemetry.Test.Holds(c.t) != c.test || telemetry.Train.Holds(c.t) == c.test || !telemetry.All.Holds(c.t) {
 			t.Errorf("%d s: test is %v", c.t, !c.test)
 		}
+	}
+}
+
+func TestHoldsOut(t *testing.T) {
+	of := func(n int) telemetry.Recording {
+		d, err := telemetry.NewDataset([]telemetry.Field{{Name: "lbo_s", Unit: "s"}}, 32, time.UnixMilli(0), make([]float32, n), make([]bool, n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return telemetry.Recording{Limit: 32, Data: d}
+	}
+	if !telemetry.HoldsOut([]telemetry.Recording{of(400), of(900)}) || telemetry.HoldsOut([]telemetry.Recording{of(900), of(399)}) {
+		t.Error("400 s have a test block, 399 s do not")
 	}
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -19,7 +18,7 @@ type competitor struct {
 }
 
 // competitors are real rows that have not seen the held-out blocks, dealt out in four
-// ways, and the sets that were published, which have:
+// ways:
 //
 //	block before   each held-out block is the 100 s before it, as they were recorded
 //	other hour     the recording of the other limit
@@ -41,33 +40,24 @@ func competitors(real, other selection.Table, draws int) []competitor {
 		}
 		all = append(all, competitor{c.name, tables})
 	}
-	return append(all, published(real)...)
-}
-
-// published are the sets that came with the recordings, where they are at hand.
-func published(real selection.Table) (all []competitor) {
-	dir := os.Getenv("PLANEGYM_DATA")
-	for _, l := range hourLimits {
-		for _, k := range []int{9, 3} {
-			t, err := selection.ReadFile(filepath.Join(dir, fmt.Sprintf("peer_models%d_best_modelsum_%d.csv", k, l)))
-			if err == nil && t.Rows() == real.Rows() && sameLimit(real, l) {
-				all = append(all, competitor{fmt.Sprintf("models%d (published, fitted to these blocks too)", k), []selection.Table{t}})
-			}
-		}
-	}
 	return all
 }
 
-// sameLimit tells by the deepest queue whether a recording was made under a limit.
-func sameLimit(t selection.Table, limit int) bool {
-	k := slices.Index(t.Columns, "enq_qdepth1")
-	deepest := 0.
-	for i := range t.Rows() {
-		if v := t.Row(i)[k]; v > deepest {
-			deepest = v
-		}
+// published are the sets that came with the recording of a limit. They have seen the
+// held-out blocks.
+func published(limit int) (all []competitor, err error) {
+	dir, err := dataFolder()
+	if err != nil {
+		return nil, err
 	}
-	return (deepest > 32) == (limit > 32)
+	for _, k := range []int{9, 3} {
+		t, err := selection.ReadFile(filepath.Join(dir, fmt.Sprintf("peer_models%d_best_modelsum_%d.csv", k, limit)))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, competitor{fmt.Sprintf("models%d (published, fitted to these blocks too)", k), []selection.Table{t}})
+	}
+	return all, nil
 }
 
 // filled is t with every gap the value before it, at the beginning the first one.

@@ -172,7 +172,11 @@ func hourRows(dir string, quick bool, limit int, real, other selection.Table) (r
 			return nil, floor, err
 		}
 	}
-	for _, c := range competitors(real, other, 20) {
+	known, err := published(limit)
+	if err != nil {
+		return nil, floor, err
+	}
+	for _, c := range append(competitors(real, other, 20), known...) {
 		if err := add(c.name, c.tables); err != nil {
 			return nil, floor, err
 		}

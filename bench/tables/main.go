@@ -1,5 +1,5 @@
 // Command tables makes the measured tables of README.md, timegan/DESIGN.md and
-// scenarios/TRANSFER.md anew, and puts them where they stand in those documents.
+// scenarios/TRANSFER.md anew, and writes them into those documents.
 //
 //	go run ./bench/tables                  which tables there are, and where
 //	go run ./bench/tables -n hours         the commands that a table is made by
@@ -7,10 +7,11 @@
 //	go run ./bench/tables -quick hours     a small version of it, printed
 //	go run ./bench/tables -check           each table's markers are in its document
 //
-// A table is made by commands that a reader can run: planegym's own, and those of
-// bench. What a command made is kept in a folder of the table's name under -work and
-// not made again, so that a run can be stopped and go on; remove a file to make it
-// again. Recordings are read from the folder that PLANEGYM_DATA names.
+// Each table is made by commands that you can run yourself: those of planegym, and
+// those in the folder bench. A command writes its result into -work/TABLE. The next
+// run skips commands whose result is there, so you can stop a run and start it again;
+// delete a result to make it again. Recordings are read from the folder that
+// PLANEGYM_DATA names.
 package main
 
 import (
@@ -21,6 +22,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 )
 
@@ -35,7 +37,7 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	r.root, r.data = *root, os.Getenv("PLANEGYM_DATA")
+	r.root = *root
 	if err := run(ctx, &r, os.Stdout, *show, *check, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "tables:", err)
 		os.Exit(1)
@@ -95,6 +97,15 @@ func find(name string) (table, error) {
 		names = append(names, t.name)
 	}
 	return table{}, fmt.Errorf("there is no table %q, only %s", name, strings.Join(names, ", "))
+}
+
+// dataFolder is the folder of the published recordings.
+func dataFolder() (string, error) {
+	dir := os.Getenv("PLANEGYM_DATA")
+	if dir == "" {
+		return "", errNoData
+	}
+	return filepath.Abs(dir)
 }
 
 var errNoData = errors.New("PLANEGYM_DATA is not set: it names the folder of the published recordings")

@@ -22,8 +22,8 @@ func (g *grid) row(cells ...string) { g.b.WriteString("| " + strings.Join(cells,
 
 func (g *grid) String() string { return g.b.String() }
 
-// spread is figures of several fits and samples: the median, and what nine of ten
-// lie between.
+// spread sums up the figures of several fits and samples: the median, and the 5 and
+// 95 % points.
 type spread struct {
 	n              int
 	low, mid, high float64
@@ -34,7 +34,7 @@ func spreadOf(x []float64) spread {
 	return spread{len(x), telemetry.Quantile(x, .05), telemetry.Quantile(x, .5), telemetry.Quantile(x, .95)}
 }
 
-// cell prints a spread: one figure of one.
+// cell is the spread as text, the figure alone where there is one.
 func (s spread) cell(format string) string {
 	if s.n == 1 {
 		return fmt.Sprintf(format, s.mid)
@@ -42,8 +42,8 @@ func (s spread) cell(format string) string {
 	return fmt.Sprintf(format+" ("+format+" … "+format+")", s.mid, s.low, s.high)
 }
 
-// against says whether s is below o, above it, or not to be told apart: intervals
-// that overlap are no win for either.
+// against compares the intervals of s and o: "lower" if all of s is below o, "higher"
+// if all of it is above, else "overlap", and neither has won.
 func (s spread) against(o spread) string {
 	switch {
 	case s.high < o.low:

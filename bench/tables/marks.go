@@ -13,12 +13,11 @@ import (
 	"github.com/planegym/planegym/internal/atomicfile"
 )
 
-// A table stands in its document between two lines,
+// mark matches the first of the two comments around a table in its document, and
+// names the command that makes the table:
 //
 //	<!-- table hours: go run ./bench/tables hours -->
 //	<!-- end of table hours -->
-//
-// of which the first is what makes it anew.
 var mark = regexp.MustCompile(`(?m)^<!-- table ([a-z0-9-]+): (.*) -->$`)
 
 func begins(name string) string {

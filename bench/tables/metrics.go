@@ -18,20 +18,32 @@ import (
 // ten, two seeds, small budgets.
 var (
 	metricTestbeds = []string{"contended", "site"}
-	metricModes    = []struct{ name, flags string }{
-		{"structured", "--mode structured"}, {"closed", "--set updates=250"}, {"timegan", "--mode timegan --set embed=300 --set super=100 --set joint=300"},
+	metricModes    = []struct{ name, flags, quick string }{
+		{"structured", "--mode structured", "--mode structured"},
+		{"closed", "--set updates=250", "--set updates=20"},
+		{"timegan", "--mode timegan --set embed=300 --set super=100 --set joint=300", "--mode timegan --set embed=10 --set super=10 --set joint=10"},
 	}
 )
 
-func metricModels() (names []string) {
+// metricModel is one of the twelve.
+type metricModel struct {
+	name, flags string
+	hours, seed int
+}
+
+func metricModels(quick bool) (all []metricModel) {
 	for _, m := range metricModes {
+		flags := m.flags
+		if quick {
+			flags = m.quick
+		}
 		for _, hours := range []int{1, 10} {
 			for seed := range 2 {
-				names = append(names, fmt.Sprintf("%s-%d-%d", m.name, hours, seed))
+				all = append(all, metricModel{fmt.Sprintf("%s-%d-%d", m.name, hours, seed), flags, hours, seed})
 			}
 		}
 	}
-	return names
+	return all
 }
 
 // metricsSteps record, fit, and value policies on the testbeds and on the models.
@@ -55,15 +67,10 @@ func metricsSteps(quick bool) (steps []step) {
 			step{out: s + "/hours-10", command: fmt.Sprintf(record, ten, 2001)},
 			step{out: s + "/held", command: fmt.Sprintf(record, 5, 5001)},
 			step{out: s + "/truth.json", command: fmt.Sprintf("transfer -truth %s -episodes %d%s -o {out}", s, truth, some)})
-		for _, name := range metricModels() {
-			part := strings.Split(name, "-")
-			flags := metricModes[slices.IndexFunc(metricModes, func(m struct{ name, flags string }) bool { return m.name == part[0] })].flags
-			if quick {
-				flags = strings.NewReplacer("250", "20", "300", "10", "100", "10").Replace(flags)
-			}
+		for _, m := range metricModels(quick) {
 			steps = append(steps,
-				step{out: s + "/" + name + ".safetensors", command: fmt.Sprintf("planegym fit --kernels avx2 --progress none --data %s/hours-%s %s --set seed=%s -o {out}", s, part[1], flags, part[2])},
-				step{out: s + "/" + name + ".txt", command: fmt.Sprintf("transfer -against %s/truth.json -episodes %d -metrics %s/held/recording.parquet %s/%s.safetensors", s, own, s, s, name)})
+				step{out: s + "/" + m.name + ".safetensors", command: fmt.Sprintf("planegym fit --kernels avx2 --progress none --data %s/hours-%d %s --set seed=%d -o {out}", s, m.hours, m.flags, m.seed)},
+				step{out: s + "/" + m.name + ".txt", command: fmt.Sprintf("transfer -against %s/truth.json -episodes %d -metrics %s/held/recording.parquet %s/%s.safetensors", s, own, s, s, m.name)})
 		}
 	}
 	return steps
@@ -78,7 +85,7 @@ type fit struct {
 // renderMetrics prints each testbed's models, and how each figure goes with regret and
 // with the error of a value.
 func renderMetrics(dir string, quick bool) (string, error) {
-	testbeds := metricTestbeds
+	testbeds, models := metricTestbeds, metricModels(quick)
 	if quick {
 		testbeds = testbeds[:1]
 	}
@@ -86,16 +93,16 @@ func renderMetrics(dir string, quick bool) (string, error) {
 	groups := map[string][]fit{}
 	var head []string
 	for _, s := range testbeds {
-		for _, name := range metricModels() {
-			text, err := os.ReadFile(filepath.Join(dir, s, name+".txt"))
+		for _, m := range models {
+			text, err := os.ReadFile(filepath.Join(dir, s, m.name+".txt"))
 			if err != nil {
 				return "", err
 			}
 			columns, f, err := parseFit(string(text))
 			if err != nil {
-				return "", fmt.Errorf("%s/%s.txt: %w", s, name, err)
+				return "", fmt.Errorf("%s/%s.txt: %w", s, m.name, err)
 			}
-			f.name, head = name, columns
+			f.name, head = m.name, columns
 			groups[s] = append(groups[s], f)
 		}
 		g := newGrid(append([]string{s}, head...)...)
@@ -140,7 +147,7 @@ func renderMetrics(dir string, quick bool) (string, error) {
 		g.row(cells...)
 	}
 	b.WriteString(g.String() + "\n")
-	fmt.Fprintf(&b, "Spearman's ρ over the %d fits of a testbed, of both the mean of the two, 95 %% by resampling fits within a testbed. A figure that is worth looking at has an interval above 0.\n", len(metricModels()))
+	fmt.Fprintf(&b, "Spearman's ρ over the %d fits of a testbed, of both the mean of the two, 95 %% by resampling fits within a testbed. A figure that is worth looking at has an interval above 0.\n", len(models))
 	return b.String(), nil
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -44,15 +45,7 @@ func renderPlay(dir string, quick bool) (string, error) {
 		}
 	}
 	mean := func(name string) eval.Estimate { return eval.EstimateOf(returns[name]) }
-	slices.SortStableFunc(names, func(a, b string) int {
-		switch x, y := mean(a).Mean, mean(b).Mean; {
-		case x > y:
-			return -1
-		case x < y:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(names, func(a, b string) int { return cmp.Compare(mean(b).Mean, mean(a).Mean) })
 	if len(names) == 0 {
 		return "", fmt.Errorf("%s: no policy was played", dir)
 	}

@@ -16,8 +16,8 @@ import (
 )
 
 // step is a command that makes one piece. Its first word is planegym or a command
-// of bench. {data} is the folder of recordings, {root} the repository; {out}, and what is printed where the
-// command does not name {out}, becomes the piece.
+// of bench. {data} is the folder of recordings, {root} the repository, {out} the piece;
+// a command without {out} prints it.
 type step struct {
 	out     string // file or folder, in the table's folder
 	command string
@@ -35,9 +35,9 @@ func (s step) String() string {
 
 // runner makes pieces that are not there.
 type runner struct {
-	root, work, data string
-	quick, kept      bool
-	built            map[string]string // command: its binary
+	root, work  string
+	quick, kept bool
+	built       map[string]string // command: its binary
 }
 
 // make runs a table's steps as far as they are not done, and renders it.
@@ -69,11 +69,8 @@ func (r *runner) make(ctx context.Context, t table) (string, error) {
 
 // do runs one step. The piece appears when it is complete.
 func (r *runner) do(ctx context.Context, dir string, s step) error {
-	if strings.Contains(s.command, "{data}") && r.data == "" {
-		return errNoData
-	}
-	data, err := filepath.Abs(r.data)
-	if err != nil {
+	data, err := dataFolder()
+	if err != nil && strings.Contains(s.command, "{data}") {
 		return err
 	}
 	root, err := filepath.Abs(r.root)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"math"
 	"path/filepath"
 
 	"github.com/planegym/planegym/eval/protocol"
@@ -89,12 +88,6 @@ func formName(r protocol.Row) string {
 
 // stat is mean ± deviation of the pooled trainings.
 func stat(s protocol.Stat, digits int) string {
-	n, mean, square := float64(len(s.Each)), 0., 0.
-	for _, x := range s.Each {
-		mean += x / n
-	}
-	for _, x := range s.Each {
-		square += (x - mean) * (x - mean) / max(n-1, 1)
-	}
-	return fmt.Sprintf("%.*f ± %.*f", digits, mean, digits, math.Sqrt(square))
+	s = protocol.StatOf(s.Each)
+	return fmt.Sprintf("%.*f ± %.*f", digits, s.Mean, digits, s.SD)
 }

@@ -9,9 +9,9 @@
 //	go run ./bench/transfer -against truth.json -metrics mixed/recording.parquet model.safetensors ...
 //
 // The first two write as they go, go on where they were stopped, and add
-// episodes where -episodes asks for more. The third computes nothing anew, nor does
-// the fourth: it reads what planegym play --json printed of agents trained in a model
-// and on the testbed. The last asks which figures of recordings say what models are worth.
+// episodes where -episodes asks for more. The next two only read files: the fourth what
+// planegym play --json printed of agents trained in a model and on the testbed. The last
+// scores models by recordings too, and prints which of the scores say what they are worth.
 package main
 
 import (

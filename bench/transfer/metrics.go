@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"math"
-	"slices"
 	"strings"
 
 	"github.com/planegym/planegym/eval"
@@ -89,19 +87,15 @@ func (m *metrics) print() {
 				}
 				return eval.Spearman(a, b)
 			}
-			var draws []float64
-			for d := range 1000 {
-				key := rng.Key{Seed: 1, A: uint32(d), Purpose: rng.Bootstrap}
+			lo, hi := overDraws(1000, func(draw uint32) float64 {
+				key := rng.Key{Seed: 1, A: draw, Purpose: rng.Bootstrap}
 				some := make([]judged, len(m.models))
 				for i := range some {
 					some[i] = m.models[key.Intn(uint32(i), len(m.models))]
 				}
-				if r := rho(some); !math.IsNaN(r) {
-					draws = append(draws, r)
-				}
-			}
-			slices.Sort(draws)
-			fmt.Printf(" %.2f (%.2f … %.2f) |", rho(m.models), telemetry.Quantile(draws, .025), telemetry.Quantile(draws, .975))
+				return rho(some)
+			})
+			fmt.Printf(" %.2f (%.2f … %.2f) |", rho(m.models), lo, hi)
 		}
 		fmt.Println()
 	}

@@ -38,7 +38,8 @@ func pairs(truth, model Values) (all []pair) {
 }
 
 // kinds are the families that errors are printed by, each policy the first that
-// its name fits.
+// its name fits. Unlike eval.Families they tell apart what a fit may not have seen:
+// limits that change every step, as threshold:12000 makes them.
 var kinds = []struct{ name, of string }{
 	{"constants", "fixed"}, {"watch the player", "buffer level"}, {"change every step", "random alternate threshold:12000"},
 	{"schedules", "sticky alternate:"}, {"watch queues", ""},
@@ -62,14 +63,14 @@ func mean(x []float64) (m float64) {
 	return m
 }
 
-// figures are how a model's values compare with the truth's.
+// comparedTo are the figures of a model's values beside the truth's.
 type comparedTo struct {
 	rho, regret, rms, bias float64
 }
 
 func compare(a, b []float64) (c comparedTo) {
 	for i := range a {
-		d := (b[i] - a[i])
+		d := b[i] - a[i]
 		c.rms, c.bias = c.rms+d*d/float64(len(a)), c.bias+d/float64(len(a))
 	}
 	best, chosen := slices.Index(a, slices.Max(a)), slices.Index(b, slices.Max(b))
@@ -80,23 +81,31 @@ func compare(a, b []float64) (c comparedTo) {
 // interval is the 95 % interval of a figure over draws of episodes, the same
 // ones for all policies of a side.
 func interval(rows []pair, figure func(a, b []float64) float64) (lo, hi float64) {
-	var draws []float64
 	a, b := make([]float64, len(rows)), make([]float64, len(rows))
-	for d := range 1000 {
+	return overDraws(1000, func(draw uint32) float64 {
 		for i, p := range rows {
-			a[i], b[i] = redrawn(p.truth, d, 0), redrawn(p.model, d, 1)
+			a[i], b[i] = redrawn(p.truth, draw, 0), redrawn(p.model, draw, 1)
 		}
-		if x := figure(a, b); !math.IsNaN(x) {
-			draws = append(draws, x)
+		return figure(a, b)
+	})
+}
+
+// overDraws is the 95 % interval of a figure over n draws; those that are NaN do not
+// count.
+func overDraws(n int, figure func(draw uint32) float64) (lo, hi float64) {
+	var all []float64
+	for d := range n {
+		if x := figure(uint32(d)); !math.IsNaN(x) {
+			all = append(all, x)
 		}
 	}
-	slices.Sort(draws)
-	return telemetry.Quantile(draws, .025), telemetry.Quantile(draws, .975)
+	slices.Sort(all)
+	return telemetry.Quantile(all, .025), telemetry.Quantile(all, .975)
 }
 
 // redrawn is the mean of episodes drawn with replacement.
-func redrawn(x []float64, draw, side int) (m float64) {
-	key := rng.Key{Seed: 1, A: uint32(draw), B: uint32(side), Purpose: rng.Bootstrap}
+func redrawn(x []float64, draw, side uint32) (m float64) {
+	key := rng.Key{Seed: 1, A: draw, B: side, Purpose: rng.Bootstrap}
 	for i := range x {
 		m += x[key.Intn(uint32(i), len(x))] / float64(len(x))
 	}
@@ -117,7 +126,7 @@ func ceiling(rows []pair) float64 {
 	return eval.Spearman(even, odd)
 }
 
-// values are the means of both sides.
+// valuesOf are the means of both sides.
 func valuesOf(rows []pair) (a, b []float64) {
 	for _, p := range rows {
 		a, b = append(a, mean(p.truth)), append(b, mean(p.model))

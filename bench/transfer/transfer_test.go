@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// Truth and model in a case whose figures can be told by hand: four policies,
-// the model swaps the two middle ones and likes the second best most.
+// known are a truth and a model of it, small enough to compute every figure by hand:
+// four policies, of which the model ranks the second best first and the best third.
 func known() (truth, model Values) {
 	row := func(policy string, x ...float64) Valued { return Valued{Policy: policy, PerSeed: x} }
 	truth = Values{Scenario: "s", Policies: []Valued{row("fixed:32", .9, 1.1), row("buffer:30", 2, 2), row("alternate", 3, 3), row("codel:6000", 4, 4)}}
@@ -32,8 +32,8 @@ func TestSummary(t *testing.T) {
 	}
 }
 
-// The tables come of files, the other testbed among them, and a file of another
-// scenario is refused.
+// The tables are made from files, one of another testbed, and a file of values on
+// another scenario is refused.
 func TestTables(t *testing.T) {
 	truth, model := known()
 	other := truth

@@ -154,7 +154,7 @@ func (c Model) score(ctx context.Context, sim timegan.Rollouts, data []telemetry
 		by = figures["M"]
 	}
 	var simulated []telemetry.Recording
-	long := !slices.ContainsFunc(data, func(r telemetry.Recording) bool { return r.Data.Len() < 4*telemetry.BlockSeconds }) // shorter ones have no held-out block
+	held := telemetry.HoldsOut(data)
 	for k, r := range data {
 		rolled, err := rollOut(ctx, sim, Seeds(o.Seed, o.Rollouts), r, real[k], o.Options)
 		if err != nil {
@@ -168,7 +168,7 @@ func (c Model) score(ctx context.Context, sim timegan.Rollouts, data []telemetry
 		slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(by(rolled.scores[a]), by(rolled.scores[b])) })
 		median := rolled.tables[order[(len(order)-1)/2]]
 		set.Scores, set.tables = append(set.Scores, selection.Median(rolled.scores)), append(set.tables, median)
-		if long {
+		if held {
 			copies, err := selection.CopyShare(real[k], median, 5, o.Seed)
 			if err != nil {
 				return set, err

@@ -142,11 +142,11 @@ func Run(ctx context.Context, c Config, rows [][]float64, report func(Progress))
 				return nil, err
 			}
 		}
-		if form == "shuffled" || form == "real" {
+		if row.Updates == 0 { // nothing was trained
 			row.Seconds = 0
 		}
 		for _, s := range []*Stat{&row.Discriminative, &row.Predictive, &row.Correlational, &row.Frechet} {
-			s.summarise()
+			*s = StatOf(s.Each)
 		}
 		out = append(out, row)
 	}
@@ -175,15 +175,18 @@ func (r *Row) score(ctx context.Context, be *compute.Backend, real, fake posthoc
 	return nil
 }
 
-func (s *Stat) summarise() {
-	n := float64(len(s.Each))
-	for _, x := range s.Each {
+// StatOf is the score of trainings, each.
+func StatOf(each []float64) Stat {
+	s := Stat{Each: each}
+	n := float64(len(each))
+	for _, x := range each {
 		s.Mean += x / n
 	}
-	for _, x := range s.Each {
+	for _, x := range each {
 		s.SD += (x - s.Mean) * (x - s.Mean) / max(n-1, 1)
 	}
 	s.SD = math.Sqrt(s.SD)
+	return s
 }
 
 // scale puts columns on [0, 1] of what was recorded, as the authors' code does.

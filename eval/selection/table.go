@@ -8,7 +8,6 @@
 package selection
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/csv"
 	"errors"
@@ -109,14 +108,8 @@ func ReadFile(path string) (Table, error) {
 // like, is NaN: not measured. Files of other columns are read by package anycsv.
 func Read(r io.Reader) (Table, error) {
 	source := &replay{r, &bytes.Buffer{}}
-	buffered := bufio.NewReaderSize(telemetry.LimitLines(source), 1<<16)
-	in := csv.NewReader(buffered)
+	in := telemetry.NewCSV(source)
 	in.ReuseRecord = true
-	in.TrimLeadingSpace = true
-	if head, _ := buffered.Peek(1 << 14); len(head) > 0 {
-		line, _, _ := bytes.Cut(head, []byte("\n"))
-		in.Comma = rune(telemetry.Separator(line))
-	}
 	head, err := in.Read()
 	if errors.Is(err, io.EOF) {
 		return Table{}, errors.New("there is no header")

@@ -20,7 +20,7 @@ func (a *anyCSV) flags(cmd *cobra.Command) {
 	f.StringVar(&a.file, "csv", "", "any CSV, a row a time step, in place of --data: its columns of numbers are modelled")
 	f.StringVar(&a.Time, "time", "", "of --csv: the column of time, which is not modelled; default: a column of dates, or one that counts the rows")
 	f.StringSliceVar(&a.Columns, "columns", nil, "of --csv: the columns to model, separated by commas; default: all that hold numbers")
-	f.StringVar(&a.Condition, "condition", "", "of --csv: a column that conditions the model, as the queue limit does of a recording: whole numbers from 1, or words")
+	f.StringVar(&a.Condition, "condition", "", "of --csv: the column that conditions the model, as the queue limit of a recording does: whole numbers from 1, or words")
 }
 
 // given says whether one of the flags is there.

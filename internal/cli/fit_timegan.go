@@ -12,17 +12,6 @@ import (
 	"github.com/planegym/planegym/timegan"
 )
 
-// holdsOut says whether every recording has enough held-out rows to measure on: short
-// ones have none.
-func holdsOut(data []telemetry.Recording) bool {
-	for _, r := range data {
-		if r.Data.Len() < 4*telemetry.BlockSeconds {
-			return false
-		}
-	}
-	return true
-}
-
 // timegan fits a TimeGAN to the train blocks.
 func (f *fitter) timegan(cmd *cobra.Command, data []telemetry.Recording, open func() (timegan.Engine, error)) (err error) {
 	c, o := timegan.Config{}, timegan.FitOptions{Path: f.out, Every: f.every}
@@ -69,7 +58,7 @@ func (f *fitter) timegan(cmd *cobra.Command, data []telemetry.Recording, open fu
 		m.State = nil
 	}
 	return f.done(cmd, bar, data, fitted{
-		model: planegym.Model{TimeGAN: m}, fidelity: &m.Fidelity, heldOut: holdsOut(data), limits: telemetry.LimitsOf(data),
+		model: planegym.Model{TimeGAN: m}, fidelity: &m.Fidelity, heldOut: telemetry.HoldsOut(data), limits: telemetry.LimitsOf(data),
 		what:   fmt.Sprintf("%d updates on %s", c.Embed+c.Super+c.Joint, m.Engine),
 		losses: m.Losses.Describe(timegan.Joint),
 		json:   map[string]any{"engine": m.Engine, "config": m.Config, "losses": m.Losses},

@@ -4,8 +4,6 @@
 package anycsv
 
 import (
-	"bufio"
-	"bytes"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -21,7 +19,7 @@ import (
 type Options struct {
 	Time      string   // the column of time; "": a column of dates, or one that counts the rows, if there is one
 	Columns   []string // those to model; nil: all that hold numbers
-	Condition string   // a column that the model is told: whole numbers from 1, or words, which are numbered
+	Condition string   // the column that conditions the model: whole numbers from 1, or words, which are numbered
 }
 
 // File is a CSV and what was found in it.
@@ -47,7 +45,7 @@ type Clock struct {
 	Inserted int       // rows that are missing, by the step: inserted without a value
 }
 
-// Condition is the column that the model is told.
+// Condition is the column that conditions the model.
 type Condition struct {
 	Column string
 	Words  []string // by number from 1; nil of numbers
@@ -113,15 +111,8 @@ type cells struct {
 }
 
 func readCells(r io.Reader) (*cells, error) {
-	buffered := bufio.NewReaderSize(telemetry.LimitLines(r), 1<<16)
-	in := csv.NewReader(buffered)
-	in.TrimLeadingSpace = true
-	t := &cells{separator: ','}
-	if head, _ := buffered.Peek(1 << 14); len(head) > 0 {
-		line, _, _ := bytes.Cut(head, []byte("\n"))
-		t.separator = telemetry.Separator(line)
-	}
-	in.Comma = rune(t.separator)
+	in := telemetry.NewCSV(r)
+	t := &cells{separator: byte(in.Comma)}
 	for {
 		rec, err := in.Read()
 		var parse *csv.ParseError

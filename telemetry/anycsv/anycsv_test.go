@@ -58,6 +58,7 @@ func TestOddFiles(t *testing.T) {
 		"an empty column":                {"a,b\n1,\n2,\n", Options{}, map[string][]float64{"a": {1, 2}}, "left out: b, nothing"},
 		"dates, a row missing":           {"date,a\n2020-01-01 00:00:00,1\n2020-01-01 01:00:00,2\n2020-01-01 02:00:00,2\n2020-01-01 04:00:00,4\n2020-01-01 05:00:00,5\n2020-01-01 06:00:00,6\n", Options{}, map[string][]float64{"a": {1, 2, 2, nan, 4, 5, 6}}, "every 1h0m0s from 2020-01-01 00:00:00; 1 rows missing"},
 		"dates backwards":                {"d,a\n2020-01-03,3\n2020-01-02,2\n2020-01-01,1\n", Options{}, map[string][]float64{"a": {1, 2, 3}}, "turned round"},
+		"words, backwards":               {"d,a,w\n2020-01-03,3,1\n2020-01-02,2,x\n2020-01-01,1,3\n2019-12-31,0,4\n", Options{}, map[string][]float64{"a": {0, 1, 2, 3}}, `left out: w, words: line 3 holds "x"`},
 		"working days":                   {"d,a\n2024-01-04,1\n2024-01-05,2\n2024-01-08,3\n2024-01-09,4\n", Options{}, map[string][]float64{"a": {1, 2, 3, 4}}, "irregular steps"},
 		"day before month":               {"d,a\n13/01/2020,1\n14/01/2020,2\n15/01/2020,9\n", Options{}, map[string][]float64{"a": {1, 2, 9}}, "every 24h0m0s from 2020-01-13"},
 		"time in numbers, a row missing": {"s,a\n10,1\n20,2\n30,2\n50,3\n60,4\n70,4\n", Options{Time: "s"}, map[string][]float64{"a": {1, 2, 2, nan, 3, 4, 4}}, "time: s, every 10; 1 rows missing"},

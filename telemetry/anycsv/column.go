@@ -16,8 +16,8 @@ type column struct {
 	values    []float64 // by row; NaN: not measured. Of dates seconds since 1970
 	missing   int
 	low, high float64
-	word      int // the first row whose cell is neither number nor date; -1
-	words     int // such cells
+	words     int    // cells that are neither number nor date
+	odd       string // the first of these, else the first date: its line and what it holds
 }
 
 // missing reports whether a cell says that nothing was measured.
@@ -25,8 +25,8 @@ func missing(cell string) bool { return cell == "?" || telemetry.Missing(cell) }
 
 // column finds what column i holds.
 func (t *cells) column(i int) column {
-	c := column{word: -1, values: make([]float64, len(t.rows)), low: math.Inf(1), high: math.Inf(-1)}
-	dates, numbers := 0, 0
+	c := column{values: make([]float64, len(t.rows)), low: math.Inf(1), high: math.Inf(-1)}
+	dates, numbers, odd := 0, 0, 0
 	for r, row := range t.rows {
 		cell := row[i]
 		c.values[r] = math.NaN()
@@ -38,17 +38,19 @@ func (t *cells) column(i int) column {
 			numbers++
 			c.values[r] = v
 		} else if at, ok := parseDate(cell); ok {
-			dates++
+			if dates++; dates == 1 && c.words == 0 {
+				odd = r
+			}
 			c.values[r] = float64(at.Unix()) + float64(at.Nanosecond())/1e9
 		} else {
-			c.words++
-			if c.word < 0 {
-				c.word = r
+			if c.words++; c.words == 1 {
+				odd = r
 			}
 			continue
 		}
 		c.low, c.high = min(c.low, c.values[r]), max(c.high, c.values[r])
 	}
+	c.odd = fmt.Sprintf("line %d holds %q", t.lines[odd], t.rows[odd][i])
 	whole, counts := true, i == 0 && numbers == len(t.rows) && (c.values[0] == 0 || c.values[0] == 1) // an index comes first
 	for r, v := range c.values {
 		whole = whole && (v != v || v == math.Trunc(v))
@@ -56,10 +58,7 @@ func (t *cells) column(i int) column {
 	}
 	switch {
 	case c.words > 0 || dates > 0 && numbers > 0:
-		c.kind = Words
-		if c.word < 0 { // dates among numbers
-			c.word = t.firstDate(i)
-		}
+		c.kind = Words // or dates among numbers
 	case dates > 0:
 		c.kind = Dates
 	case numbers == 0:
@@ -76,24 +75,9 @@ func (t *cells) column(i int) column {
 	return c
 }
 
-func (t *cells) firstDate(i int) int {
-	for r, row := range t.rows {
-		if _, ok := parseNumber(row[i], t.separator); !ok && !missing(row[i]) {
-			return r
-		}
-	}
-	return 0
-}
-
 // isNumber says whether the column can be modelled.
 func (c *column) isNumber() bool {
 	return c.kind == Real || c.kind == Whole || c.kind == Constant || c.kind == Counter
-}
-
-// where names the first cell that is no number.
-func (t *cells) where(i int) string {
-	r := max(t.columns[i].word, 0)
-	return fmt.Sprintf("line %d holds %q", t.lines[r], t.rows[r][i])
 }
 
 // parseNumber reads 1.5, 1e3, 1,234.5 and, where cells are not separated by commas,

@@ -10,7 +10,7 @@ import (
 	"github.com/planegym/planegym/telemetry"
 )
 
-// mostLimits is the largest condition: a model takes it for a queue limit.
+// mostLimits is the largest condition, which is a queue limit to a model.
 const mostLimits = 1 << 19
 
 // file makes the recording that o asks for.
@@ -41,7 +41,7 @@ func (t *cells) file(o Options) (*File, error) {
 		case c.kind == Empty:
 			return nil, &NameError{"columns", fmt.Errorf("%s holds nothing in %d rows", name, len(t.rows))}
 		case !c.isNumber():
-			return nil, &NameError{"columns", fmt.Errorf("%s holds %s, not numbers: %s", name, c.kind, t.where(i))}
+			return nil, &NameError{"columns", fmt.Errorf("%s holds %s, not numbers: %s", name, c.kind, c.odd)}
 		}
 		if !slices.Contains(at, i) {
 			at = append(at, i)
@@ -62,7 +62,7 @@ func (t *cells) file(o Options) (*File, error) {
 		case c.kind == Counter && t.others(i, cond):
 			out.Why = "it counts the rows"
 		case c.kind == Words:
-			out.Why = t.where(i)
+			out.Why = c.odd
 			if c.words <= len(t.rows)/20 { // a few words among numbers are worth a look
 				out.Why += fmt.Sprintf(" (%d of %d cells are no numbers)", c.words, len(t.rows))
 			}
@@ -108,10 +108,10 @@ func (t *cells) clock(o Options) (int, error) {
 		}
 		c := &t.columns[i]
 		if !c.isNumber() && c.kind != Dates {
-			return i, &NameError{"time", fmt.Errorf("%s holds %s: %s; want dates or numbers", o.Time, c.kind, t.where(i))}
+			return i, &NameError{"time", fmt.Errorf("%s holds %s: %s; want dates or numbers", o.Time, c.kind, c.odd)}
 		}
 		if c.missing > 0 {
-			r := slices.IndexFunc(c.values, func(v float64) bool { return v != v })
+			r := slices.IndexFunc(c.values, math.IsNaN)
 			return i, &NameError{"time", fmt.Errorf("line %d has no %s", t.lines[r], o.Time)}
 		}
 		return i, nil
