@@ -116,7 +116,7 @@ func TestKinds(t *testing.T) {
 // Which first line is none of names: one of numbers, beside which there may be dates and nothing.
 func TestFirstLines(t *testing.T) {
 	for head, want := range map[string]string{
-		"1,2": "column1 column2", "1,": "column1 column2", "1,2020-01-01": "column1 column2", "2020-01-01,": "2020-01-01 column2", "a,1": "a 1", "1,a": "1 a", "a,": "a column2", ",b": "column1 b", " a , b ": "a b", "na,null": "na null",
+		"1,2": "column1 column2", "1,": "column1 column2", "1,2020-01-01": "column1 column2", "2020-01-01,": "2020-01-01 column2", "a,1": "a 1", "1,a": "1 a", "a,": "a column2", ",b": "column1 b", " a , b ": "a b", "na,null": "na null", "\ufeffa,b": "a b", "\ufeff1,2": "column1 column2",
 	} {
 		cells, err := readCells(strings.NewReader(head + "\n3, 4 \n5,6\n"))
 		if err != nil {
@@ -252,6 +252,19 @@ func TestConditionsBothSides(t *testing.T) {
 		var named *NameError
 		if (err == nil) != ok || !ok && (!errors.As(err, &named) || named.Option != "condition" || !strings.Contains(err.Error(), "line 3: k is "+cell)) {
 			t.Errorf("%s: %v", cell, err)
+		}
+	}
+}
+
+// Rows that run backwards and are not sorted are named by their lines in the file.
+func TestUnsortedBackwards(t *testing.T) {
+	for text, want := range map[string]string{
+		"t,a\n9,1\n5,2\n7,3\n1,4\n":      "line 4: t 7 comes after line 3's 5: sort the rows by time",
+		"t,a\n1,1\n7,2\n5,3\n9,4\n":      "line 4: t 5 comes after line 3's 7: sort the rows by time",
+		"t,a\n9,1\n5,2\n3,2\n4,3\n1,4\n": "line 5: t 4 comes after line 4's 3: sort the rows by time",
+	} {
+		if _, err := Read(strings.NewReader(text), Options{Time: "t"}); err == nil || err.Error() != want {
+			t.Errorf("%q: %v, want %s", text, err, want)
 		}
 	}
 }
