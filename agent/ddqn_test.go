@@ -214,6 +214,10 @@ func TestFit(t *testing.T) {
 	if d.shift[0] != 3 || math.Abs(float64(d.scale[0])-1/math.Sqrt(8./3)) > 1e-6 || d.shift[1] != 7 || d.scale[1] != 1 {
 		t.Errorf("shift %v scale %v", d.shift, d.scale)
 	}
+	// A deviation of a thousandth is scaled as any other; of less than a millionth there is none.
+	if d.fit([]float32{.001, 2e-7, -.001, -2e-7}); math.Abs(float64(d.scale[0])-1000) > .01 || d.scale[1] != 1 {
+		t.Errorf("scale %v", d.scale)
+	}
 }
 
 func TestDivergenceIsAnError(t *testing.T) {
