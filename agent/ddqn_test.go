@@ -130,6 +130,21 @@ func TestDoubleTarget(t *testing.T) {
 	}
 }
 
+// The distance from the target that priorities go by is the mean, over switches, of its
+// size.
+func TestDistances(t *testing.T) {
+	d := testAgent(t, testConfig(t, func(c *Config) { c.Hidden, c.Batch = nil, 2 }), testSpaces(1, 2, 2), compute.Go)
+	copy(d.online.Params().Data, []float32{0, 0, 0, 0, 1, 2, 4, 3}) // Q of switch 0, then of switch 1
+	d.batch = d.newBatch()
+	b := &d.batch
+	copy(b.weights, []float32{1, 1})
+	copy(b.y, []float32{2, 10})
+	copy(b.actions, []int32{0, 1, 1, 0}) // Q: 1 and 3; 2 and 4
+	if d.loss(b); b.delta[0] != 1 || b.delta[1] != 7 {
+		t.Errorf("distances %v, want [1 7]", b.delta)
+	}
+}
+
 func TestDuelingValues(t *testing.T) {
 	d := testAgent(t, testConfig(t, func(c *Config) { c.Hidden, c.Dueling = nil, true }), testSpaces(1, 2, 3), compute.Go)
 	p := d.newPass(d.online, 1)
