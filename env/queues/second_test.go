@@ -2,6 +2,8 @@ package queues_test
 
 import (
 	"context"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -132,5 +134,116 @@ func TestInfoOfWhatHolds(t *testing.T) {
 		held{&tape{switches: 1, columns: oneSwitch, windows: [][][]float32{{unmeasured, unmeasured, unmeasured}}}}, nil)
 	if got := v.(env.Informer).Info(0, nil); math.Abs(float64(got[5])-13) > 1e-6 {
 		t.Errorf("%v: the mean of 12, 13 and 14 is 13", got)
+	}
+}
+
+// A row of several switches, each with a limit of its own, is restored into any row: its
+// limits, depths and age come with it, and an episode that is over stays over.
+func TestRestoredIntoAnotherRow(t *testing.T) {
+	ctx := context.Background()
+	cfg := queues.Config{Limits: []p4.Limit{8, 16, 32, 64}, PerSwitch: true, MaxSteps: 3, Autoreset: env.Disabled, Observation: queues.Observation{Normalise: "none"}}
+	v := open(t, cfg, &bench{gaps: true}, 3)
+	s := v.(env.Snapshotter)
+	var b env.Batch
+	if err := v.Reset(ctx, nil, []uint64{1, 2, 3}, &b); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if err := v.Step(ctx, nil, []int32{0, 1, 2, 3, 1, 0}, &b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	info := func(row int) string { return fmt.Sprint(v.(env.Informer).Info(row, nil)) }
+	for from, to := range []int{2, 0, 1} {
+		state, err := s.Snapshot(from, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := info(from)
+		if err := s.Restore(to, state); err != nil {
+			t.Fatal(err)
+		}
+		if got := info(to); got != want {
+			t.Errorf("row %d restored into row %d: %s, want %s", from, to, got, want)
+		}
+		if err := v.Step(ctx, []int{to}, []int32{0, 0}, &b); !errors.Is(err, env.ErrEpisodeOver) {
+			t.Errorf("a step of an episode that is over: %v", err)
+		}
+	}
+	for age, ok := range map[uint32]bool{0: true, 60: true, 61: false, math.MaxUint32: false} {
+		state, err := s.Snapshot(0, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		binary.LittleEndian.PutUint32(state[16:], age)
+		if err := s.Restore(0, state); (err == nil) != ok {
+			t.Errorf("an age of %d: %v", int32(age), err)
+		}
+	}
+	for i := range 12 { // of the player, last, held and now; a stall in each
+		state, err := s.Snapshot(0, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		binary.LittleEndian.PutUint32(state[24+4*i:], math.Float32bits(float32(math.Inf(1))))
+		if err := s.Restore(0, state); !errors.Is(err, env.ErrBadSnapshot) {
+			t.Errorf("number %d of the player is infinite: %v", i, err)
+		}
+	}
+}
+
+// After a reset of some rows all of them step.
+func TestStepAfterAResetOfSome(t *testing.T) {
+	v := open(t, queues.Config{Autoreset: env.Disabled, Observation: queues.Observation{Normalise: "none"}}, &bench{}, 3)
+	var b env.Batch
+	for _, rows := range [][]int{nil, {1}} {
+		if err := v.Reset(context.Background(), rows, nil, &b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := v.Step(context.Background(), nil, []int32{0, 1, 0}, &b); err != nil || len(b.Reward) != 3 {
+		t.Errorf("%d rows, %v", len(b.Reward), err)
+	}
+}
+
+// A stall that is measured is what counts, in whichever column; where none is measured, an
+// empty buffer stalls, and no other.
+func TestWhatStalls(t *testing.T) {
+	cfg := queues.Config{StepSeconds: 1, EndOnStall: 1, Observation: queues.Observation{Normalise: "none"}}
+	for _, k := range []struct {
+		columns []string
+		second  []float32
+		ends    bool
+	}{
+		{oneSwitch, []float32{0, 1, 639, 100, 0, 18}, true}, {oneSwitch, []float32{0, 1, 639, 100, .5, 18}, false}, {oneSwitch, []float32{0, 1, 639, 100, 1, 18}, false},
+		{append([]string{"stall_s"}, oneSwitch...), []float32{1, 0, 1, 639, 100, 5, 18}, true}, {append([]string{"stall_s"}, oneSwitch...), []float32{0, 0, 1, 639, 100, 0, 18}, false},
+	} {
+		v, b := begin(t, cfg, &tape{switches: 1, columns: k.columns, windows: [][][]float32{{k.second}}}, nil)
+		if step(t, v, b, 0); b.Terminated[0] != k.ends {
+			t.Errorf("%v of %v: ends is %v", k.second, k.columns, b.Terminated[0])
+		}
+	}
+}
+
+// The largest action is the number of limits less one, of one limit 1.
+func TestActionBounds(t *testing.T) {
+	for _, limits := range [][]p4.Limit{{32}, {32, 64}, {32, 64, 128}} {
+		v, _ := begin(t, queues.Config{Limits: limits, StepSeconds: 1, Observation: queues.Observation{Normalise: "none"}}, &tape{switches: 1, columns: oneSwitch, windows: [][][]float32{{{0, 1, 639, 100, 5, 18}}}}, nil)
+		box := v.Spec().Observation
+		for i, e := range box.Elements {
+			if want := float32(max(len(limits)-1, 1)); e.Name == "action1" && (box.High[i] != want || box.Low[i] != 0) {
+				t.Errorf("of %d limits actions are %v…%v, want 0…%v", len(limits), box.Low[i], box.High[i], want)
+			}
+		}
+	}
+}
+
+// Weights are finite, each and together.
+func TestInfiniteWeights(t *testing.T) {
+	inf := queues.Weight(math.Inf(1))
+	for _, r := range []queues.Reward{{Rebuffer: inf}, {Switch: inf}, {Rebuffer: inf, Switch: inf}, {Switch: -1}, {Rebuffer: -1}, {Rebuffer: queues.Weight(math.NaN())}} {
+		if r.Name = "qoe-lin"; (queues.Config{Reward: r}).Check() == nil {
+			t.Errorf("%+v is accepted", r)
+		}
 	}
 }
