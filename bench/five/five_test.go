@@ -89,7 +89,7 @@ func TestFits(t *testing.T) {
 // packets. Models of packets are measured as series, too.
 func TestPieces(t *testing.T) {
 	arg := "P1=" + write(t, packets(80))
-	o := options{keep: "", seeds: 1, effort: .01, most: 1000, trees: 4, sampled: 4}
+	o := options{keep: "", seeds: 1, updates: 4, most: 1000, trees: 4, sampled: 4}
 	p, err := parse(arg)
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +100,7 @@ func TestPieces(t *testing.T) {
 		if err != nil {
 			t.Fatal(name, err)
 		}
-		tab.add("P1", name, r)
+		tab.add("P1", 0, name, r)
 	}
 	var b strings.Builder
 	if err := tab.write(&b); err != nil {

@@ -31,12 +31,12 @@ import (
 )
 
 type options struct {
-	keep   pieces.Folder
-	only   string
-	seeds  int
-	effort float64
-	most   int
-	trees  int
+	keep    pieces.Folder
+	only    string
+	seeds   int
+	updates int // of each fit; 0: see fit
+	most    int
+	trees   int
 	// sampled is how many sessions are timed.
 	sampled int
 }
@@ -46,7 +46,7 @@ func main() {
 	keep := flag.String("keep", "", "folder of the pieces")
 	flag.StringVar(&o.only, "only", "", "compute only pieces whose name, PROTOCOL-SEED-ROW, begins with this; of the others show what -keep holds")
 	flag.IntVar(&o.seeds, "seeds", 3, "splits, each with fits, samples and forests of its own")
-	flag.Float64Var(&o.effort, "effort", 1, "factor of the updates of all fits")
+	flag.IntVar(&o.updates, "updates", 0, "of each fit; 0: those of the published table")
 	flag.IntVar(&o.most, "most", 2000, "sessions of a set, at random")
 	flag.IntVar(&o.trees, "trees", 50, "of a forest")
 	flag.Parse()
@@ -91,7 +91,7 @@ func run(ctx context.Context, o options, args []string) error {
 					return err
 				}
 				if ok {
-					t.add(p.name, row, r)
+					t.add(p.name, seed, row, r)
 				}
 			}
 		}

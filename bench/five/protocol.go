@@ -7,7 +7,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/planegym/planegym/env/plant/testbed"
 	base "github.com/planegym/planegym/eval"
+	"github.com/planegym/planegym/internal/loads"
 	"github.com/planegym/planegym/internal/pieces"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/scenarios"
@@ -37,6 +39,7 @@ type protocol struct {
 	held     *traffic.Set // nil: half of train
 	scenario *scenarios.Scenario
 	tick     float64 // of the series that denoise and timegan are fitted to, s
+	episodes int     // of each policy, P0's
 	least    int     // sessions with fewer steps are left out
 	cut      int     // longer sessions end after so many steps; 0: none does
 }
@@ -55,7 +58,7 @@ type row struct {
 
 func parse(arg string) (*protocol, error) {
 	name, files, ok := strings.Cut(arg, "=")
-	p := &protocol{name: name, tick: .1}
+	p := &protocol{name: name, tick: .1, episodes: 20}
 	train, second, _ := strings.Cut(files, ",")
 	switch {
 	case !ok || train == "":
@@ -165,30 +168,47 @@ func (p *protocol) measure(ctx context.Context, o options, name string, seed uin
 }
 
 // loop values two policies under the loads: limits 32 and 64, which P0's
-// scenario tells apart.
+// scenario tells apart. A candidate's sessions take the place of those it was
+// fitted to, so that their own load is played once a split and not once a row.
 func (p *protocol) loop(ctx context.Context, c []eval.Candidate, train, held *traffic.Set, seed uint64) (out []row, err error) {
-	o := inloop.Options{Episodes: 6, Seed: seed, NoFloors: len(c) > 0}
+	o := inloop.Options{Episodes: p.episodes, Seed: seed, NoFloors: len(c) > 0}
 	for _, name := range []string{"fixed:32", "fixed:64"} {
 		o.Policies = append(o.Policies, base.Policy{Name: name})
 	}
-	r, err := inloop.Compare(ctx, *p.scenario, train, held, c, o)
+	if len(c) > 0 {
+		l := slices.IndexFunc(p.scenario.Testbed.Loads, func(l testbed.Load) bool { return l.Kind == "sessions" })
+		if l < 0 {
+			return nil, fmt.Errorf("scenario %s has no load of sessions", p.scenario.Name)
+		}
+		if train, err = loads.Draw(ctx, c[0].Model, &p.scenario.Testbed.Loads[l], seed); err != nil {
+			return nil, err
+		}
+	}
+	r, err := inloop.Compare(ctx, *p.scenario, train, held, nil, o)
 	if err != nil {
 		return nil, err
 	}
 	for i, s := range r.StandIns {
-		if (r.Rows[i+1].Kind == "candidate") != (len(c) > 0) {
-			continue
+		name := s.Name
+		if len(c) > 0 {
+			name = c[0].Name
 		}
 		f := map[string]eval.Number{"off": eval.Number(s.Off.Value), "packets_per_s": eval.Number(r.Rows[i+1].PacketsPerSecond)}
-		out = append(out, row{s.Name, f})
+		out = append(out, row{name, f})
 	}
 	return out, nil
 }
 
 // fit fits a row to the sessions, a model of series to the same sessions as
-// series. The updates are those of a short fit; -effort scales all of them.
+// series. autoregressive and masked make their default's passes over them; the
+// others have updates that cost about as many seconds.
 func (p *protocol) fit(ctx context.Context, o options, name string, train *traffic.Set, seed uint64) (traffic.Model, error) {
-	scaled := func(n int) int { return max(int(float64(n)*o.effort), 1) }
+	updates := func(n int) int {
+		if o.updates > 0 {
+			return o.updates
+		}
+		return n
+	}
 	f := traffic.FitOptions{Seed: seed, Threads: 1}
 	series := func() (*traffic.Set, error) {
 		s, _, err := rates.Flows(train, rates.Options{Tick: p.tick})
@@ -197,15 +217,15 @@ func (p *protocol) fit(ctx context.Context, o options, name string, train *traff
 	switch name {
 	case "autoregressive":
 		c := autoregressive.Defaults()
-		c.Updates = scaled(400)
+		c.Updates = updates(0)
 		return autoregressive.Fit(ctx, train, c, f)
 	case "masked":
 		c := masked.Defaults()
-		c.Updates = scaled(400)
+		c.Updates = updates(0)
 		return masked.Fit(ctx, train, c, f)
 	case "doppelganger":
 		c := doppelganger.Defaults(doppelganger.Adversarial)()
-		c.Updates = scaled(800)
+		c.Updates = updates(1500)
 		return doppelganger.Fit(ctx, train, c, f)
 	case "denoise":
 		s, err := series()
@@ -213,7 +233,7 @@ func (p *protocol) fit(ctx context.Context, o options, name string, train *traff
 			return nil, err
 		}
 		c := denoise.Defaults()
-		c.Updates = scaled(600)
+		c.Updates = updates(1000)
 		return denoise.Fit(ctx, s, c, f)
 	case "timegan":
 		s, err := series()
@@ -221,7 +241,8 @@ func (p *protocol) fit(ctx context.Context, o options, name string, train *traff
 			return nil, err
 		}
 		c := seriesgan.Defaults()
-		c.Embed, c.Super, c.Joint = scaled(c.Embed/2), scaled(c.Super/2), scaled(c.Joint/2)
+		n := updates(1000)
+		c.Embed, c.Super, c.Joint = n*3/8, n/8, n/2
 		return seriesgan.Fit(ctx, s, c, f)
 	}
 	return nil, fmt.Errorf("there is no row %q", name)

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -12,6 +13,8 @@ import (
 // shown are the figures of each protocol, in order.
 var shown = []struct{ protocol, figure, head string }{
 	{"P0", "off", "mean \\|difference\\| of a policy's reward"},
+	{"P0", "off_less", "less that of the other half"},
+	{"P0", "packets_per_s", "packets/s offered"},
 	{"P1", "nll", "nats a packet"},
 	{"P1", "tstr_f1", "TSTR F1"},
 	{"P1", "c2st", "C2ST"},
@@ -38,23 +41,40 @@ var shown = []struct{ protocol, figure, head string }{
 	{"P4", "repair", "repair rate"},
 }
 
-// table is the values of figures by protocol, row and figure, one a seed.
-type table map[[3]string][]float64
+// table is the values of figures by protocol, row and figure, and split.
+type table map[[3]string]map[int]float64
 
-func (t table) add(protocol, piece string, r result) {
+// add puts what a piece of a split found. The floors' piece, which has the row
+// real, comes before the others of its split.
+func (t table) add(protocol string, seed int, piece string, r result) {
 	put := func(row, figure string, x float64) {
 		key := [3]string{protocol, row, figure}
-		t[key] = append(t[key], x)
+		if t[key] == nil {
+			t[key] = map[int]float64{}
+		}
+		t[key][seed] = x
 	}
 	for _, x := range r.Rows {
 		for figure, v := range x.Figures {
 			put(x.Name, figure, float64(v))
+		}
+		if real, ok := t[[3]string{protocol, "real", "off"}][seed]; ok {
+			put(x.Name, "off_less", float64(x.Figures["off"])-real)
 		}
 	}
 	if piece != floors {
 		put(piece, "fit", r.Fit)
 		put(piece, "rate", r.Rate)
 	}
+}
+
+// of is the values of a figure, by split.
+func (t table) of(protocol, row, figure string) (v []float64) {
+	m := t[[3]string{protocol, row, figure}]
+	for _, seed := range slices.Sorted(maps.Keys(m)) {
+		v = append(v, m[seed])
+	}
+	return v
 }
 
 // columns are the rows of the models, which the table has as columns, real first.
@@ -77,7 +97,7 @@ func (t table) write(w io.Writer) error {
 	}
 	of := func(protocol, figure string, digits int) func(string) string {
 		return func(row string) string {
-			v := t[[3]string{protocol, row, figure}]
+			v := t.of(protocol, row, figure)
 			if len(v) == 0 {
 				return "–"
 			}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -49,6 +50,9 @@ func readRecordings(command, dir string) ([]telemetry.Recording, error) {
 		return sessions.Decode(scenarios.Mixed())
 	case bundledData:
 		return sessions.Decode(scenarios.Sessions())
+	}
+	if info, err := os.Stat(dir); err == nil && info.Mode().IsRegular() && filepath.Ext(dir) != ".parquet" {
+		return nil, usagef("%s: --data: %s is a file: --data names a folder of recordings, or sessions' .parquet; commands with --csv read any CSV", command, dir)
 	}
 	return sessions.Open(dir)
 }

@@ -134,11 +134,11 @@ func (f *fitter) refuseLoss(remedy string) error {
 func (f *fitter) settings(c interface{ Check() error }) error {
 	if f.config != "" {
 		if err := settings.File(f.config, c); err != nil {
-			return err
+			return fmt.Errorf("%w (settings of --mode %s)", err, f.mode)
 		}
 	}
-	if err := set("fit", f.sets, c); err != nil {
-		return err
+	if err := settings.Pairs(f.sets, c); err != nil {
+		return usagef("fit: --set: %w (settings of --mode %s)", err, f.mode)
 	}
 	if err := c.Check(); err != nil {
 		return usagef("fit: %w", err)

@@ -201,6 +201,7 @@ func TestHeldPackets(t *testing.T) {
 		"IPv4 of 19 bytes":                {1, edit(2, "0013"), false},
 		"IPv4 with the reserved flag":     {1, edit(6, "80"), false},
 		"IPv4, not to be fragmented":      {1, edit(6, "40"), true},
+		"IPv4, a later fragment":          {1, edit(6, "01"), true},
 		"IPv4 whose time to live is over": {1, edit(8, "00"), false},
 		"IPv4, last hop":                  {1, edit(8, "01"), true},
 		"IPv4 of version 5":               {1, edit(0, "55"), false},
@@ -228,11 +229,15 @@ func TestHeldPackets(t *testing.T) {
 		if err != nil {
 			t.Fatal(name, err)
 		}
-		b := slices.Concat(words(0x15000000|uint32(c.kind)<<21|1<<15, 3, 2, 7, 5), packet)
-		d := decoder(t, intreport.Config{})
-		got, err := all(d, d.Frame, udpFrame(4242, b))
-		if c.valid != (err == nil && len(got) == 1) || !c.valid && !errors.Is(err, intreport.ErrForeign) {
-			t.Errorf("%s: %+v, %v", name, got, err)
+		for format, head := range map[string][]byte{
+			"v1.0": words(0x15000000|uint32(c.kind)<<21|1<<15, 3, 2, 7, 5),
+			"v2.0": words(0x20000001, 9, 0x10ff0120|uint32(3+c.kind)<<24, 0x20000000, 0, 33),
+		} {
+			d := decoder(t, intreport.Config{})
+			got, err := all(d, d.Frame, udpFrame(4242, slices.Concat(head, packet)))
+			if c.valid != (err == nil && len(got) == 1) || !c.valid && !errors.Is(err, intreport.ErrForeign) {
+				t.Errorf("%s: %s: %+v, %v", format, name, got, err)
+			}
 		}
 	}
 }

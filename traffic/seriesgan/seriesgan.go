@@ -24,7 +24,7 @@ import (
 )
 
 // Format is the metadata "format" of a file with a model.
-const Format = "planegym.seriesgan.v1"
+const Format = "planegym.seriesgan.v2"
 
 // ErrFormat is wrapped by the error of a file that holds no such model.
 var ErrFormat = errors.New("seriesgan: no TimeGAN of series")
@@ -56,6 +56,7 @@ type about struct {
 	Ticks  int            `json:"ticks"`
 	Labels []int32        `json:"labels"` // series of each, those without first
 	Data   string         `json:"data_sha256"`
+	Fields []field        `json:"fields"`
 }
 
 // Schema says what is sampled.
@@ -68,17 +69,8 @@ func (m *Model) Settings() Config {
 	return c
 }
 
-// coarse is a value that no other series can be known by: sixteen to a power of
-// two.
-func coarse(x float64) float64 {
-	if x < 16 {
-		return math.Round(x)
-	}
-	f, e := math.Frexp(x)
-	return math.Ldexp(math.Round(f*32)/32, e)
-}
-
-// Fit trains TimeGAN on series of one length, on the logarithm of their values.
+// Fit trains TimeGAN on series of one length: on 0 where nothing is sent, on the
+// upper half of [0,1] by how much is.
 // Its checkpoints are whole models; a resumed run ends with the bytes of one
 // that was never interrupted.
 func Fit(ctx context.Context, src traffic.Source, c Config, o traffic.FitOptions) (*Model, error) {
@@ -97,11 +89,11 @@ func Fit(ctx context.Context, src traffic.Source, c Config, o traffic.FitOptions
 	if c.Clock == 0 {
 		c.Clock = m.about.Ticks
 	}
+	if err := m.scale(set); err != nil {
+		return nil, err
+	}
 	var fields []telemetry.Field
 	for _, f := range set.Of.Steps {
-		if f.Kind != traffic.Size && f.Kind != traffic.Number && f.Kind != traffic.Gap {
-			return nil, fmt.Errorf("seriesgan: %s is a %s: expected numbers", f.Name, f.Kind)
-		}
 		fields = append(fields, telemetry.Field{Name: f.Name, Unit: f.Unit})
 	}
 	var recordings []telemetry.Recording
@@ -113,10 +105,7 @@ func Fit(ctx context.Context, src traffic.Source, c Config, o traffic.FitOptions
 		m.about.Labels[s.Label+1]++
 		values, valid := make([]float32, len(s.Steps)), make([]bool, len(s.Steps))
 		for j, x := range s.Steps {
-			if x < 0 {
-				return nil, fmt.Errorf("seriesgan: session %d: %s: %v is negative", i, fields[j%len(fields)].Name, x)
-			}
-			values[j], valid[j] = float32(math.Log1p(coarse(x))), true
+			values[j], valid[j] = m.about.Fields[j%len(fields)].encode(x), true
 		}
 		d, err := telemetry.NewDataset(fields, s.Label+2, time.Unix(0, 0), values, valid)
 		if err != nil {
@@ -124,7 +113,7 @@ func Fit(ctx context.Context, src traffic.Source, c Config, o traffic.FitOptions
 		}
 		recordings = append(recordings, telemetry.Recording{Limit: s.Label + 2, Data: d})
 	}
-	t, err := timegan.NewTraining(recordings, telemetry.All, c, timegan.DefaultKnots)
+	t, err := timegan.NewTraining(recordings, telemetry.All, c, 2) // min-max: a rollout's values never tie
 	if err != nil {
 		return nil, fmt.Errorf("seriesgan: %w", err)
 	}
@@ -136,7 +125,13 @@ func Fit(ctx context.Context, src traffic.Source, c Config, o traffic.FitOptions
 	e := timegan.NewCPU(kernels, cmp.Or(o.Threads, runtime.GOMAXPROCS(0)))
 	defer e.Close()
 	to := timegan.FitOptions{Interval: 10, Every: o.Every, Checkpoint: func(g *timegan.Model) error {
-		if m.gan = g; o.Path == "" {
+		if m.gan = g; o.Path == "" && !g.Done() {
+			return nil
+		}
+		if err := m.calibrate(context.WithoutCancel(ctx), kernels); err != nil {
+			return err
+		}
+		if o.Path == "" {
 			return nil
 		}
 		return m.Save(o.Path, nil)
@@ -182,20 +177,16 @@ func (m *Model) Sample(ctx context.Context, r traffic.Request) iter.Seq2[traffic
 		}
 		e := timegan.NewCPU(compute.Fastest(), runtime.GOMAXPROCS(0))
 		defer e.Close()
-		const block = 64
-		rows := min(block, r.N)
-		sim, err := timegan.NewSimulator(rows, []*timegan.Model{m.gan}, []timegan.Engine{e})
-		if err != nil {
-			fail(fmt.Errorf("seriesgan: %w", err))
-			return
-		}
-		for first := 0; first < r.N; first += block {
-			drawn, err := m.draw(ctx, sim, &r, first, min(block, r.N-first))
+		for block, err := range m.roll(ctx, e, &r) {
 			if err != nil {
 				fail(err)
 				return
 			}
-			for _, s := range drawn {
+			for _, s := range block {
+				width := len(m.about.Fields)
+				for j, v := range s.Steps {
+					s.Steps[j] = m.about.Fields[j%width].decode(v, m.about.Schema.Steps[j%width].Kind)
+				}
 				if err := ctx.Err(); err != nil {
 					fail(err)
 					return
@@ -208,8 +199,26 @@ func (m *Model) Sample(ctx context.Context, r traffic.Request) iter.Seq2[traffic
 	}
 }
 
+// roll rolls out the sessions of a request, in blocks, with values as TimeGAN
+// gives them.
+func (m *Model) roll(ctx context.Context, e timegan.Engine, r *traffic.Request) iter.Seq2[[]traffic.Session, error] {
+	return func(yield func([]traffic.Session, error) bool) {
+		const block = 64
+		sim, err := timegan.NewSimulator(min(block, r.N), []*timegan.Model{m.gan}, []timegan.Engine{e})
+		if err != nil {
+			yield(nil, fmt.Errorf("seriesgan: %w", err))
+			return
+		}
+		for first := 0; first < r.N; first += block {
+			drawn, err := m.draw(ctx, sim, r, first, min(block, r.N-first))
+			if !yield(drawn, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
 func (m *Model) draw(ctx context.Context, sim *timegan.Simulator, r *traffic.Request, first, n int) ([]traffic.Session, error) {
-	width := len(m.about.Schema.Steps)
 	ticks := m.about.Ticks
 	rows, seeds, limits := make([]int, n), make([]uint64, n), make([]int32, n)
 	out := make([]traffic.Session, n)
@@ -226,18 +235,14 @@ func (m *Model) draw(ctx context.Context, sim *timegan.Simulator, r *traffic.Req
 		ticks = min(ticks, r.MaxSteps)
 	}
 	var w telemetry.Window
-	w.Size(n, ticks, width)
+	w.Size(n, ticks, len(m.about.Fields))
 	if err := sim.Step(ctx, rows, limits, &w); err != nil {
 		return nil, err
 	}
 	for i := range out {
 		values, _ := w.Row(i)
-		for j, v := range values {
-			x := max(math.Expm1(float64(v)), 0)
-			if m.about.Schema.Steps[j%width].Kind == traffic.Size {
-				x = math.Round(x)
-			}
-			out[i].Steps = append(out[i].Steps, x)
+		for _, v := range values {
+			out[i].Steps = append(out[i].Steps, float64(v))
 		}
 	}
 	return out, nil
@@ -317,7 +322,14 @@ func read(f *safetensors.File) (*Model, error) {
 	if m.gan, err = timegan.DecodeModel(bytes.NewReader(gan), int64(len(gan))); err != nil {
 		return nil, bad(err)
 	}
-	if len(m.gan.Codec.Columns) != len(a.Schema.Steps) {
+	for i, f := range a.Fields {
+		if i < len(a.Schema.Steps) {
+			if err := f.check(a.Schema.Steps[i].Kind); err != nil {
+				return nil, bad(fmt.Errorf("field %d: %w", i, err))
+			}
+		}
+	}
+	if len(m.gan.Codec.Columns) != len(a.Schema.Steps) || len(a.Fields) != len(a.Schema.Steps) {
 		return nil, bad(fmt.Errorf("TimeGAN has %d columns, a tick %d fields", len(m.gan.Codec.Columns), len(a.Schema.Steps)))
 	}
 	return m, nil

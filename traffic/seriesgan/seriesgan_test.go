@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -93,5 +96,74 @@ func TestRefused(t *testing.T) {
 	}
 	if _, err := Parse([]byte("no")); err == nil {
 		t.Error("two letters are a model")
+	}
+}
+
+// sparse is series that send in three of 64 ticks, at random.
+func sparse(n int) *traffic.Set {
+	set := &traffic.Set{Of: rates.Schema(nil, .1)}
+	r := rand.New(rand.NewPCG(1, 2))
+	for i := range n {
+		s := traffic.Session{Label: -1, Start: float64(i), Steps: make([]float64, 2*64)}
+		for range 3 {
+			s.Steps[2*r.IntN(64)] = 200 + float64(r.IntN(1200))
+		}
+		set.Sessions = append(set.Sessions, s)
+	}
+	return set
+}
+
+// Series that send in few of their ticks are sampled as such, after however short
+// a fit: neither silent nor with more than they have. A field that never sends
+// does not.
+func TestSparse(t *testing.T) {
+	share := func(s *traffic.Set, field int) (active, mean float64) {
+		n := 0
+		for _, x := range s.Sessions {
+			for j := field; j < len(x.Steps); j += 2 {
+				if n++; x.Steps[j] > 0 {
+					active++
+					mean += x.Steps[j]
+				}
+			}
+		}
+		return active / float64(n), mean / max(active, 1)
+	}
+	set := sparse(60)
+	m, err := Fit(t.Context(), set, tiny(), traffic.FitOptions{Seed: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := traffic.Collect(m.Schema(), m.Sample(t.Context(), traffic.Request{N: 400, Seed: 5}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	active, mean := share(got, 0)
+	wantActive, wantMean := share(set, 0)
+	if math.Abs(active-wantActive) > .15*wantActive || math.Abs(mean-wantMean) > .15*wantMean {
+		t.Errorf("%.4f of ticks send, %.0f bytes in the mean; in training %.4f and %.0f", active, mean, wantActive, wantMean)
+	}
+	if active, _ := share(got, 1); active != 0 {
+		t.Errorf("%.4f of ticks send down, of training's none", active)
+	}
+}
+
+// A file whose scales make no sense is refused.
+func TestDamaged(t *testing.T) {
+	m, err := Fit(t.Context(), series(20), tiny(), traffic.FitOptions{Seed: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, damage := range map[string]func(f *field){
+		"ranks": func(f *field) { slices.Reverse(f.Ranks) }, "active 2": func(f *field) { f.Active = 2 }, "knot 0": func(f *field) { f.Scale[0] = -1 },
+	} {
+		again, err := Parse(saved(t, m))
+		if err != nil {
+			t.Fatal(err)
+		}
+		damage(&again.about.Fields[1])
+		if _, err := Parse(saved(t, again)); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v", want, err)
+		}
 	}
 }
