@@ -57,6 +57,7 @@ func TestRowsDoNotMeet(t *testing.T) {
 	for _, name := range []string{
 		"fixed:32", "random", "alternate:3", "threshold:50000", "occupancy:0.5", "codel:40000", "hysteresis:0.4:0.6", "sticky:4", "buffer:50", "level:1",
 		"inverse:threshold:50000", "delayed:3:threshold:50000", "noisy:0.4:threshold:50000", "wait",
+		"inverse:codel:40000", "delayed:3:codel:40000", "noisy:0.2:codel:40000",
 	} {
 		made := func() agent.Policy {
 			if name == "wait" {
@@ -163,6 +164,40 @@ func TestCoDelAtTheTarget(t *testing.T) {
 	}
 	if want := []int32{0, 0, 0, 0, 0, 0, 0, 2, 2}; !slices.Equal(got, want) { // limits 64 and 32
 		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// A policy goes by elements wherever they come in an observation, and leaves each action as
+// it is where it should; where an environment does not say what is in force at first, its
+// first action is.
+func TestWhereElementsCome(t *testing.T) {
+	s := twoSwitches()
+	e := s.Observation.Elements
+	e[0], e[2] = e[2], e[0] // action1 first
+	p, err := New("occupancy:0.5", s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Begin([]int{0}, []uint64{1})
+	a := []int32{-1, -1}
+	p.Act([]int{0}, []float32{2, 0, 60, 0, 0, 0, 0, 0}, a) // 60 packets of 32 at switch 1, none at the other
+	if a[0] != 1 || a[1] != 0 {
+		t.Errorf("actions %v, want the limits 16 and 64", a)
+	}
+	for _, name := range []string{"noisy:0:fixed:64", "delayed:1:fixed:64"} {
+		s := twoSwitches()
+		s.Initial = nil
+		p, err := New(name, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Begin([]int{0}, []uint64{1})
+		for range 5 {
+			a := []int32{-1, -1}
+			if p.Act([]int{0}, make([]float32, 8), a); a[0] != 0 || a[1] != 0 {
+				t.Errorf("%s: actions %v", name, a)
+			}
+		}
 	}
 }
 
