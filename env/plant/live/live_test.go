@@ -471,3 +471,46 @@ func TestLiveRanges(t *testing.T) {
 		}
 	}
 }
+
+// steady is a telemetry of one switch and a player whose stalls nothing measures, in columns
+// of its own order; every window says the same.
+type steady struct{ lbo float32 }
+
+func (steady) Close() error { return nil }
+func (steady) Columns() (out []telemetry.Field) {
+	for _, n := range []string{"lbo_s", "calc_rate", "rep_kbps", "fps", "deq_qdepth1", "deq_timedelta1", "enq_qdepth1"} {
+		f, _ := telemetry.Canonical(n)
+		out = append(out, f)
+	}
+	return out
+}
+func (s *steady) Window(_ context.Context, _ time.Time, values []float32, valid []bool) (live.Ages, error) {
+	for i := range values {
+		values[i], valid[i] = []float32{s.lbo, 1, 2, 3, 4, 5, 6}[i%7], true
+	}
+	return live.Ages{Switches: make([]time.Duration, 1)}, nil
+}
+
+// Without a measured stall an empty buffer stalls, and no other; columns come in the plant's
+// order, whatever the telemetry's.
+func TestLiveStallsWhereTheBufferIsEmpty(t *testing.T) {
+	for lbo, ends := range map[float32]bool{0: true, .5: false, 1: false} {
+		s := &steady{lbo: 9}
+		p, err := live.New(live.Config{Safe: 32, MaxStallS: .5}, remembers{}, []p4.Queue{{Switch: 0, Port: 1}}, s, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var w telemetry.Window
+		w.Size(1, 1, len(p.Columns()))
+		if err := p.Reset(t.Context(), []int{0}, nil, []p4.Limit{64}, &w); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(w.Values, []float32{6, 5, 4, 9, 3, 2, 1}) || p.Columns()[3].Name != "lbo_s" {
+			t.Errorf("shows %v of %v", w.Values, p.Columns())
+		}
+		s.lbo = lbo
+		if err := p.Advance(t.Context(), []int{0}, []p4.Limit{64}, &w); err != nil || (w.End[0] == telemetry.Truncated) != ends {
+			t.Errorf("a buffer of %v s: ends is %v (%s), %v", lbo, w.End[0], w.Reason[0], err)
+		}
+	}
+}
