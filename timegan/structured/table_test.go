@@ -400,3 +400,48 @@ func TestTrackByHand(t *testing.T) {
 		t.Errorf("where the regime changes: %+v", down)
 	}
 }
+
+// What a simulator shows, and which limits it takes, are what was recorded.
+func TestSimulatorByHand(t *testing.T) {
+	m, _ := known8()
+	s := simulator(t, m, 2)
+	lo, hi := s.Limits()
+	if lo != 32 || hi != 128 || s.Num() != 2 || s.Ladder().Rungs() != 2 || s.Ladder().TopKbps() != 3312 || !slices.Equal(s.Columns(), fields) {
+		t.Errorf("limits %d…%d, %d rows, ladder %v, columns %v", lo, hi, s.Num(), s.Ladder(), s.Columns())
+	}
+	var w telemetry.Window
+	for _, c := range []struct {
+		rows, fields int
+		limits       []int32
+		want         string
+	}{
+		{1, 8, []int32{32}, ""}, {1, 8, []int32{128}, ""}, {1, 8, []int32{31}, "limit 31: 32…128"}, {1, 8, []int32{129}, "limit 129: 32…128"},
+		{2, 8, []int32{32}, "a window of 2×8 for 1 rows"}, {1, 7, []int32{32}, "a window of 1×7"}, {1, 8, []int32{32, 32}, "2 limits"},
+	} {
+		w.Size(c.rows, 1, c.fields)
+		if err := s.Step(t.Context(), []int{0}, c.limits, &w); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+	// A row that was never reset begins as from seed 0; a second of the clock changes nothing.
+	played := func(row int) []float32 {
+		w.Size(1, 20, 8)
+		if err := s.Step(t.Context(), []int{row}, []int32{64}, &w); err != nil {
+			t.Fatal(err)
+		}
+		return slices.Clone(w.Values)
+	}
+	never := played(1)
+	if err := s.ResetAt([]int{0}, []uint64{0}, 17); err != nil {
+		t.Fatal(err)
+	}
+	if got := played(0); !slices.Equal(got, never) {
+		t.Error("a row that was never reset does not begin as from seed 0")
+	}
+	if err := s.Reset([]int{0}, []uint64{1}); err != nil {
+		t.Fatal(err)
+	}
+	if slices.Equal(played(0), never) {
+		t.Error("seeds 0 and 1 play alike")
+	}
+}
