@@ -17,7 +17,7 @@ import (
 // Model is a fitted simulator: what a checkpoint holds.
 type Model struct {
 	Config   Config
-	Data     []string // hashes of the recordings
+	Data     []string // hashes of the recordings, then of those that FitOptions.From was fitted to
 	Engine   string
 	Credit   string             // whose recordings
 	Fidelity []timegan.Fidelity // measured after fitting
@@ -84,6 +84,9 @@ type FitOptions struct {
 	Path   string // of checkpoints; "" is none
 	Every  int    // updates between checkpoints; 500
 	Resume *Model // go on from a checkpoint of the same config and recordings
+	// From is a model, of other recordings, with whose weights training begins: see
+	// from.go. A run that is resumed needs it again.
+	From *Model
 	// Checkpoint is called with the model at each checkpoint, written or not, and
 	// at the end. timegan.ErrStop ends training there, without an error.
 	Checkpoint func(*Model) error
@@ -232,6 +235,12 @@ func Fit(ctx context.Context, c Config, be *compute.Backend, recordings []teleme
 	if err != nil {
 		return nil, err
 	}
+	if o.From != nil {
+		m.Data = append(m.Data, o.From.Data...)
+		if k, regimes, err = o.From.lend(c, k, recordings); err != nil {
+			return nil, err
+		}
+	}
 	m.codec = k
 	shown, d := k.shows(recordings)
 	m.Warnings = k.warnings(recordings, regimes, shown, d)
@@ -252,6 +261,11 @@ func Fit(ctx context.Context, c Config, be *compute.Backend, recordings []teleme
 	} else {
 		if m.net, err = seq.New(k.network(c), c.Seed); err != nil {
 			return nil, err
+		}
+		if o.From != nil {
+			if err := o.From.give(m.net, k, be, recordings, regimes); err != nil {
+				return nil, err
+			}
 		}
 		if m.state, err = seq.NewTrainer(m.net, be, c.training()); err != nil {
 			return nil, err
@@ -346,15 +360,24 @@ func (m *Model) resume(r *Model, be *compute.Backend) error {
 // model was not trained on says how well it is known.
 func (m *Model) Likelihood(be *compute.Backend, recordings []telemetry.Recording) (names []string, nats []float64, err error) {
 	_, regimes := inferLoad(m.codec, recordings, m.codec.Load.K)
+	nats, err = m.likelihood(be, recordings, regimes, func(int, int) bool { return true })
+	for h := range nats {
+		names = append(names, m.codec.Heads[h].Name)
+	}
+	return names, nats, err
+}
+
+// likelihood is Likelihood given the regimes, of the pieces whose first second counts.
+func (m *Model) likelihood(be *compute.Backend, recordings []telemetry.Recording, regimes [][]uint8, counts func(recording, second int) bool) ([]float64, error) {
 	t, err := newTracks(m.codec, recordings, regimes, m.Config.Window)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	c := m.Config
 	c.Noise, c.Weight = 0, 1
 	run := m.net.NewRun(be, c.Window, 1)
 	b := newBatch(c, m.codec, c.Window, 1)
-	nats = make([]float64, len(m.codec.Heads))
+	nats := make([]float64, len(m.codec.Heads))
 	lead := m.codec.lead()
 	n := 0.
 	for i := range t.all {
@@ -364,18 +387,19 @@ func (m *Model) Likelihood(be *compute.Backend, recordings []telemetry.Recording
 			if m.codec.Restart {
 				end = min(end, tr.next(s))
 			}
-			t.put(c, b, 0, tr, s, end)
-			run.Forward(b)
-			for h, l := range run.Backward(1)[lead:] {
-				nats[h] += l * float64(end-s)
+			if counts(i, s) {
+				t.put(c, b, 0, tr, s, end)
+				run.Forward(b)
+				for h, l := range run.Backward(1)[lead:] {
+					nats[h] += l * float64(end-s)
+				}
+				n += float64(end - s)
 			}
-			n += float64(end - s)
 			s = end
 		}
 	}
 	for h := range nats {
-		nats[h] /= n
-		names = append(names, m.codec.Heads[h].Name)
+		nats[h] /= max(n, 1)
 	}
-	return names, nats, nil
+	return nats, nil
 }
