@@ -57,6 +57,7 @@ func TestRowsDoNotMeet(t *testing.T) {
 	for _, name := range []string{
 		"fixed:32", "random", "alternate:3", "threshold:50000", "occupancy:0.5", "codel:40000", "hysteresis:0.4:0.6", "sticky:4", "buffer:50", "level:1",
 		"inverse:threshold:50000", "delayed:3:threshold:50000", "noisy:0.4:threshold:50000", "wait",
+		"inverse:codel:40000", "delayed:3:codel:40000", "noisy:0.2:codel:40000",
 	} {
 		made := func() agent.Policy {
 			if name == "wait" {
@@ -163,6 +164,76 @@ func TestCoDelAtTheTarget(t *testing.T) {
 	}
 	if want := []int32{0, 0, 0, 0, 0, 0, 0, 2, 2}; !slices.Equal(got, want) { // limits 64 and 32
 		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// A policy goes by elements wherever they come in an observation, and leaves each action as
+// it is where it should; where an environment does not say what is in force at first, its
+// first action is.
+func TestWhereElementsCome(t *testing.T) {
+	s := twoSwitches()
+	e := s.Observation.Elements
+	e[0], e[2] = e[2], e[0] // action1 first
+	p, err := New("occupancy:0.5", s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Begin([]int{0}, []uint64{1})
+	a := []int32{-1, -1}
+	p.Act([]int{0}, []float32{2, 0, 60, 0, 0, 0, 0, 0}, a) // 60 packets of 32 at switch 1, none at the other
+	if a[0] != 1 || a[1] != 0 {
+		t.Errorf("actions %v, want the limits 16 and 64", a)
+	}
+	for _, name := range []string{"noisy:0:fixed:64", "delayed:1:fixed:64"} {
+		s := twoSwitches()
+		s.Initial = nil
+		p, err := New(name, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Begin([]int{0}, []uint64{1})
+		for range 5 {
+			a := []int32{-1, -1}
+			if p.Act([]int{0}, make([]float32, 8), a); a[0] != 0 || a[1] != 0 {
+				t.Errorf("%s: actions %v", name, a)
+			}
+		}
+	}
+}
+
+// CoDel takes limits away 4 steps above the target, then 4/√2 and 4/√3 later: after 4, 6.8
+// and 9.1 steps. Hysteresis begins an episode with the largest limit, whatever the one before
+// ended with.
+func TestLawsOverAnEpisode(t *testing.T) {
+	s := twoSwitches()
+	s.Action, s.Limits = env.MultiDiscrete{4, 4}, []p4.Limit{8, 16, 32, 64}
+	play := func(p agent.Policy, delay, depth float32, steps int) (limits []p4.Limit) {
+		p.Begin([]int{0}, []uint64{1})
+		for range steps {
+			a := []int32{-1, -1}
+			p.Act([]int{0}, []float32{depth, delay, 3, 0, 0, depth, delay, 3}, a)
+			if a[0] != a[1] {
+				t.Errorf("equal queues get actions %v", a)
+			}
+			limits = append(limits, s.Limits[a[0]])
+		}
+		return limits
+	}
+	p, err := New("codel:40000", s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := play(p, 50_000, 0, 11), []p4.Limit{64, 64, 64, 32, 32, 32, 16, 16, 16, 8, 8}; !slices.Equal(got, want) {
+		t.Errorf("codel: %v, want %v", got, want)
+	}
+	if p, err = New("hysteresis:0.3:0.6", s); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := play(p, 0, 64, 3), []p4.Limit{64, 8, 8}; !slices.Equal(got, want) {
+		t.Errorf("full queues: %v, want %v", got, want)
+	}
+	if got, want := play(p, 0, 40, 2), []p4.Limit{64, 64}; !slices.Equal(got, want) { // averages of .31 and .47
+		t.Errorf("an episode later: %v, want %v", got, want)
 	}
 }
 

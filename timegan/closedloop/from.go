@@ -181,10 +181,15 @@ func (m *Model) under(be *compute.Backend, recordings []telemetry.Recording, reg
 		}
 		paths = append(paths, taken)
 	}
-	nats, err := m.likelihood(be, recordings, paths, func(i, s int) bool { return regimes[i][s] == z })
+	t, err := newTracks(m.codec, recordings, paths, m.Config.Window)
+	if err != nil {
+		return 0, err
+	}
+	c := m.Config
+	c.Weight = 1
 	sum := 0.
-	for _, n := range nats {
+	for _, n := range t.nats(c, m.net, be, func(i, s int) bool { return regimes[i][s] == z }) {
 		sum += n
 	}
-	return sum, err
+	return sum, nil
 }

@@ -24,9 +24,8 @@ var freeze = flag.Bool("freeze", false, "write testdata/frozen anew")
 func rich(seed uint64, seconds int, each bool) telemetry.Recording {
 	r := toy(seed, seconds, 20, false)
 	fields := []telemetry.Field{
-		{Name: "enq_qdepth1", Unit: "packets"}, {Name: "deq_qdepth1", Unit: "packets"}, {Name: "deq_timedelta1", Unit: "us"}, {Name: "other1"},
-		{Name: "deq_qdepth2", Unit: "packets"}, {Name: "lbo_s", Unit: "s"}, {Name: "rep_kbps", Unit: "kbit/s"}, {Name: "fps", Unit: "1/s"},
-		{Name: "calc_rate", Unit: "1/s"}, {Name: "still", Unit: "s"},
+		{Name: "lbo_s", Unit: "s"}, {Name: "rep_kbps", Unit: "kbit/s"}, {Name: "fps", Unit: "1/s"}, {Name: "calc_rate", Unit: "1/s"}, {Name: "still", Unit: "s"},
+		{Name: "enq_qdepth1", Unit: "packets"}, {Name: "deq_qdepth1", Unit: "packets"}, {Name: "deq_timedelta1", Unit: "us"}, {Name: "other1"}, {Name: "deq_qdepth2", Unit: "packets"},
 	}
 	var values []float32
 	var valid []bool
@@ -46,10 +45,10 @@ func rich(seed uint64, seconds int, each bool) telemetry.Recording {
 		if v[2] > 20 && kbps < 1000 {
 			kbps, fps = 1500, 30
 		}
-		values = append(values, float32(math.Round(float64(v[0]))), float32(math.Round(float64(v[0]*.9+3*u(0)))), v[1], 5*u(1),
-			float32(second)*(.4+.2*u(2)), v[2], kbps, fps, kbps/100+u(3), 3)
+		values = append(values, v[2], kbps, fps, kbps/100+u(3), 3,
+			float32(math.Round(float64(v[0]))), float32(math.Round(float64(v[0]*.9+3*u(0)))), v[1], 5*u(1), float32(second)*(.4+.2*u(2)))
 		for j := range fields {
-			valid = append(valid, j > 4 && u(4) > .01 || j <= 4 && u(5+j) > .1)
+			valid = append(valid, j < 5 && u(4) > .01 || j >= 5 && u(j) > .1)
 		}
 	}
 	d, err := telemetry.NewDataset(fields, 0, time.Unix(0, 0), values, valid)
@@ -78,7 +77,7 @@ func TestFrozen(t *testing.T) {
 		"regimes":   {func(c *Config) { c.Regimes = 2 }, []telemetry.Recording{rich(1, 400, false), rich(2, 300, false)}, [][]int32{{32, 64, 128}, {128, 32, 48}}, -1},
 		"found":     {func(c *Config) { c.HeldOut = true }, []telemetry.Recording{rich(1, 500, false), rich(2, 500, false), rich(3, 400, false)}, [][]int32{{32, 128, 64}}, -1},
 		"perswitch": {func(c *Config) { c.Regimes = 2; c.Noise = .3 }, []telemetry.Recording{rich(3, 400, true), rich(4, 300, true)}, [][]int32{{32, 128, 128, 32, 64, 64}, {128, 128, 32, 32, 32, 128}, {32, 64, 128}}, -1},
-		"clock":     {func(c *Config) { c.Clock, c.Noise = 150, -1 }, []telemetry.Recording{rich(5, 400, false)}, [][]int32{{32, 64, 128}, {64, 64, 64}}, 70},
+		"clock":     {func(c *Config) { c.Clock, c.Noise, c.Regimes = 150, -1, 2 }, []telemetry.Recording{rich(5, 400, false)}, [][]int32{{32, 64, 128}, {64, 64, 64}}, 70},
 		"open":      {func(c *Config) { c.Open = true; c.Regimes = 3 }, []telemetry.Recording{rich(6, 500, false)}, [][]int32{{32, 64, 128}}, -1},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -408,6 +408,7 @@ func TestCodecBothSides(t *testing.T) {
 		"as it is": func(*codec) {}, "a load that lasts 1 s": func(k *codec) { k.Load.Lasts[0] = []int{1, 1 << 30} }, "a regime that never ends": func(k *codec) { k.Load.Lasts[0] = nil },
 		"a limit of 1": func(k *codec) { k.Limits[0][0] = 1 }, "equal limits": func(k *codec) { k.Limits[0][1] = k.Limits[0][0] }, "no deviation": func(k *codec) { k.Columns[0].SD = 0 },
 		"follows wholly": func(k *codec) { k.Heads[len(k.Heads)-1].Follow = -1.01 }, "one value": func(k *codec) { k.Columns[0].Lo = k.Columns[0].Hi },
+		"a follower of none": func(k *codec) { k.Heads[0].Given, k.Heads[0].Follow = nil, 0 },
 	} {
 		if err := decoded(t, m, func(m *Model) { edit(m.codec) }); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -452,8 +453,10 @@ func TestCodecBothSides(t *testing.T) {
 			b := m.starts[0]
 			copy(b[4+5*len(m.codec.Columns):], []byte{255, 255, 0, 0})
 		},
-		"a regime":     func(m *Model) { b := m.starts[0]; b[len(b)-20] = 2 },
-		"not a number": func(m *Model) { copy(m.starts[0][4:], []byte{0, 0, 0xc0, 0x7f}) },
+		"a regime":          func(m *Model) { b := m.starts[0]; b[len(b)-20] = 2 },
+		"the regime before": func(m *Model) { b := m.starts[0]; b[len(b)-16] = 2 },
+		"the regime ahead":  func(m *Model) { b := m.starts[0]; b[len(b)-12] = 2 },
+		"not a number":      func(m *Model) { copy(m.starts[0][4:], []byte{0, 0, 0xc0, 0x7f}) },
 	} {
 		if err := decoded(t, m, edit); err == nil {
 			t.Errorf("%s: accepted", name)

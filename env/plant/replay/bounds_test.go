@@ -71,7 +71,7 @@ func TestStateOfARow(t *testing.T) {
 	p := plantOf(t, "first", recording(32, 20))
 	var w telemetry.Window
 	w.Size(1, 4, len(oneSwitch))
-	if s, err := p.Snapshot(3, []byte("x")); err != nil || string(s) != "x\x00\x00\x00\x00" {
+	if s, err := p.Snapshot(0, []byte("x")); err != nil || string(s) != "x\x00\x00\x00\x00" {
 		t.Errorf("of a row that never began: %q, %v", s, err)
 	}
 	if err := p.Reset(ctx, []int{0}, []uint64{1}, []p4.Limit{32}, &w); err != nil {
