@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -226,6 +227,35 @@ func TestLargestValues(t *testing.T) {
 		}
 		if _, err := NewDataset([]Field{{"a", ""}}, 0, time.Unix(0, 0), []float32{v}, []bool{false}); err != nil {
 			t.Errorf("%v, not measured: %v", v, err)
+		}
+	}
+}
+
+// A ladder has sixteen rungs at most: a recording of more qualities has none of its own. A line that is too long
+// gives no bytes of it.
+func TestMostRungsAndBytes(t *testing.T) {
+	for n, want := range map[int]int{1: 1, 15: 15, 16: 16, 17: 0} {
+		var values []float32
+		for i := range n {
+			values = append(values, float32(100+i))
+		}
+		d, err := NewDataset([]Field{{"rep_kbps", "kbit/s"}}, 0, time.Unix(0, 0), values, slices.Repeat([]bool{true}, n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := LadderOf(d); len(got) != want {
+			t.Errorf("%d qualities: a ladder of %d rungs, want %d", n, len(got), want)
+		}
+	}
+	r := LimitLines(strings.NewReader(strings.Repeat("x", maxLine+1)))
+	b := make([]byte, 2*maxLine)
+	for {
+		n, err := r.Read(b)
+		if err != nil {
+			if n != 0 || errors.Is(err, io.EOF) {
+				t.Errorf("%d bytes, %v", n, err)
+			}
+			break
 		}
 	}
 }
