@@ -259,3 +259,17 @@ func TestMostRungsAndBytes(t *testing.T) {
 		}
 	}
 }
+
+// A file that its writer did not end is told by the recording, with what was read.
+func TestCutIsTold(t *testing.T) {
+	for tail, want := range map[string]int{"": 0, "1,1000,3\n": 0, "1,1000,3": 0, "1,100": 1} {
+		d, err := DecodeGrid(strings.NewReader("t,ts_ms,lbo_s\n0,0,3\n"+tail), "f")
+		if err != nil {
+			t.Fatal(tail, err)
+		}
+		cut := d.Reading().Cut
+		if len(cut) != want || want == 1 && (d.Len() != 1 || !strings.Contains(cut[0].Error(), "f")) {
+			t.Errorf("%q: %v, %d seconds", tail, cut, d.Len())
+		}
+	}
+}

@@ -221,3 +221,14 @@ func TestSamplesByNumber(t *testing.T) {
 		}
 	}
 }
+
+// Of more nodes than are followed the reports count all the same.
+func TestUnfollowedNodes(t *testing.T) {
+	c := collectorOf(t, Config{})
+	for i := range uint32(maxNodes + 3) {
+		c.Report(c.base.Add(time.Duration(i)), &intreport.Report{Node: i, SeqBits: 22, Hops: []intreport.Hop{{Has: intreport.HasSwitch | intreport.HasQueue, Switch: 1}}})
+	}
+	if s := c.Stats(); s.Unfollowed != 3 || len(s.Sequences) != maxNodes || s.Reports != maxNodes+3 || c.heard[0] != maxNodes+2 {
+		t.Errorf("%d unfollowed, %d followed, %d reports, heard at %d", s.Unfollowed, len(s.Sequences), s.Reports, c.heard[0])
+	}
+}
