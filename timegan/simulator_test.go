@@ -79,19 +79,20 @@ func TestResetBeginsAnew(t *testing.T) {
 
 // A player shows the levels of the columns that have them.
 func TestLadderOfASimulator(t *testing.T) {
-	m := smallModel(t, nil)
+	m := smallModel(t, func(m *Model) {
+		for _, c := range m.Codec.Columns {
+			for i := range c.Levels { // not the published ladder, which one that says nothing is
+				c.Levels[i] *= 2
+			}
+		}
+	})
 	s, err := NewSimulator(1, []*Model{m}, []Engine{NewCPU(compute.Go, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	levels := map[string][]float32{}
-	for _, c := range m.Codec.Columns {
-		if c.Levels != nil {
-			levels[c.Name] = c.Levels
-		}
-	}
-	if got, want := s.Ladder(), telemetry.LadderOfLevels(levels); len(levels) == 0 || got.Rungs() != want.Rungs() || got.Rungs() < 2 || !slices.Equal(got, want) {
-		t.Errorf("%v, want %v of %v", got, want, levels)
+	want := telemetry.NewLadder(telemetry.Quality{FPS: 36, Kbps: 1278}, telemetry.Quality{FPS: 48, Kbps: 3734}, telemetry.Quality{FPS: 60, Kbps: 6624})
+	if got := s.Ladder(); !slices.Equal(got, want) || got.TopKbps() != 6624 {
+		t.Errorf("%v, want %v", got, want)
 	}
 }
 
@@ -115,10 +116,11 @@ func TestTensorAt(t *testing.T) {
 
 var errEngine = errors.New("the device is gone")
 
-// gone is an objective whose engine fails at one of its calls.
+// gone is an objective whose engine fails at one of its calls, or diverges in a tensor.
 type gone struct {
 	Objective
 	left int
+	at   string
 }
 
 func (g *gone) fail() error {
@@ -127,7 +129,13 @@ func (g *gone) fail() error {
 	}
 	return nil
 }
-func (g *gone) Embedding(*Losses) error             { return g.fail() }
+func (g *gone) Embedding(l *Losses) error {
+	err := g.fail()
+	if err != nil && g.at != "" {
+		l.At, err = g.at, nil
+	}
+	return err
+}
 func (g *gone) Supervised(*Losses) error            { return g.fail() }
 func (g *gone) Generator(*Losses) error             { return g.fail() }
 func (g *gone) Embedder(*Losses) error              { return g.fail() }
@@ -153,6 +161,18 @@ func TestEngineFails(t *testing.T) {
 		if !errors.Is(err, errEngine) || !strings.Contains(err.Error(), k.want) || done != k.done {
 			t.Errorf("%v: %d updates, %v, want %d and %q", k.phase, done, err, k.done, k.want)
 		}
+	}
+}
+
+// Where a gradient is not finite, so is it, with the tensor.
+func TestDivergesLater(t *testing.T) {
+	be := compute.NewBackend(compute.Go, 1)
+	defer be.Close()
+	tr := newTrainer(be, smallConfig(false), small(true))
+	tr.objective = &gone{left: 3, at: "embedder.weight"}
+	done, err := tr.run(context.Background(), Embedding, 10, 4, 1, make([]Losses, 4))
+	if want := (DivergedError{Embedding, 12, "embedder.weight"}); done != 2 || err == nil || *err.(*DivergedError) != want {
+		t.Errorf("%d updates, %v, want %v", done, err, &want)
 	}
 }
 

@@ -201,6 +201,42 @@ func TestWhereElementsCome(t *testing.T) {
 	}
 }
 
+// CoDel takes limits away 4 steps above the target, then 4/√2 and 4/√3 later: after 4, 6.8
+// and 9.1 steps. Hysteresis begins an episode with the largest limit, whatever the one before
+// ended with.
+func TestLawsOverAnEpisode(t *testing.T) {
+	s := twoSwitches()
+	s.Action, s.Limits = env.MultiDiscrete{4, 4}, []p4.Limit{8, 16, 32, 64}
+	play := func(p agent.Policy, delay, depth float32, steps int) (limits []p4.Limit) {
+		p.Begin([]int{0}, []uint64{1})
+		for range steps {
+			a := []int32{-1, -1}
+			p.Act([]int{0}, []float32{depth, delay, 3, 0, 0, depth, delay, 3}, a)
+			if a[0] != a[1] {
+				t.Errorf("equal queues get actions %v", a)
+			}
+			limits = append(limits, s.Limits[a[0]])
+		}
+		return limits
+	}
+	p, err := New("codel:40000", s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := play(p, 50_000, 0, 11), []p4.Limit{64, 64, 64, 32, 32, 32, 16, 16, 16, 8, 8}; !slices.Equal(got, want) {
+		t.Errorf("codel: %v, want %v", got, want)
+	}
+	if p, err = New("hysteresis:0.3:0.6", s); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := play(p, 0, 64, 3), []p4.Limit{64, 8, 8}; !slices.Equal(got, want) {
+		t.Errorf("full queues: %v, want %v", got, want)
+	}
+	if got, want := play(p, 0, 40, 2), []p4.Limit{64, 64}; !slices.Equal(got, want) { // averages of .31 and .47
+		t.Errorf("an episode later: %v, want %v", got, want)
+	}
+}
+
 // saving is an environment in which an action pays and fills the player's buffer, both
 // by action and at once.
 type saving struct {

@@ -1,14 +1,19 @@
 package sim
 
 import (
+	"fmt"
 	"net"
+	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	configv1 "github.com/p4lang/p4runtime/go/p4/config/v1"
 	p4v1 "github.com/p4lang/p4runtime/go/p4/v1"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
@@ -264,6 +269,10 @@ func TestPacketOutHeader(t *testing.T) {
 		}
 	}
 	s.ReplacePipeline(info, 6)
+	s.PacketIn(2, []byte("in")) // by the other header
+	if m, err := c.stream.Recv(); err != nil || len(m.GetPacket().GetMetadata()) == 0 || m.GetPacket().Metadata[0].MetadataId != 77 || number(m.GetPacket().Metadata[0].Value) != 2 {
+		t.Errorf("packet in: %v, %v", m, err)
+	}
 	for _, m := range []*p4v1.PacketMetadata{{MetadataId: 77, Value: []byte{1}}, {MetadataId: 1, Value: []byte{2}}} {
 		out := &p4v1.PacketOut{Metadata: []*p4v1.PacketMetadata{m}}
 		if err := c.stream.Send(&p4v1.StreamMessageRequest{Update: &p4v1.StreamMessageRequest_Packet{Packet: out}}); err != nil {
@@ -290,4 +299,67 @@ func TestVerifyAlone(t *testing.T) {
 			t.Errorf("%.8q: %v, want %v; cookie %d", text, err, want, s.Cookie())
 		}
 	}
+}
+
+// counted counts the handshakes that a switch's credentials make.
+type counted struct {
+	credentials.TransportCredentials
+	n *atomic.Int32
+}
+
+func (c counted) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	c.n.Add(1)
+	return c.TransportCredentials.ServerHandshake(conn)
+}
+
+// A switch with credentials takes no connection without them.
+func TestCredentialsAreUsed(t *testing.T) {
+	n := new(atomic.Int32)
+	s := open(t, Config{Credentials: counted{insecure.NewCredentials(), n}})
+	dial(t, s, program.Queue).ready()
+	if n.Load() != 1 {
+		t.Errorf("%d handshakes", n.Load())
+	}
+}
+
+// A write that was done is answered as the fault says; one that was not done gives its own error.
+func TestResultsOfWrites(t *testing.T) {
+	s := open(t, Config{Depths: []p4.Limit{64, 32}})
+	c := dial(t, s, program.Queue)
+	c.ready()
+	asked := 0
+	s.Inject(Faults{Result: func(r *p4v1.WriteRequest) error {
+		asked += len(r.Updates)
+		return status.Error(codes.Aborted, "seeded")
+	}})
+	if err := c.write(limitUpdate(p4v1.Update_INSERT, nil)); status.Code(err) != codes.Aborted || s.Writes() != 1 || s.InForce(1) != 32 {
+		t.Errorf("%v; %d writes, %d in force", err, s.Writes(), s.InForce(1))
+	}
+	if err := c.write(limitUpdate(p4v1.Update_INSERT, nil)); refused(t, err) != codes.AlreadyExists || asked != 1 {
+		t.Errorf("%v; asked %d times", err, asked)
+	}
+	s.Inject(Faults{})
+	counter := c.info.Counters[0]
+	err := c.write(&p4v1.Update{Type: p4v1.Update_MODIFY, Entity: &p4v1.Entity{Entity: &p4v1.Entity_CounterEntry{CounterEntry: &p4v1.CounterEntry{CounterId: counter.Preamble.Id, Index: &p4v1.Index{Index: counter.Size}}}}})
+	st, _ := status.FromError(err)
+	if e, ok := st.Details()[0].(*p4v1.Error); !ok || e.Message != fmt.Sprintf("index %d is outside 0…%d", counter.Size, counter.Size-1) {
+		t.Errorf("%v", st.Details())
+	}
+}
+
+// A switch that is cut off hangs up on whoever connects, until it is mended.
+func TestCutHangsUp(t *testing.T) {
+	s := open(t, Config{})
+	s.Cut()
+	conn, err := net.Dial("tcp", s.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if _, err := conn.Read(make([]byte, 1)); err == nil || os.IsTimeout(err) {
+		t.Errorf("a connection while it is cut off: %v", err)
+	}
+	s.Mend()
+	dial(t, s, program.Queue).ready()
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -104,6 +105,18 @@ func TestVersionOneOrWrongLength(t *testing.T) {
 		} else if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%x: %v, want %s", c.words, err, c.want)
 		}
+		here := decoder(t, intreport.Config{Port: 9555}) // the same in a frame, where it ends with the bytes
+		framed, err := all(here, here.Frame, udpFrame(9555, append(words(c.words...), make([]byte, c.more)...)))
+		if len(framed) != len(got) || (err == nil) != (c.want == "") {
+			t.Errorf("%x in a frame: %+v, %v", c.words, framed, err)
+		}
+	}
+	here := decoder(t, intreport.Config{Port: 9555})
+	if got, err := all(here, here.Frame, udpFrame(9555, make([]byte, 12))); err != nil || len(got) != 1 || got[0].Format != intreport.V05 {
+		t.Errorf("a postcard of twelve bytes: %+v, %v", got, err)
+	}
+	if _, err := all(here, here.Frame, udpFrame(9555, nil)); err == nil || !strings.Contains(err.Error(), "byte 42: Telemetry Report header: 0: want 4 bytes") {
+		t.Errorf("an empty datagram: %v", err)
 	}
 }
 
@@ -188,6 +201,66 @@ func TestCutOnlyWhereMore(t *testing.T) {
 			more > 0 && (err != nil || len(got) != 1 || !got[0].Cut || len(got[0].Hops) != 2) {
 			t.Errorf("%d bytes more: %+v, %v", more, got, err)
 		}
+	}
+}
+
+// A packet that ends within INT's header says that it was cut where it is marked, and nothing where INT is only guessed.
+func TestCutWithinTheHeader(t *testing.T) {
+	stack := words(0x10080000, 0x20000100, 0x80000000, 0, 2, 1)
+	for left := 8; left < 16; left += 4 {
+		packet := inIP4(0x2b, 17, inUDP(9, stack))
+		packet = packet[:20+8+left]
+		for _, marked := range []bool{true, false} {
+			cfg := intreport.Config{}
+			if marked {
+				cfg.DSCP = 0x2b
+			}
+			d := decoder(t, cfg)
+			got, err := all(d, d.Report, slices.Concat(words(0x20000001, 9, 0x04ff0020), packet))
+			if err != nil || len(got) != 1 || len(got[0].Hops) != 0 || got[0].Cut != marked {
+				t.Errorf("%d bytes, marked %v: %+v, %v", left, marked, got, err)
+			}
+		}
+	}
+}
+
+// All ones say that a field is not known, in every word of it; fewer do not.
+func TestAllOnes(t *testing.T) {
+	const ones = 0xffffffff
+	for _, c := range []struct {
+		high, low uint32
+		known     bool
+	}{{ones, ones, false}, {ones, ones - 1, true}, {ones - 1, ones, true}, {ones, 0, true}, {0, ones, true}} {
+		d := decoder(t, intreport.Config{})
+		got, err := all(d, d.Report, words(0x20000001, 9, 0x10040220, 0x04000000, 0, c.high, c.low)) // an egress time
+		if err != nil || len(got) != 1 || len(got[0].Hops) != 1 {
+			t.Fatal(got, err)
+		}
+		h, want := got[0].Hops[0], uint64(c.high)<<32|uint64(c.low)
+		if !c.known {
+			want = 0
+		}
+		if (h.Has&intreport.HasEgressTime != 0) != c.known || h.EgressTime != want {
+			t.Errorf("%x %x: %+v", c.high, c.low, h)
+		}
+	}
+}
+
+// The checksum of a probe's IPv4 header is of its header alone (RFC 791).
+func TestProbeChecksum(t *testing.T) {
+	b, err := intreport.AppendProbeFrame(nil, netip.MustParseAddr("192.168.255.254"), netip.MustParseAddr("239.255.255.250"), &reports()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := uint32(0)
+	for i := 14; i < 34; i += 2 {
+		sum += uint32(binary.BigEndian.Uint16(b[i:]))
+	}
+	for sum>>16 != 0 {
+		sum = sum&0xffff + sum>>16
+	}
+	if sum != 0xffff {
+		t.Errorf("the header's sum is %x", sum)
 	}
 }
 
