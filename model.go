@@ -20,8 +20,7 @@ import (
 	"github.com/planegym/planegym/timegan/structured"
 )
 
-// DefaultModel is the bundled model that is sampled from, and that a bundled
-// agent learnt in, unless another is named.
+// DefaultModel is the bundled model that is sampled from unless another is named.
 const DefaultModel = "synthetic"
 
 // Model is a bundled model, or a file's: one of the three.

@@ -304,10 +304,10 @@ func (d *DDQN) update(r *replay, seed uint64, share float64) (loss, target float
 		b.reward[i], b.discount[i] = r.reward[j], r.discount[j]
 	}
 	if loss, err = d.learn(); err != nil {
-		return loss, 0, fmt.Errorf("agent: update %d: %w", d.updates, err)
+		return loss, target, fmt.Errorf("agent: update %d: %w", d.updates, err)
 	}
 	if math.IsNaN(loss) || math.IsInf(loss, 0) {
-		return loss, 0, fmt.Errorf("agent: update %d: the loss is %v: learning diverged; lower learning_rate, or set clip_norm", d.updates, loss)
+		return loss, target, fmt.Errorf("agent: update %d: the loss is %v: learning diverged; lower learning_rate, or set clip_norm", d.updates, loss)
 	}
 	r.prioritise(b.at, b.delta, c.Alpha)
 	if c.ClipNorm > 0 {

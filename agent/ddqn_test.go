@@ -130,6 +130,21 @@ func TestDoubleTarget(t *testing.T) {
 	}
 }
 
+// The distance from the target that priorities go by is the mean, over switches, of its
+// size.
+func TestDistances(t *testing.T) {
+	d := testAgent(t, testConfig(t, func(c *Config) { c.Hidden, c.Batch = nil, 2 }), testSpaces(1, 2, 2), compute.Go)
+	copy(d.online.Params().Data, []float32{0, 0, 0, 0, 1, 2, 4, 3}) // Q of switch 0, then of switch 1
+	d.batch = d.newBatch()
+	b := &d.batch
+	copy(b.weights, []float32{1, 1})
+	copy(b.y, []float32{2, 10})
+	copy(b.actions, []int32{0, 1, 1, 0}) // Q: 1 and 3; 2 and 4
+	if d.loss(b); b.delta[0] != 1 || b.delta[1] != 7 {
+		t.Errorf("distances %v, want [1 7]", b.delta)
+	}
+}
+
 func TestDuelingValues(t *testing.T) {
 	d := testAgent(t, testConfig(t, func(c *Config) { c.Hidden, c.Dueling = nil, true }), testSpaces(1, 2, 3), compute.Go)
 	p := d.newPass(d.online, 1)
@@ -213,6 +228,10 @@ func TestFit(t *testing.T) {
 	d.fit([]float32{1, 7, 3, 7, 5, 7})
 	if d.shift[0] != 3 || math.Abs(float64(d.scale[0])-1/math.Sqrt(8./3)) > 1e-6 || d.shift[1] != 7 || d.scale[1] != 1 {
 		t.Errorf("shift %v scale %v", d.shift, d.scale)
+	}
+	// A deviation of a thousandth is scaled as any other; of less than a millionth there is none.
+	if d.fit([]float32{.001, 2e-7, -.001, -2e-7}); math.Abs(float64(d.scale[0])-1000) > .01 || d.scale[1] != 1 {
+		t.Errorf("scale %v", d.scale)
 	}
 }
 

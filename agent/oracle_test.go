@@ -241,7 +241,7 @@ func oracle(t *testing.T, in oracleInput, want oracleOutput, k compute.Kernels) 
 	same("shift", d.shift, want.Shift, 1e-6)
 	same("scale", d.scale, want.Scale, 1e-6)
 	for u, w := range want.Updates {
-		loss, _, err := d.update(r, oracleSeed, in.Updates[u].Share)
+		loss, target, err := d.update(r, oracleSeed, in.Updates[u].Share)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -253,6 +253,13 @@ func oracle(t *testing.T, in oracleInput, want oracleOutput, k compute.Kernels) 
 		same(at+"y", d.batch.y, w.Y, 1e-5)
 		if math.Abs(loss-w.Loss) > 1e-5*max(1, w.Loss) {
 			t.Errorf("%sloss %v, want %v", at, loss, w.Loss)
+		}
+		mean := 0.
+		for _, y := range w.Y {
+			mean += y / float64(len(w.Y))
+		}
+		if math.Abs(target-mean) > 1e-5*max(1, math.Abs(mean)) {
+			t.Errorf("%smean target %v, want %v", at, target, mean)
 		}
 		if in.Config.Prioritised {
 			var p []float32

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/env/cartpole"
 )
 
 // A row that a failed call has reset shows its first observation next, in
@@ -115,5 +116,87 @@ func TestSameStepLeavesNothing(t *testing.T) {
 		if state, err := v.(env.Snapshotter).Snapshot(0, nil); err != nil || len(state) != 1+3 || state[0] != 0 {
 			t.Errorf("step %d: state %x, %v", k+1, state, err)
 		}
+	}
+}
+
+// The whole of an observation that waits is carried to another vector.
+func TestWaitingObservationIsWhole(t *testing.T) {
+	ctx := context.Background()
+	carts := func() (*failing, env.Vector) {
+		cart, err := cartpole.New(2, env.Disabled)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := &failing{Vector: cart}
+		v := env.WithAutoreset(f, env.NextStep)
+		if err := v.Reset(ctx, nil, []uint64{3, 4}, new(env.Batch)); err != nil {
+			t.Fatal(err)
+		}
+		return f, v
+	}
+	inner, v := carts()
+	var out, other env.Batch
+	push := func(v env.Vector, rows []int, out *env.Batch) error {
+		return v.Step(ctx, rows, make([]int32, len(rows)), out)
+	}
+	for out.Terminated = []bool{false}; !out.Terminated[0]; {
+		if err := push(v, []int{0}, &out); err != nil {
+			t.Fatal(err)
+		}
+	}
+	inner.failStep = true // row 1 steps where row 0 is reset
+	if err := push(v, []int{0, 1}, &out); !errors.Is(err, errFailing) {
+		t.Fatal(err)
+	}
+	state, err := v.(env.Snapshotter).Snapshot(0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, w := carts()
+	if err := w.(env.Snapshotter).Restore(1, state); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(push(v, []int{0}, &out), push(w, []int{1}, &other)); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(out.Obs, other.Obs) || slices.Contains(out.Obs, 0) {
+		t.Errorf("shows %v, carried %v", out.Obs, other.Obs)
+	}
+	for _, row := range []int{-1, 2} {
+		if _, err := v.(env.Snapshotter).Snapshot(row, nil); !errors.Is(err, env.ErrInvalidRows) {
+			t.Errorf("snapshot of row %d: %v", row, err)
+		}
+		if err := w.(env.Snapshotter).Restore(row, state); !errors.Is(err, env.ErrBadSnapshot) {
+			t.Errorf("restore of row %d: %v", row, err)
+		}
+	}
+}
+
+// With same_step a reset that fails is made up for before the row's next step, once the
+// actions are found to be good.
+func TestSameStepMakesUpForAReset(t *testing.T) {
+	ctx := context.Background()
+	inner := &failing{Vector: newClocks(2)}
+	v := env.WithAutoreset(inner, env.SameStep)
+	var out env.Batch
+	if err := v.Reset(ctx, nil, []uint64{6, 4}, &out); err != nil { // row 0 ends after 2 steps
+		t.Fatal(err)
+	}
+	if err := v.Step(ctx, nil, make([]int32, 4), &out); err != nil {
+		t.Fatal(err)
+	}
+	inner.failReset = true
+	if err := v.Step(ctx, nil, make([]int32, 4), &out); !errors.Is(err, errFailing) {
+		t.Fatal(err)
+	}
+	inner.failReset = true
+	if err := v.Step(ctx, nil, []int32{0, 0, 0, -1}, &out); !errors.Is(err, env.ErrInvalidAction) || !inner.failReset {
+		t.Errorf("a bad action: %v, resets at once: %v", err, !inner.failReset)
+	}
+	if err := v.Step(ctx, nil, make([]int32, 4), &out); !errors.Is(err, errFailing) {
+		t.Errorf("the reset fails again: %v", err)
+	}
+	if err := v.Step(ctx, nil, make([]int32, 4), &out); err != nil || !slices.Equal(out.Obs[:3], []float32{0, 7, 1}) {
+		t.Errorf("%v, %v; want the first step of episode 7", out.Obs, err)
 	}
 }

@@ -53,9 +53,9 @@ var ErrUnknown = errors.New("unknown scenario")
 //go:generate rm -r .mixed
 //go:generate go run ../cmd/planegym fit --data bundled/mixed.parquet --kernels avx2 --force --credit "Recordings: planegym's emulated testbed, scenario contended" -o bundled/closedloop.safetensors
 
-// The bundled agent trained in scenario synthetic:
+// The bundled agent trained in what is served by default, scenario closed-loop:
 //
-//go:generate go run ../cmd/planegym train --scenario synthetic --steps 30000 --seed 1 --kernels avx2 --out .agent
+//go:generate go run ../cmd/planegym train --scenario closed-loop --steps 30000 --seed 1 --kernels avx2 --out .agent
 //go:generate mv .agent/policy.safetensors bundled/agent.safetensors
 //go:generate rm -r .agent
 
@@ -164,7 +164,7 @@ func Mixed() []byte {
 }
 
 // Agent is the checkpoint of the bundled agent, a double DQN that was trained in
-// scenario synthetic; agent.LoadBytes reads it.
+// scenario closed-loop; agent.LoadBytes reads it.
 func Agent() []byte {
 	b, err := bundled.ReadFile("bundled/agent.safetensors")
 	if err != nil {

@@ -30,7 +30,7 @@ func (s *Scenario) foreignSessions(served *Scenario) error {
 }
 
 // bundledTraffic names the models of traffic that come with planegym.
-var bundledTraffic = []string{"bundled", "bundled-ngram"}
+var bundledTraffic = []string{"bundled", "bundled-pool", "bundled-ngram"}
 
 // arrivals are the sessions a second of s's loads.
 func arrivals(c testbed.Config) (sum float64) {

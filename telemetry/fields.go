@@ -105,10 +105,11 @@ func Canonical(name string) (Field, bool) {
 // Hop is the switch that a column is of, counted from 1 along the path; 0 for a
 // column of none.
 func (f Field) Hop() int {
-	if _, hop := splitHop(f.Name); hop > 0 && columnOf(f.Name) != nil {
-		return hop
+	if columnOf(f.Name) == nil {
+		return 0
 	}
-	return 0
+	_, hop := splitHop(f.Name)
+	return hop
 }
 
 // splitHop splits a name into its stem and the number of its switch, 0 where

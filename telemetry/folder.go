@@ -62,7 +62,7 @@ func LimitInName(path string) (int, bool) {
 	if err != nil || n < 1 || stem[len(before)] == '0' || strings.HasSuffix(before, ".") {
 		return 0, false
 	}
-	if v := strings.ToLower(before); v == "v" || len(v) > 1 && v[len(v)-1] == 'v' && !isLetter(v[len(v)-2]) {
+	if name, ok := strings.CutSuffix(strings.ToLower(before), "v"); ok && (name == "" || !isLetter(name[len(name)-1])) {
 		return 0, false
 	}
 	return n, true

@@ -389,9 +389,9 @@ func (d *Reader) time() (int64, bool, error) {
 	switch {
 	case !ok || !PlausibleTime(v):
 		return wrong("a time between 2000 and 2100 in " + d.unit.name + ", as in the lines above")
-	case d.rows > 0 && ms < d.last:
+	case ms < d.last: // 0 before the first
 		return wrong("a time not before the line above, " + show(d.last))
-	case d.rows > 0 && ms > d.last+maxGap && d.stray > 0 && ms >= d.stray && ms <= d.stray+maxGap:
+	case d.stray <= ms && ms <= d.stray+maxGap: // no time after 2000 is within an hour of a stray of 0
 		return 0, false, d.bad(d.header[d.clock], string(cell), fmt.Sprintf("a time within an hour of the lines before, %s: cut the log in two where it starts over", show(d.last)))
 	case d.rows > 0 && ms > d.last+maxGap:
 		d.stray = ms

@@ -162,9 +162,8 @@ func (p *delayed) Begin(rows []int, seeds []uint64) {
 		ring := p.rows.at(r)
 		*ring = telemetry.Grow(*ring, p.n*p.s)
 		for j := range *ring {
-			(*ring)[j] = p.initial[j%p.s]
+			(*ring)[j] = p.initial[j%p.s] // all slots alike: where the ring begins does not matter
 		}
-		*p.at.at(r) = 0
 	}
 }
 

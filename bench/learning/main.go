@@ -32,7 +32,7 @@ type options struct {
 
 func main() {
 	var o options
-	flag.StringVar(&o.scenario, "scenario", "synthetic", "what the agent trains in")
+	flag.StringVar(&o.scenario, "scenario", "closed-loop", "what the agent trains in")
 	flag.StringVar(&o.judge, "judge", "", "what it is evaluated in; default: the same")
 	flag.StringVar(&o.baselines, "baselines", "fixed:128,fixed:32,threshold:0.55", "policies to compare with")
 	flag.IntVar(&o.seeds, "seeds", 3, "trainings")
@@ -101,7 +101,7 @@ func run(ctx context.Context, o options) error {
 			}
 			all[i] = append(all[i], r)
 			i++
-			rows = append(rows, []string{"planegym double DQN", fmt.Sprint(seed + 1), fmt.Sprint(steps), fmt.Sprintf("%.1f", r), settings(config), "go run ./bench/learning"})
+			rows = append(rows, []string{"planegym double DQN", fmt.Sprint(seed + 1), fmt.Sprint(steps), fmt.Sprintf("%.1f", r), settings(config), "go run ./bench/learning -scenario " + o.scenario})
 			fmt.Fprintf(os.Stderr, "seed %d: %d transitions: %.0f\n", seed+1, steps, r)
 			return nil
 		}

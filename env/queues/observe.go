@@ -151,7 +151,7 @@ func (b *observer) box() env.Box {
 }
 
 // observe fills dst [D] from one row's window, the actions in force and the
-// age of its INT values in seconds.
+// age of its INT values in seconds, maxAge at most.
 func (b *observer) observe(dst, values []float32, valid []bool, actions []int32, age int) {
 	d := dst[:0]
 	last := values[(b.seconds-1)*b.fields:]
@@ -170,7 +170,7 @@ func (b *observer) observe(dst, values []float32, valid []bool, actions []int32,
 		}
 		d = append(d, last[b.lbo], float32(b.ladder.Rung(telemetry.Quality{FPS: last[b.fps], Kbps: last[b.kbps]})))
 		action()
-		d = append(d, float32(min(age, maxAge)))
+		d = append(d, float32(age))
 	case "tutorial":
 		for s := range b.depth {
 			d = append(d, last[b.depth[s]], last[b.delay[s]], last[b.out[s]])

@@ -414,7 +414,7 @@ func (q *Queues) Restore(row int, src []byte) error {
 		return &env.RowError{Row: row, Err: env.ErrBadSnapshot}
 	}
 	var st rowState
-	if _, err := binary.Decode(src, binary.LittleEndian, &st); err != nil || st.Phase > env.Over {
+	if _, err := binary.Decode(src, binary.LittleEndian, &st); err != nil || st.Phase > env.Over || st.Age < 0 || st.Age > maxAge {
 		return &env.RowError{Row: row, Err: env.ErrBadSnapshot}
 	}
 	rest := src[rowStateBytes:]
@@ -428,7 +428,7 @@ func (q *Queues) Restore(row int, src []byte) error {
 		numbers = append(numbers, p.LBO, p.FPS, p.Kbps, p.Stall)
 	}
 	for _, x := range numbers {
-		if x-x != 0 || st.Age < 0 {
+		if x-x != 0 {
 			return &env.RowError{Row: row, Err: env.ErrBadSnapshot}
 		}
 	}

@@ -17,7 +17,10 @@ limits in force. There are three kinds:
   closed_loop  (default) a generator that reads its own last second and the
                limits, and draws the next second; the load is a process of its
                own that no limit moves. Any number of switches, one limit for
-               all or one for each. See timegan/closedloop
+               all or one for each. See timegan/closedloop. With --set
+               adversarial_weight=W it is then fine-tuned against a discriminator
+               that compares rollouts with recordings (adversarial_updates,
+               adversarial_window); held-out recordings decide whether that is kept
   timegan      a conditional TimeGAN, trained on the train blocks. With --limit
                it sees that limit's recording only, the published way
   structured   rules of the queues and the player around a load that no limit
@@ -37,6 +40,7 @@ give equal bytes.`,
 		Example: `  planegym fit --data recordings -o model.safetensors
   planegym fit --data bundled-mixed -o model.safetensors
   planegym fit --data bundled-mixed --set seed=7 --set updates=600 -o model.safetensors
+  planegym fit --data bundled-mixed --set adversarial_weight=1 -o tuned.safetensors
   planegym fit --data recordings --mode timegan --set joint=2000 -o gan.safetensors
   planegym fit --data recordings --set clock=3600 --set held_out=true -o hours.safetensors
   planegym fit --csv stock.csv --window 24 -o stock.safetensors

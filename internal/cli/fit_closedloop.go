@@ -40,11 +40,15 @@ func (f *fitter) closedLoop(cmd *cobra.Command, data []telemetry.Recording) (err
 	defer be.Close()
 	bar, events := newProgress(cmd, -1, "update", "fit"), newEvents(cmd)
 	o.Report = func(p closedloop.Progress) {
-		events.emit("closed_loop", p.Update >= p.Of, map[string]any{
-			"phase": "closed_loop", "done": p.Update, "total": p.Of, "nats_per_second": float64(p.Loss),
-		})
+		event := map[string]any{"phase": "closed_loop", "done": p.Update, "total": p.Of, "nats_per_second": float64(p.Loss)}
+		text := fmt.Sprintf("%.3f nats a second", p.Loss)
+		if p.Right > 0 {
+			event["discriminator_right"] = p.Right
+			text = fmt.Sprintf("discriminator right in %.0f %%", 100*p.Right)
+		}
+		events.emit("closed_loop", p.Update >= p.Of, event)
 		bar.ChangeMax(p.Of)
-		bar.Describe(fmt.Sprintf("%.3f nats a second", p.Loss))
+		bar.Describe(text)
 		_ = bar.Set(p.Update)
 	}
 	m, err := closedloop.Fit(cmd.Context(), c, be, data, o)
@@ -58,13 +62,17 @@ func (f *fitter) closedLoop(cmd *cobra.Command, data []telemetry.Recording) (err
 	for _, w := range m.Warnings {
 		cmd.PrintErrln("fit: warning:", w)
 	}
+	losses := fmt.Sprintf("%.3f nats a second", m.Loss)
+	if m.Adversary != nil {
+		losses += fmt.Sprintf("\nadversary: %v", m.Adversary)
+	}
 	return f.done(cmd, bar, data, fitted{
 		model: planegym.Model{ClosedLoop: m}, fidelity: &m.Fidelity, heldOut: m.Config.HeldOut, limits: m.Limits(),
 		what:   fmt.Sprintf("a load of %d regimes, %d updates on %s", m.Regimes(), m.Updates, m.Engine),
-		losses: fmt.Sprintf("%.3f nats a second", m.Loss),
+		losses: losses,
 		json: map[string]any{
 			"switches": m.Switches(), "regimes": m.Regimes(), "engine": m.Engine, "config": m.Config, "nats_per_second": m.Loss,
-			"warnings": append([]string{}, m.Warnings...),
+			"warnings": append([]string{}, m.Warnings...), "adversary": m.Adversary,
 		},
 	})
 }

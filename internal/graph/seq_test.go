@@ -25,6 +25,11 @@ func TestSeqParity(t *testing.T) {
 			Heads: []seq.Head{{Name: "turning", Size: 17}, {Name: "level", Size: 3, Given: []int{0}}, {Name: "change", Size: 3, Given: []int{0, 1}},
 				{Name: "depth", Size: 12, Given: []int{0, 2}}, {Name: "wait", Size: 9, Given: []int{0, 3}}},
 		},
+		// As timegan/closedloop is fine-tuned: weights are advantages, of either sign.
+		"closed loop with signed weights": {
+			Embeddings: []seq.Embedding{{Name: "level", Size: 3, Dim: 3}}, Dense: 12, Hidden: 16,
+			Heads: []seq.Head{{Name: "signed", Size: 3}, {Name: "depth", Size: 12, Given: []int{0}}},
+		},
 		"tokens, two layers, a hidden head": {
 			Embeddings: []seq.Embedding{{Name: "size", Size: 40, Dim: 16}}, Hidden: 20, Layers: 2, HeadHidden: 14,
 			Heads: []seq.Head{{Name: "size", Size: 41}, {Name: "gap", Size: 10, Given: []int{0}}},
@@ -47,6 +52,11 @@ func TestSeqParity(t *testing.T) {
 					}
 				}
 			}
+			if c.Heads[0].Name == "signed" {
+				for i := range b.Weight {
+					b.Weight[i] -= 1.5
+				}
+			}
 			be := compute.NewBackend(auto(t), 1)
 			hand := m.NewRun(be, steps, rows)
 			want, err := hand.Losses(b)
@@ -61,7 +71,7 @@ func TestSeqParity(t *testing.T) {
 				t.Fatal(err)
 			}
 			for h := range want {
-				if d := math.Abs(exact[h] - want[h]); !(d <= 1e-5*exact[h]) {
+				if d := math.Abs(exact[h] - want[h]); !(d <= 1e-5*max(math.Abs(exact[h]), 1)) {
 					t.Errorf("loss of %s: %v by hand, %v in float64", c.Heads[h].Name, want[h], exact[h])
 				}
 			}
@@ -80,7 +90,7 @@ func TestSeqParity(t *testing.T) {
 					t.Fatal(err)
 				}
 				for h := range want {
-					if d := math.Abs(got[h] - want[h]); !(d <= 1e-5*want[h]) {
+					if d := math.Abs(got[h] - want[h]); !(d <= 1e-5*max(math.Abs(want[h]), 1)) {
 						t.Errorf("loss of %s: %v by graph, %v by hand", c.Heads[h].Name, got[h], want[h])
 					}
 				}
@@ -89,7 +99,7 @@ func TestSeqParity(t *testing.T) {
 			for _, l := range want {
 				sum += l
 			}
-			if l := float64(g.(*sequence).program.loss("L")); math.Abs(l-sum) > 1e-5*sum {
+			if l := float64(g.(*sequence).program.loss("L")); math.Abs(l-sum) > 1e-5*max(math.Abs(sum), 1) {
 				t.Errorf("the graph's cost is %v, the losses sum to %v", l, sum)
 			}
 			for i, x := range hand.Gradients() {

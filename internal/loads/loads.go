@@ -10,6 +10,7 @@ import (
 
 	"github.com/planegym/planegym/env/plant/testbed"
 	"github.com/planegym/planegym/traffic"
+	"github.com/planegym/planegym/traffic/bundled"
 	"github.com/planegym/planegym/traffic/compile"
 	"github.com/planegym/planegym/traffic/models"
 	"github.com/planegym/planegym/traffic/store"
@@ -49,6 +50,16 @@ func same(a, b *testbed.Load) bool {
 }
 
 func read(ctx context.Context, l *testbed.Load) (*traffic.Set, error) {
+	if l.File == "" && l.Model == models.BundledPool {
+		if l.Pool != 0 {
+			return nil, fmt.Errorf("pool: %s is a pool already, of all its sessions with the load's labels: leave pool out", l.Model)
+		}
+		set, err := bundled.Pool()
+		if err != nil {
+			return nil, err
+		}
+		return Labelled(set, l.Labels)
+	}
 	if l.File == "" {
 		m, err := models.Open(l.Model)
 		if err != nil {

@@ -50,6 +50,7 @@ const (
 	SampleNoise                     // a generator's input in a rollout: B is the model
 	Simulated                       // a structured rollout's load and player: A is which of the draws, B of what
 	Generated                       // a closed-loop rollout: A is the second; B is 1 for the load (A: which stay), 2 and 3 for where it starts
+	Adversarial                     // the windows and the seeds of rollouts that a closed loop is fine-tuned by: A is the update, B the rollout
 )
 
 // Purposes of models of traffic: A is the session.

@@ -112,18 +112,18 @@ func permutation(n int, key rng.Key) []int32 {
 	return p
 }
 
-// objectives is an objective over batches of several shapes: that of shape At
+// Objectives is an objective over batches of several shapes: that of shape At
 // computes.
-type objectives struct {
+type Objectives struct {
 	Of []seq.Objective
 	At int
 }
 
 // Losses is the objective's of the shape.
-func (o *objectives) Losses(b *seq.Batch) ([]float64, error) { return o.Of[o.At].Losses(b) }
+func (o *Objectives) Losses(b *seq.Batch) ([]float64, error) { return o.Of[o.At].Losses(b) }
 
 // Gradients is the objective's of the shape.
-func (o *objectives) Gradients() [][]float32 { return o.Of[o.At].Gradients() }
+func (o *Objectives) Gradients() [][]float32 { return o.Of[o.At].Gradients() }
 
 // NewBatch is memory for a batch.
 func NewBatch(c seq.Config, steps, rows int) *seq.Batch {

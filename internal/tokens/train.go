@@ -25,7 +25,7 @@ type Training struct {
 // Run trains up to t.Updates. When ctx ends, it ends between two updates, after a
 // last checkpoint, with the context's error.
 func (t *Training) Run(ctx context.Context, be *compute.Backend, o traffic.FitOptions) error {
-	objective := &objectives{}
+	objective := &Objectives{}
 	for _, k := range t.Schedule.Shapes {
 		run, err := seq.Open(o.Engine, t.Net, be, k.Steps, k.Rows)
 		if err != nil {

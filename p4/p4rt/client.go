@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/planegym/planegym/internal/rng"
+	"github.com/planegym/planegym/internal/wait"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/p4/program"
 )
@@ -253,12 +254,7 @@ func (c *Client) run(ctx context.Context) {
 			c.rpc, c.stream = nil, nil
 		})
 		c.notify(Event{Kind: Down, Err: err})
-		t := time.NewTimer(backoff(c.cfg.Backoff, attempt, key.Float64(n)))
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
-		}
+		_ = wait.For(ctx, backoff(c.cfg.Backoff, attempt, key.Float64(n)))
 		attempt++
 	}
 }
@@ -349,13 +345,12 @@ const (
 // that, but servers hang up on clients that ping oftener than every 5 minutes.
 // Another pipeline than ours is put right.
 func (c *Client) watch(ctx context.Context, rpc p4v1.P4RuntimeClient) error {
-	t := time.NewTicker(aliveEvery)
-	defer t.Stop()
+	due := time.Tick(aliveEvery)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-t.C:
+		case <-due:
 		}
 		call, cancel := context.WithTimeout(ctx, max(aliveWithin, c.cfg.Timeout))
 		r, err := rpc.GetForwardingPipelineConfig(call, &p4v1.GetForwardingPipelineConfigRequest{
@@ -430,15 +425,15 @@ func (c *Client) answered(stream p4v1.P4Runtime_StreamChannelClient, a *p4v1.Mas
 		s := &c.state
 		was := s.Primary
 		s.Connected, s.Status, s.Election, s.Primary = true, code, highest, code == codes.OK
+		if !s.Primary || !was {
+			s.Synced, s.Err = false, nil
+		}
 		switch {
 		case s.Primary && !was:
-			s.Synced, s.Err = false, nil
 			signal(c.resync)
-		case !s.Primary:
-			s.Synced, s.Err = false, nil
-			if demoted = was; was {
-				c.lose()
-			}
+		case !s.Primary && was:
+			demoted = true
+			c.lose()
 		}
 		if code == codes.NotFound && c.held {
 			if mine := (Election{High: c.election.GetHigh(), Low: c.election.GetLow()}); mine.Compare(highest) < 0 {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"time"
 
 	configv1 "github.com/p4lang/p4runtime/go/p4/config/v1"
 	p4v1 "github.com/p4lang/p4runtime/go/p4/v1"
@@ -16,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/planegym/planegym/internal/rng"
+	"github.com/planegym/planegym/internal/wait"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/p4/program"
 )
@@ -472,11 +472,7 @@ func (c *Client) syncer(ctx context.Context, resync chan struct{}) {
 			if err == nil {
 				break
 			}
-			t := time.NewTimer(backoff(c.cfg.Backoff, attempt, key.Float64(n)))
-			select {
-			case <-t.C:
-			case <-ctx.Done():
-				t.Stop()
+			if wait.For(ctx, backoff(c.cfg.Backoff, attempt, key.Float64(n))) != nil {
 				return
 			}
 		}

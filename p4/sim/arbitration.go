@@ -115,7 +115,7 @@ func (s *Server) arbitrate(stream p4v1.P4Runtime_StreamChannelServer, c *client,
 	} else if bmv2 && compare(c.election, election) == 0 {
 		return c, nil // PI does not answer
 	}
-	was := before == c && before != nil
+	was := before == c
 	c.election = election
 	if p := s.past[role]; election != nil && (p == nil || compare(election, p) >= 0) {
 		s.past[role] = proto.Clone(election).(*p4v1.Uint128)
@@ -165,13 +165,5 @@ func (s *Server) tell(c *client) {
 	if p != nil {
 		a.ElectionId = p.election
 	}
-	a.ElectionId = clone(a.ElectionId)
 	c.send(&p4v1.StreamMessageResponse{Update: &p4v1.StreamMessageResponse_Arbitration{Arbitration: a}})
-}
-
-func clone(e *p4v1.Uint128) *p4v1.Uint128 {
-	if e == nil {
-		return nil
-	}
-	return &p4v1.Uint128{High: e.High, Low: e.Low}
 }

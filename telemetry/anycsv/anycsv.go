@@ -131,10 +131,7 @@ func readCells(r io.Reader) (*cells, error) {
 			rec[0] = strings.TrimPrefix(rec[0], "\ufeff")
 			if t.head = rec; headless(rec, t.separator) {
 				t.noHeader = true
-				t.head = make([]string, len(rec))
-				for i := range rec {
-					t.head[i] = fmt.Sprint("column", i+1)
-				}
+				t.head = make([]string, len(rec)) // check names them
 			} else {
 				continue
 			}

@@ -130,7 +130,7 @@ var layouts = []string{
 
 // parseDate reads a date or a time of a day.
 func parseDate(cell string) (time.Time, bool) {
-	if len(cell) < 6 || !strings.ContainsAny(cell, "0123456789") {
+	if len(cell) < len("2006-01") || !strings.ContainsAny(cell, "0123456789") {
 		return time.Time{}, false
 	}
 	for _, l := range layouts {

@@ -202,11 +202,7 @@ func (t *cells) record(f *File, at []int, clock, cond int) error {
 	row := func(r int, measured bool) {
 		for _, i := range at {
 			v := t.columns[i].values[r]
-			ok := measured && v == v && math.Abs(v) <= math.MaxFloat32
-			if !ok {
-				v = 0
-			}
-			values, valid = append(values, float32(v)), append(valid, ok)
+			values, valid = append(values, float32(v)), append(valid, measured && math.Abs(v) <= math.MaxFloat32)
 		}
 		if limits != nil {
 			inForce = append(inForce, limits[r])

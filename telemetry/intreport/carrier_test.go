@@ -120,6 +120,9 @@ func TestForeignCarriers(t *testing.T) {
 		do(b)
 		return b
 	}
+	four := slices.Clone(c["IPv6, three extensions"])
+	four = slices.Concat(four[:40], append([]byte{four[6], 0}, make([]byte, 6)...), four[40:])
+	four[6] = 60
 	five := slices.Clone(c["IPv6, three extensions"])
 	for range 2 {
 		five = slices.Concat(five[:40], append([]byte{five[6], 0}, make([]byte, 6)...), five[40:])
@@ -134,6 +137,7 @@ func TestForeignCarriers(t *testing.T) {
 		"another port":           edit("IPv4", func(b []byte) { b[23]++ }),
 		"TCP in IPv6":            edit("IPv6", func(b []byte) { b[6] = 6 }),
 		"another port, in IPv6":  edit("IPv6", func(b []byte) { b[43]++ }),
+		"four extensions":        four,
 		"five extensions":        five,
 		"an extension too long":  edit("IPv6, hop-by-hop", func(b []byte) { b[41] = 255 }),
 		"a datagram of 7 bytes":  c["IPv4"][:27],

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
-	"strings"
 )
 
 // ErrForeign says that a frame is neither a probe nor a report.
@@ -129,7 +128,7 @@ func (d *Decoder) probe(at, end int) error {
 		return ErrForeign // a packet of another experiment: protocol 253 is everyone's
 	}
 	if need := probeHead + n*probeHop; end-at < need {
-		return d.bad(at, "count", uint32(n), "at most %d, the hops that are there", (end-at-probeHead)/probeHop, 0)
+		return d.bad(at, "count", uint32(n), "at most %d, the hops that are there", (end-at-probeHead)/probeHop)
 	}
 	r.Hops = grow(r.Hops, n)
 	for i := range n {
@@ -172,24 +171,22 @@ func (d *Decoder) start(f Format) *Report {
 
 // short is the error of bytes that are not there.
 func (d *Decoder) short(at, end int, field string, need int) error {
-	return d.bad(at, field, uint32(max(end-at, 0)), "%d bytes", need, 0)
+	return d.bad(at, field, uint32(max(end-at, 0)), "%d bytes", need)
 }
 
 var errGuess = errors.New("no INT")
 
-// bad is the error of a value; want may print a and b. It costs nothing while
+// bad is the error of a value; want may print numbers. It costs nothing while
 // d guesses.
-func (d *Decoder) bad(at int, field string, value uint32, want string, a, b int) error {
+func (d *Decoder) bad(at int, field string, value uint32, want string, numbers ...int) error {
 	if d.guess || d.strict {
 		return errGuess
 	}
-	switch strings.Count(want, "%") {
-	case 1:
-		want = fmt.Sprintf(want, a)
-	case 2:
-		want = fmt.Sprintf(want, a, b)
+	var args []any
+	for _, n := range numbers {
+		args = append(args, n)
 	}
-	return &Error{d.r.Format, at, field, uint64(value), want}
+	return &Error{d.r.Format, at, field, uint64(value), fmt.Sprintf(want, args...)}
 }
 
 // report decodes a telemetry report by its version. Some v2.0 reports call
@@ -211,14 +208,14 @@ func (d *Decoder) report(at, end int) error {
 		}
 		if length >= 4 && w>>21&7 <= 2 && end-at >= 12 && !plausibleV20(be32(d.b, at+8)) {
 			d.start(V10)
-			return d.bad(at, "Length", uint32(length), "%d, as RepMdBits say", 4+bits.OnesCount32(w>>15&0x3f), 0)
+			return d.bad(at, "Length", uint32(length), "%d, as RepMdBits say", 4+bits.OnesCount32(w>>15&0x3f))
 		}
 		return d.v20(at, end, VersionOne)
 	case 2:
 		return d.v20(at, end, 0)
 	}
 	d.start(0)
-	return d.bad(at, "Ver", w>>28, "0, 1 or 2", 0, 0)
+	return d.bad(at, "Ver", w>>28, "0, 1 or 2")
 }
 
 // plausibleV20 says whether w could begin an individual report.
@@ -261,7 +258,7 @@ func (d *Decoder) v05(at, end int) error {
 		}
 		head += size
 	default:
-		return d.bad(at, "NProto", proto, "0, 1 or 2", 0, 0)
+		return d.bad(at, "NProto", proto, "0, 1 or 2")
 	}
 	if d.strict && (w&0x1fffc0 != 0 || h.Has&HasDrop != 0 && be16(d.b, head-2) != 0 || !d.packetAt(inEthernet, head, end)) {
 		return errGuess
@@ -301,7 +298,7 @@ func (d *Decoder) v10(at, end int) error {
 	r.Hardware, r.Node, r.Seq, r.SeqBits = uint8(w&63), be32(d.b, at+4), be32(d.b, at+8), 32
 	nprot, mask := w>>21&7, w>>15&0x3f
 	if nprot > inIPv6 {
-		return d.bad(at, "NProt", nprot, "0, 1 or 2", 0, 0)
+		return d.bad(at, "NProt", nprot, "0, 1 or 2")
 	}
 	if d.strict && (w&0x7e00 != 0 || !d.packetAt(int(nprot), at+length, end)) {
 		return errGuess
@@ -405,7 +402,7 @@ func (d *Decoder) individual(w uint32, at, end int) error {
 		length := int(w>>8&0xff) * 4
 		switch need := 4 * v2.words(mask); {
 		case length < need:
-			return d.bad(at, "MD Length", uint32(length/4), "at least %d, as RepMdBits say", need/4, 0)
+			return d.bad(at, "MD Length", uint32(length/4), "at least %d, as RepMdBits say", need/4)
 		case end-body < length:
 			return d.short(body, end, "MD Length", length)
 		case d.strict && (mask&^(hasINT|HasDrop) != 0 || mask&HasSwitch != 0 ||
@@ -415,7 +412,7 @@ func (d *Decoder) individual(w uint32, at, end int) error {
 		d.read(&local, mask, HasSwitch, body, v2)
 		body += length
 	default:
-		return d.bad(at, "RepType", w>>28, "0 or 1: IOAM is not decoded", 0, 0)
+		return d.bad(at, "RepType", w>>28, "0 or 1: IOAM is not decoded")
 	}
 	var err error
 	switch in {
@@ -428,7 +425,7 @@ func (d *Decoder) individual(w uint32, at, end int) error {
 		}
 		err = d.inner(int(in-3), body, end)
 	default:
-		err = d.bad(at, "InType", in, "0 to 5", 0, 0)
+		err = d.bad(at, "InType", in, "0 to 5")
 	}
 	if err != nil {
 		return err

@@ -79,9 +79,6 @@ func (e *encoder) ticks(name string, ns, tick uint64, bits int) uint64 {
 	if ns%tick != 0 {
 		e.fail("%s: %d ns is not a multiple of %d ns", name, ns, tick)
 	}
-	if bits == 64 {
-		return ns / tick
-	}
 	return e.fit(name, ns/tick, bits)
 }
 

@@ -72,6 +72,7 @@ func TestShortParts(t *testing.T) {
 		{"v1.0, NProt 3", slices.Concat(words(0x15608000, 3, 2, 7, 5), inIP4(0, 17, inUDP(9, nil))), "byte 0: NProt: 3: want 0, 1 or 2"},
 		{"nothing behind UDP", v20(inIP4(dscp, 17, inUDP(9, nil))), "byte 40: INT shim header: 0: want 8 bytes"},
 		{"nothing behind TCP", v20(inIP4(dscp, 6, inTCP(0, nil))), "byte 52: INT shim header: 0: want 8 bytes"},
+		{"nothing behind VXLAN", v20(inIP4(dscp, 17, inUDP(4790, words(0x0c000082, 0x2a00)))), "byte 48: INT shim header: 0: want 8 bytes"},
 		{"7 bytes of a shim", v20(inIP4(dscp, 17, inUDP(9, words(0x10010000, 0x20000100)[:7]))), "byte 40: INT shim header: 7: want 8 bytes"},
 		{"a shim, half of a header", v20(inIP4(dscp, 17, inUDP(9, words(0x10010000, 0x20000100)))), "byte 44: INT metadata header: 4: want 8 bytes"},
 		{"a header of v1.0's length", v20(inIP4(dscp, 17, inUDP(9, words(0x10020000, 0x20000100, 0x80000000)))), "byte 44: INT metadata header: 8: want 12 bytes"},

@@ -80,6 +80,11 @@ func TestInnerPackets(t *testing.T) {
 		{"VXLAN-GPE, cut", ip4, inIP4(dscp, 17, inUDP(4790, vxlan(0x0c, 0x82)[:7])), 0},
 		{"Geneve", ip4, inIP4(dscp, 17, inUDP(6081, geneve)), 2},
 		{"Geneve whose options end before", ip4, inIP4(dscp, 17, inUDP(6081, slices.Concat(words(2<<24|0x6558, 0x2a00), option))), 0},
+		{"Geneve, INT behind its options", ip4, inIP4(dscp, 17, inUDP(6081, slices.Concat(words(4<<24|0x6558, 0x2a00), words(0x01020003, 7, 7, 7), words(0x01030105), stack[4:]))), 0},
+		{"VXLAN with the O bit alone", ip4, inIP4(dscp, 17, inUDP(4790, vxlan(0x09, 0x82))), 0},
+		{"Geneve, nothing of it", ip4, inIP4(dscp, 17, inUDP(6081, nil)), 0},
+		{"VXLAN, nothing of it", ip4, inIP4(dscp, 17, inUDP(4790, nil)), 0},
+		{"VXLAN, cut", ip4, inIP4(dscp, 17, inUDP(4790, vxlan(0x0c, 0x82)[:7])), 0},
 		{"Geneve, cut", ip4, inIP4(dscp, 17, inUDP(6081, geneve[:7])), 0},
 		{"TCP, cut", ip4, inIP4(dscp, 6, inTCP(0, nil)[:19]), 0},
 		{"UDP, cut", ip4, inIP4(dscp, 17, udp[:7]), 0},
@@ -99,7 +104,7 @@ func TestInnerPackets(t *testing.T) {
 			if strings.HasPrefix(c.name, "TLV, Ethernet") && cfg.DSCP == 0 && err == nil && len(got) == 1 && len(got[0].Hops) == 0 {
 				continue // a stack with bytes behind it is not guessed
 			}
-			if err != nil || len(got) != 1 || len(got[0].Hops) != c.want ||
+			if err != nil || len(got) != 1 || len(got[0].Hops) != c.want || got[0].Quirks != 0 ||
 				c.want == 2 && (got[0].Hops[0].Switch != 1 || got[0].Hops[1].Switch != 2) {
 				t.Errorf("%s, %+v: %+v, %v; want %d hops", c.name, cfg, got, err, c.want)
 			}
@@ -230,6 +235,9 @@ func TestPaperReportMetadata(t *testing.T) {
 		r := intreport.Report{Format: intreport.V10, Node: 9, Hardware: 1, Seq: 1, SeqBits: 32, Tracked: true, Hops: []intreport.Hop{want}}
 		if err != nil || len(got) != 1 || !reflect.DeepEqual(got[0], r) {
 			t.Errorf("%06b: %+v, %v\nwant %+v", bitmap, got, err, r)
+		}
+		if wire, err := intreport.Append(nil, intreport.Config{Tick: time.Microsecond}, &r); err != nil || !slices.Equal(wire, words(w...)) {
+			t.Errorf("%06b: % x, %v\nwant % x", bitmap, wire, err, words(w...))
 		}
 	}
 }

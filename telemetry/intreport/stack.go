@@ -141,8 +141,8 @@ func (d *Decoder) ipAt(etype uint16, at, end int) bool {
 	switch etype {
 	case etherIPv4:
 		switch {
-		case n <= 0:
-			return n == 0 // cut after the frame's header
+		case n == 0: // cut after the frame's header
+			return true
 		case d.b[at]>>4 != 4 || d.b[at]&15 < 5:
 			return false
 		case n >= 20:
@@ -150,7 +150,7 @@ func (d *Decoder) ipAt(etype uint16, at, end int) bool {
 		}
 		return true
 	case etherIPv6:
-		return n == 0 || n > 0 && d.b[at]>>4 == 6
+		return n == 0 || d.b[at]>>4 == 6
 	}
 	return false
 }
@@ -265,23 +265,23 @@ func (d *Decoder) shim(at, end int) error {
 	if w>>24 == typeMD { // v1.0; in v2.1 the upper half is not 0
 		kind, size = typeMD, int(w>>8&0xff)*4-4
 		if d.guess && w>>16&0xff != 0 {
-			return d.bad(at, "reserved", w>>16&0xff, "0", 0, 0)
+			return errGuess
 		}
 	} else if d.guess && w>>24&3 != 0 {
-		return &Error{d.r.Format, at, "reserved", uint64(w >> 24 & 3), "0"}
+		return errGuess
 	}
 	if kind != typeMD && kind != typeMX {
-		return d.bad(at, "Type", kind, "1 (MD) or 3 (MX)", 0, 0)
+		return d.bad(at, "Type", kind, "1 (MD) or 3 (MX)")
 	}
 	cut := end-at-4 < size
 	if cut && (!d.more || kind != typeMD) {
 		return d.short(at+4, end, "Length", size)
 	}
 	if version := d.b[at+4] >> 4; (w>>24 == typeMD) != (version == 1) {
-		return d.bad(at+4, "Ver", uint32(version), "1 after a shim of v1.0, 2 after one of v2.1", 0, 0)
+		return d.bad(at+4, "Ver", uint32(version), "1 after a shim of v1.0, 2 after one of v2.1")
 	}
 	if d.guess && kind == typeMX && be32(d.b, at+4)&0x07ffffff != 0 {
-		return d.bad(at+4, "Reserved", be32(d.b, at+4)&0x07ffffff, "0", 0, 0)
+		return errGuess
 	}
 	if cut { // the packet that is reported was truncated within the stack
 		return d.cutHeader(at+4, at+4+size, end)
@@ -304,7 +304,7 @@ func (d *Decoder) cutHeader(at, end, cut int) error {
 		body += 4
 	}
 	if length == 0 || end < body || (end-body)%length != 0 {
-		return d.bad(at, "Length", uint32(end-at), "hops of %d bytes after the header's", length, 0)
+		return d.bad(at, "Length", uint32(end-at), "hops of %d bytes after the header's", length)
 	}
 	if err := d.header(typeMD, at, body+max(cut-body, 0)/length*length); err != nil {
 		return err
@@ -333,7 +333,7 @@ func (d *Decoder) header(kind uint8, at, end int) error {
 	}
 	switch {
 	case version != 1 && version != 2:
-		return d.bad(at, "Ver", version, "1 or 2", 0, 0)
+		return d.bad(at, "Ver", version, "1 or 2")
 	case end < body:
 		return d.short(at, end, "INT metadata header", body-at)
 	case kind == typeMX:
@@ -362,7 +362,7 @@ func (d *Decoder) header(kind uint8, at, end int) error {
 	}
 	need := l.words(mask)
 	if length != need && !(domain && length > need) || length == 0 {
-		return d.bad(at, "Hop ML", uint32(length), "%d, as the Instruction Bitmap says", need, 0)
+		return d.bad(at, "Hop ML", uint32(length), "%d, as the Instruction Bitmap says", need)
 	}
 	n, rest := (end-body)/(4*length), (end-body)%(4*length)
 	if rest != 0 && !domain {

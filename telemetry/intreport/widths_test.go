@@ -169,6 +169,11 @@ func TestTruncatedPacket(t *testing.T) {
 				"455c003c 00004000 40112653 0a000001 0a000002" + // DSCP 0x17, 60 bytes, do not fragment, UDP
 				"00001388 00280000 0102030405060708" + // to port 5000, 40 bytes
 				"14050000 20000100 80000000 00000000 00000002 00000001"}, // MD, another header follows; a word a hop
+		{intreport.Config{}, &r,
+			"20000003 00000009 040d0020" +
+				"45000034 00004000 401126b7 0a000001 0a000002" +
+				"00000000 00200000" +
+				"10050000 20000100 80000000 00000000 00000002 00000001"}, // no header follows
 		{intreport.Config{}, &v10,
 			"15208000 00000003 00000002 00000007 00000005" + // 5 words, IPv4, utilisation
 				"4500002c 00004000 401126bf 0a000001 0a000002" +
@@ -201,6 +206,7 @@ func TestHeldPackets(t *testing.T) {
 		"IPv4 of 19 bytes":                {1, edit(2, "0013"), false},
 		"IPv4 with the reserved flag":     {1, edit(6, "80"), false},
 		"IPv4, not to be fragmented":      {1, edit(6, "40"), true},
+		"IPv4, a later fragment":          {1, edit(6, "01"), true},
 		"IPv4 whose time to live is over": {1, edit(8, "00"), false},
 		"IPv4, last hop":                  {1, edit(8, "01"), true},
 		"IPv4 of version 5":               {1, edit(0, "55"), false},
@@ -228,11 +234,15 @@ func TestHeldPackets(t *testing.T) {
 		if err != nil {
 			t.Fatal(name, err)
 		}
-		b := slices.Concat(words(0x15000000|uint32(c.kind)<<21|1<<15, 3, 2, 7, 5), packet)
-		d := decoder(t, intreport.Config{})
-		got, err := all(d, d.Frame, udpFrame(4242, b))
-		if c.valid != (err == nil && len(got) == 1) || !c.valid && !errors.Is(err, intreport.ErrForeign) {
-			t.Errorf("%s: %+v, %v", name, got, err)
+		for format, head := range map[string][]byte{
+			"v1.0": words(0x15000000|uint32(c.kind)<<21|1<<15, 3, 2, 7, 5),
+			"v2.0": words(0x20000001, 9, 0x10ff0120|uint32(3+c.kind)<<24, 0x20000000, 0, 33),
+		} {
+			d := decoder(t, intreport.Config{})
+			got, err := all(d, d.Frame, udpFrame(4242, slices.Concat(head, packet)))
+			if c.valid != (err == nil && len(got) == 1) || !c.valid && !errors.Is(err, intreport.ErrForeign) {
+				t.Errorf("%s: %s: %+v, %v", format, name, got, err)
+			}
 		}
 	}
 }

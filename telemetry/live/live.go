@@ -285,8 +285,7 @@ func (c *Collector) report(r *intreport.Report) {
 		c.fresh = r.SeqBits == 0 || c.follow(r)
 	}
 	// It was measured when the packet left the last switch, by its clock.
-	at := c.at
-	known := 0
+	at, ours := c.at, false
 	for i := range r.Hops {
 		h := &r.Hops[i]
 		n := c.index(h)
@@ -299,13 +298,13 @@ func (c *Collector) report(r *intreport.Report) {
 		if n < 0 || n == elsewhere {
 			continue
 		}
-		known++
+		ours = true
 		if h.Has&intreport.HasEgressTime != 0 {
 			c.paces[n].Add(c.at, h.EgressTime, h.Wrap)
 			at = c.clocks[n].align(c.at, h.EgressTime, h.Wrap)
 		}
 	}
-	if known == 0 {
+	if !ours {
 		return
 	}
 	if at < c.read {

@@ -169,7 +169,7 @@ func Decode(d *intreport.Decoder, link uint16, b []byte, each func(*intreport.Re
 	default:
 		return intreport.ErrForeign
 	}
-	if head > 0 && len(b) <= head {
+	if len(b) < head {
 		return intreport.ErrForeign
 	}
 	return d.Packet(b[head:], each)

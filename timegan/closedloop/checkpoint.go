@@ -33,16 +33,28 @@ type metadata struct {
 	Updates  int                `json:"updates"`
 	Loss     float64            `json:"loss"`
 	Done     bool               `json:"done"`
+	// Of adversarial fine-tuning: updates done, of which there are more to come
+	// unless Done, and what it came to.
+	Tuned     int        `json:"tuned,omitempty"`
+	Adversary *Adversary `json:"adversary,omitempty"`
 }
 
 func (m *Model) parts() (map[string]string, []safetensors.Tensor, error) {
-	b, err := json.Marshal(metadata{m.Config, m.codec, m.Data, m.Engine, m.Credit, m.Fidelity, m.Updates, m.Loss, m.Done()})
+	meta := metadata{Config: m.Config, Codec: m.codec, Data: m.Data, Engine: m.Engine, Credit: m.Credit, Fidelity: m.Fidelity,
+		Updates: m.Updates, Loss: m.Loss, Done: m.Done(), Adversary: m.Adversary}
+	if m.tuning != nil {
+		meta.Tuned = m.tuning.done
+	}
+	b, err := json.Marshal(meta)
 	if err != nil {
 		return nil, nil, err
 	}
 	all := m.net.Tensors("generator.")
 	if m.state != nil {
 		all = append(all, m.state.State("state.")...)
+	}
+	if u := m.tuning; u != nil {
+		all = slices.Concat(all, u.before.Tensors("before."), u.generator.State("state."), u.watcher.Tensors("discriminator."), u.watching.State("discriminator.state."))
 	}
 	starts := slices.Concat(m.starts...)
 	all = append(all, safetensors.Tensor{Name: "starts", Shape: []int{len(m.starts), len(m.starts[0])}, Data: starts})
@@ -116,7 +128,7 @@ func Decode(r io.ReaderAt, size int64) (*Model, error) {
 	}
 	k.index()
 	m := &Model{Config: meta.Config, Data: meta.Data, Engine: meta.Engine, Credit: meta.Credit, Fidelity: meta.Fidelity,
-		Updates: meta.Updates, Loss: meta.Loss, codec: k}
+		Updates: meta.Updates, Loss: meta.Loss, Adversary: meta.Adversary, codec: k}
 	if m.net, err = seq.New(k.network(m.Config), 0); err != nil {
 		return nil, err
 	}
@@ -141,14 +153,40 @@ func Decode(r io.ReaderAt, size int64) (*Model, error) {
 	if !meta.Done {
 		be := compute.NewBackend(compute.Go, 1)
 		defer be.Close()
-		if m.state, err = seq.NewTrainer(m.net, be, m.Config.training()); err != nil {
-			return nil, err
-		}
-		if err := m.state.Restore(f, "state."); err != nil {
+		if meta.Updates < m.Config.likelihoodUpdates() {
+			if m.state, err = seq.NewTrainer(m.net, be, m.Config.training()); err != nil {
+				return nil, err
+			}
+			if err := m.state.Restore(f, "state."); err != nil {
+				return nil, err
+			}
+		} else if err := m.restoreTuning(f, be, meta.Tuned); err != nil {
 			return nil, err
 		}
 	}
 	return m, nil
+}
+
+// restoreTuning reads fine-tuning that is under way, after so many updates.
+func (m *Model) restoreTuning(f *safetensors.File, be *compute.Backend, done int) error {
+	if !m.Config.adversarial() || done < 0 || done > m.Config.tuningUpdates() {
+		return fmt.Errorf("closedloop: metadata: %d of %d updates of fine-tuning", done, m.Config.tuningUpdates())
+	}
+	u, err := m.newTuning(be)
+	if err != nil {
+		return err
+	}
+	m.tuning, u.done = u, done
+	if err := u.before.Load(f, "before."); err != nil {
+		return err
+	}
+	if err := u.generator.Restore(f, "state."); err != nil {
+		return err
+	}
+	if err := u.watcher.Load(f, "discriminator."); err != nil {
+		return err
+	}
+	return u.watching.Restore(f, "discriminator.state.")
 }
 
 // check reports what is wrong with a codec that was read from a file.

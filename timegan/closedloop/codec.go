@@ -391,7 +391,7 @@ func (k *codec) needs(j int) (same, before int) {
 func (k *codec) fitHeads(c Config, recordings []telemetry.Recording) error {
 	add := func(j int, given ...int) error {
 		col := &k.Columns[j]
-		x, within, err := k.numbers(j, recordings)
+		x, err := k.numbers(j, recordings)
 		if err != nil {
 			return err
 		}
@@ -411,7 +411,6 @@ func (k *codec) fitHeads(c Config, recordings []telemetry.Recording) error {
 			sd += (v - mean) * (v - mean) / float64(len(x))
 		}
 		col.Mean, col.SD, col.Head = mean, max(math.Sqrt(sd), 1e-9), len(k.Heads)
-		_ = within
 		k.Heads = append(k.Heads, head{Name: col.Name, Column: j, Bins: b, Given: given})
 		return nil
 	}
@@ -420,32 +419,29 @@ func (k *codec) fitHeads(c Config, recordings []telemetry.Recording) error {
 		k.Columns[j].Head = 0
 		k.Heads = append(k.Heads, head{Name: "level", Column: j})
 	}
-	var player, first []int
 	for _, want := range []kind{changeKind, valueKind} {
 		for j := range k.Columns {
 			if c := &k.Columns[j]; c.Kind == want && c.Switch < 0 {
 				if err := add(j, upTo(len(k.Heads))...); err != nil {
 					return err
 				}
-				player = append(player, k.Columns[j].Head)
 			}
 		}
 	}
-	_ = player
-	for _, want := range []kind{shareKind} {
-		for j := range k.Columns {
-			if c := &k.Columns[j]; c.Kind == want {
-				given := slices.Clone(first)
-				if k.Buffer >= 0 && k.Columns[k.Buffer].Head >= 0 {
-					given = append(given, k.Columns[k.Buffer].Head)
-				}
-				slices.Sort(given)
-				if err := add(j, given...); err != nil {
-					return err
-				}
-				first = append(first, k.Columns[j].Head)
-			}
+	var depths []int
+	for j := range k.Columns {
+		if k.Columns[j].Kind != shareKind {
+			continue
 		}
+		given := slices.Clone(depths)
+		if k.Buffer >= 0 && k.Columns[k.Buffer].Head >= 0 {
+			given = append(given, k.Columns[k.Buffer].Head)
+		}
+		slices.Sort(given)
+		if err := add(j, given...); err != nil {
+			return err
+		}
+		depths = append(depths, k.Columns[j].Head)
 	}
 	for _, want := range []kind{perKind, besideKind, valueKind} {
 		for j := range k.Columns {
@@ -485,9 +481,9 @@ func upTo(n int) []int {
 }
 
 // numbers are x of a column in all seconds in which it was measured.
-func (k *codec) numbers(j int, recordings []telemetry.Recording) (x []float64, at [][2]int, err error) {
+func (k *codec) numbers(j int, recordings []telemetry.Recording) (x []float64, err error) {
 	limits := make([]int32, k.Switches)
-	for i, r := range recordings {
+	for _, r := range recordings {
 		n := len(k.Columns)
 		v, before := make([]float32, n), make([]float32, n)
 		ok, okBefore := make([]bool, n), make([]bool, n)
@@ -500,13 +496,12 @@ func (k *codec) numbers(j int, recordings []telemetry.Recording) (x []float64, a
 			}
 			limitsAt(r, t, limits)
 			x = append(x, k.number(j, v, before, limits))
-			at = append(at, [2]int{i, t})
 		}
 	}
 	if len(x) == 0 {
-		return nil, nil, fmt.Errorf("closedloop: %s was never measured in two seconds together", k.Columns[j].Name)
+		return nil, fmt.Errorf("closedloop: %s was never measured in two seconds together", k.Columns[j].Name)
 	}
-	return x, at, nil
+	return x, nil
 }
 
 // measured says whether a column's number is known in a second.

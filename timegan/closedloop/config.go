@@ -31,6 +31,17 @@ type Config struct {
 	HeldOut bool `toml:"held_out" json:"held_out,omitempty"`
 	// Open leaves the last second out of the inputs: what feedback is worth.
 	Open bool `toml:"open" json:"open,omitempty"`
+
+	// AdversarialWeight is that of fine-tuning against a discriminator on long
+	// rollouts, the likelihood's being 1; 0 is none. Fine-tuned weights are only
+	// kept where measures on recordings that the discriminator did not see are
+	// better: see Adversary.
+	AdversarialWeight  float64 `toml:"adversarial_weight" json:"adversarial_weight,omitempty"`
+	AdversarialUpdates int     `toml:"adversarial_updates" json:"adversarial_updates,omitempty"` // of fine-tuning; 300
+	AdversarialWindow  int     `toml:"adversarial_window" json:"adversarial_window,omitempty"`   // seconds of a rollout; 256
+	// AdversarialOnly trains against the discriminator alone, from the start: what
+	// the likelihood is worth. What comes of it is always kept.
+	AdversarialOnly bool `toml:"adversarial_only" json:"adversarial_only,omitempty"`
 }
 
 func (c Config) withDefaults() Config {
@@ -50,7 +61,34 @@ func (c Config) withDefaults() Config {
 			*d.field = d.value
 		}
 	}
+	if c.AdversarialOnly && c.AdversarialWeight == 0 {
+		c.AdversarialWeight = 1
+	}
+	if c.AdversarialWeight > 0 {
+		for _, d := range []struct {
+			field *int
+			value int
+		}{{&c.AdversarialUpdates, 300}, {&c.AdversarialWindow, 256}} {
+			if *d.field == 0 {
+				*d.field = d.value
+			}
+		}
+	}
 	return c
+}
+
+// leastRollout is how many seconds a discriminator sees at least.
+const leastRollout = 16
+
+// adversarial reports whether the generator is trained against a discriminator.
+func (c Config) adversarial() bool { return c.AdversarialWeight > 0 }
+
+// likelihoodUpdates is how many updates maximise the likelihood alone.
+func (c Config) likelihoodUpdates() int {
+	if c.AdversarialOnly {
+		return 0
+	}
+	return c.Updates
 }
 
 // Check reports the first thing wrong with c, naming the field.
@@ -64,6 +102,7 @@ func (c Config) Check() error {
 		{"hidden", c.Hidden, 1, 4096}, {"updates", c.Updates, 1, math.MaxInt32}, {"window", c.Window, 2, 3600},
 		{"batch", c.Batch, 1, 4096}, {"bins", c.Bins, 2, 512}, {"clock", c.Clock, 0, 7 * 24 * 3600},
 		{"regimes", c.Regimes, 0, 16},
+		{"adversarial_updates", c.AdversarialUpdates, 0, math.MaxInt32}, {"adversarial_window", c.AdversarialWindow, 0, 3600},
 	} {
 		if f.value < f.lo || f.value > f.hi {
 			return fmt.Errorf("closedloop: %s: %d is outside %d…%d", f.name, f.value, f.lo, f.hi)
@@ -73,10 +112,19 @@ func (c Config) Check() error {
 		name  string
 		value float64
 		hi    float64
-	}{{"rate", c.Rate, 1}, {"decay", c.Decay, 1}, {"noise", c.Noise, .9}, {"weight", c.Weight, 1e6}} {
+	}{{"rate", c.Rate, 1}, {"decay", c.Decay, 1}, {"noise", c.Noise, .9}, {"weight", c.Weight, 1e6}, {"adversarial_weight", c.AdversarialWeight, 1e3}} {
 		if math.IsNaN(f.value) || f.value > f.hi {
 			return fmt.Errorf("closedloop: %s: %v is above %v", f.name, f.value, f.hi)
 		}
+	}
+	if c.AdversarialWeight < 0 {
+		return fmt.Errorf("closedloop: adversarial_weight: %v is negative", c.AdversarialWeight)
+	}
+	switch w := c.AdversarialWindow; {
+	case !c.adversarial() && (w != 0 || c.AdversarialUpdates != 0):
+		return fmt.Errorf("closedloop: adversarial_updates, adversarial_window: adversarial_weight is 0: nothing is fine-tuned")
+	case c.adversarial() && w < leastRollout:
+		return fmt.Errorf("closedloop: adversarial_window: %d is below %d", w, leastRollout)
 	}
 	if c.Weight <= 0 {
 		return fmt.Errorf("closedloop: weight: %v: expected above 0", c.Weight)

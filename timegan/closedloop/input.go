@@ -470,27 +470,42 @@ type track struct {
 
 // encode makes the tracks of a recording and the regimes of its seconds.
 func (k *codec) encode(r telemetry.Recording, regimes []uint8) track {
-	d, e, h, f := k.numbersIn(), len(k.heads), k.lead()+len(k.Heads), len(k.Columns)
+	d, e, h := k.numbersIn(), len(k.heads), k.lead()+len(k.Heads)
 	n := r.Data.Len()
 	t := track{seconds: n, x: make([]float32, n*d), tokens: make([]int32, n*e), classes: make([]int32, n*h)}
-	m := k.newMoment()
-	values, ok, limits := make([]float32, f), make([]bool, f), make([]int32, k.Switches)
-	for s := range n {
-		limitsAt(r, s, limits)
-		m.turn(regimes[s], k.Restart)
+	k.walk(r, regimes, func(s int, m *moment, limits []int32) {
 		if s > 0 && regimes[s] != regimes[s-1] {
 			t.turns = append(t.turns, s)
-		}
-		if m.Left = 1; s+1 < n && regimes[s+1] != regimes[s] {
-			m.Left, m.Ahead = 0, regimes[s+1]
 		}
 		k.input(m, limits, s, false, t.x[s*d:][:d], t.tokens[s*e:][:e])
 		if k.lead() > 0 {
 			t.classes[s*h] = k.turning(m)
 		}
+	}, func(s int, m *moment) { copy(t.classes[s*h+k.lead():], m.Class) })
+	return t
+}
+
+// walk goes through a recording, whose seconds have regimes: before and after each
+// second it calls what it is given, with what is known then. after may be nil.
+func (k *codec) walk(r telemetry.Recording, regimes []uint8, before func(s int, m *moment, limits []int32), after func(s int, m *moment)) {
+	m := k.newMoment()
+	values, ok, limits := make([]float32, len(k.Columns)), make([]bool, len(k.Columns)), make([]int32, k.Switches)
+	for s := range r.Data.Len() {
+		limitsAt(r, s, limits)
+		k.enter(m, regimes, s)
+		before(s, m, limits)
 		r.Data.Copy(s, values, ok)
 		k.observe(m, values, ok, limits)
-		copy(t.classes[s*h+k.lead():], m.Class)
+		if after != nil {
+			after(s, m)
+		}
 	}
-	return t
+}
+
+// enter makes second s of regimes the next one of m.
+func (k *codec) enter(m *moment, regimes []uint8, s int) {
+	m.turn(regimes[s], k.Restart)
+	if m.Left = 1; s+1 < len(regimes) && regimes[s+1] != regimes[s] {
+		m.Left, m.Ahead = 0, regimes[s+1]
+	}
 }

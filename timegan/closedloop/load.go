@@ -54,7 +54,7 @@ func (k *codec) shows(recordings []telemetry.Recording) (all []observed, d int) 
 		if c.Kind != shareKind {
 			continue
 		}
-		x, _, err := k.numbers(j, recordings)
+		x, err := k.numbers(j, recordings)
 		if err != nil {
 			continue
 		}

@@ -24,11 +24,14 @@ type Model struct {
 	Updates  int                // done
 	Loss     float64            // nats per second, mean of the last updates
 	Warnings []string           // of Fit: what the recordings are short of; not in a checkpoint
+	// Adversary is what fine-tuning came to; nil without.
+	Adversary *Adversary
 
 	codec  *codec
 	net    *seq.Model   // the averaged weights, once training has ended; else those it goes on from
 	starts [][]byte     // second of the clock and moments after each recording's first second
-	state  *seq.Trainer // of net; nil once training has ended
+	state  *seq.Trainer // of net; nil once the likelihood's training has ended
+	tuning *tuning      // of net, after that; nil without, and once it has ended
 }
 
 // training is how seq trains.
@@ -37,7 +40,7 @@ func (c Config) training() seq.Training {
 }
 
 // Done reports whether training has ended.
-func (m *Model) Done() bool { return m.state == nil }
+func (m *Model) Done() bool { return m.state == nil && m.tuning == nil }
 
 // Fields are the columns that the model generates.
 func (m *Model) Fields() []telemetry.Field { return m.codec.fields() }
@@ -76,6 +79,7 @@ func (m *Model) Scale(column int, x float32) float32 {
 type Progress struct {
 	Update, Of int
 	Loss       float64 // nats per second of the latest update
+	Right      float64 // in adversarial fine-tuning, the share of windows that the discriminator tells from rollouts; else 0
 }
 
 // FitOptions say what happens along the way. The zero value is silence.
@@ -101,23 +105,42 @@ type tracks struct {
 }
 
 func newTracks(k *codec, recordings []telemetry.Recording, regimes [][]uint8, window int) (*tracks, error) {
-	t := &tracks{k: k, length: window}
+	t := &tracks{k: k}
 	for i, r := range recordings {
-		tr := k.encode(r, regimes[i])
-		t.all = append(t.all, tr)
-		for s := 1; s+window <= tr.seconds; s++ {
-			t.starts = append(t.starts, [2]int{i, s})
-		}
+		t.all = append(t.all, k.encode(r, regimes[i]))
 	}
-	if len(t.starts) == 0 {
+	if t = t.of(window); len(t.starts) == 0 {
 		return nil, fmt.Errorf("closedloop: window: no recording has %d seconds and one before", window)
 	}
 	return t, nil
 }
 
-// fill puts an update's windows into b, drawn by its number.
-func (t *tracks) fill(c Config, update int, b *seq.Batch) {
-	for row := range b.Rows {
+// of is t with windows of so many seconds.
+func (t *tracks) of(window int) *tracks {
+	to := &tracks{k: t.k, all: t.all, length: window}
+	for i, tr := range t.all {
+		for s := 1; s+window <= tr.seconds; s++ {
+			to.starts = append(to.starts, [2]int{i, s})
+		}
+	}
+	return to
+}
+
+// heldOut are the recordings that a stage holds out, or all where they are too few.
+func (t *tracks) heldOut() *tracks {
+	if len(t.all) < 3 {
+		return t
+	}
+	to := &tracks{k: t.k, length: t.length}
+	for i := 2; i < len(t.all); i += 3 {
+		to.all = append(to.all, t.all[i])
+	}
+	return to
+}
+
+// fill puts an update's windows into the first rows of b, drawn by its number.
+func (t *tracks) fill(c Config, update int, b *seq.Batch, rows int) {
+	for row := range rows {
 		key := rng.Key{Seed: c.Seed, A: uint32(update), B: uint32(row), Purpose: rng.BatchOrder}
 		at := t.starts[key.Intn(0, len(t.starts))]
 		tr := &t.all[at[0]]
@@ -245,29 +268,28 @@ func Fit(ctx context.Context, c Config, be *compute.Backend, recordings []teleme
 	if err != nil {
 		return nil, err
 	}
-	if r := o.Resume; r != nil {
-		if err := m.resume(r, be); err != nil {
-			return nil, err
-		}
-	} else {
-		if m.net, err = seq.New(k.network(c), c.Seed); err != nil {
-			return nil, err
-		}
-		if m.state, err = seq.NewTrainer(m.net, be, c.training()); err != nil {
+	var s *stage
+	if c.adversarial() {
+		if s, err = newStage(k, recordings, regimes, c.AdversarialWindow); err != nil {
 			return nil, err
 		}
 	}
-	net, trainer := m.net, m.state
-	objective, err := seq.Open(o.Engine, net, be, c.Window, c.Batch)
-	if err != nil {
-		return nil, fmt.Errorf("closedloop: %w", err)
+	if err := m.begin(be, o.Resume); err != nil {
+		return nil, err
 	}
-	defer func() { _ = seq.Close(objective) }() // what it had is in the model
+	halted := false
 	store := func() error {
-		m.Updates = trainer.Update
-		if trainer.Update == c.Updates {
-			m.net, m.state = trainer.Averaged(), nil
+		if m.state != nil {
+			m.Updates = m.state.Update
+		}
+		if m.state != nil && m.Updates == c.Updates {
+			m.net, m.state = m.state.Averaged(), nil
 			t.fitTurning(m.net, be)
+			if c.adversarial() {
+				if m.tuning, err = m.newTuning(be); err != nil {
+					return err
+				}
+			}
 		}
 		if o.Path != "" {
 			if err := m.WriteFile(o.Path); err != nil {
@@ -280,10 +302,50 @@ func Fit(ctx context.Context, c Config, be *compute.Backend, recordings []teleme
 		if err := o.Checkpoint(m); !errors.Is(err, timegan.ErrStop) {
 			return err
 		}
+		halted = true
 		return seq.ErrStop
 	}
-	err = trainer.Fit(ctx, objective, newBatch(c, k, c.Window, c.Batch), func(u int, b *seq.Batch) error {
-		t.fill(c, u, b)
+	if m.state != nil {
+		err = m.likelihood(ctx, be, t, o, store)
+	}
+	if err == nil && !halted && m.tuning != nil {
+		if err = m.tune(ctx, be, s, t, o, store); errors.Is(err, seq.ErrStop) {
+			err = nil
+		}
+	}
+	if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		return nil, err
+	}
+	return m, err
+}
+
+// begin is a model before its first update, or what r was trained to so far.
+func (m *Model) begin(be *compute.Backend, r *Model) (err error) {
+	c := m.Config
+	if r != nil {
+		return m.resume(r, be)
+	}
+	if m.net, err = seq.New(m.codec.network(c), c.Seed); err != nil {
+		return err
+	}
+	if c.AdversarialOnly {
+		m.tuning, err = m.newTuning(be)
+		return err
+	}
+	m.state, err = seq.NewTrainer(m.net, be, c.training())
+	return err
+}
+
+// likelihood trains m by the likelihood of the next second.
+func (m *Model) likelihood(ctx context.Context, be *compute.Backend, t *tracks, o FitOptions, store func() error) error {
+	c := m.Config
+	objective, err := seq.Open(o.Engine, m.net, be, c.Window, c.Batch)
+	if err != nil {
+		return fmt.Errorf("closedloop: %w", err)
+	}
+	defer func() { _ = seq.Close(objective) }() // what it had is in the model
+	return m.state.Fit(ctx, objective, newBatch(c, m.codec, c.Window, c.Batch), func(u int, b *seq.Batch) error {
+		t.fill(c, u, b, b.Rows)
 		return nil
 	}, seq.FitOptions{Every: o.Every, Checkpoint: store, Report: func(u int, losses []float64) {
 		sum := 0.
@@ -293,13 +355,9 @@ func Fit(ctx context.Context, c Config, be *compute.Backend, recordings []teleme
 		keep := min(float64(u)/float64(u+1), .98)
 		m.Loss += (1 - keep) * (sum - m.Loss)
 		if o.Report != nil {
-			o.Report(Progress{u, c.Updates, sum})
+			o.Report(Progress{Update: u, Of: c.Updates + c.tuningUpdates(), Loss: sum})
 		}
 	}})
-	if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
-		return nil, err
-	}
-	return m, err
 }
 
 // trainBlocks are recordings in whose test blocks nothing was measured.
@@ -332,11 +390,17 @@ func (m *Model) resume(r *Model, be *compute.Backend) error {
 		return fmt.Errorf("closedloop: %w: the checkpoint was trained on recordings %v, not %v", timegan.ErrResume, r.Data, m.Data)
 	case r.Engine != m.Engine:
 		return fmt.Errorf("closedloop: %w: the checkpoint was trained on engine %s: %s gives other bytes", timegan.ErrResume, r.Engine, m.Engine)
-	case r.state == nil:
+	case r.Done():
 		return fmt.Errorf("closedloop: %w: training has ended", timegan.ErrResume)
 	}
-	m.Updates, m.Loss, m.net, m.state = r.Updates, r.Loss, r.net, r.state
-	m.state.On(be)
+	m.Updates, m.Loss, m.net, m.state, m.tuning = r.Updates, r.Loss, r.net, r.state, r.tuning
+	if m.state != nil {
+		m.state.On(be)
+	}
+	if u := m.tuning; u != nil {
+		u.generator.On(be)
+		u.watching.On(be)
+	}
 	return nil
 }
 
@@ -351,17 +415,27 @@ func (m *Model) Likelihood(be *compute.Backend, recordings []telemetry.Recording
 		return nil, nil, err
 	}
 	c := m.Config
-	c.Noise, c.Weight = 0, 1
-	run := m.net.NewRun(be, c.Window, 1)
-	b := newBatch(c, m.codec, c.Window, 1)
-	nats = make([]float64, len(m.codec.Heads))
-	lead := m.codec.lead()
+	c.Weight = 1
+	for h, l := range t.nats(c, m.net, be) {
+		names, nats = append(names, m.codec.Heads[h].Name), append(nats, l)
+	}
+	return names, nats, nil
+}
+
+// nats are the mean negative log-likelihood that net gives a second of t, by head,
+// weighted as in training.
+func (t *tracks) nats(c Config, net *seq.Model, be *compute.Backend) []float64 {
+	k := t.k
+	run := net.NewRun(be, t.length, 1)
+	b := newBatch(c, k, t.length, 1)
+	nats := make([]float64, len(k.Heads))
+	lead := k.lead()
 	n := 0.
 	for i := range t.all {
 		tr := &t.all[i]
 		for s := 1; s < tr.seconds; {
-			end := min(s+c.Window, tr.seconds)
-			if m.codec.Restart {
+			end := min(s+t.length, tr.seconds)
+			if k.Restart {
 				end = min(end, tr.next(s))
 			}
 			t.put(c, b, 0, tr, s, end)
@@ -375,7 +449,6 @@ func (m *Model) Likelihood(be *compute.Backend, recordings []telemetry.Recording
 	}
 	for h := range nats {
 		nats[h] /= n
-		names = append(names, m.codec.Heads[h].Name)
 	}
-	return names, nats, nil
+	return nats
 }

@@ -3,7 +3,8 @@
 // autoregressive one, and the n-gram that it is compared with. NOTICE beside
 // this file credits the data. The learned model holds sizes that at least
 // three packets have, the n-gram all sizes of these published data; both hold flags
-// and gaps, no address and no payload.
+// and gaps, no address and no payload. Sessions of the learned model, drawn once,
+// come as a pool, which is the same on every machine and needs no network to read.
 package bundled
 
 import (
@@ -13,6 +14,7 @@ import (
 	"github.com/planegym/planegym/traffic"
 	"github.com/planegym/planegym/traffic/autoregressive"
 	"github.com/planegym/planegym/traffic/ngram"
+	"github.com/planegym/planegym/traffic/store"
 )
 
 //go:generate ./generate.sh
@@ -23,6 +25,9 @@ var learned []byte
 //go:embed ngram.safetensors
 var counts []byte
 
+//go:embed pool.parquet
+var drawn []byte
+
 // Notice credits the data and gives their licences.
 //
 //go:embed NOTICE
@@ -30,6 +35,7 @@ var Notice string
 
 var (
 	model = sync.OnceValues(func() (*autoregressive.Model, error) { return autoregressive.Parse(learned) })
+	pool  = sync.OnceValues(func() (*traffic.Set, error) { return store.Read(drawn) })
 	floor = sync.OnceValues(func() (*ngram.Model, error) { return ngram.Parse(counts) })
 )
 
@@ -41,6 +47,11 @@ func Open() (traffic.Model, error) {
 	}
 	return m, nil
 }
+
+// Pool is sessions of the bundled model: 384 of label port443, 64 of every other, of
+// at most 4,000 steps, their gaps rounded to 16 values a decade. A caller does not
+// write to it.
+func Pool() (*traffic.Set, error) { return pool() }
 
 // OpenCounts is the n-gram of the same sessions. It samples the same bytes on
 // every machine; the learned model's depend on the kernels of a processor.

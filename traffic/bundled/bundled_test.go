@@ -47,6 +47,61 @@ func TestSize(t *testing.T) {
 	}
 }
 
+// The pool is small, has every label, and its sessions are as the model's, drawn
+// anew: as long in the mean, of the same protocols, and gaps of its grid.
+func TestPool(t *testing.T) {
+	if n := len(drawn); n > 300_000 {
+		t.Errorf("%d bytes", n)
+	}
+	pool, err := Pool()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !pool.Of.Equal(m.Schema()) {
+		t.Fatal("the pool has another schema than the model")
+	}
+	count := make([]int, len(pool.Of.Labels))
+	r := traffic.Request{N: pool.Len(), Seed: 99}
+	gap := pool.Of.StepIndex("gap")
+	steps := func(s *traffic.Session) float64 { return math.Log1p(float64(pool.Of.Len(s))) }
+	var all, tcp []float64
+	for i := range pool.Sessions {
+		s := &pool.Sessions[i]
+		count[s.Label]++
+		r.Labels = append(r.Labels, s.Label)
+		all, tcp = append(all, steps(s)), append(tcp, s.Meta[flows.Protocol])
+		for k := range pool.Of.Len(s) {
+			x := pool.Of.Step(s, k)[gap]
+			if e := 16 * math.Log10(x); x > 1e-4 && math.Abs(math.Pow(10, math.Round(e)/16)-x) > 1e-6 {
+				t.Fatalf("session %d: a gap of %v is not of the grid", i, x)
+			}
+		}
+	}
+	for l, n := range count {
+		if want := map[bool]int{true: 384, false: 64}[pool.Of.Labels[l] == "port443"]; n != want {
+			t.Errorf("%d sessions of %s, not %d", n, pool.Of.Labels[l], want)
+		}
+	}
+	i := 0
+	var lengths, protocols float64 // differences, pool less fresh
+	for s, err := range m.Sample(t.Context(), r) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		lengths += (all[i] - steps(&s)) / float64(pool.Len())
+		protocols += (tcp[i] - s.Meta[flows.Protocol]) / float64(pool.Len())
+		i++
+	}
+	t.Logf("the pool less fresh sessions: %.3f of the logarithm of steps, %.3f of protocols", lengths, protocols)
+	if math.Abs(lengths) > .1 || math.Abs(protocols) > .05 {
+		t.Errorf("the pool's sessions differ from the model's by %.3f in the logarithm of steps, %.3f in protocols", lengths, protocols)
+	}
+}
+
 func TestNotice(t *testing.T) {
 	for _, name := range []string{"CESNET", "BSD 3-Clause License", "Copyright (c) 2018, CESNET", "netFound", "NetSSM", "nPrint", "Apache"} {
 		if !strings.Contains(Notice, name) {

@@ -71,6 +71,9 @@ func perOctave(k traffic.Kind) float64 {
 
 func whole(k traffic.Kind) bool { return k != traffic.Number && k != traffic.Gap }
 
+// tail is the fewest values of a range at the end.
+const tail = 16
+
 // newClasses fits classes to the values of a field: those that are there at
 // least common times, of a port twice, and up to bins ranges of about equal
 // counts.
@@ -117,7 +120,11 @@ func newClasses(f *traffic.Field, values []float64, bins, common int) classes {
 	c.Edges = append(c.Edges, grid(f.Kind, rest[0]))
 	last := 0
 	for i := 1; i < len(rest); i++ {
-		if float64(i-last) < share {
+		need := share
+		if left := float64(len(rest) - last); f.Kind != traffic.Address && left <= share && left >= 2*tail {
+			need = left / 2 // the tail is halved again and again: a mean depends on it
+		}
+		if float64(i-last) < need {
 			continue
 		}
 		if x := grid(f.Kind, rest[i]); x > c.Edges[len(c.Edges)-1] {

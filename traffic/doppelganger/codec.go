@@ -18,15 +18,17 @@ import (
 //	smallest value and range           classes, of every numeric field of the
 //	                                   steps: DoppelGANger's auto-normalisation
 //
-// A step is, per numeric field, where its value lies in that range, from 0 to 1
-// on a logarithmic scale, per other field a category, and whether the session
-// goes on in the same chunk.
+// A step is its kind, which is a category of its symbols and of which of its
+// sizes are 0, per numeric field that the kind leaves, where its value lies in
+// that range, from 0 to 1 on a logarithmic scale, per other field a category,
+// and whether the session goes on in the same chunk.
 type codec struct {
 	Schema  traffic.Schema `json:"schema"`
 	Chunks  int            `json:"chunks"`
 	Span    float64        `json:"span"` // s of a chunk
 	Longest int            `json:"longest"`
 	Series  bool           `json:"series"` // blocks of tags and normalisation: for the series generator
+	Kinds   *kinds         `json:"kinds,omitempty"`
 	Meta    []classes      `json:"meta"`
 	Low     []classes      `json:"low"`    // by numeric field
 	Range   []classes      `json:"range"`  // by numeric field
@@ -34,12 +36,16 @@ type codec struct {
 	Labels  []int32        `json:"labels"` // sessions of each, that without a label first
 	Starts  []float64      `json:"starts"` // s between two starts
 
-	numeric, other []int // step fields
-	blocks         []int // classes of each block of attributes
-	given          int   // blocks that are given
-	tags, norms    int   // blocks where tags and normalisation begin
-	width          int   // of a one-hot attribute vector
-	row            int   // of a step: numbers, one-hot categories, goes on
+	in             traffic.Schema // of sessions with kinds in the place of symbols; Schema without kinds
+	fields         []int          // by field of its steps, that of Schema's; -1: the kind
+	numeric, other []int          // step fields of in
+	off            [][]bool       // by kind and numeric field: it is 0
+	bytes          []uint64       // by numeric field: kinds whose size is not 0; 0 where none is
+	blocks         []int          // classes of each block of attributes
+	given          int            // blocks that are given
+	tags, norms    int            // blocks where tags and normalisation begin
+	width          int            // of a one-hot attribute vector
+	row            int            // of a step: numbers, one-hot categories, goes on
 }
 
 // windowRef is some steps of a session, the steps that a critic sees at once.
@@ -95,7 +101,9 @@ const maxStarts = 1 << 16
 // newCodec fits a codec to sessions.
 func newCodec(c Config, set *traffic.Set) (*codec, error) {
 	k := &codec{Schema: set.Of, Series: c.Mode == Adversarial, Labels: make([]int32, len(set.Of.Labels)+1)}
+	k.Kinds = newKinds(set, c.Common)
 	k.index0()
+	set = k.inner(set)
 	meta := make([][]float64, len(set.Of.Meta))
 	low, wide, steps := make([][]float64, len(k.numeric)), make([][]float64, len(k.numeric)), make([][]float64, len(set.Of.Steps))
 	var starts []float64
@@ -171,14 +179,105 @@ func newCodec(c Config, set *traffic.Set) (*codec, error) {
 }
 
 func (k *codec) index0() {
-	k.numeric, k.other = nil, nil
-	for i, f := range k.Schema.Steps {
+	k.in, k.fields = k.Schema, nil
+	if k.Kinds != nil {
+		k.in, k.fields = k.Kinds.inner(&k.Schema)
+	}
+	k.numeric, k.other, k.off, k.bytes = nil, nil, nil, nil
+	for i, f := range k.in.Steps {
 		if isNumeric(f.Kind) {
 			k.numeric = append(k.numeric, i)
 		} else {
 			k.other = append(k.other, i)
 		}
 	}
+	k.bytes = make([]uint64, len(k.numeric))
+	if k.Kinds == nil {
+		return
+	}
+	for kind := range k.Kinds.Of {
+		off := make([]bool, len(k.numeric))
+		for j, f := range k.numeric {
+			if slices.Contains(k.Kinds.Sizes, k.fields[f]) {
+				if off[j] = !k.Kinds.has(kind, k.fields[f]); !off[j] {
+					k.bytes[j] |= 1 << kind
+				}
+			}
+		}
+		k.off = append(k.off, off)
+	}
+}
+
+// inner is sessions with kinds in the place of symbols.
+func (k *codec) inner(set *traffic.Set) *traffic.Set {
+	if k.Kinds == nil {
+		return set
+	}
+	in := &traffic.Set{Of: k.in}
+	for i := range set.Sessions {
+		in.Sessions = append(in.Sessions, k.innerSession(&set.Sessions[i]))
+	}
+	return in
+}
+
+func (k *codec) innerSession(s *traffic.Session) traffic.Session {
+	if k.Kinds == nil {
+		return *s
+	}
+	x := *s
+	x.Steps = make([]float64, 0, k.Schema.Len(s)*len(k.fields))
+	for t := range k.Schema.Len(s) {
+		step := k.Schema.Step(s, t)
+		x.Steps = append(x.Steps, float64(k.Kinds.nearest(step)))
+		for _, f := range k.fields[1:] {
+			x.Steps = append(x.Steps, step[f])
+		}
+	}
+	return x
+}
+
+// outer appends a step of in to steps as one of Schema. Its sizes become what its
+// kind allows.
+func (k *codec) outer(steps, step []float64) []float64 {
+	if k.Kinds == nil {
+		return append(steps, step...)
+	}
+	from := len(steps)
+	steps = append(steps, make([]float64, len(k.Schema.Steps))...)
+	out := steps[from:]
+	kind := int(step[0])
+	for i, f := range k.Kinds.Symbols {
+		out[f] = float64(k.Kinds.Of[kind][i])
+	}
+	for i, f := range k.fields {
+		if i > 0 {
+			out[f] = step[i]
+		}
+	}
+	for i, f := range k.Kinds.Sizes {
+		if k.Kinds.Of[kind][len(k.Kinds.Symbols)+i] == 0 {
+			out[f] = 0
+		} else {
+			out[f] = min(max(out[f], k.Kinds.Least[kind][i]), k.Kinds.Most[kind][i])
+		}
+	}
+	return steps
+}
+
+// with are the kinds that go with a session's attributes: training had them with
+// its symbols, and they have no bytes where the session has none.
+func (k *codec) with(class []int32) (set fitting) {
+	if k.Kinds == nil {
+		return set
+	}
+	set = k.Kinds.with(func(field int) int { return int(class[k.given+field]) })
+	for j := range k.Low {
+		if c := class[k.norms+2*j]; int(c) < len(k.Low[j].Exact) && k.Low[j].Exact[c] == 0 {
+			set.any &^= k.bytes[j]
+			set.first &^= k.bytes[j]
+		}
+	}
+	return set
 }
 
 // index fills what follows from the exported fields.
@@ -214,11 +313,18 @@ func (k *codec) index() {
 	}
 }
 
+// extremes are the smallest and the largest value of a field in a session of
+// in; of a size that kinds say is 0, of the others.
 func (k *codec) extremes(s *traffic.Session, field int) (lo, hi float64) {
 	lo, hi = math.Inf(1), math.Inf(-1)
-	for t := range k.Schema.Len(s) {
-		x := k.Schema.Step(s, t)[field]
-		lo, hi = min(lo, x), max(hi, x)
+	gated := k.Kinds != nil && slices.Contains(k.Kinds.Sizes, k.fields[field])
+	for t := range k.in.Len(s) {
+		if x := k.in.Step(s, t)[field]; x != 0 || !gated {
+			lo, hi = min(lo, x), max(hi, x)
+		}
+	}
+	if lo > hi {
+		return 0, 0
 	}
 	return lo, hi
 }
@@ -247,7 +353,8 @@ func (k *codec) give(into []int32, label, chunk int) {
 // windows.
 func (k *codec) encode(set *traffic.Set, window int) *table {
 	t := &table{}
-	c := &k.Schema
+	set = k.inner(set)
+	c := &k.in
 	gap := c.StepIndex("gap")
 	for i := range set.Sessions {
 		s := &set.Sessions[i]
@@ -295,7 +402,7 @@ func (k *codec) encode(set *traffic.Set, window int) *table {
 			row := rows[step*k.row:][:k.row]
 			for j, f := range k.numeric {
 				kind := c.Steps[f].Kind
-				if lo, hi := scale(kind, lows[j]), scale(kind, highs[j]); hi > lo {
+				if lo, hi := scale(kind, lows[j]), scale(kind, highs[j]); hi > lo && (k.off == nil || !k.off[int(x[0])][j]) {
 					row[j] = float32((scale(kind, x[f]) - lo) / (hi - lo))
 				}
 			}

@@ -154,6 +154,7 @@ func TestNoRecordIsLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := k.encode(set, c.Window)
+	set = k.inner(set)
 	seen, records := make([][]bool, len(e.attributes)), 0
 	pieces := map[[2]int32]bool{}
 	for i := range e.attributes {

@@ -13,7 +13,7 @@ import (
 )
 
 // Format is the metadata "format" of a file with a model.
-const Format = "planegym.doppelganger.v1"
+const Format = "planegym.doppelganger.v2"
 
 // ErrFormat is wrapped by the error of a file that holds no such model.
 var ErrFormat = errors.New("doppelganger: no model of traffic by attributes and series")
@@ -152,10 +152,15 @@ func (k *codec) check(mode string) error {
 	if k.Series != (mode == Adversarial) {
 		return fmt.Errorf("codec: series is %v in mode %s", k.Series, mode)
 	}
+	if k.Kinds != nil {
+		if err := k.Kinds.check(&k.Schema); err != nil {
+			return err
+		}
+	}
 	k.index0()
 	low, steps := len(k.numeric), len(k.other)
 	if mode == Likelihood {
-		low, steps = 0, len(k.Schema.Steps)
+		low, steps = 0, len(k.in.Steps)
 	}
 	switch {
 	case k.Chunks < 1 || k.Chunks > 64 || k.Span-k.Span != 0 || k.Chunks > 1 && k.Span <= 0 || k.Longest < 1:
@@ -195,7 +200,7 @@ func (k *codec) check(mode string) error {
 	}
 	for j, f := range k.numeric {
 		if k.Series {
-			if err := errors.Join(k.Low[j].valid(&k.Schema.Steps[f]), k.Range[j].valid(&k.Schema.Steps[f])); err != nil {
+			if err := errors.Join(k.Low[j].valid(&k.in.Steps[f]), k.Range[j].valid(&k.in.Steps[f])); err != nil {
 				return err
 			}
 		}
@@ -205,7 +210,7 @@ func (k *codec) check(mode string) error {
 		if mode != Likelihood {
 			f = k.other[j]
 		}
-		if err := k.Steps[j].valid(&k.Schema.Steps[f]); err != nil {
+		if err := k.Steps[j].valid(&k.in.Steps[f]); err != nil {
 			return err
 		}
 	}

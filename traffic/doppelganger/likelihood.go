@@ -5,18 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/internal/safetensors"
 	"github.com/planegym/planegym/internal/seq"
+	"github.com/planegym/planegym/internal/tokens"
 	"github.com/planegym/planegym/traffic"
 )
 
 // likelihood is the mode without critics: the same classes of the same fields,
 // drawn one after another by internal/seq. A step of its network is a field,
-// its sites: the session's fields, then those of a step and whether the session
-// goes on, again for every step.
+// its sites: the session's fields, then those of a step, its kind first, and
+// whether the session goes on, again for every step. Sessions in it are of the
+// codec's inner schema.
 type likelihood struct {
 	k     *codec
 	c     Config
@@ -49,13 +52,13 @@ func newLikelihood(k *codec, c Config) (*likelihood, error) {
 	var err error
 	l.net, err = seq.New(seq.Config{
 		Embeddings: []seq.Embedding{{Name: "value", Size: n, Dim: 24}, {Name: "site", Size: len(l.sites), Dim: 12},
-			{Name: "label", Size: len(k.Labels), Dim: 8}, {Name: "chunk", Size: k.Chunks, Dim: 8}},
+			{Name: "label", Size: len(k.Labels), Dim: 8}, {Name: "chunk", Size: k.Chunks, Dim: 8}, {Name: "place", Size: tokens.Positions, Dim: 8}},
 		Hidden: c.Hidden, Heads: heads,
 	}, c.seed)
 	return l, err
 }
 
-const tokens = 4 // value, site, label, chunk
+const inputs = 5 // tokens of a position: value, site, label, chunk, place of the step in its session
 
 // fields is how many sites a step has.
 func (l *likelihood) fields() int { return len(l.sites) - l.meta }
@@ -68,9 +71,9 @@ func (l *likelihood) values(s *traffic.Session, from, to int) []int32 {
 	for j, x := range s.Meta {
 		v = append(v, k.Meta[j].encode(x))
 	}
-	n := k.Schema.Len(s)
+	n := k.in.Len(s)
 	for t := from; t < to; t++ {
-		for j, x := range k.Schema.Step(s, t) {
+		for j, x := range k.in.Step(s, t) {
 			v = append(v, k.Steps[j].encode(x))
 		}
 		on := int32(1)
@@ -90,34 +93,55 @@ func (l *likelihood) site(pos int) int {
 	return l.meta + (pos-l.meta)%l.fields()
 }
 
-// segment is some steps of a session, what a sequence of training shows. The
-// session's fields are in front; only in the first segment do they count.
-type segment struct {
-	session  int
-	from, to int
+// place is the token of where in its session the step of a position is; the
+// sequence begins with step from.
+func (l *likelihood) place(pos, from int) int32 {
+	return tokens.Position(from + max(pos-l.meta, 0)/l.fields())
 }
 
-// segmentSteps is the longest of a segment.
-const segmentSteps = 10
-
-func (l *likelihood) segments(sessions []traffic.Session) (all []segment) {
-	for i := range sessions {
-		n := l.k.Schema.Len(&sessions[i])
-		for from := 0; from < n; from += segmentSteps {
-			all = append(all, segment{i, from, min(from+segmentSteps, n)})
-		}
+// sized reports whether a site is a size that kinds say is 0, and whether one does.
+func (l *likelihood) sized(site int, kind int32) (gated, zero bool) {
+	f := l.k.fields
+	if l.k.Kinds == nil || site < l.meta || site == len(l.sites)-1 || !slices.Contains(l.k.Kinds.Sizes, f[site-l.meta]) {
+		return false, false
 	}
-	return all
+	return true, !l.k.Kinds.has(int(kind), f[site-l.meta])
 }
 
-// fill puts a segment into a row of b. hidden tells which inputs are left out.
-func (l *likelihood) fill(b *seq.Batch, row int, s *traffic.Session, g segment, hidden func(pos int) bool) {
-	v := l.values(s, g.from, g.to)
+// weigh changes the weights of a site's classes: of kinds, those in allowed alone
+// keep theirs, of a size that is not 0 the class of 0 has none; where no kind is
+// allowed after a step, the session ends.
+func (l *likelihood) weigh(w []float32, site int, gated bool, allowed uint64) []float32 {
+	switch c := l.sites[site]; {
+	case site == l.meta && l.k.Kinds != nil:
+		weigh(w, allowed)
+	case c == nil && l.k.Kinds != nil && allowed == 0:
+		w[1] *= unseen
+	case gated && len(c.Exact) > 0 && c.Exact[0] == 0 && len(w) > 1:
+		w[0] = 0
+	}
+	return w
+}
+
+// A sequence of training is up to windowSteps steps of a session, behind the
+// session's fields. Of a later one the first overlap steps give the state a past and do
+// not count, nor do the fields. Batches have batch sequences of up to shortSteps, or
+// fewer longer ones.
+const (
+	shortSteps  = 10
+	windowSteps = 40
+	overlap     = 6
+)
+
+// fill puts a session's steps from from on into a row of b. hidden tells which
+// inputs are left out.
+func (l *likelihood) fill(b *seq.Batch, row int, s *traffic.Session, from int, hidden func(pos int) bool) {
+	v := l.values(s, from, min(from+windowSteps, l.k.in.Len(s)))
 	heads := len(l.sites)
-	chunk := int32(l.k.chunk(s.Start))
+	chunk, kind := int32(l.k.chunk(s.Start)), int32(0)
 	for pos := range b.Steps {
 		i := pos*b.Rows + row
-		tok, val := b.Tokens[i*tokens:][:tokens], b.Values[i*heads:][:heads]
+		tok, val := b.Tokens[i*inputs:][:inputs], b.Values[i*heads:][:heads]
 		for h := range val {
 			val[h] = -1
 		}
@@ -128,11 +152,14 @@ func (l *likelihood) fill(b *seq.Batch, row int, s *traffic.Session, g segment, 
 			continue
 		}
 		site := l.site(pos)
-		tok[1], tok[2], tok[3] = int32(site), int32(s.Label+1), chunk
+		tok[1], tok[2], tok[3], tok[4] = int32(site), int32(s.Label+1), chunk, l.place(pos, from)
 		if pos > 0 && !hidden(pos) {
 			tok[0] = int32(l.at[l.site(pos-1)]) + v[pos-1]
 		}
-		if g.from == 0 || pos >= l.meta {
+		if site == l.meta {
+			kind = v[pos]
+		}
+		if _, zero := l.sized(site, kind); !zero && (from == 0 || pos >= l.meta+overlap*l.fields()) {
 			val[site] = v[pos]
 		}
 	}
@@ -140,12 +167,7 @@ func (l *likelihood) fill(b *seq.Batch, row int, s *traffic.Session, g segment, 
 
 func (l *likelihood) batch(steps, rows int) *seq.Batch {
 	n := steps * rows
-	return &seq.Batch{Steps: steps, Rows: rows, Tokens: make([]int32, n*tokens), Values: make([]int32, n*len(l.sites))}
-}
-
-// positions is the length of the longest sequence of training.
-func (l *likelihood) positions() int {
-	return l.meta + min(l.k.Longest, segmentSteps)*l.fields()
+	return &seq.Batch{Steps: steps, Rows: rows, Tokens: make([]int32, n*inputs), Values: make([]int32, n*len(l.sites))}
 }
 
 // fitLikelihood trains on nine tenths of the sessions and keeps the weights,
@@ -157,7 +179,7 @@ func (m *Model) fitLikelihood(ctx context.Context, be *compute.Backend, set *tra
 	if err != nil {
 		return fmt.Errorf("doppelganger: %w", err)
 	}
-	all := nonEmpty(set)
+	all := m.codec.inner(&traffic.Set{Of: set.Of, Sessions: nonEmpty(set)}).Sessions
 	train, held := all, all
 	if len(all) >= 100 {
 		train, held = nil, nil
@@ -170,7 +192,11 @@ func (m *Model) fitLikelihood(ctx context.Context, be *compute.Backend, set *tra
 		}
 	}
 	held = held[:min(len(held), 500)]
-	segments := l.segments(train)
+	var lengths []int
+	for i := range train {
+		lengths = append(lengths, m.codec.in.Len(&train[i]))
+	}
+	schedule := tokens.NewSchedule(lengths, shortSteps, windowSteps, c.Batch, overlap, c.seed)
 	t, err := seq.NewTrainer(l.net, be, seq.Training{Updates: c.Updates, Rate: c.Rate, Decay: 1e-2, Average: c.Average})
 	if err != nil {
 		return fmt.Errorf("doppelganger: %w", err)
@@ -184,12 +210,21 @@ func (m *Model) fitLikelihood(ctx context.Context, be *compute.Backend, set *tra
 			m.lm = from.lm
 		}
 	}
-	steps := l.positions()
-	run, err := seq.Open(o.Engine, l.net, be, steps, c.Batch)
-	if err != nil {
-		return fmt.Errorf("doppelganger: %w", err)
+	run := &tokens.Objectives{}
+	var batches []*seq.Batch
+	for _, sh := range schedule.Shapes {
+		steps := l.meta + sh.Steps*l.fields()
+		of, err := seq.Open(o.Engine, l.net, be, steps, sh.Rows)
+		if err != nil {
+			return fmt.Errorf("doppelganger: %w", err)
+		}
+		run.Of = append(run.Of, of)
+		b := l.batch(steps, sh.Rows)
+		if len(schedule.Shapes) > 1 {
+			b.Weight = slices.Repeat([]float32{sh.Share}, len(b.Values))
+		}
+		batches = append(batches, b)
 	}
-	b := l.batch(steps, c.Batch)
 	every := o.Every
 	if every <= 0 {
 		every = 1000
@@ -199,6 +234,9 @@ func (m *Model) fitLikelihood(ctx context.Context, be *compute.Backend, set *tra
 		m.training = func() []safetensors.Tensor { return append(l.net.Tensors("training."), t.State("state.")...) }
 		if m.Done() {
 			m.training = nil
+			if err := m.fitLength(be, all); err != nil {
+				return err
+			}
 		}
 		if o.Path == "" {
 			return nil
@@ -232,12 +270,16 @@ func (m *Model) fitLikelihood(ctx context.Context, be *compute.Backend, set *tra
 			o.Report(traffic.Progress{Phase: "doppelganger-likelihood", Done: update, Total: c.Updates, Losses: map[string]float64{"nats_per_field": total}})
 		}
 	}}
-	err = t.Fit(ctx, run, b, func(update int, b *seq.Batch) error {
+	err = t.Fit(ctx, run, new(seq.Batch), func(update int, into *seq.Batch) error {
+		shape, piece := schedule.Batch(update)
+		run.At = shape
+		b := batches[shape]
 		for row := range b.Rows {
 			key := rng.Key{Seed: c.seed, A: uint32(update), B: uint32(row), Purpose: rng.BatchOrder}
-			g := segments[key.Intn(0, len(segments))]
-			l.fill(b, row, &train[g.session], g, func(pos int) bool { return key.Float64(uint32(1+pos)) < .05 })
+			x := piece(row)
+			l.fill(b, row, &train[x.Session], int(x.From), func(pos int) bool { return key.Float64(uint32(1+pos)) < .05 })
 		}
+		*into = *b
 		return nil
 	}, options)
 	if err != nil {
@@ -247,28 +289,40 @@ func (m *Model) fitLikelihood(ctx context.Context, be *compute.Backend, set *tra
 }
 
 // nats is the negative logarithm of a session's probability, by site, and of
-// every class over what it spreads: a range of whole numbers over all of them.
+// every class over what it spreads: a range of whole numbers over all of them. The
+// session is of the inner schema and has steps.
 func (l *likelihood) nats(be *compute.Backend, s *traffic.Session) ([]float64, int, error) {
 	k := l.k
-	if err := k.Schema.Valid(s); err != nil {
-		return nil, 0, err
-	}
-	n := k.Schema.Len(s)
+	n := k.in.Len(s)
 	if n == 0 {
 		return nil, 0, errors.New("doppelganger: a session without a step")
 	}
 	v := l.values(s, 0, n)
 	out := make([]float64, len(l.sites))
 	sampler := l.net.NewSampler(be, 1)
-	tok := []int32{-1, 0, int32(s.Label + 1), int32(k.chunk(s.Start))}
+	tok := []int32{-1, 0, int32(s.Label + 1), int32(k.chunk(s.Start)), 0}
+	with, before, kind := l.with(s.Meta), uint64(0), int32(0)
 	for pos, x := range v {
 		site := l.site(pos)
-		tok[0], tok[1] = -1, int32(site)
+		tok[0], tok[1], tok[4] = -1, int32(site), l.place(pos, 0)
 		if pos > 0 {
 			tok[0] = int32(l.at[l.site(pos-1)]) + v[pos-1]
 		}
+		gated, zero := l.sized(site, kind)
+		if zero { // the kind has said it
+			sampler.Advance(nil, tok, nil)
+			continue
+		}
 		sampler.Step(nil, tok, nil)
-		w := sampler.Weights(0, site, nil)
+		var allowed uint64
+		if k.Kinds != nil {
+			allowed = k.Kinds.next(with, before)
+		}
+		if site == l.meta && k.Kinds != nil {
+			kind = x
+			before |= 1 << x
+		}
+		w := l.weigh(sampler.Weights(0, site, nil), site, gated, allowed)
 		var sum float64
 		for _, p := range w {
 			sum += float64(p)
@@ -279,6 +333,14 @@ func (l *likelihood) nats(be *compute.Backend, s *traffic.Session) ([]float64, i
 		}
 	}
 	return out, n, nil
+}
+
+// with are the kinds that go with a session's fields.
+func (l *likelihood) with(meta []float64) (set fitting) {
+	if l.k.Kinds == nil {
+		return set
+	}
+	return l.k.Kinds.with(func(field int) int { return int(meta[field]) })
 }
 
 // spread is the logarithm of how many whole numbers are in a class; 0 of
@@ -313,14 +375,18 @@ func (m *Model) LogProb(s *traffic.Session, into []float64) (steps int, err erro
 	if len(into) != len(m.Parts()) {
 		return 0, fmt.Errorf("doppelganger: %d sums for parts %q", len(into), m.Parts())
 	}
+	if err := m.codec.Schema.Valid(s); err != nil {
+		return 0, err
+	}
 	be := compute.NewBackend(compute.Fastest(), 1)
 	defer be.Close()
-	nats, n, err := m.lm.nats(be, s)
+	in := m.codec.innerSession(s)
+	nats, n, err := m.lm.nats(be, &in)
 	if err != nil {
 		return 0, err
 	}
 	part := 1
-	for j, f := range m.codec.Schema.Steps {
+	for j, f := range m.codec.in.Steps {
 		x := nats[m.lm.meta+j]
 		if f.Kind == traffic.Gap || f.Kind == traffic.Number {
 			into[part] -= x
@@ -337,9 +403,11 @@ func (m *Model) LogProb(s *traffic.Session, into []float64) (steps int, err erro
 func (l *likelihood) draw(be *compute.Backend, r *traffic.Request, first, n int, label []int, start []float64) []traffic.Session {
 	k := l.k
 	out := make([]traffic.Session, n)
-	s := l.net.NewSampler(be, n)
-	active, tok := make([]int, n), make([]int32, n*tokens)
+	s, heads := l.net.NewSampler(be, n), l.newHeads(be, n)
+	active, tok := make([]int, n), make([]int32, n*inputs)
 	last := make([]int32, n) // the token before
+	kind, with, before := make([]int32, n), make([]fitting, n), make([]uint64, n)
+	steps := make([]float64, n*len(k.in.Steps)) // the step that is drawn
 	for i := range n {
 		active[i], last[i] = i, -1
 		out[i] = traffic.Session{Label: label[i], Start: start[i]}
@@ -348,17 +416,19 @@ func (l *likelihood) draw(be *compute.Backend, r *traffic.Request, first, n int,
 	if r.MaxSteps > 0 {
 		most = r.MaxSteps
 	}
-	values := make([]int32, len(l.sites))
 	prefix := 0 // positions that are given
+	var past traffic.Session
 	if r.Prefix != nil {
-		prefix = l.meta + max(k.Schema.Len(r.Prefix)*l.fields()-1, 0)
+		past = k.innerSession(r.Prefix)
+		prefix = l.meta + max(k.in.Len(&past)*l.fields()-1, 0)
 	}
 	for pos := 0; len(active) > 0; pos++ {
 		site := l.site(pos)
 		for j, i := range active {
-			copy(tok[j*tokens:], []int32{last[i], int32(site), int32(label[i] + 1), int32(k.chunk(start[i]))})
+			copy(tok[j*inputs:], []int32{last[i], int32(site), int32(label[i] + 1), int32(k.chunk(start[i])), l.place(pos, 0)})
 		}
-		s.Step(active, tok[:len(active)*tokens], nil)
+		s.Advance(active, tok[:len(active)*inputs], nil)
+		weights, size := heads.weights(s, active, site)
 		live := active[:0]
 		for j, i := range active {
 			key := sessionKey(r.Seed, first+i, 2+uint32(pos))
@@ -367,21 +437,32 @@ func (l *likelihood) draw(be *compute.Backend, r *traffic.Request, first, n int,
 			ends := false
 			given := pos < prefix
 			c := l.sites[site]
+			step := steps[i*len(k.in.Steps):][:len(k.in.Steps)]
+			if pos == l.meta {
+				with[i] = l.with(x.Meta)
+			}
+			gated, zero := l.sized(site, kind[i])
+			w := weights[j*size:][:size]
+			var allowed uint64
+			if k.Kinds != nil && pos >= l.meta {
+				allowed = k.Kinds.next(with[i], before[i])
+			}
 			switch {
 			case given && pos < l.meta:
 				x.Meta = append(x.Meta, r.Prefix.Meta[site])
 				v = c.encode(r.Prefix.Meta[site])
 			case given && c != nil:
-				f := (pos-l.meta)/l.fields()*len(k.Schema.Steps) + site - l.meta
-				x.Steps = append(x.Steps, r.Prefix.Steps[f])
-				v = c.encode(r.Prefix.Steps[f])
+				step[site-l.meta] = past.Steps[(pos-l.meta)/l.fields()*len(k.in.Steps)+site-l.meta]
+				v = c.encode(step[site-l.meta])
 			case given:
 				v = 1
 			case c == nil:
-				v = s.Draw(j, site, values, key.Float64(0))
+				v = seq.Pick(l.weigh(w, site, false, allowed), key.Float64(0))
 				ends = v == 0 || k.Schema.Len(x) >= most
+			case zero:
+				step[site-l.meta], v = 0, c.encode(0)
 			default:
-				v = s.Draw(j, site, values, key.Float64(0))
+				v = seq.Pick(l.weigh(w, site, gated, allowed), key.Float64(0))
 				u := key.Float64(1)
 				if pos < l.meta {
 					u = k.inside(site, r.Seed, first+i, u)
@@ -390,11 +471,18 @@ func (l *likelihood) draw(be *compute.Backend, r *traffic.Request, first, n int,
 				if pos < l.meta {
 					x.Meta = append(x.Meta, y)
 				} else {
-					if pos < l.meta+l.fields() && k.Schema.Steps[site-l.meta].Kind == traffic.Gap {
+					if pos < l.meta+l.fields() && k.in.Steps[site-l.meta].Kind == traffic.Gap {
 						y, v = 0, c.encode(0) // the first gap is 0 by definition
 					}
-					x.Steps = append(x.Steps, y)
+					step[site-l.meta] = y
 				}
+			}
+			if site == l.meta && k.Kinds != nil {
+				kind[i] = v
+				before[i] |= 1 << v
+			}
+			if site == len(l.sites)-2 && pos >= l.meta {
+				x.Steps = k.outer(x.Steps, step)
 			}
 			last[i] = int32(l.at[site]) + v
 			if !ends {

@@ -265,6 +265,8 @@ type seriesRun struct {
 	class []int32   // [rows, Window, other+1]
 	alive []float32 // [rows, Window+1]
 	out   []float32 // [rows, Window·row]
+	with  []fitting // by row: kinds that its attributes allow
+	order []bool    // by row: the window begins the session, so that what came before a step is known
 	h     []float32
 	sizes []int // of a step's categories, the last whether it goes on
 	g     []float32
@@ -290,6 +292,7 @@ func (n *networks) newSeriesRun(be *compute.Backend, rows int) *seriesRun {
 	r.out = make([]float32, rows*n.c.Window*n.k.row)
 	r.h = make([]float32, rows*n.c.Hidden)
 	r.g = make([]float32, slices.Max(r.sizes))
+	r.with, r.order = make([]fitting, rows), make([]bool, rows)
 	return r
 }
 
@@ -319,27 +322,63 @@ func (r *seriesRun) forward(h0 []float32, key func(row int) rng.Key, zero func(r
 		u := key(i)
 		alive := r.alive[i*(w+1):][:w+1]
 		alive[0] = 1
+		var before uint64
 		for t := range w {
 			y := r.step(r.y, i, t)[:emit]
 			out := r.out[(i*w+t)*k.row:][:k.row]
 			at := nums
+			if k.Kinds != nil {
+				k.allow(y[at:][:r.sizes[0]], r.with[i], before, r.order[i])
+			}
 			for s, size := range r.sizes {
+				if s == len(r.sizes)-1 && k.Kinds != nil && r.order[i] && k.Kinds.over(r.with[i], before) {
+					y[at], y[at+1] = 1, 0 // the session ends
+				}
 				c := draw(y[at:][:size], u.Float64(uint32(2000+t*len(r.sizes)+s)))
 				r.class[(i*w+t)*len(r.sizes)+s] = c
 				if s < len(r.sizes)-1 {
 					out[at+int(c)] = alive[t]
+					if s == 0 && k.Kinds != nil {
+						before |= 1 << c
+					}
 				} else {
 					alive[t+1] = alive[t] * float32(c)
 				}
 				at += size
 			}
+			off := r.off(i, t)
 			for f := range nums {
-				if !zero(i, f) {
+				if !zero(i, f) && (off == nil || !off[f]) {
 					out[f] = y[f] * alive[t]
 				}
 			}
 			out[k.row-1] = alive[t+1]
 		}
+	}
+}
+
+// off is which numeric fields the kind of a step says are 0; nil: none.
+func (r *seriesRun) off(row, t int) []bool {
+	if r.n.k.off == nil {
+		return nil
+	}
+	return r.n.k.off[r.class[(row*r.n.c.Window+t)*len(r.sizes)]]
+}
+
+// allow lowers the probabilities of kinds that do not go with a session's
+// attributes, or where ordered after the kinds before.
+func (k *codec) allow(p []float32, with fitting, before uint64, ordered bool) {
+	set := with.any
+	if ordered {
+		set = k.Kinds.next(with, before)
+	}
+	weigh(p, set)
+	var sum float32
+	for _, v := range p {
+		sum += v
+	}
+	for i := range p {
+		p[i] /= sum
 	}
 }
 
@@ -372,16 +411,25 @@ func (r *seriesRun) backward(dout, grad []float32, zero func(row, field int) boo
 				} else {
 					seg := r.g[:size]
 					for j := range seg {
-						seg[j] = d[at+j] * alive[t]
+						g := d[at+j]
+						if s == 0 && k.off != nil { // the kind says which numbers there are
+							for f, off := range k.off[j] {
+								if !off && k.bytes[f] != 0 && !zero(i, f) {
+									g += d[f] * y[f]
+								}
+							}
+						}
+						seg[j] = g * alive[t]
 					}
 					drawBack(dy[at:][:size], y[at:][:size], seg, c)
 					here += d[at+int(c)]
 				}
 				at += size
 			}
+			off := r.off(i, t)
 			for f := range nums {
 				dy[f] = 0
-				if !zero(i, f) {
+				if !zero(i, f) && (off == nil || !off[f]) {
 					dy[f] = d[f] * alive[t] * y[f] * (1 - y[f])
 					here += d[f] * y[f]
 				}

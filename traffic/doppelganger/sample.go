@@ -144,6 +144,9 @@ type walk struct {
 	steps    int // of the session
 	at       float64
 	low, top []float64 // of each numeric field, as scaled
+	with     fitting   // kinds that the attributes allow
+	before   uint64    // kinds of the steps so far
+	step     []float64 // of the codec's inner schema
 	done     bool
 }
 
@@ -158,6 +161,7 @@ func (n *networks) newSampler(be *compute.Backend, rows int) *sampler {
 	s.walks, s.out = make([]walk, rows), make([]traffic.Session, rows)
 	for i := range s.walks {
 		s.walks[i].low, s.walks[i].top = make([]float64, len(k.numeric)), make([]float64, len(k.numeric))
+		s.walks[i].step = make([]float64, len(k.in.Steps))
 	}
 	return s
 }
@@ -261,7 +265,7 @@ func (s *sampler) begin(r *traffic.Request, first, i int) {
 		x.Meta[j] = k.Meta[j].decode(class[k.given+j], k.inside(j, r.Seed, first+i, key.Float64(uint32(16+j))))
 	}
 	w := &s.walks[i]
-	*w = walk{chunk: k.chunk(x.Start), first: true, at: x.Start, low: w.low, top: w.top}
+	*w = walk{chunk: k.chunk(x.Start), first: true, at: x.Start, low: w.low, top: w.top, step: w.step, with: k.with(class)}
 	if k.Chunks > 1 {
 		w.begin = math.Floor(x.Start/(k.Span*float64(k.Chunks))) * k.Span * float64(k.Chunks)
 	}
@@ -288,15 +292,13 @@ func (k *codec) inside(field int, seed uint64, i int, u float64) float64 {
 // emit takes one call's logits as steps of row i.
 func (s *sampler) emit(i int, y []float32, key rng.Key, most int) {
 	net, k := s.n, s.n.k
-	c := &k.Schema
+	c := &k.in
 	w, x := &s.walks[i], &s.out[i]
 	gap := c.StepIndex("gap")
 	fields, width := len(c.Steps), net.emitWidth()
 	for t := range net.c.Emit {
 		y := y[t*width:][:width]
-		from := len(x.Steps)
-		x.Steps = append(x.Steps, make([]float64, fields)...)
-		step := x.Steps[from:]
+		step := w.step
 		for j, f := range k.numeric {
 			kind := c.Steps[f].Kind
 			v := w.low[j]
@@ -313,7 +315,16 @@ func (s *sampler) emit(i int, y []float32, key rng.Key, most int) {
 		at := len(k.numeric)
 		for j, f := range k.other {
 			size := k.Steps[j].len()
-			step[f] = k.Steps[j].decode(drawLogits(y[at:][:size], key.Float64(uint32(2000+2*t*(fields+1)+2*j))), key.Float64(uint32(2001+2*t*(fields+1)+2*j)))
+			p := y[at:][:size]
+			exponentials(p)
+			if j == 0 && k.Kinds != nil {
+				k.allow(p, w.with, w.before, true)
+			}
+			class := draw(p, key.Float64(uint32(2000+2*t*(fields+1)+2*j)))
+			if j == 0 && k.Kinds != nil {
+				w.before |= 1 << class
+			}
+			step[f] = k.Steps[j].decode(class, key.Float64(uint32(2001+2*t*(fields+1)+2*j)))
 			at += size
 		}
 		if gap >= 0 {
@@ -326,8 +337,13 @@ func (s *sampler) emit(i int, y []float32, key rng.Key, most int) {
 				w.at = opens
 			}
 		}
+		x.Steps = k.outer(x.Steps, step)
 		w.steps++
 		if w.steps >= most {
+			w.done = true
+			return
+		}
+		if k.Kinds != nil && k.Kinds.over(w.with, w.before) {
 			w.done = true
 			return
 		}
@@ -355,15 +371,17 @@ func (s *sampler) next(i int) {
 
 // drawLogits draws a class of a softmax.
 func drawLogits(y []float32, u float64) int32 {
+	exponentials(y)
+	return draw(y, u)
+}
+
+// exponentials are a softmax, not normalised.
+func exponentials(y []float32) {
 	top := y[0]
 	for _, v := range y {
 		top = max(top, v)
 	}
-	sum := float32(0)
 	for i, v := range y {
-		e := float32(math.Exp(float64(v - top)))
-		y[i] = e
-		sum += e
+		y[i] = float32(math.Exp(float64(v - top)))
 	}
-	return draw(y, u)
 }

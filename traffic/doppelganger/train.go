@@ -153,6 +153,9 @@ func (r *trainer) windows(update, stream int) int {
 	if index > 0 {
 		h0 = r.roll(int(index), key)
 	}
+	for i, w := range r.refs {
+		r.series.with[i], r.series.order[i] = k.with(r.a2.class[i*len(k.blocks):]), w.first && index == 0
+	}
 	r.series.forward(h0, key, r.zero)
 	for j, i := range r.live {
 		w := r.refs[i]

@@ -15,10 +15,12 @@ import (
 )
 
 // The names of the models that come with planegym: a learned one, and the
-// n-gram of the same sessions, which samples alike on every machine.
+// n-gram of the same sessions, which samples alike on every machine. BundledPool
+// names sessions of the learned one, for loads.
 const (
 	Bundled       = "bundled"
 	BundledCounts = "bundled-ngram"
+	BundledPool   = "bundled-pool"
 )
 
 // Open reads a model; "" and Bundled are the learned one that comes with

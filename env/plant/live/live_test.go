@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -405,4 +406,111 @@ func TestLiveRefuses(t *testing.T) {
 			b.Error(err)
 		}
 	})
+}
+
+// A stall is counted in a row: as long as it may last it goes on, and playback that goes on
+// ends it.
+func TestLiveStallsInARow(t *testing.T) {
+	onBench(t, live.Config{MaxStallS: 3}, func(b *liveBench) {
+		b.reset(usual)
+		for _, stall := range []float32{.5, 0, .5, 0, .625} {
+			b.told.stall = stall
+			if b.advance(usual); b.window.End[0] != telemetry.Going {
+				b.Errorf("four seconds with %v s stalled: %q", stall, b.window.Reason[0])
+			}
+		}
+		b.told.stall = .125 // 2.5 s and .5 s are 3
+		b.advance(usual)
+		b.truncated("playback: stalled for 3 s")
+	})
+}
+
+// While a switch is out of hand an episode does not begin; what is said is which, and that it
+// did not take the safe limit either.
+func TestLiveSaysWhatHolds(t *testing.T) {
+	onBench(t, live.Config{PatienceS: 6}, func(b *liveBench) {
+		b.reset(usual)
+		b.s[1].Cut()
+		synctest.Wait()
+		b.advance(usual)
+		b.truncated("; the safe limit: p4: 1 of 3 queues failed; switch 2 port 1, limit 32: ")
+		begin := time.Now()
+		err := b.Reset(b.Context(), []int{0}, nil, []p4.Limit{usual, usual, usual}, &b.window)
+		if took := time.Since(begin); err == nil || !strings.HasPrefix(err.Error(), "env: live: switches: ") || !strings.Contains(err.Error(), "; the safe limit: p4: 1 of 3") || took < 6*time.Second || took > 9*time.Second {
+			b.Errorf("after %v: %v", took, err)
+		}
+		b.s[1].Mend()
+		time.Sleep(2 * time.Second)
+		b.reset(usual)
+		b.inForce(usual, usual, usual)
+	})
+}
+
+// Both sides of every range.
+func TestLiveRanges(t *testing.T) {
+	for key, k := range map[string]struct {
+		set            func(c *live.Config, x float64)
+		accept, refuse []float64
+	}{
+		"stale_windows": {func(c *live.Config, x float64) { c.StaleWindows = int(x) }, []float64{0, 1, 100}, []float64{-1, 101}},
+		"max_stall_s":   {func(c *live.Config, x float64) { c.MaxStallS = x }, []float64{0, 3600}, []float64{-1e-9, 3600.001, math.NaN()}},
+		"patience_s":    {func(c *live.Config, x float64) { c.PatienceS = x }, []float64{0, 1e-9, 86400}, []float64{-1e-9, 86400.001, math.NaN()}},
+		"time_scale":    {func(c *live.Config, x float64) { c.TimeScale = x }, []float64{0, 1e-3, 1e4}, []float64{.99e-3, 10000.001, -1}},
+	} {
+		for _, x := range k.accept {
+			c := live.Config{Safe: 32}
+			if k.set(&c, x); c.Check() != nil {
+				t.Errorf("%s: %v: %v", key, x, c.Check())
+			}
+		}
+		for _, x := range k.refuse {
+			c := live.Config{Safe: 32}
+			if k.set(&c, x); c.Check() == nil || !strings.HasPrefix(c.Check().Error(), "env: live: "+key+": ") {
+				t.Errorf("%s: %v: %v", key, x, c.Check())
+			}
+		}
+	}
+}
+
+// steady is a telemetry of one switch and a player whose stalls nothing measures, in columns
+// of its own order; every window says the same.
+type steady struct{ lbo float32 }
+
+func (steady) Close() error { return nil }
+func (steady) Columns() (out []telemetry.Field) {
+	for _, n := range []string{"lbo_s", "calc_rate", "rep_kbps", "fps", "deq_qdepth1", "deq_timedelta1", "enq_qdepth1"} {
+		f, _ := telemetry.Canonical(n)
+		out = append(out, f)
+	}
+	return out
+}
+func (s *steady) Window(_ context.Context, _ time.Time, values []float32, valid []bool) (live.Ages, error) {
+	for i := range values {
+		values[i], valid[i] = []float32{s.lbo, 1, 2, 3, 4, 5, 6}[i%7], true
+	}
+	return live.Ages{Switches: make([]time.Duration, 1)}, nil
+}
+
+// Without a measured stall an empty buffer stalls, and no other; columns come in the plant's
+// order, whatever the telemetry's.
+func TestLiveStallsWhereTheBufferIsEmpty(t *testing.T) {
+	for lbo, ends := range map[float32]bool{0: true, .5: false, 1: false} {
+		s := &steady{lbo: 9}
+		p, err := live.New(live.Config{Safe: 32, MaxStallS: .5}, remembers{}, []p4.Queue{{Switch: 0, Port: 1}}, s, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var w telemetry.Window
+		w.Size(1, 1, len(p.Columns()))
+		if err := p.Reset(t.Context(), []int{0}, nil, []p4.Limit{64}, &w); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(w.Values, []float32{6, 5, 4, 9, 3, 2, 1}) || p.Columns()[3].Name != "lbo_s" {
+			t.Errorf("shows %v of %v", w.Values, p.Columns())
+		}
+		s.lbo = lbo
+		if err := p.Advance(t.Context(), []int{0}, []p4.Limit{64}, &w); err != nil || (w.End[0] == telemetry.Truncated) != ends {
+			t.Errorf("a buffer of %v s: ends is %v (%s), %v", lbo, w.End[0], w.Reason[0], err)
+		}
+	}
 }

@@ -122,7 +122,7 @@ type Load struct {
 	OffMS     float64  `toml:"off_ms"`     // onoff: pause between bursts
 	RandomOff bool     `toml:"random_off"` // exponential pauses of mean OffMS
 
-	Model    string   `toml:"model"`            // sessions: what they are drawn of, a .safetensors file, "bundled" (learned; other sessions on other processors) or "bundled-ngram"
+	Model    string   `toml:"model"`            // sessions: what they are drawn of, a .safetensors file, "bundled" (learned; other sessions on other processors), "bundled-pool" (sessions of it, the same everywhere) or "bundled-ngram"
 	File     string   `toml:"file" path:"file"` // sessions: or a Parquet file of them
 	Labels   []string `toml:"labels"`           // sessions: those with these labels alone; all
 	MaxSteps int      `toml:"max_steps"`        // sessions: packets of one, those after it are left out; all

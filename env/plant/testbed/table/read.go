@@ -44,21 +44,9 @@ func Read(path string) (fields []telemetry.Field, switches int, sessions []Sessi
 // Decode is Read of what is at hand.
 func Decode(in io.ReaderAt, size int64) (fields []telemetry.Field, switches int, sessions []Session, err error) {
 	defer parquetfile.Recover(&err)
-	pf, err := parquetfile.Open(in, size)
-	if err != nil {
+	var r tableReader
+	if err := r.read(in, size); err != nil {
 		return nil, 0, nil, err
-	}
-	r := tableReader{}
-	if err := r.schema(pf); err != nil {
-		return nil, 0, nil, err
-	}
-	rows := parquet.NewReader(pf)
-	defer rows.Close()
-	if err := parquetfile.Read(rows.ReadRows, func(row *parquet.Row) error { return r.add(*row) }); err != nil {
-		return nil, 0, nil, err
-	}
-	if len(r.sessions) == 0 {
-		return nil, 0, nil, errors.New("no sessions are recorded")
 	}
 	return r.fields, len(r.limits), r.sessions, nil
 }
@@ -68,9 +56,28 @@ type tableReader struct {
 	session, seed, t int   // places of columns
 	limits           []int // likewise [S]
 	values           []int // likewise [F]
-	place            []int // of a leaf: where in values, -1 where it is none
+	columns          int
 	sessions         []Session
 	last             []float32 // [F]
+}
+
+func (r *tableReader) read(in io.ReaderAt, size int64) error {
+	pf, err := parquetfile.Open(in, size)
+	if err != nil {
+		return err
+	}
+	if err := r.schema(pf); err != nil {
+		return err
+	}
+	rows := parquet.NewReader(pf)
+	defer rows.Close()
+	if err := parquetfile.Read(rows.ReadRows, func(row *parquet.Row) error { return r.add(*row) }); err != nil {
+		return err
+	}
+	if len(r.sessions) == 0 {
+		return errors.New("no sessions are recorded")
+	}
+	return nil
 }
 
 func (r *tableReader) schema(pf *parquet.File) error {
@@ -116,28 +123,24 @@ func (r *tableReader) schema(pf *parquet.File) error {
 		}
 		r.limits = append(r.limits, i)
 	}
-	r.place = make([]int, len(columns))
-	for i := range r.place {
-		r.place[i] = -1
-	}
+	r.columns = len(columns)
 	names := []string{"lbo_s", "fps", "rep_kbps", "calc_rate", "stall_s"}
 	for n := len(r.limits); n > 0; n-- {
 		names = append([]string{fmt.Sprint("enq_qdepth", n), fmt.Sprint("deq_timedelta", n), fmt.Sprint("deq_qdepth", n)}, names...)
 	}
-	for f, name := range names {
+	for _, name := range names {
 		i, err := find(name, parquet.Float)
 		if err != nil {
 			return err
 		}
 		r.fields, r.values = append(r.fields, telemetry.Field{Name: name, Unit: units[name]}), append(r.values, i)
-		r.place[i] = f
 	}
 	return nil
 }
 
 func (r *tableReader) add(row parquet.Row) error {
-	if len(row) != len(r.place) {
-		return fmt.Errorf("%d values of %d columns", len(row), len(r.place))
+	if len(row) != r.columns {
+		return fmt.Errorf("%d values of %d columns", len(row), r.columns)
 	}
 	session, t := int(row[r.session].Int32()), int(row[r.t].Int32())
 	if session == len(r.sessions) && t == 0 {

@@ -37,7 +37,7 @@ func TestWriter(t *testing.T) {
 	f := len(p.Columns())
 	for i, r := range rows {
 		sec := i % 60
-		if int(r.Session) != i/60 || r.Seed != 4 || int(r.T) != sec || r.Limit1 != int32(l.Limits[3*sec]) || r.Limit3 != int32(l.Limits[3*sec+2]) || r.LBO == nil || *r.LBO != l.Values[sec*f+9] ||
+		if int(r.Session) != i/60 || r.Seed != 4 || int(r.T) != sec || r.Limit1 != int32(l.Limits[3*sec]) || r.Limit3 != int32(l.Limits[3*sec+2]) || (r.LBO != nil) != l.Valid[sec*f+9] || r.LBO != nil && *r.LBO != l.Values[sec*f+9] ||
 			(r.Timedelta != nil) != l.Valid[sec*f+1] || r.Timedelta != nil && *r.Timedelta != l.Values[sec*f+1] {
 			t.Fatalf("row %d: %+v", i, r)
 		}

@@ -1,0 +1,225 @@
+package ws
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/planegym/planegym/env"
+	"github.com/planegym/planegym/p4"
+	"github.com/planegym/planegym/telemetry"
+)
+
+// late is an environment whose steps wait for release, and that notes their actions after it.
+type late struct {
+	hanging
+	rows    []int
+	actions []int32
+}
+
+func (v *late) Step(ctx context.Context, rows []int, actions []int32, out *env.Batch) error {
+	if v.hang.Load() {
+		<-v.release
+		v.rows, v.actions = slices.Clone(rows), slices.Clone(actions)
+	}
+	return v.Vector.Step(ctx, rows, actions, out)
+}
+
+// A step that was given up computes on with its own rows and actions, whatever is asked meanwhile.
+func TestGivenUpStepKeepsItsActions(t *testing.T) {
+	v := &late{}
+	o := Options{StepTimeout: 5 * time.Second, Open: func(ctx context.Context, m MakeRequest) (env.Vector, error) {
+		made, err := open(ctx, m)
+		if m.Model != "hang" {
+			return made, err
+		}
+		v.Vector = made
+		return v, err
+	}}
+	faked(t, o, func(t *testing.T, s *Server) {
+		v.release = make(chan struct{})
+		p := pipe(t, s, false)
+		p.start() // env 1
+		p.say(`{"type":"make","id":3,"ack":2,"scenario":"cartpole","model":"hang","num_envs":4}`)
+		p.want("made")
+		p.say(`{"type":"reset","id":4,"ack":3,"env":2,"seed":"1"}`)
+		p.want("reset_result")
+		v.hang.Store(true)
+		p.say(`{"type":"step","id":5,"ack":4,"env":2,"rows":[1,3],"actions":[1,0]}`)
+		p.want("timeout")
+		p.say(`{"type":"step","id":6,"ack":5,"env":1,"rows":[0],"actions":[0]}`)
+		p.want("step_result")
+		close(v.release)
+		synctest.Wait()
+		if !slices.Equal(v.rows, []int{1, 3}) || !slices.Equal(v.actions, []int32{1, 0}) {
+			t.Errorf("rows %v, actions %v", v.rows, v.actions)
+		}
+		_ = p.net.Close()
+	})
+}
+
+// breaking is an environment that panics when it is closed.
+type breaking struct{ env.Vector }
+
+func (v breaking) Close() error { panic("seeded fault") }
+
+// A panic of an environment that is closed ends nothing but the environment.
+func TestPanicOfClose(t *testing.T) {
+	o := Options{MaxEnvs: 1, Open: func(ctx context.Context, m MakeRequest) (env.Vector, error) {
+		v, err := open(ctx, m)
+		return breaking{v}, err
+	}}
+	faked(t, o, func(t *testing.T, s *Server) {
+		p := pipe(t, s, false)
+		p.start()
+		p.say(`{"type":"close","id":3,"ack":2,"env":1}`)
+		p.want("closed")
+		p.say(`{"type":"make","id":4,"ack":3,"scenario":"cartpole","num_envs":1}`) // its place is free
+		p.want("made")
+		p.say(`{"type":"close","id":5,"ack":4}`) // the session, with an environment
+		p.want("closed")
+		p.wantClose(closeNormal)
+		_ = p.net.Close()
+		synctest.Wait()
+		if s.count() != [2]int{} {
+			t.Errorf("sessions %v", s.count())
+		}
+	})
+}
+
+// What made says of the options of a reset: those that the environment has, one by one.
+func TestResetOptionsOfMade(t *testing.T) {
+	for _, c := range []struct {
+		spec env.OptionSpec
+		want string
+	}{
+		{env.OptionSpec{}, "null"},
+		{env.OptionSpec{Initial: []p4.Limit{}, Phases: []string{}}, "null"},
+		{env.OptionSpec{Initial: []p4.Limit{32}}, `{"initial_limit":[32]}`},
+		{env.OptionSpec{Initial: []p4.Limit{32, 64}, Load: true}, `{"initial_limit":[32,64],"load":[0,1]}`},
+		{env.OptionSpec{TrafficSeed: true}, `{"traffic_seed":[]}`},
+		{env.OptionSpec{Phases: []string{"busy"}}, `{"phase":["busy"]}`},
+		{env.OptionSpec{Phases: []string{"busy", "quiet"}, TrafficSeed: true}, `{"phase":["busy","quiet"],"traffic_seed":[]}`},
+	} {
+		if got, err := json.Marshal(resetOptions(c.spec)); err != nil || string(got) != c.want {
+			t.Errorf("%+v: %s, %v; want %s", c.spec, got, err, c.want)
+		}
+	}
+}
+
+// informed has as many infos as asked for: its row's number and the steps so far, and so on.
+type informed struct {
+	env.Vector
+	fields int
+	steps  float32
+}
+
+func (v *informed) Step(ctx context.Context, rows []int, actions []int32, out *env.Batch) error {
+	v.steps++
+	return v.Vector.Step(ctx, rows, actions, out)
+}
+
+func (v *informed) InfoFields() []telemetry.Field {
+	return fieldsOf("row", "steps")[2-v.fields:]
+}
+
+func (v *informed) Info(row int, dst []float32) []float32 {
+	return append(dst, []float32{float32(row), v.steps}[2-v.fields:]...)
+}
+
+// The dashboard shows infos beside the observation, however many there are.
+func TestWatchedInfos(t *testing.T) {
+	for fields, want := range []string{"[]", "[steps] [1] [2] [3]", "[row steps] [1 1] [1 2] [1 3]"} {
+		s, url := serve(t, Options{Open: func(ctx context.Context, m MakeRequest) (env.Vector, error) {
+			v, err := open(ctx, m)
+			return &informed{Vector: v, fields: fields}, err
+		}})
+		c := dial(t, url, DialOptions{NumEnvs: 2})
+		var b env.Batch
+		if err := c.Reset(background, nil, []uint64{1, 2}, &b); err != nil {
+			t.Fatal(err)
+		}
+		var status struct{ Sessions []struct{ ID string } }
+		var watch struct {
+			Columns []field
+			Samples [][]float32
+		}
+		get := func(path string, into any) {
+			t.Helper()
+			w := httptest.NewRecorder()
+			s.ServeHTTP(w, httptest.NewRequest("GET", "http://localhost"+path, nil))
+			if err := json.Unmarshal(w.Body.Bytes(), into); err != nil {
+				t.Fatal(err)
+			}
+		}
+		get("/v1/status", &status)
+		path := "/v1/watch?session=" + status.Sessions[0].ID + "&env=1&row=1"
+		get(path, &watch)
+		columns := watch.Columns
+		for range 3 {
+			if err := c.Step(background, nil, []int32{0, 1}, &b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		get(path, &watch)
+		at := len(columns) - fields
+		var names []string
+		for _, f := range columns[at:] {
+			names = append(names, f.Name)
+		}
+		got := fmt.Sprint(names)
+		if fields > 0 {
+			for _, sample := range watch.Samples {
+				got += fmt.Sprint(" ", sample[at:])
+			}
+		}
+		if got != want || len(watch.Samples) != 3 {
+			t.Errorf("%d infos: %s, %d samples; want %s", fields, got, len(watch.Samples), want)
+		}
+	}
+}
+
+// many is an environment with as many actions as asked for.
+type many struct {
+	env.Vector
+	actions int
+}
+
+func (v many) Spec() env.Spec {
+	s := v.Vector.Spec()
+	s.Action = slices.Repeat(env.MultiDiscrete{2}, v.actions)
+	return s
+}
+
+// An environment whose actions do not fit a request is refused when it is made, and its place is free.
+func TestTooManyActions(t *testing.T) {
+	n := maxRequest / 4
+	if requestBytes(1, n) <= maxRequest {
+		t.Fatalf("%d actions fit", n)
+	}
+	faked(t, Options{MaxEnvs: 1, Open: func(ctx context.Context, m MakeRequest) (env.Vector, error) {
+		v, err := open(ctx, m)
+		if m.Model == "many" {
+			v = many{v, n}
+		}
+		return v, err
+	}}, func(t *testing.T, s *Server) {
+		p := pipe(t, s, false)
+		p.start()
+		p.say(`{"type":"close","id":3,"ack":2,"env":1}`)
+		p.want("closed")
+		p.say(`{"type":"make","id":4,"ack":3,"scenario":"cartpole","model":"many","num_envs":1}`)
+		if m := p.want("capacity"); !strings.Contains(fmt.Sprint(m["message"]), "would make a request longer than") {
+			t.Errorf("%v", m["message"])
+		}
+		p.say(`{"type":"make","id":5,"ack":4,"scenario":"cartpole","num_envs":1}`)
+		p.want("made")
+		_ = p.net.Close()
+	})
+}

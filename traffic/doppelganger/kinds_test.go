@@ -1,0 +1,120 @@
+package doppelganger
+
+import (
+	"context"
+	"math"
+	"testing"
+
+	"github.com/planegym/planegym/compute"
+	"github.com/planegym/planegym/internal/rng"
+	"github.com/planegym/planegym/traffic"
+)
+
+// exchanges are sessions of rules: TCP begins with a SYN, has data with bytes,
+// acknowledgements without, and nothing after a FIN; UDP has data alone.
+func exchanges(n int) *traffic.Set {
+	const data, ack, syn, fin = 0, 1, 2, 3
+	set := &traffic.Set{Of: traffic.Schema{
+		Meta: []traffic.Field{{Name: "protocol", Kind: traffic.Symbol, Levels: []string{"tcp", "udp"}}},
+		Steps: []traffic.Field{{Name: "direction", Kind: traffic.Symbol, Levels: []string{"up", "down"}}, {Name: "size", Kind: traffic.Size},
+			{Name: "flags", Kind: traffic.Symbol, Levels: []string{"data", "ack", "syn", "fin", "rst"}}, {Name: "gap", Unit: "s", Kind: traffic.Gap}},
+	}}
+	for i := range n {
+		key := rng.Key{Seed: 9, A: uint32(i), Purpose: rng.Bootstrap}
+		s := traffic.Session{Label: -1, Start: float64(i), Meta: []float64{float64(i % 2)}}
+		size := func(t int) float64 { return float64(100 + key.Intn(uint32(t), 1300)) }
+		if i%2 == 1 {
+			for t := range 1 + key.Intn(0, 6) {
+				s.Steps = append(s.Steps, float64(t%2), size(1+t), data, float64(t)*.01)
+			}
+		} else {
+			s.Steps = append(s.Steps, 0, 0, syn, 0)
+			for t := range 1 + key.Intn(0, 8) {
+				s.Steps = append(s.Steps, 0, size(1+t), data, .01, 1, 0, ack, .02)
+			}
+			s.Steps = append(s.Steps, 0, 0, fin, .01)
+		}
+		set.Sessions = append(set.Sessions, s)
+	}
+	return set
+}
+
+// After a few updates, whatever a network says, steps are as the rules that all of
+// training keeps, and sizes within those that training had.
+func TestKinds(t *testing.T) {
+	train := exchanges(200)
+	for _, mode := range Modes {
+		m, err := Fit(t.Context(), train, tiny(mode), traffic.FitOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := len(m.codec.Kinds.Of); n != 5 {
+			t.Errorf("%s: %d kinds: data up and down, ack, syn and fin are 5", mode, n)
+		}
+		broken, steps := 0, 0
+		for s, err := range m.Sample(t.Context(), traffic.Request{N: 2000, Seed: 2}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			finished := false
+			for i := range m.Schema().Len(&s) {
+				x := m.Schema().Step(&s, i)
+				flags, size, udp := x[2], x[1], s.Meta[0] == 1
+				steps++
+				switch {
+				case finished, udp && flags != 0, flags == 4, !udp && (flags == 2) != (i == 0), flags == 1 && x[0] == 0:
+					broken++
+				case (flags == 0) != (size > 0), size > 0 && (size < 96 || size > 1408):
+					t.Fatalf("%s: step %d is %v", mode, i, x)
+				}
+				finished = flags == 3
+			}
+		}
+		t.Logf("%s: %d of %d steps break a rule", mode, broken, steps)
+		if broken > steps/200 {
+			t.Errorf("%s: %d of %d steps break a rule of training's", mode, broken, steps)
+		}
+	}
+}
+
+// What the likelihood mode says is a probability: over all that a step of two
+// fields can be, its parts add up to 1.
+func TestKindsAddUp(t *testing.T) {
+	m, err := Fit(context.Background(), exchanges(200), tiny(Likelihood), traffic.FitOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	be := compute.NewBackend(compute.Fastest(), 1)
+	defer be.Close()
+	of := m.Schema()
+	sum := 0.
+	for _, dir := range []float64{0, 1} {
+		for flags := range of.Steps[2].Levels {
+			for size := range 1500 {
+				s := traffic.Session{Label: -1, Meta: []float64{1}, Steps: []float64{dir, float64(size), float64(flags), 0}}
+				if m.codec.Kinds.find(m.codec.Kinds.tuple(s.Steps)) < 0 || size > 0 && !within(&m.codec.Steps[1], float64(size)) {
+					continue // what is never drawn
+				}
+				parts := make([]float64, len(m.Parts()))
+				if _, err := m.LogProb(&s, parts); err != nil {
+					t.Fatal(err)
+				}
+				in := m.codec.innerSession(&s)
+				nats, _, err := m.lm.nats(be, &in)
+				if err != nil {
+					t.Fatal(err)
+				}
+				sum += math.Exp(parts[0] + nats[len(nats)-1]) // without the end
+			}
+		}
+	}
+	if math.Abs(sum-1) > 1e-3 {
+		t.Errorf("all first steps of UDP have probability %.4f", sum)
+	}
+}
+
+// within reports whether a class draws x.
+func within(c *classes, x float64) bool {
+	class := c.encode(x)
+	return c.decode(class, 0) <= x && x <= c.decode(class, 1-0x1p-53)
+}
