@@ -84,6 +84,7 @@ func run(ctx context.Context, warm bool, lines int) (string, error) {
 	fmt.Fprintf(&n.page, "# The first minutes, as they went\n\nMade by `go run ./bench/firstminutes%s -o docs/first-minutes.md`, on %s/%s with %d cores and %s, with %s. "+
 		"The time before a command is that since the start; after it come its time and its processor seconds, which do not depend on what else the machine does. "+
 		"At most %d lines of what a command prints are shown.\n", flags, runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), cache, lines)
+	begun := load()
 	n.page.WriteString("\n## From a clone to a binary\n\n")
 	if err := n.do(ctx, root, "bash", "-c", "go build -o "+bin+" ./cmd/planegym", "go build ./cmd/planegym"); err != nil {
 		return "", err
@@ -98,7 +99,20 @@ func run(ctx context.Context, warm bool, lines int) (string, error) {
 			return n.page.String(), err
 		}
 	}
+	if end := load(); begun != "" && end != "" {
+		fmt.Fprintf(&n.page, "\nThe machine's load average was %s when this began and %s when it ended: where it is above the number of cores, the times include waiting for other programs.\n", begun, end)
+	}
 	return n.page.String(), nil
+}
+
+// load is the machine's load average over a minute; "" where /proc does not say.
+func load() string {
+	b, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return ""
+	}
+	first, _, _ := strings.Cut(string(b), " ")
+	return first
 }
 
 // read runs the blocks of a page that are run by the tests too.

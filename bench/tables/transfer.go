@@ -31,27 +31,17 @@ func (t transferTable) table() table {
 
 // steps record ten hours, fit three closed loops and a structured simulator, and value
 // policies on the testbed, on the models and on the other testbed.
-func (t transferTable) steps(quick bool) (steps []step) {
-	fits, truth, own, sessions, updates := 3, 20, 20, 10, ""
+func (t transferTable) steps(quick bool) []step {
+	fits, truth, own := 3, 20, 20
 	if quick {
-		fits, truth, own, sessions, updates = 1, 2, 2, 1, " --set updates=20"
+		fits, truth, own = 1, 2, 2
 	}
-	scenario, hours, limits := t.scenario, "--data hours", "fixed:32,fixed:64,fixed:128"
-	switch t.scenario {
-	case "contended":
-		hours = "--data bundled-mixed"
-	case "campus":
-		scenario, limits = "{root}/bench/transfer/testdata/campus.toml", "fixed:24,fixed:48,fixed:192"
+	limits := "fixed:32,fixed:64,fixed:128"
+	if t.scenario == "campus" {
+		limits = "fixed:24,fixed:48,fixed:192"
 	}
-	if hours == "--data hours" {
-		steps = append(steps, step{out: "hours", command: fmt.Sprintf("planegym testbed record --scenario %s --schedule mixed --sessions %d --seed 2001 -o {out}", scenario, sessions)})
-	}
-	var models []string
-	for seed := range fits {
-		file := fmt.Sprintf("closed-loop-%d.safetensors", seed)
-		steps = append(steps, step{out: file, command: fmt.Sprintf("planegym fit %s --kernels avx2 --progress none%s --set seed=%d -o {out}", hours, updates, seed)})
-		models = append(models, file)
-	}
+	scenario := t.testbed()
+	steps, models := t.closedLoops("", fits, quick)
 	if t.structured != "" {
 		steps = append(steps, step{out: "structured.safetensors", command: fmt.Sprintf("planegym fit --mode structured %s --kernels avx2 --progress none -o {out}", t.structured)})
 		models = append(models, "structured.safetensors")
@@ -66,6 +56,34 @@ func (t transferTable) steps(quick bool) (steps []step) {
 	return append(steps, value("truth.json", scenario, limits), value("wrong.json", t.wrong, "fixed:32,fixed:64,fixed:128"),
 		step{out: "values.json", command: fmt.Sprintf("transfer -against truth.json -episodes %d -o {out} %s", own, strings.Join(models, " "))},
 		step{out: "tables.md", command: "transfer -tables truth.json -wrong wrong.json values.json"})
+}
+
+// testbed is the scenario as commands name it.
+func (t transferTable) testbed() string {
+	if t.scenario == "campus" {
+		return "{root}/bench/transfer/testdata/campus.toml"
+	}
+	return t.scenario
+}
+
+// closedLoops record ten hours, unless they are bundled, and fit so many closed loops
+// to them, of seeds 0 and up. The pieces are in folder, which is "" or ends in /.
+func (t transferTable) closedLoops(folder string, fits int, quick bool) (steps []step, models []string) {
+	sessions, updates, data := 10, "", folder+"hours"
+	if quick {
+		sessions, updates = 1, " --set updates=20"
+	}
+	if t.scenario == "contended" {
+		data = "bundled-mixed"
+	} else {
+		steps = append(steps, step{out: data, command: fmt.Sprintf("planegym testbed record --scenario %s --schedule mixed --sessions %d --seed 2001 -o {out}", t.testbed(), sessions)})
+	}
+	for seed := range fits {
+		file := fmt.Sprintf("%sclosed-loop-%d.safetensors", folder, seed)
+		steps = append(steps, step{out: file, command: fmt.Sprintf("planegym fit --data %s --kernels avx2 --progress none%s --set seed=%d -o {out}", data, updates, seed)})
+		models = append(models, file)
+	}
+	return steps, models
 }
 
 // render puts what the values come to before the values.

@@ -5,13 +5,16 @@
 //	go run ./bench/transfer -truth contended -o truth.json
 //	go run ./bench/transfer -against truth.json -o values.json model.safetensors ...
 //	go run ./bench/transfer -tables truth.json [-wrong other-truth.json] values.json ...
-//	go run ./bench/transfer -agents play.json -groups model,testbed
+//	go run ./bench/transfer -task site -part judge -model site.safetensors -o judge.toml
+//	go run ./bench/transfer -agents play.json[,other.json] -groups model,testbed
 //	go run ./bench/transfer -against truth.json -metrics mixed/recording.parquet model.safetensors ...
 //
 // The first two write as they go, go on where they were stopped, and add
-// episodes where -episodes asks for more. The next two only read files: the fourth what
-// planegym play --json printed of agents trained in a model and on the testbed. The last
-// scores models by recordings too, and prints which of the scores say what they are worth.
+// episodes where -episodes asks for more. The third and the fifth only read files, the
+// fifth what planegym play --json printed of agents trained in a model and on the testbed;
+// the fourth writes the scenarios in which these learn (-part model, -part testbed) and
+// are judged. The last scores models by recordings too, and prints which of the scores
+// say what they are worth.
 package main
 
 import (
@@ -29,7 +32,10 @@ func main() {
 	against := flag.String("against", "", "file of values on the testbed: value the models named on its scenario's task, and compare")
 	tables := flag.String("tables", "", "file of values on the testbed: print it and the files of values named as tables")
 	wrong := flag.String("wrong", "", "with -tables or -against: values on another scenario's testbed, as a model of this one")
-	agents := flag.String("agents", "", "what planegym play --json printed of two groups of agents: compare them")
+	agents := flag.String("agents", "", "what planegym play --json printed of two groups of agents, files separated by commas: compare them")
+	taskOf := flag.String("task", "", "scenario of a testbed: write the one in which agents of a comparison learn or are judged")
+	part := flag.String("part", "model", "of -task: model, testbed or judge")
+	model := flag.String("model", "", "of -task: the model, relative to the file that is written")
 	groups := flag.String("groups", "model,testbed", "of -agents: a part of the file names of either group")
 	episodes := flag.Int("episodes", 20, "episodes of a policy")
 	steps := flag.Int("steps", 450, "steps of an episode")
@@ -47,7 +53,9 @@ func main() {
 	var err error
 	switch {
 	case *agents != "":
-		err = printAgents(os.Stdout, *agents, *groups)
+		err = printAgents(os.Stdout, strings.Split(*agents, ","), *groups)
+	case *taskOf != "" && *out != "":
+		err = writeTask(*taskOf, *part, *model, *out)
 	case *tables != "":
 		err = printTables(os.Stdout, *tables, *wrong, flag.Args())
 	case *against != "":
@@ -57,7 +65,7 @@ func main() {
 	case *truth != "" && *out != "":
 		err = valueTruth(ctx, Values{Scenario: *truth, Seed: *seed, Episodes: *episodes, Steps: *steps}, policies, *out)
 	default:
-		err = errors.New("one of -truth with -o, -against, -tables or -agents says what to do")
+		err = errors.New("one of -truth or -task with -o, -against, -tables or -agents says what to do")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "transfer:", err)

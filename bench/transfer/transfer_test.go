@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"math"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/planegym/planegym/scenarios"
 )
 
 // known are a truth and a model of it, small enough to compute every figure by hand:
@@ -114,16 +117,56 @@ func TestAgents(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	if err := printAgents(&out, file, "model,bed"); err != nil {
+	if err := printAgents(&out, []string{file}, "model,bed"); err != nil {
 		t.Fatal(err)
 	}
 	// either model's agent has 9 in the mean of 10; drawn episodes may be all 8 or all 10
-	if want := "| 2 seeds each | 9, 9 | 10, 10 | 6 | 90.0 % (80.0 … 100.0) |"; !strings.Contains(out.String(), want) || !strings.Contains(out.String(), "fixed:64 | model of bed") {
+	if want := "| `site`, 2 seeds each, 2 episodes | 9, 9 | 10, 10 | 6 (`fixed:64`) | 90.0 % (80.0 … 100.0) |"; !strings.Contains(out.String(), want) {
 		t.Errorf("%q is not in\n%s", want, out.String())
 	}
 	for _, groups := range []string{"model", "model,nothing", "fixed:32,model"} {
-		if err := printAgents(&out, file, groups); err == nil {
+		if err := printAgents(&out, []string{file}, groups); err == nil {
 			t.Errorf("groups %q are compared", groups)
+		}
+	}
+}
+
+// The three scenarios of a comparison of agents have the testbed's environment, and
+// observations on the model's scale.
+func TestTask(t *testing.T) {
+	dir := t.TempDir()
+	for _, of := range []string{"contended", "site", "per-switch", filepath.Join("testdata", "campus.toml")} {
+		want, err := scenarios.Load(of)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, part := range []string{"model", "testbed", "judge"} {
+			file := filepath.Join(dir, part+".toml")
+			if err := writeTask(of, part, "m.safetensors", file); err != nil {
+				t.Fatal(err)
+			}
+			got, err := scenarios.Load(file)
+			if err != nil {
+				t.Fatalf("%s of %s: %v", part, of, err)
+			}
+			env, plant, testbed := want.Env, "testbed", want.Testbed
+			if part == "model" {
+				plant, testbed = "synthetic", scenarios.Scenario{}.Testbed
+			}
+			if part == "judge" {
+				env.MaxSteps = 450
+			}
+			if got.Plant != plant || got.Model != filepath.Join(dir, "m.safetensors") || !reflect.DeepEqual(got.Env, env) {
+				t.Errorf("%s of %s: plant %s, model %s, env %+v, want %+v", part, of, got.Plant, got.Model, got.Env, env)
+			}
+			if !reflect.DeepEqual(got.Testbed, testbed) {
+				t.Errorf("%s of %s: testbed %+v", part, of, got.Testbed)
+			}
+		}
+	}
+	for _, bad := range [][2]string{{"contended", "nothing"}, {"cartpole", "model"}, {"missing", "model"}} {
+		if err := writeTask(bad[0], bad[1], "m.safetensors", filepath.Join(dir, "bad")); err == nil {
+			t.Errorf("%v: no error", bad)
 		}
 	}
 }

@@ -28,6 +28,11 @@ func (f *fitter) closedLoop(cmd *cobra.Command, data []telemetry.Recording) (err
 		}
 		c = o.Resume.Config
 	}
+	if f.from != "" {
+		if o.From, err = closedloop.ReadFile(f.from); err != nil {
+			return fmt.Errorf("fit: --from: %w", err)
+		}
+	}
 	if err := f.settings(&c); err != nil {
 		return err
 	}

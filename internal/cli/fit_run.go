@@ -77,6 +77,9 @@ func (f *fitter) check(cmd *cobra.Command) error {
 	if !slices.Contains([]string{"closed_loop", "timegan", "structured"}, f.mode) {
 		return usagef("fit: --mode: %q is not one of closed_loop, timegan, structured", f.mode)
 	}
+	if f.from != "" && f.mode != "closed_loop" {
+		return usagef("fit: --from: is of --mode closed_loop, not %s", f.mode)
+	}
 	return nil
 }
 

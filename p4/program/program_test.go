@@ -294,3 +294,28 @@ func TestLoad(t *testing.T) {
 		t.Errorf("cookies %x and %x: a switch running the other mode would be taken for ours", q.Cookie, m.Cookie)
 	}
 }
+
+// What the controller and the program must agree on is one in both: the program's text and P4Info have the
+// last word.
+func TestNumbersOfTheProgram(t *testing.T) {
+	for _, want := range []string{fmt.Sprintf("PROTO_PROBE = %d;", ProbeProto), fmt.Sprintf("#define CPU_PORT %d\n", CPUPort)} {
+		if !strings.Contains(string(Source()), want) {
+			t.Errorf("the program's text has no %q", want)
+		}
+	}
+	p, err := Load(Queue)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := ParseNames(p.P4Info)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range n.Info.Actions {
+		for _, x := range a.Params {
+			if x.Name == ParamQueue && 1<<x.Bitwidth != MaxQueues {
+				t.Errorf("a queue's id has %d bits, and there may be %d queues", x.Bitwidth, MaxQueues)
+			}
+		}
+	}
+}

@@ -253,7 +253,7 @@ func (s *stage) judge(ctx context.Context, c Config, engine string, be *compute.
 			return nil, err
 		}
 		into.Likelihood = 0
-		for _, l := range t.heldOut().nats(c, net, be) {
+		for _, l := range t.heldOut().nats(c, net, be, nil) {
 			into.Likelihood += l
 		}
 	}

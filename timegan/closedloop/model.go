@@ -17,7 +17,7 @@ import (
 // Model is a fitted simulator: what a checkpoint holds.
 type Model struct {
 	Config   Config
-	Data     []string // hashes of the recordings
+	Data     []string // hashes of the recordings, then of those that FitOptions.From was fitted to
 	Engine   string
 	Credit   string             // whose recordings
 	Fidelity []timegan.Fidelity // measured after fitting
@@ -88,6 +88,9 @@ type FitOptions struct {
 	Path   string // of checkpoints; "" is none
 	Every  int    // updates between checkpoints; 500
 	Resume *Model // go on from a checkpoint of the same config and recordings
+	// From is a model, of other recordings, with whose weights training begins: see
+	// from.go. A run that is resumed needs it again.
+	From *Model
 	// Checkpoint is called with the model at each checkpoint, written or not, and
 	// at the end. timegan.ErrStop ends training there, without an error.
 	Checkpoint func(*Model) error
@@ -255,6 +258,12 @@ func Fit(ctx context.Context, c Config, be *compute.Backend, recordings []teleme
 	if err != nil {
 		return nil, err
 	}
+	if o.From != nil {
+		m.Data = append(m.Data, o.From.Data...)
+		if k, regimes, err = o.From.lend(c, k, recordings); err != nil {
+			return nil, err
+		}
+	}
 	m.codec = k
 	shown, d := k.shows(recordings)
 	m.Warnings = k.warnings(recordings, regimes, shown, d)
@@ -274,7 +283,13 @@ func Fit(ctx context.Context, c Config, be *compute.Backend, recordings []teleme
 			return nil, err
 		}
 	}
-	if err := m.begin(be, o.Resume); err != nil {
+	lent := func(net *seq.Model) error {
+		if o.From == nil {
+			return nil
+		}
+		return o.From.give(net, k, be, recordings, regimes)
+	}
+	if err := m.begin(be, o.Resume, lent); err != nil {
 		return nil, err
 	}
 	halted := false
@@ -319,13 +334,17 @@ func Fit(ctx context.Context, c Config, be *compute.Backend, recordings []teleme
 	return m, err
 }
 
-// begin is a model before its first update, or what r was trained to so far.
-func (m *Model) begin(be *compute.Backend, r *Model) (err error) {
+// begin is a model before its first update, whose network lent may change, or what r
+// was trained to so far.
+func (m *Model) begin(be *compute.Backend, r *Model, lent func(*seq.Model) error) (err error) {
 	c := m.Config
 	if r != nil {
 		return m.resume(r, be)
 	}
 	if m.net, err = seq.New(m.codec.network(c), c.Seed); err != nil {
+		return err
+	}
+	if err := lent(m.net); err != nil {
 		return err
 	}
 	if c.AdversarialOnly {
@@ -416,15 +435,15 @@ func (m *Model) Likelihood(be *compute.Backend, recordings []telemetry.Recording
 	}
 	c := m.Config
 	c.Weight = 1
-	for h, l := range t.nats(c, m.net, be) {
+	for h, l := range t.nats(c, m.net, be, nil) {
 		names, nats = append(names, m.codec.Heads[h].Name), append(nats, l)
 	}
 	return names, nats, nil
 }
 
 // nats are the mean negative log-likelihood that net gives a second of t, by head,
-// weighted as in training.
-func (t *tracks) nats(c Config, net *seq.Model, be *compute.Backend) []float64 {
+// weighted as in training, of the pieces whose first second counts; nil: all do.
+func (t *tracks) nats(c Config, net *seq.Model, be *compute.Backend, counts func(track, second int) bool) []float64 {
 	k := t.k
 	run := net.NewRun(be, t.length, 1)
 	b := newBatch(c, k, t.length, 1)
@@ -438,17 +457,19 @@ func (t *tracks) nats(c Config, net *seq.Model, be *compute.Backend) []float64 {
 			if k.Restart {
 				end = min(end, tr.next(s))
 			}
-			t.put(c, b, 0, tr, s, end)
-			run.Forward(b)
-			for h, l := range run.Backward(1)[lead:] {
-				nats[h] += l * float64(end-s)
+			if counts == nil || counts(i, s) {
+				t.put(c, b, 0, tr, s, end)
+				run.Forward(b)
+				for h, l := range run.Backward(1)[lead:] {
+					nats[h] += l * float64(end-s)
+				}
+				n += float64(end - s)
 			}
-			n += float64(end - s)
 			s = end
 		}
 	}
 	for h := range nats {
-		nats[h] /= n
+		nats[h] /= max(n, 1)
 	}
 	return nats
 }

@@ -2,7 +2,7 @@
 // package's own tests against each change. A change that they do not notice
 // survives: it is a line that no test holds to anything.
 //
-//	go run -C internal/tools ./mutate -n 100 -seed 1 ./agent ./timegan
+//	go run -C internal/tools ./mutate -n 100 -seed 1,2,3 ./agent ./timegan
 //
 // Nothing in the working tree is written: mutants are compiled by the go
 // command's -overlay. Equal seeds and equal code give equal mutants. A change
@@ -34,7 +34,8 @@ import (
 func main() {
 	var r run
 	n := flag.Int("n", 100, "mutants of each package")
-	seed := flag.Uint64("seed", 1, "draws the mutants")
+	var seeds seedList
+	flag.Var(&seeds, "seed", "draws the mutants; several, comma between, one after the other (default 1)")
 	flag.StringVar(&r.root, "root", "../..", "folder of the module under test")
 	at := flag.String("at", "", "only mutants at these places: FILE:LINE, comma between; FILE is from the root")
 	list := flag.Bool("list", false, "print the mutants and run none")
@@ -51,32 +52,48 @@ func main() {
 		flag.Usage()
 		os.Exit(2)
 	}
+	if len(seeds) == 0 {
+		seeds = seedList{1}
+	}
 	survived := false
 	for _, pkg := range flag.Args() {
-		s, err := r.pkg(pkg, *n, *seed, *at, *list, func(m mutant) {
+		err := r.pkg(pkg, *n, seeds, *at, *list, func(m mutant) {
 			if !*asJSON && (*list || *verbose || m.Outcome == survives) {
 				fmt.Printf("%s\t%s\n", m.Outcome, m)
 			}
+		}, func(s summary) error {
+			survived = survived || s.Killed < len(s.Mutants)
+			if *asJSON {
+				return json.NewEncoder(os.Stdout).Encode(s)
+			}
+			_, err := fmt.Printf("%s: seed %d: %d of %d mutants killed (%.0f %%), %d of %d places in the package; %s\n", pkg, s.Seed, s.Killed, len(s.Mutants),
+				100*float64(s.Killed)/float64(max(len(s.Mutants), 1)), len(s.Mutants), s.Places, s.byOperator())
+			return err
 		})
 		if err != nil {
 			fmt.Fprintf(os.Stderr, "mutate: %s: %v\n", pkg, err)
 			os.Exit(1)
 		}
-		survived = survived || s.Killed < len(s.Mutants)
-		switch {
-		case *asJSON:
-			if err := json.NewEncoder(os.Stdout).Encode(s); err != nil {
-				fmt.Fprintln(os.Stderr, "mutate:", err)
-				os.Exit(1)
-			}
-		case !*list:
-			fmt.Printf("%s: seed %d: %d of %d mutants killed (%.0f %%), %d of %d places in the package; %s\n", pkg, *seed, s.Killed, len(s.Mutants),
-				100*float64(s.Killed)/float64(max(len(s.Mutants), 1)), len(s.Mutants), s.Places, s.byOperator())
-		}
 	}
 	if survived {
 		os.Exit(3)
 	}
+}
+
+// seedList is a flag of seeds.
+type seedList []uint64
+
+func (s *seedList) String() string { return fmt.Sprint(*s) }
+
+func (s *seedList) Set(text string) error {
+	for _, word := range strings.Split(text, ",") {
+		seed, err := strconv.ParseUint(word, 10, 64)
+		if err != nil {
+			return fmt.Errorf("%q is not a seed", word)
+		}
+		*s = append(*s, seed)
+	}
+	return nil
 }
 
 // leastLimit is the time that a mutant's tests have at least.
@@ -124,89 +141,106 @@ type run struct {
 	each  bool
 }
 
-func (r *run) pkg(pkg string, n int, seed uint64, at string, list bool, report func(mutant)) (summary, error) {
-	s := summary{Package: pkg, Seed: seed}
+// pkg runs the mutants of a package that each seed draws: report is called with each, done with what came of a seed.
+func (r *run) pkg(pkg string, n int, seeds []uint64, at string, list bool, report func(mutant), done func(summary) error) error {
 	root, err := filepath.Abs(r.root)
 	if err != nil {
-		return s, err
+		return err
 	}
 	out, err := r.command("list", "-f", `{{.Dir}}{{range .GoFiles}} {{.}}{{end}}`, pkg).Output()
 	if err != nil {
-		return s, fmt.Errorf("go list: %w", message(err))
+		return fmt.Errorf("go list: %w", message(err))
 	}
 	dir, names, _ := strings.Cut(strings.TrimSpace(string(out)), " ")
-	var all []mutant
+	var ordered []mutant
 	var sources []string
 	for _, name := range strings.Fields(names) {
 		sources = append(sources, filepath.Join(dir, name))
 		found, err := sites(root, filepath.Join(dir, name))
 		if err != nil {
-			return s, err
+			return err
 		}
-		all = append(all, found...)
+		ordered = append(ordered, found...)
 	}
-	s.Places = len(all)
-	for i := range all {
-		all[i].id = i
+	for i := range ordered {
+		ordered[i].id = i
 	}
-	ordered := slices.Clone(all)
-	draw(all, seed, pkg)
+	drawn := func(seed uint64) []mutant {
+		all := slices.Clone(ordered)
+		draw(all, seed, pkg)
+		if at != "" {
+			all = slices.DeleteFunc(all, func(m mutant) bool {
+				return !slices.Contains(strings.Split(at, ","), fmt.Sprintf("%s:%d", m.File, m.Line))
+			})
+		}
+		return all
+	}
 	if at != "" {
-		all = slices.DeleteFunc(all, func(m mutant) bool {
-			return !slices.Contains(strings.Split(at, ","), fmt.Sprintf("%s:%d", m.File, m.Line))
-		})
-		n = len(all)
+		n = len(ordered)
 	}
 	if list {
-		for _, m := range all[:min(n, len(all))] {
-			report(m)
+		for _, seed := range seeds {
+			all := drawn(seed)
+			for _, m := range all[:min(n, len(all))] {
+				report(m)
+			}
 		}
-		return s, nil
+		return nil
 	}
 	work, err := os.MkdirTemp("", "mutate")
 	if err != nil {
-		return s, err
+		return err
 	}
 	defer os.RemoveAll(work)
 	idle, took, err := r.baseline(pkg, dir, work)
 	if err != nil {
-		return s, err
+		return err
 	}
 	var w *woven
 	if !r.each {
 		if w, err = r.weave(pkg, dir, work, sources, ordered); err != nil {
-			return s, err
+			return err
 		}
 	}
 	limit := r.limit
 	if limit == 0 {
 		limit = max(4*took, leastLimit)
 	}
-	for _, m := range all {
-		if len(s.Mutants) == n {
-			break
-		}
-		done := false
-		if w != nil {
-			if m.Outcome, done, err = w.outcome(m); err != nil {
-				return s, err
+	outcomes := map[int]string{} // by id, of all seeds
+	for _, seed := range seeds {
+		s := summary{Package: pkg, Seed: seed, Places: len(ordered)}
+		for _, m := range drawn(seed) {
+			if len(s.Mutants) == n {
+				break
 			}
-		}
-		if !done {
-			if m.Outcome, err = r.mutant(m, pkg, dir, work, idle, limit); err != nil {
-				return s, err
+			outcome, known := outcomes[m.id]
+			if !known {
+				if w != nil {
+					if outcome, known, err = w.outcome(m); err != nil {
+						return err
+					}
+				}
+				if !known {
+					if outcome, err = r.mutant(m, pkg, dir, work, idle, limit); err != nil {
+						return err
+					}
+				}
+				outcomes[m.id] = outcome
 			}
+			if m.Outcome = outcome; outcome == "" { // does not compile
+				continue
+			}
+			if outcome != survives {
+				s.Killed++
+			}
+			s.Mutants = append(s.Mutants, m)
+			report(m)
 		}
-		if m.Outcome == "" { // does not compile
-			continue
+		if err := done(s); err != nil {
+			return err
 		}
-		if m.Outcome != survives {
-			s.Killed++
-		}
-		s.Mutants = append(s.Mutants, m)
-		report(m)
 	}
-	return s, nil
+	return nil
 }
 
 // draw puts mutants in the order that a seed draws.

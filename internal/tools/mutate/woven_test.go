@@ -115,13 +115,26 @@ func TestWovenAgrees(t *testing.T) {
 	outcomes := map[bool]map[string]string{}
 	for _, each := range []bool{false, true} {
 		r := run{root: dir, each: each}
-		got, err := r.pkg(".", n, 1, "", false, func(mutant) {})
+		seeds := []uint64{1}
+		if !each {
+			seeds = append(seeds, 2)
+		}
+		var got []summary
+		err := r.pkg(".", n, seeds, "", false, func(mutant) {}, func(s summary) error { got = append(got, s); return nil })
 		if err != nil {
 			t.Fatal(err)
 		}
 		outcomes[each] = map[string]string{}
-		for _, m := range got.Mutants {
-			outcomes[each][m.String()] = m.Outcome
+		for i, s := range got {
+			if s.Seed != seeds[i] || len(s.Mutants) != n || s.Killed > n {
+				t.Errorf("seed %d: %d mutants, %d killed", s.Seed, len(s.Mutants), s.Killed)
+			}
+			for _, m := range s.Mutants {
+				outcomes[each][m.String()] = m.Outcome
+			}
+		}
+		if len(got) != len(seeds) || !each && len(outcomes[false]) <= n {
+			t.Errorf("%d seeds, %d mutants", len(got), len(outcomes[each]))
 		}
 	}
 	survived := 0
