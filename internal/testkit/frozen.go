@@ -33,7 +33,7 @@ func Frozen(t *testing.T, path string, got any, rel float64, write bool) {
 	is := decode(t, text)
 	if write {
 		var b bytes.Buffer
-		print(&b, is, 0)
+		encode(&b, is, 0)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -108,9 +108,9 @@ func sorted(m map[string]any) []string {
 	return names
 }
 
-// print writes x as JSON with eight digits a number, a line for each member of the first
+// encode writes x as JSON with eight digits a number, a line for each member of the first
 // two levels of objects.
-func print(b *bytes.Buffer, x any, depth int) {
+func encode(b *bytes.Buffer, x any, depth int) {
 	switch x := x.(type) {
 	case map[string]any:
 		end := ""
@@ -123,7 +123,7 @@ func print(b *bytes.Buffer, x any, depth int) {
 				b.WriteString("," + end)
 			}
 			fmt.Fprintf(b, "%q: ", name)
-			print(b, x[name], depth+1)
+			encode(b, x[name], depth+1)
 		}
 		b.WriteString(end + "}")
 	case []any:
@@ -132,7 +132,7 @@ func print(b *bytes.Buffer, x any, depth int) {
 			if i > 0 {
 				b.WriteString(",")
 			}
-			print(b, v, max(depth, 2))
+			encode(b, v, max(depth, 2))
 		}
 		b.WriteString("]")
 	case float64:

@@ -65,17 +65,13 @@ func inferLoad(all []sequence, k, d int, limits []int) ([][]uint8, error) {
 	}
 	h.learn(all, paths)
 	for range 30 { // Viterbi training: Rabiner, section V.B
-		changed := 0
+		changed := false
 		for i, s := range all {
 			next := h.path(s)
-			for t, z := range next {
-				if z != paths[i][t] {
-					changed++
-				}
-			}
+			changed = changed || !slices.Equal(next, paths[i])
 			paths[i] = next
 		}
-		if changed == 0 {
+		if !changed {
 			break
 		}
 		h.learn(all, paths)

@@ -345,7 +345,22 @@ func TestTookByHand(t *testing.T) {
 	}
 }
 
-// played is a recording of a player whose buffer, level and stalls are given by second, under
+// What has quantiles is a depth's share of the limit, what a wait has over what the packets
+// before it take, and any other value itself; it is measured where both are.
+func TestLawByHand(t *testing.T) {
+	gone := float32(nan)
+	r := recorded("other1 enq_qdepth1 deq_timedelta1 deq_timedelta2", []float32{7, 16, 500, 90}, []float32{7, gone, 500, 90}, []float32{gone, 8, gone, gone})
+	m := &Model{Columns: []Column{{Kind: switchKind}, {Kind: depthKind}, {Kind: waitKind, Depth: 1, PerPacket: 30}, {Kind: waitKind, Depth: -1, PerPacket: 30}}}
+	for j, want := range [][]float64{{7, 7, nan}, {.25, nan, .125}, {20, nan, nan}, {90, 90, nan}} {
+		for s, w := range want {
+			if x, ok := m.law(&m.Columns[j], r, s, j); ok != (w == w) || ok && x != w {
+				t.Errorf("column %d, second %d: %v %v, want %v", j, s, x, ok, w)
+			}
+		}
+	}
+}
+
+// playedBy is a recording of a player whose buffer, level and stalls are given by second, under
 // a limit of 64.
 func playedBy(buffer, kbps, stall []float32) telemetry.Recording {
 	f := []telemetry.Field{{Name: "lbo_s"}, {Name: "rep_kbps"}, {Name: "stall_s"}}
@@ -398,6 +413,10 @@ func TestTrackByHand(t *testing.T) {
 	path[3] = 1
 	if down, _, _ = m.track(playedBy(buffer, kbps, stall), path); down[0].alike || down[0].regime != 1 || !down[3].alike {
 		t.Errorf("where the regime changes: %+v", down)
+	}
+	// A segment that is there as it is asked for was another request's.
+	if down, _, _ = m.track(playedBy([]float32{8, 11, 10, 13.5, 12.5, 15.5}, kbps[:6], stall[:6]), path[:6]); len(down) != 1 {
+		t.Errorf("downloads %+v, want that of second 3 alone", down)
 	}
 }
 

@@ -496,7 +496,12 @@ func (s *steady) Window(_ context.Context, _ time.Time, values []float32, valid 
 func TestLiveStallsWhereTheBufferIsEmpty(t *testing.T) {
 	for lbo, ends := range map[float32]bool{0: true, .5: false, 1: false} {
 		s := &steady{lbo: 9}
-		p, err := live.New(live.Config{Safe: 32, MaxStallS: .5}, remembers{}, []p4.Queue{{Switch: 0, Port: 1}}, s, nil)
+		var why []string
+		p, err := live.New(live.Config{Safe: 32, MaxStallS: 1.5}, remembers{}, []p4.Queue{{Switch: 0, Port: 1}}, s, func(a live.Act) {
+			if !a.Done {
+				why = append(why, a.Why)
+			}
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -509,8 +514,37 @@ func TestLiveStallsWhereTheBufferIsEmpty(t *testing.T) {
 			t.Errorf("shows %v of %v", w.Values, p.Columns())
 		}
 		s.lbo = lbo
-		if err := p.Advance(t.Context(), []int{0}, []p4.Limit{64}, &w); err != nil || (w.End[0] == telemetry.Truncated) != ends {
-			t.Errorf("a buffer of %v s: ends is %v (%s), %v", lbo, w.End[0], w.Reason[0], err)
+		for second := range 2 {
+			if err := p.Advance(t.Context(), []int{0}, []p4.Limit{32}, &w); err != nil || (w.End[0] == telemetry.Truncated) != (ends && second == 1) {
+				t.Errorf("a buffer of %v s, second %d: ends is %v (%s), %v", lbo, second, w.End[0], w.Reason[0], err)
+			}
 		}
+		// What is wrong changes nothing where the policy has put the safe limit in force itself.
+		if want := []string{"reset", "policy", "policy"}; !slices.Equal(why, want) {
+			t.Errorf("limits change for %q, want %q", why, want)
+		}
+	}
+}
+
+// refuses is a controller that refuses.
+type refuses struct{ remembers }
+
+var errRefused = errors.New("not the primary")
+
+func (refuses) Set(context.Context, []p4.Queue, []p4.Limit) ([]p4.InForce, error) {
+	return nil, errRefused
+}
+
+// Where the safe limit cannot be put in force at the end, Close says so.
+func TestLiveCloseSaysWhatHolds(t *testing.T) {
+	p, err := live.New(live.Config{Safe: 32}, refuses{remembers{}}, []p4.Queue{{Switch: 0, Port: 1}}, &steady{lbo: 9}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Close(); !errors.Is(err, errRefused) || err.Error() != "env: live: close: the safe limit: not the primary" {
+		t.Errorf("got %v", err)
+	}
+	if err := p.Close(); err != nil {
+		t.Errorf("closed again: %v", err)
 	}
 }

@@ -28,15 +28,15 @@ type Session struct {
 func Read(path string) (fields []telemetry.Field, switches int, sessions []Session, err error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, 0, nil, fmt.Errorf("table: %w", err)
+		return fields, switches, sessions, fmt.Errorf("table: %w", err)
 	}
 	defer file.Close()
 	st, err := file.Stat()
 	if err != nil {
-		return nil, 0, nil, fmt.Errorf("table: %w", err)
+		return fields, switches, sessions, fmt.Errorf("table: %w", err)
 	}
 	if fields, switches, sessions, err = Decode(file, st.Size()); err != nil {
-		return nil, 0, nil, fmt.Errorf("table: %s: %w", path, err)
+		return fields, switches, sessions, fmt.Errorf("table: %s: %w", path, err)
 	}
 	return fields, switches, sessions, nil
 }
@@ -46,7 +46,7 @@ func Decode(in io.ReaderAt, size int64) (fields []telemetry.Field, switches int,
 	defer parquetfile.Recover(&err)
 	var r tableReader
 	if err := r.read(in, size); err != nil {
-		return nil, 0, nil, err
+		return fields, switches, sessions, err
 	}
 	return r.fields, len(r.limits), r.sessions, nil
 }

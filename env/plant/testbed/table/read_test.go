@@ -97,6 +97,16 @@ func TestReadErrors(t *testing.T) {
 		}
 	}
 	path := filepath.Join(t.TempDir(), "t.parquet")
+	if err := parquet.WriteFile(path, []struct {
+		Session int32 `parquet:"session"`
+		Seed    int64 `parquet:"seed"`
+		T       int32 `parquet:"t"`
+	}{{}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, _, err := table.Read(path); err == nil || !strings.Contains(err.Error(), "there is no column limit1") {
+		t.Errorf("a table without limits: %v", err)
+	}
 	if err := parquet.WriteFile(path, []struct{ A int32 }{{1}}); err != nil {
 		t.Fatal(err)
 	}

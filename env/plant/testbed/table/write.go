@@ -58,23 +58,26 @@ func (t *Writer) Add(l *testbed.Log) error {
 	row := make(parquet.Row, len(t.at))
 	for sec := range l.Seconds() {
 		k := 0
-		put := func(v parquet.Value, defined int) {
-			at := t.at[k]
+		put := func(v parquet.Value, optional bool) {
+			at, defined := t.at[k], 0
+			if optional && !v.IsNull() {
+				defined = 1
+			}
 			row[at] = v.Level(0, defined, at)
 			k++
 		}
-		put(parquet.Int32Value(int32(t.sessions)), 0)
-		put(parquet.Int64Value(int64(l.Seed)), 0)
-		put(parquet.Int32Value(int32(sec)), 0)
+		put(parquet.Int32Value(int32(t.sessions)), false)
+		put(parquet.Int64Value(int64(l.Seed)), false)
+		put(parquet.Int32Value(int32(sec)), false)
 		for _, x := range l.Limits[sec*s : (sec+1)*s] {
-			put(parquet.Int32Value(int32(x)), 0)
+			put(parquet.Int32Value(int32(x)), false)
 		}
 		for c := range f {
+			v := parquet.NullValue()
 			if i := sec*f + c; l.Valid[i] {
-				put(parquet.FloatValue(l.Values[i]), 1)
-			} else {
-				put(parquet.NullValue(), 0)
+				v = parquet.FloatValue(l.Values[i])
 			}
+			put(v, true)
 		}
 		if _, err := t.out.WriteRows([]parquet.Row{row}); err != nil {
 			return fmt.Errorf("table: parquet: %w", err)
