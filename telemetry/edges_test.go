@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -226,6 +227,49 @@ func TestLargestValues(t *testing.T) {
 		}
 		if _, err := NewDataset([]Field{{"a", ""}}, 0, time.Unix(0, 0), []float32{v}, []bool{false}); err != nil {
 			t.Errorf("%v, not measured: %v", v, err)
+		}
+	}
+}
+
+// A ladder has sixteen rungs at most: a recording of more qualities has none of its own. A line that is too long
+// gives no bytes of it.
+func TestMostRungsAndBytes(t *testing.T) {
+	for n, want := range map[int]int{1: 1, 15: 15, 16: 16, 17: 0} {
+		var values []float32
+		for i := range n {
+			values = append(values, float32(100+i))
+		}
+		d, err := NewDataset([]Field{{"rep_kbps", "kbit/s"}}, 0, time.Unix(0, 0), values, slices.Repeat([]bool{true}, n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := LadderOf(d); len(got) != want {
+			t.Errorf("%d qualities: a ladder of %d rungs, want %d", n, len(got), want)
+		}
+	}
+	r := LimitLines(strings.NewReader(strings.Repeat("x", maxLine+1)))
+	b := make([]byte, 2*maxLine)
+	for {
+		n, err := r.Read(b)
+		if err != nil {
+			if n != 0 || errors.Is(err, io.EOF) {
+				t.Errorf("%d bytes, %v", n, err)
+			}
+			break
+		}
+	}
+}
+
+// A file that its writer did not end is told by the recording, with what was read.
+func TestCutIsTold(t *testing.T) {
+	for tail, want := range map[string]int{"": 0, "1,1000,3\n": 0, "1,1000,3": 0, "1,100": 1} {
+		d, err := DecodeGrid(strings.NewReader("t,ts_ms,lbo_s\n0,0,3\n"+tail), "f")
+		if err != nil {
+			t.Fatal(tail, err)
+		}
+		cut := d.Reading().Cut
+		if len(cut) != want || want == 1 && (d.Len() != 1 || !strings.Contains(cut[0].Error(), "f")) {
+			t.Errorf("%q: %v, %d seconds", tail, cut, d.Len())
 		}
 	}
 }

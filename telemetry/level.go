@@ -153,7 +153,8 @@ func (l Ladder) nearest(q Quality) int {
 	if q == (Quality{}) {
 		return 0
 	}
-	best, least := 0, math.Inf(1)
+	var best int
+	least := math.Inf(1)
 	var low, top [4]float32
 	for k, r := range l {
 		for i, v := range r.values() {

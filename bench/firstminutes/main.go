@@ -82,7 +82,7 @@ func run(ctx context.Context, warm bool, lines int) (string, error) {
 		cache, flags = "a warm build cache", " -warm"
 	}
 	fmt.Fprintf(&n.page, "# The first minutes, as they went\n\nMade by `go run ./bench/firstminutes%s -o docs/first-minutes.md`, on %s/%s with %d cores and %s, with %s. "+
-		"The time before a command is that since the start; after it come its time and its processor seconds, which do not depend on what else the machine does. "+
+		"The time before a command is that since the start; after it come its time and its processor seconds, which do not depend on what else the machine does; how busy it was is at the end. "+
 		"At most %d lines of what a command prints are shown.\n", flags, runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), cache, lines)
 	begun := load()
 	n.page.WriteString("\n## From a clone to a binary\n\n")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -151,5 +152,83 @@ func TestSpansToTheNanosecond(t *testing.T) {
 		if got := x.then - c.align(x.then, uint64(second+x.then-50), 0); got != x.want {
 			t.Errorf("stamps at 0, %d and %d: %d earlier, want %d", x.at, x.then, got, x.want)
 		}
+	}
+}
+
+// spent is a socket with some datagrams, after which it fails.
+type spent struct{ packets }
+
+func (*spent) Close() error        { return nil }
+func (*spent) LocalAddr() net.Addr { return &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 7} }
+
+// When ServeUDP returns, all that came in is counted; a datagram that came before is a replay.
+func TestServeUDPTakesAll(t *testing.T) {
+	c := collectorOf(t, Config{})
+	p := &spent{}
+	for i := range 60 {
+		p.left = append(p.left, fmt.Sprint("no report ", i/2)) // each twice
+	}
+	if err := c.ServeUDP(t.Context(), p); err == nil || !strings.Contains(err.Error(), "live: udp 127.0.0.1:7: no more") {
+		t.Errorf("%v", err)
+	}
+	if s := c.Stats(); s.Packets != 60 || s.Replayed != 30 || s.Malformed != 30 || s.Overrun != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// A sample at the very beginning of a second belongs to it, one at its end to the next.
+func TestSamplesAtTheEdges(t *testing.T) {
+	const second = int64(time.Second)
+	c := collectorOf(t, Config{})
+	for i, at := range []int64{second, 2 * second, 3 * second} {
+		s := sample{at: at}
+		s.values[lbo], s.valid[lbo], s.values[counter], s.valid[counter] = float64(i), true, float64(10+5*i*i), true
+		c.samples, c.newest = append(c.samples, s), i
+	}
+	for i, rise := range map[int64]float32{2: 5, 3: 15} {
+		values, valid := make([]float32, playerColumns), make([]bool, playerColumns)
+		c.fillPlayer(i*second, (i+1)*second, values, valid)
+		if !valid[lbo] || values[lbo] != float32(i-1) || !valid[counter] || values[counter] != rise {
+			t.Errorf("second %d: %v %v, want a rise of %v", i, values, valid, rise)
+		}
+	}
+}
+
+// A sample that cannot be read is named by its number, blanks around samples are passed over.
+func TestSamplesByNumber(t *testing.T) {
+	const good = `{"timestamp": 1694912784759, "Buffer": 3}`
+	for body, want := range map[string]string{
+		" \n\t" + good + "\n": "1 ",
+		"\n[" + good + "]":    "1 ",
+		good + `{"timestamp": 1694912784760, "FPS": "x"}`:   "1 live: player: sample 2: ",
+		`{"timestamp": 1694912784760, "FPS": "x"}`:          "0 live: player: sample 1: ",
+		good + " " + good + ` {"timestamp": 1694912784760,`: "2 live: player: sample 3: ",
+		"[" + good + `, {"timestamp": 1}]`:                  "1 body:2: timestamp: ",
+	} {
+		samples, err := parseJSON(bytes.TrimSpace([]byte(body)))
+		got := fmt.Sprint(len(samples), " ")
+		if err != nil {
+			got += err.Error()
+		}
+		if !strings.HasPrefix(got, want) || (err == nil) != strings.HasSuffix(want, " ") && !strings.HasSuffix(want, ": ") {
+			t.Errorf("%s: %s, want %s", body, got, want)
+		}
+		c := collectorOf(t, Config{})
+		w := httptest.NewRecorder()
+		c.Player().ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body)))
+		if (w.Code == 200) != (err == nil) || c.Stats().Samples != uint64(len(samples)) {
+			t.Errorf("%q: %d %s", body, w.Code, w.Body)
+		}
+	}
+}
+
+// Of more nodes than are followed the reports count all the same.
+func TestUnfollowedNodes(t *testing.T) {
+	c := collectorOf(t, Config{})
+	for i := range uint32(maxNodes + 3) {
+		c.Report(c.base.Add(time.Duration(i)), &intreport.Report{Node: i, SeqBits: 22, Hops: []intreport.Hop{{Has: intreport.HasSwitch | intreport.HasQueue, Switch: 1}}})
+	}
+	if s := c.Stats(); s.Unfollowed != 3 || len(s.Sequences) != maxNodes || s.Reports != maxNodes+3 || c.heard[0] != maxNodes+2 {
+		t.Errorf("%d unfollowed, %d followed, %d reports, heard at %d", s.Unfollowed, len(s.Sequences), s.Reports, c.heard[0])
 	}
 }
