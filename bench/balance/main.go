@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 
 	"github.com/planegym/planegym/internal/pieces"
@@ -32,6 +33,7 @@ var (
 	seeds   = flag.Int("seeds", 3, "splits, each with fits, samples and forests of its own")
 	trees   = flag.Int("trees", 100, "of a forest")
 	keep    = flag.String("keep", "", "folder for the figures of every seed; those that it holds already are read")
+	rows    = flag.String("rows", "autoregressive,masked,floors,fill", "what to compare: learned models, floors (the models that only count), fill (rare classes filled up by each, and by copies)")
 	only    = flag.Int("only", -1, "compute this seed alone, of the others show what -keep holds")
 )
 
@@ -68,54 +70,73 @@ func run(ctx context.Context, path string) error {
 		}
 	}
 	fmt.Printf("%d sessions of %d classes with %d at least; halves at random, by class: %d classes have fewer than %d to fit to\n", all.Len(), used(counts), *least, rare, *fill)
-	var rows [][]row // by seed
+	var found [][]row // by seed
 	for seed := range *seeds {
 		r, ok, err := pieces.DoIf(pieces.Folder(*keep), fmt.Sprintf("balance-%d", seed), *only < 0 || *only == seed, func() ([]row, error) { return one(ctx, all, uint64(seed)) })
 		if err != nil {
 			return err
 		}
 		if ok {
-			rows = append(rows, r)
+			found = append(found, r)
 		}
 	}
-	if len(rows) == 0 {
+	if len(found) == 0 {
 		return fmt.Errorf("no seed to show: -only %d of -seeds %d", *only, *seeds)
 	}
-	table(rows)
+	table(found)
 	return nil
 }
 
 // one is every row's figures on one split.
-func one(ctx context.Context, all *traffic.Set, seed uint64) ([]row, error) {
-	train, held := halves(all, seed)
+func one(ctx context.Context, set *traffic.Set, seed uint64) ([]row, error) {
+	train, held := halves(set, seed)
 	counts := count(train)
 	o := traffic.FitOptions{Seed: seed, Threads: 1}
-	a := autoregressive.Defaults()
-	a.Updates, a.MaxSteps = *updates, -1
-	ar, err := autoregressive.Fit(ctx, train, a, o)
-	if err != nil {
-		return nil, err
-	}
-	c := masked.Defaults()
-	c.Updates = *updates
-	m, err := masked.Fit(ctx, train, c, o)
-	if err != nil {
-		return nil, err
+	asked := strings.Split(*rows, ",")
+	var learned []eval.Candidate
+	for _, name := range asked {
+		var m traffic.Model
+		var err error
+		switch name {
+		case "autoregressive":
+			c := autoregressive.Defaults()
+			c.Updates, c.MaxSteps = *updates, -1
+			m, err = autoregressive.Fit(ctx, train, c, o)
+		case "masked":
+			c := masked.Defaults()
+			c.Updates = *updates
+			m, err = masked.Fit(ctx, train, c, o)
+		case "floors", "fill":
+			continue
+		default:
+			err = fmt.Errorf("-rows: there is no %q", name)
+		}
+		if err != nil {
+			return nil, err
+		}
+		learned = append(learned, eval.Candidate{Name: name, Model: m})
 	}
 	floors, err := eval.Floors(ctx, train)
 	if err != nil {
 		return nil, err
 	}
+	var candidates []eval.Candidate
+	if slices.Contains(asked, "floors") {
+		candidates = append(candidates, floors...)
+	}
 	judge := eval.Options{Seeds: 1, Seed: seed, Trees: *trees, MaxSteps: 100, NoFloors: true}
-	r, err := eval.Compare(ctx, train, held, append(floors, eval.Candidate{Name: "autoregressive", Model: ar}, eval.Candidate{Name: "masked", Model: m}), judge)
+	r, err := eval.Compare(ctx, train, held, append(candidates, learned...), judge)
 	if err != nil {
 		return nil, err
 	}
-	var rows []row
+	var all []row
 	for _, x := range r.Rows {
-		rows = append(rows, of(x.Name, x))
+		all = append(all, of(x.Name, x))
 	}
-	fills := []eval.Candidate{{Name: "copies"}, floors[len(floors)-1], {Name: "autoregressive", Model: ar}, {Name: "masked", Model: m}}
+	if !slices.Contains(asked, "fill") {
+		return all, nil
+	}
+	fills := append([]eval.Candidate{{Name: "copies"}, floors[len(floors)-1]}, learned...)
 	for _, f := range fills {
 		full, err := balance(ctx, train, counts, *fill, f.Model, seed)
 		if err != nil {
@@ -125,9 +146,9 @@ func one(ctx context.Context, all *traffic.Set, seed uint64) ([]row, error) {
 		if err != nil {
 			return nil, err
 		}
-		rows = append(rows, of("filled up by "+f.Name, r.Rows[0]))
+		all = append(all, of("filled up by "+f.Name, r.Rows[0]))
 	}
-	return rows, nil
+	return all, nil
 }
 
 func of(name string, r eval.Row) row {

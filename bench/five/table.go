@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -104,7 +105,11 @@ func (t table) write(w io.Writer) error {
 			if digits >= 0 {
 				return fmt.Sprintf("%.*f", digits, float64(eval.EstimateOf(v).Mean))
 			}
-			return eval.EstimateOf(v).String()
+			e := eval.EstimateOf(v)
+			if math.Abs(float64(e.Mean)) >= 10 {
+				return e.Text(0)
+			}
+			return e.String()
 		}
 	}
 	for _, s := range shown {

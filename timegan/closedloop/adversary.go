@@ -121,9 +121,9 @@ func (m *Model) tune(ctx context.Context, be *compute.Backend, s *stage, t *trac
 		return err
 	}
 	defer func() { _ = seq.Close(d.objective) }()
-	objective, err := seq.Open(o.Engine, m.net, be, steps, 2*n)
+	objective, err := k.openObjective(o.Engine, m.net, be, steps, 2*n)
 	if err != nil {
-		return fmt.Errorf("closedloop: %w", err)
+		return err
 	}
 	defer func() { _ = seq.Close(objective) }()
 	pairs, g := s.pairs(n), newBatch(c, k, steps, 2*n)
@@ -172,6 +172,7 @@ func (m *Model) tune(ctx context.Context, be *compute.Backend, s *stage, t *trac
 			if err := u.generator.Apply(objective.Gradients()); err != nil {
 				return fmt.Errorf("closedloop: adversarial: %w", err)
 			}
+			k.projectWeights(m.net)
 		}
 		u.done++
 		if o.Report != nil {
@@ -184,6 +185,7 @@ func (m *Model) tune(ctx context.Context, be *compute.Backend, s *stage, t *trac
 		}
 	}
 	tuned := u.generator.Averaged()
+	k.projectWeights(tuned)
 	t.fitTurning(tuned, be)
 	a, err := s.judge(ctx, c, o.Engine, be, t, u.before, tuned)
 	if err != nil && ctx.Err() != nil {

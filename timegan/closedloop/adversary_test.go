@@ -192,11 +192,7 @@ func TestRolloutsAreSeenAsRecordings(t *testing.T) {
 				}
 				values, valid = append(values, one...), append(valid, ok...)
 			}
-			d, err := telemetry.NewDataset(data[0].Data.Fields(), 0, time.Unix(0, 0), values, valid)
-			if err != nil {
-				t.Fatal(err)
-			}
-			again := telemetry.Recording{Data: d, Limits: data[w.recording].Limits}
+			again := telemetry.Recording{Data: dataset(data[0].Data.Fields(), values, valid), Limits: data[w.recording].Limits}
 			two, err := newStage(k, []telemetry.Recording{again}, regimes[w.recording:][:1], steps)
 			if err != nil {
 				t.Fatal(err)
@@ -431,11 +427,15 @@ func queueAndBuffer(seed uint64, seconds int) telemetry.Recording {
 		r.Data.Copy(t, one, nil)
 		values, valid = append(values, one[0], one[2]), append(valid, true, true)
 	}
-	d, err := telemetry.NewDataset([]telemetry.Field{f[0], f[2]}, 0, time.Unix(0, 0), values, valid)
+	return telemetry.Recording{Data: dataset([]telemetry.Field{f[0], f[2]}, values, valid), Limits: r.Limits}
+}
+
+func dataset(fields []telemetry.Field, values []float32, valid []bool) *telemetry.Dataset {
+	d, err := telemetry.NewDataset(fields, 0, time.Unix(0, 0), values, valid)
 	if err != nil {
 		panic(err)
 	}
-	return telemetry.Recording{Data: d, Limits: r.Limits}
+	return d
 }
 
 // Against the discriminator alone, from random weights, a generator learns: what

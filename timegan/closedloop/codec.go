@@ -65,6 +65,7 @@ type codec struct {
 	Load     *load     `json:"load"`
 	Clock    int       `json:"clock,omitempty"`
 	Open     bool      `json:"open,omitempty"`
+	Density  bool      `json:"density,omitempty"`
 	Full     []float64 `json:"full,omitempty"`    // seconds of buffer, by level, that a player keeps at most; nil without one, and in earlier checkpoints
 	Restart  bool      `json:"restart,omitempty"` // with each regime running means, rises and the network's state begin anew; false in earlier checkpoints
 
@@ -86,7 +87,7 @@ func newCodec(c Config, recordings []telemetry.Recording) (*codec, [][]uint8, er
 	if len(recordings) == 0 {
 		return nil, nil, errors.New("closedloop: there is no recording")
 	}
-	k := &codec{Buffer: -1, Switches: 1, Clock: c.Clock, Open: c.Open, Restart: true}
+	k := &codec{Buffer: -1, Switches: 1, Clock: c.Clock, Open: c.Open, Density: c.Density, Restart: true}
 	fields := recordings[0].Data.Fields()
 	for i, r := range recordings {
 		if !slices.Equal(r.Data.Fields(), fields) {
@@ -400,6 +401,9 @@ func (k *codec) fitHeads(c Config, recordings []telemetry.Recording) error {
 			n = min(n, 16)
 		}
 		b, err := seq.NewBins(x, n)
+		if err == nil && k.Density {
+			b, err = grid(x)
+		}
 		if err != nil {
 			return fmt.Errorf("closedloop: %s: %w", col.Name, err)
 		}

@@ -31,6 +31,9 @@ type Config struct {
 	HeldOut bool `toml:"held_out" json:"held_out,omitempty"`
 	// Open leaves the last second out of the inputs: what feedback is worth.
 	Open bool `toml:"open" json:"open,omitempty"`
+	// Density gives numbers a normal density in place of classes: what classes are
+	// worth.
+	Density bool `toml:"density" json:"density,omitempty"`
 
 	// AdversarialWeight is that of fine-tuning against a discriminator on long
 	// rollouts, the likelihood's being 1; 0 is none. Fine-tuned weights are only

@@ -299,6 +299,7 @@ func Fit(ctx context.Context, c Config, be *compute.Backend, recordings []teleme
 		}
 		if m.state != nil && m.Updates == c.Updates {
 			m.net, m.state = m.state.Averaged(), nil
+			m.codec.projectWeights(m.net)
 			t.fitTurning(m.net, be)
 			if c.adversarial() {
 				if m.tuning, err = m.newTuning(be); err != nil {
@@ -344,9 +345,11 @@ func (m *Model) begin(be *compute.Backend, r *Model, lent func(*seq.Model) error
 	if m.net, err = seq.New(m.codec.network(c), c.Seed); err != nil {
 		return err
 	}
+	m.codec.spread(m.net)
 	if err := lent(m.net); err != nil {
 		return err
 	}
+	m.codec.projectWeights(m.net)
 	if c.AdversarialOnly {
 		m.tuning, err = m.newTuning(be)
 		return err
@@ -358,13 +361,14 @@ func (m *Model) begin(be *compute.Backend, r *Model, lent func(*seq.Model) error
 // likelihood trains m by the likelihood of the next second.
 func (m *Model) likelihood(ctx context.Context, be *compute.Backend, t *tracks, o FitOptions, store func() error) error {
 	c := m.Config
-	objective, err := seq.Open(o.Engine, m.net, be, c.Window, c.Batch)
+	objective, err := m.codec.openObjective(o.Engine, m.net, be, c.Window, c.Batch)
 	if err != nil {
-		return fmt.Errorf("closedloop: %w", err)
+		return err
 	}
 	defer func() { _ = seq.Close(objective) }() // what it had is in the model
 	return m.state.Fit(ctx, objective, newBatch(c, m.codec, c.Window, c.Batch), func(u int, b *seq.Batch) error {
 		t.fill(c, u, b, b.Rows)
+		m.codec.projectWeights(m.net)
 		return nil
 	}, seq.FitOptions{Every: o.Every, Checkpoint: store, Report: func(u int, losses []float64) {
 		sum := 0.

@@ -97,6 +97,10 @@ func (t *tracks) fitTurning(net *seq.Model, be *compute.Backend) {
 	for j := range k.Heads {
 		size := k.size(j)
 		b, slope, q := make([]float64, size), make([]float64, size), make([]float64, size)
+		var flat [2][]float64
+		if k.dense(j) {
+			flat = plane(size)
+		}
 		for turn := range net.Heads[0].Size {
 			clear(b)
 			all := events[[2]int{turn, j}]
@@ -117,6 +121,9 @@ func (t *tracks) fitTurning(net *seq.Model, be *compute.Backend) {
 				}
 				for i := range b {
 					b[i] += slope[i] / (ridge + float64(len(all))/2)
+				}
+				if k.dense(j) {
+					onPlane(flat, b, 1)
 				}
 			}
 			row := net.Row(1+j, 0, turn)
