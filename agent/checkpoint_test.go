@@ -168,14 +168,14 @@ func TestReturnsAddUp(t *testing.T) {
 			t.Fatal(err)
 		}
 		inner := env.Vector(struct{ env.Vector }{v}) // takes no snapshots
-		tr, err := NewTrainer(testConfig(t, func(c *Config) { c.Steps = 300 }), inner, 1, compute.NewBackend(compute.Go, 1))
+		tr, err := NewTrainer(testConfig(t, func(c *Config) { c.Steps, c.NStep = 300, 3 }), inner, 1, compute.NewBackend(compute.Go, 1))
 		if err != nil {
 			t.Fatal(err)
 		}
 		var lost float64
 		train(t, tr, 100, func(p Progress) error {
-			if p.Reward != 1 {
-				t.Errorf("%v: a step pays %v", mode, p.Reward)
+			if p.Reward != 1 || !(p.Loss > 0) || !(p.Target > 0) || p.Updates == 0 {
+				t.Errorf("%v: a step pays %v; after %d updates the loss is %v, the target %v", mode, p.Reward, p.Updates, p.Loss, p.Target)
 			}
 			sum := lost
 			for _, x := range slices.Concat(tr.recent, tr.returns) {
