@@ -173,7 +173,7 @@ func TestTheLatestRepliesAreKept(t *testing.T) {
 				p.wantClose(closeLost)
 				return
 			}
-			if m := p.want("resumed"); m["accepted"] != 70.0 || m["id"] != 9.0 {
+			if m := p.want("resumed"); m["accepted"] != 70.0 || m["id"] != 9.0 || fmt.Sprint(m["versions"]) != "[1]" {
 				t.Errorf("%v", m)
 			}
 			for id := last + 1; id <= 70; id++ {

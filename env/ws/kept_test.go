@@ -3,6 +3,7 @@ package ws
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http/httptest"
 	"slices"
@@ -221,5 +222,52 @@ func TestTooManyActions(t *testing.T) {
 		p.say(`{"type":"make","id":5,"ack":4,"scenario":"cartpole","num_envs":1}`)
 		p.want("made")
 		_ = p.net.Close()
+	})
+}
+
+// An error of a row names the row once, though the server's message names it too.
+func TestErrorOfARow(t *testing.T) {
+	row := 3
+	for _, message := range []string{"row 3: it broke", "it broke"} {
+		err := (&errorMessage{Code: "env_failed", Message: message, Row: &row}).remote()
+		var of *env.RowError
+		var e *Error
+		if !errors.As(err, &of) || of.Row != 3 || !errors.As(err, &e) || e.Message != "it broke" || e.Code != "env_failed" {
+			t.Errorf("%q: %v", message, err)
+		}
+	}
+}
+
+// The answer to close names what was closed: an environment by its number, the session by 0.
+// Options of a reset are refused by name, or as a whole where an environment has none.
+func TestAnswersName(t *testing.T) {
+	faked(t, Options{Open: openAny}, func(t *testing.T, s *Server) {
+		p := pipe(t, s, false)
+		p.start() // env 1
+		p.say(`{"type":"make","id":3,"ack":2,"scenario":"queues","num_envs":1}`)
+		p.want("made")
+		p.say(`{"type":"make","id":4,"ack":3,"scenario":"cartpole","num_envs":1}`)
+		p.want("made")
+		for i, want := range []string{2: `options: "colour" is not one of [`, 3: "options: this environment takes none"} {
+			if want == "" {
+				continue
+			}
+			p.say(`{"type":"reset","id":%d,"ack":%d,"env":%d,"seed":"1","options":{"colour":1}}`, 3+i, 2+i, i)
+			if m := p.want("bad_frame"); !strings.Contains(m["message"].(string), want) {
+				t.Errorf("env %d: %v, want %s", i, m["message"], want)
+			}
+		}
+		_ = p.net.Close()
+		q := pipe(t, s, false)
+		q.start()
+		q.say(`{"type":"close","id":3,"ack":2,"env":1}`)
+		if m := q.want("closed"); m["env"] != 1.0 {
+			t.Errorf("%v", m)
+		}
+		q.say(`{"type":"close","id":4,"ack":3,"env":0}`)
+		if m := q.want("closed"); m["env"] != nil && m["env"] != 0.0 {
+			t.Errorf("%v", m)
+		}
+		_ = q.net.Close()
 	})
 }
