@@ -14,7 +14,7 @@ var agentTestbeds = []string{"contended", "site", "per-switch"}
 // agentsSteps train agents of five seeds in the closed loop of seed 0, which is that of
 // the testbed's own table, and on the testbed, and play all of them on the testbed.
 func agentsSteps(quick bool) (steps []step) {
-	seeds, transitions, episodes := 5, 15000, 8
+	seeds, transitions, episodes := 5, 30000, 8
 	if quick {
 		seeds, transitions, episodes = 2, 600, 2
 	}
