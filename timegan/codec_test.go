@@ -95,6 +95,9 @@ func TestCodecRoundTrip(t *testing.T) {
 	}
 	values := make([]float32, len(codecFields))
 	for s := range r.Data.Len() {
+		for k := range values {
+			values[k] = -1
+		}
 		c.decode(x[s*c.Channels:(s+1)*c.Channels], values, false)
 		for k := range codecFields {
 			want, ok := r.Data.At(s, k)
@@ -210,6 +213,7 @@ func TestCodecRefuses(t *testing.T) {
 	good := dataset(t, 64, codecFields, rows, all)
 	renamed := slices.Clone(codecFields)
 	renamed[0].Name = "enq_qdepth2"
+	several := telemetry.Recording{Data: good.Data, PerSwitch: slices.Repeat([]int32{32, 64}, 20)}
 	ladder := codecRows(20)
 	for s := range ladder {
 		ladder[s][4] = float32(s)
@@ -223,6 +227,7 @@ func TestCodecRefuses(t *testing.T) {
 		{"1 knots", 1, []telemetry.Recording{good}},
 		{"different fields", 9, []telemetry.Recording{good, dataset(t, 32, renamed, rows, all)}},
 		{"never measured", 9, []telemetry.Recording{dataset(t, 32, codecFields, rows, func(_, k int) bool { return k > 0 })}},
+		{"recording 2 has a limit for each switch", 9, []telemetry.Recording{good, several}},
 		{"a ladder", 9, []telemetry.Recording{dataset(t, 32, codecFields, ladder, all)}},
 	} {
 		if _, err := NewCodec(c.r, c.knots, telemetry.Train); err == nil || !strings.Contains(err.Error(), c.want) {

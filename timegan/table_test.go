@@ -287,7 +287,7 @@ func TestCodecCheck(t *testing.T) {
 	}
 	for name, edit := range map[string]func(*Codec){
 		"margin 0": func(c *Codec) { c.Margin = 0 }, "margin 1": func(c *Codec) { c.Margin = 1 }, "one limit": func(c *Codec) { c.Lo = c.Hi },
-		"more bits": func(c *Codec) { c.Bits = c.Channels }, "unbounded": func(c *Codec) { c.free() }, "as many levels": func(c *Codec) { c.Columns = nil; c.Levels = c.Channels },
+		"more bits": func(c *Codec) { c.Bits = c.Channels }, "unbounded": func(c *Codec) { c.free() }, "as many levels": func(c *Codec) { c.Columns = nil; c.Levels = c.Channels }, "no level": func(c *Codec) { c.Columns = nil; c.Levels = 0 },
 		"4096 channels": func(c *Codec) { c.Channels = 4096 }, "two knots": func(c *Codec) { c.Columns[0].Knots = []float32{1, 2} },
 		"the last channel": func(c *Codec) { c.Columns[0].Channel = c.Channels - 1 },
 	} {
