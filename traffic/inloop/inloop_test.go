@@ -142,6 +142,6 @@ func ExampleCompare() {
 		fmt.Printf("%s (%s): off by %.2f a step\n", x.Name, r.Rows[i+1].Kind, x.Off.Value)
 	}
 	// Output:
-	// real (real): off by 0.00 a step
-	// mine (candidate): off by 0.61 a step
+	// real (real): off by 0.06 a step
+	// mine (candidate): off by 0.12 a step
 }
