@@ -271,3 +271,45 @@ func TestAnswersName(t *testing.T) {
 		_ = q.net.Close()
 	})
 }
+
+// A binary request that is too short to have a number is answered by error 0.
+func TestShortBinary(t *testing.T) {
+	faked(t, Options{Open: open}, func(t *testing.T, s *Server) {
+		p := pipe(t, s, false)
+		p.start()
+		if err := p.send(opBinary, []byte{1, 2, 3}, true); err != nil {
+			t.Fatal(err)
+		}
+		if m := p.want("bad_frame"); m["id"] != 0.0 {
+			t.Errorf("%v", m)
+		}
+		_ = p.net.Close()
+	})
+}
+
+// The columns that the dashboard draws name actions from 1 on.
+func TestColumnsOfActions(t *testing.T) {
+	s, url := serve(t, Options{Open: openQueues})
+	dial(t, url, DialOptions{})
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, httptest.NewRequest("GET", "http://localhost/v1/status", nil))
+	var status struct{ Sessions []struct{ ID string } }
+	if err := json.Unmarshal(w.Body.Bytes(), &status); err != nil || len(status.Sessions) != 1 {
+		t.Fatalf("%v: %s", err, w.Body)
+	}
+	w = httptest.NewRecorder()
+	s.ServeHTTP(w, httptest.NewRequest("GET", "http://localhost/v1/watch?env=1&row=0&session="+status.Sessions[0].ID, nil))
+	var watch struct{ Columns []column }
+	if err := json.Unmarshal(w.Body.Bytes(), &watch); err != nil {
+		t.Fatalf("%v: %s", err, w.Body)
+	}
+	var actions []string
+	for _, c := range watch.Columns {
+		if c.Group == "action" {
+			actions = append(actions, c.Name)
+		}
+	}
+	if !slices.Equal(actions, []string{"action1"}) {
+		t.Errorf("actions are named %q in %s", actions, w.Body)
+	}
+}
