@@ -307,10 +307,13 @@ func (t *Trainer) Restore(f *safetensors.File, prefix string) error {
 // ErrStop is what FitOptions.Checkpoint returns to end training early.
 var ErrStop = errors.New("training was stopped early")
 
+// DefaultEvery is how many updates lie between checkpoints unless said otherwise.
+const DefaultEvery = 500
+
 // FitOptions say what happens along the way; the zero value is silence.
 type FitOptions struct {
 	Report     func(update int, losses []float64) // after every update
-	Every      int                                // updates between checkpoints; 500
+	Every      int                                // updates between checkpoints; DefaultEvery
 	Checkpoint func() error                       // there, and at the end; ErrStop ends training without an error
 }
 
@@ -321,7 +324,7 @@ type FitOptions struct {
 func (t *Trainer) Fit(ctx context.Context, o Objective, b *Batch, fill func(update int, b *Batch) error, opt FitOptions) error {
 	every := opt.Every
 	if every <= 0 {
-		every = 500
+		every = DefaultEvery
 	}
 	u, remote := o.(Updater)
 	if remote {

@@ -135,7 +135,7 @@ func (m *Model) tune(ctx context.Context, be *compute.Backend, s *stage, t *trac
 	long := t.of(steps)
 	every := o.Every
 	if every <= 0 {
-		every = 500
+		every = seq.DefaultEvery
 	}
 	interrupted := func(err error) error { // what is done so far is kept
 		if stop := store(); stop != nil && !errors.Is(stop, seq.ErrStop) {
@@ -176,7 +176,7 @@ func (m *Model) tune(ctx context.Context, be *compute.Backend, s *stage, t *trac
 		}
 		u.done++
 		if o.Report != nil {
-			o.Report(Progress{Update: c.likelihoodUpdates() + u.done, Of: c.likelihoodUpdates() + c.tuningUpdates(), Loss: m.Loss, Right: right(l, pairs)})
+			o.Report(Progress{Update: c.likelihoodUpdates() + u.done, Of: c.likelihoodUpdates() + c.tuningUpdates(), Loss: m.Loss, Right: float64(right(l, pairs, n)) / float64(pairs.Rows)})
 		}
 		if u.done%every == 0 && u.done < c.tuningUpdates() {
 			if err := store(); err != nil {
@@ -305,7 +305,7 @@ func (s *stage) judgeOne(ctx context.Context, c Config, engine string, be *compu
 		}
 	}
 	saved, cells := make([]float64, len(s.held)), drifts{}
-	total := judgings * len(s.held)
+	total, correct := judgings*len(s.held), 0
 	for from := 0; from < total; from += c.Batch {
 		var at []windowStart
 		var seeds []uint64
@@ -320,18 +320,14 @@ func (s *stage) judgeOne(ctx context.Context, c Config, engine string, be *compu
 		}
 		l := d.logits(pairs)
 		each := nats(l, pairs)
-		last := l[(s.steps-1)*pairs.Rows:]
 		count := min(c.Batch, total-from)
 		for i := range count {
 			saved[(from+i)%len(s.held)] += (each[i] + each[c.Batch+i]) / (2 * judgings)
-			for row, recorded := range map[int]bool{i: true, c.Batch + i: false} {
-				if (last[row] > 0) == recorded {
-					j.Right += 1 / float64(2*total)
-				}
-			}
 		}
+		correct += right(l, pairs, count)
 		cells.add(s, at[:count], pairs)
 	}
+	j.Right = float64(correct) / float64(2*total)
 	for _, v := range saved {
 		j.Nats += v / float64(len(saved))
 	}

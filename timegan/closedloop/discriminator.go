@@ -85,16 +85,15 @@ func (d *discriminator) learn(b *seq.Batch) error {
 	return d.trainer.Apply(d.objective.Gradients())
 }
 
-// right is the share of rows of pairs, by their logits, that are told from the
-// others after their last second: .5 is chance.
-func right(l []float64, b *seq.Batch) float64 {
-	n := 0
+// right is how many rows of the first pairs of b the logits after the last second
+// put on the right side: half of them by chance.
+func right(l []float64, b *seq.Batch, pairs int) (n int) {
 	for row, v := range l[(b.Steps-1)*b.Rows:] {
-		if (v > 0) == (row < b.Rows/2) {
+		if half := b.Rows / 2; row%half < pairs && (v > 0) == (row < half) {
 			n++
 		}
 	}
-	return float64(n) / float64(b.Rows)
+	return n
 }
 
 // advantages are, of the rollouts of a batch of n pairs with logits l [T,2n],

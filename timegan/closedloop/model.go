@@ -131,12 +131,14 @@ func (t *tracks) of(window int) *tracks {
 
 // heldOut are the recordings that a stage holds out, or all where they are too few.
 func (t *tracks) heldOut() *tracks {
-	if len(t.all) < 3 {
+	if len(t.all) < leastHeld {
 		return t
 	}
 	to := &tracks{k: t.k, length: t.length}
-	for i := 2; i < len(t.all); i += 3 {
-		to.all = append(to.all, t.all[i])
+	for i, tr := range t.all {
+		if heldOut(i) {
+			to.all = append(to.all, tr)
+		}
 	}
 	return to
 }

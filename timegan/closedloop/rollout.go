@@ -40,6 +40,13 @@ func bareStage(k *codec, steps int) *stage {
 	return &stage{k: k, eye: &eye, steps: steps}
 }
 
+// leastHeld is the fewest recordings of which some are held out whole.
+const leastHeld = 3
+
+// heldOut reports whether a recording is one of those that the discriminator does
+// not see, where there are leastHeld or more.
+func heldOut(recording int) bool { return recording%3 == 2 }
+
 // newStage is of windows of so many steps. Of three recordings or more every third
 // is held out, of fewer the last third of each.
 func newStage(k *codec, recordings []telemetry.Recording, regimes [][]uint8, steps int) (*stage, error) {
@@ -59,9 +66,9 @@ func newStage(k *codec, recordings []telemetry.Recording, regimes [][]uint8, ste
 		s.seen, s.tokens, s.moments = append(s.seen, seen), append(s.tokens, tokens), append(s.moments, moments)
 		to := n // of what is trained on
 		switch {
-		case len(recordings) < 3:
+		case len(recordings) < leastHeld:
 			to = n * 2 / 3
-		case i%3 == 2:
+		case heldOut(i):
 			to = 0
 		}
 		for t := stride; t+steps < n; t += stride {
