@@ -1,8 +1,9 @@
 package cli
 
 import (
-	"os"
+	"errors"
 	"path/filepath"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -51,10 +52,11 @@ func readRecordings(command, dir string) ([]telemetry.Recording, error) {
 	case bundledData:
 		return sessions.Decode(scenarios.Sessions())
 	}
-	if info, err := os.Stat(dir); err == nil && info.Mode().IsRegular() && filepath.Ext(dir) != ".parquet" {
-		return nil, usagef("%s: --data: %s is a file: --data names a folder of recordings, or sessions' .parquet; commands with --csv read any CSV", command, dir)
+	all, err := sessions.Open(dir)
+	if errors.Is(err, syscall.ENOTDIR) {
+		err = usagef("%s: --data: %s is a file: --data names a folder of recordings, or sessions' .parquet; commands with --csv read any CSV", command, dir)
 	}
-	return sessions.Open(dir)
+	return all, err
 }
 
 // constant is recordings of which each was made under one limit.

@@ -140,8 +140,8 @@ func (f *fitter) settings(c interface{ Check() error }) error {
 			return fmt.Errorf("%w (settings of --mode %s)", err, f.mode)
 		}
 	}
-	if err := settings.Pairs(f.sets, c); err != nil {
-		return usagef("fit: --set: %w (settings of --mode %s)", err, f.mode)
+	if err := set("fit", f.sets, c); err != nil {
+		return fmt.Errorf("%w (settings of --mode %s)", err, f.mode)
 	}
 	if err := c.Check(); err != nil {
 		return usagef("fit: %w", err)
