@@ -18,6 +18,7 @@ import (
 	"github.com/planegym/planegym/env/cartpole"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/internal/safetensors"
+	"github.com/planegym/planegym/internal/testkit"
 )
 
 // Both sides of every bound of a configuration.
@@ -69,16 +70,7 @@ func TestCheckBothSides(t *testing.T) {
 		{"cql", []func(*Config){func(c *Config) { c.CQL = 0 }, func(c *Config) { c.CQL = 7 }},
 			[]func(*Config){func(c *Config) { c.CQL = -1e-9 }, func(c *Config) { c.CQL = math.Inf(1) }, func(c *Config) { c.CQL = math.NaN() }}},
 	} {
-		for i, f := range c.accept {
-			if err := set(f).Check(); err != nil {
-				t.Errorf("%s, accepted %d: %v", c.field, i, err)
-			}
-		}
-		for i, f := range c.refuse {
-			if err := set(f).Check(); err == nil || !strings.HasPrefix(err.Error(), "agent: "+c.field+": ") {
-				t.Errorf("%s, refused %d: %v", c.field, i, err)
-			}
-		}
+		testkit.BothSides(t, "agent: "+c.field+": ", c.accept, c.refuse, func(edit func(*Config)) error { return set(edit).Check() })
 	}
 	if err := set(func(c *Config) { c.Hidden, c.Minimum = []int{0}, 0 }).Check(); err == nil || err.Error() != "agent: hidden: [0]: expected 1…16384 units in each layer" {
 		t.Errorf("got %v", err)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -16,8 +17,8 @@ import (
 // Frozen compares got, what a computation gives, with the numbers that it gave when the
 // file path was written: numbers within rel of their size (of 1 where they are smaller),
 // all else exactly. Members of objects that the file does not have are not compared. write
-// writes the file. What it holds is not known to be right, only to be as it was: it stands
-// beside tests that know.
+// writes the file. The file says what the computation gave, not what is right: use it
+// beside tests that compare with something else.
 //
 // Other processors than amd64 may fuse products and sums, and differ in a choice that is
 // drawn: there the test is skipped.
@@ -66,7 +67,7 @@ func differ(at string, is, want any, rel float64) string {
 		if !ok {
 			break
 		}
-		for _, name := range sorted(want) {
+		for _, name := range slices.Sorted(maps.Keys(want)) {
 			if d := differ(at+"."+name, m[name], want[name], rel); d != "" {
 				return d
 			}
@@ -99,15 +100,6 @@ func differ(at string, is, want any, rel float64) string {
 	return fmt.Sprintf("%s is %s, was %s", at, show(is), show(want))
 }
 
-func sorted(m map[string]any) []string {
-	var names []string
-	for name := range m {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
-
 // encode writes x as JSON with eight digits a number, a line for each member of the first
 // two levels of objects.
 func encode(b *bytes.Buffer, x any, depth int) {
@@ -118,7 +110,7 @@ func encode(b *bytes.Buffer, x any, depth int) {
 			end = "\n"
 		}
 		b.WriteString("{" + end)
-		for i, name := range sorted(x) {
+		for i, name := range slices.Sorted(maps.Keys(x)) {
 			if i > 0 {
 				b.WriteString("," + end)
 			}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/planegym/planegym/internal/rng"
+	"github.com/planegym/planegym/internal/testkit"
 	"github.com/planegym/planegym/telemetry"
 )
 
@@ -44,18 +45,11 @@ func TestConfigBothSides(t *testing.T) {
 		{"noise", []func(*Config){func(c *Config) { c.Noise = -3 }, func(c *Config) { c.Noise = .9 }}, []func(*Config){func(c *Config) { c.Noise = .901 }, func(c *Config) { c.Noise = math.NaN() }}},
 		{"weight", []func(*Config){func(c *Config) { c.Weight = 1e-9 }, func(c *Config) { c.Weight = 1e6 }}, []func(*Config){func(c *Config) { c.Weight = -1e-9 }, func(c *Config) { c.Weight = 1e6 + 1 }, func(c *Config) { c.Weight = math.NaN() }}},
 	} {
-		for i, edit := range k.accept {
+		testkit.BothSides(t, "closedloop: "+k.field+": ", k.accept, k.refuse, func(edit func(*Config)) error {
 			var c Config
-			if edit(&c); c.Check() != nil {
-				t.Errorf("%s, accepted %d: %v", k.field, i, c.Check())
-			}
-		}
-		for i, edit := range k.refuse {
-			var c Config
-			if edit(&c); c.Check() == nil || !strings.HasPrefix(c.Check().Error(), "closedloop: "+k.field+": ") {
-				t.Errorf("%s, refused %d: %v", k.field, i, c.Check())
-			}
-		}
+			edit(&c)
+			return c.Check()
+		})
 	}
 }
 
@@ -430,7 +424,7 @@ func TestCodecBothSides(t *testing.T) {
 		"levels of a column": func(k *codec) { c := &k.Columns[column(k, qualityKind)]; c.Levels = c.Levels[1:] },
 		"beside nothing":     func(k *codec) { k.Columns[column(k, besideKind)].Switch = 5 }, "per nothing": func(k *codec) { k.Columns[column(k, perKind)].Switch = 5 },
 		"kind": func(k *codec) { k.Columns[0].Kind = "x" }, "column below": func(k *codec) { k.Heads[0].Column = -1 }, "column above": func(k *codec) { k.Heads[1].Column = len(k.Columns) },
-		"follows too much": func(k *codec) { k.Heads[len(k.Heads)-1].Follow = 1.02 }, "follows nobody": func(k *codec) { k.Heads[0].Given, k.Heads[0].Follow = nil, .5 },
+		"follows too much": func(k *codec) { k.Heads[len(k.Heads)-1].Follow = 1.02 }, "follows no head": func(k *codec) { k.Heads[0].Given, k.Heads[0].Follow = nil, .5 },
 		"no bins": func(k *codec) { k.Heads[1].Bins = nil },
 	} {
 		k := *m.codec

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/planegym/planegym/internal/rng"
+	"github.com/planegym/planegym/internal/testkit"
 	"github.com/planegym/planegym/telemetry"
 )
 
@@ -29,18 +30,11 @@ func TestConfigBothSides(t *testing.T) {
 		{"ranks.latent", nil, []func(*Config){func(c *Config) { c.Ranks.Latent = true }}},
 		{"ranks: timegan: hidden", nil, []func(*Config){func(c *Config) { c.Ranks.Hidden = -1 }}},
 	} {
-		for i, edit := range k.accept {
+		testkit.BothSides(t, "structured: "+k.field+": ", k.accept, k.refuse, func(edit func(*Config)) error {
 			var c Config
-			if edit(&c); c.Check() != nil {
-				t.Errorf("%s, accepted %d: %v", k.field, i, c.Check())
-			}
-		}
-		for i, edit := range k.refuse {
-			var c Config
-			if edit(&c); c.Check() == nil || !strings.HasPrefix(c.Check().Error(), "structured: "+k.field+": ") {
-				t.Errorf("%s, refused %d: %v", k.field, i, c.Check())
-			}
-		}
+			edit(&c)
+			return c.Check()
+		})
 	}
 	c := Config{TopS: 3}
 	if err := c.Check(); err == nil || !strings.Contains(err.Error(), "top_s: 3 is outside stable_s 12 … 31 segments") {

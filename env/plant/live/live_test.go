@@ -18,6 +18,7 @@ import (
 	"github.com/planegym/planegym/env/envtest"
 	"github.com/planegym/planegym/env/plant/live"
 	"github.com/planegym/planegym/env/queues"
+	"github.com/planegym/planegym/internal/testkit"
 	"github.com/planegym/planegym/p4"
 	"github.com/planegym/planegym/p4/inventory"
 	"github.com/planegym/planegym/p4/p4rt"
@@ -109,7 +110,7 @@ type liveBench struct {
 	*testing.T
 	*live.Plant
 	s      []*sim.Server
-	told   *ticker
+	source *ticker
 	acts   []live.Act
 	window telemetry.Window
 }
@@ -118,7 +119,7 @@ const safe, usual = p4.Limit(32), p4.Limit(64)
 
 func onBench(t *testing.T, cfg live.Config, do func(b *liveBench)) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &liveBench{T: t, told: &ticker{switches: 3, second: time.Second, settle: 100 * time.Millisecond, begin: time.Now()}}
+		b := &liveBench{T: t, source: &ticker{switches: 3, second: time.Second, settle: 100 * time.Millisecond, begin: time.Now()}}
 		var g p4.Group
 		var ports []p4.Queue
 		for i := range 3 {
@@ -141,7 +142,7 @@ func onBench(t *testing.T, cfg live.Config, do func(b *liveBench)) {
 		}
 		cfg.Safe = safe
 		var err error
-		if b.Plant, err = live.New(cfg, g, ports, b.told, func(a live.Act) { b.acts = append(b.acts, a) }); err != nil {
+		if b.Plant, err = live.New(cfg, g, ports, b.source, func(a live.Act) { b.acts = append(b.acts, a) }); err != nil {
 			t.Fatal(err)
 		}
 		b.window.Size(1, 4, len(b.Columns()))
@@ -150,7 +151,7 @@ func onBench(t *testing.T, cfg live.Config, do func(b *liveBench)) {
 			t.Error(err)
 		}
 		b.inForce(safe, safe, safe)
-		if !b.told.closed {
+		if !b.source.closed {
 			t.Error("telemetry is left open")
 		}
 	})
@@ -244,7 +245,7 @@ func TestLiveMasksWhatIsMissing(t *testing.T) {
 	onBench(t, live.Config{}, func(b *liveBench) {
 		b.reset(usual)
 		silent := time.Now()
-		b.told.hush(0, silent)
+		b.source.hush(0, silent)
 		b.advance(usual)
 		v, ok := b.at(3, "enq_qdepth1")
 		if p, played := b.at(3, "lbo_s"); ok || v != 4 || !played || p != 28 {
@@ -263,7 +264,7 @@ func TestLiveMasksWhatIsMissing(t *testing.T) {
 			b.Errorf("the last act: %+v", last)
 		}
 		// A reset waits for reports; the safe limit holds.
-		time.AfterFunc(20*time.Second, func() { b.inForce(safe, safe, safe); b.told.hush(0, time.Time{}) })
+		time.AfterFunc(20*time.Second, func() { b.inForce(safe, safe, safe); b.source.hush(0, time.Time{}) })
 		begin := time.Now()
 		b.reset(usual)
 		if took := time.Since(begin); took < 24*time.Second || took > 27*time.Second {
@@ -275,7 +276,7 @@ func TestLiveMasksWhatIsMissing(t *testing.T) {
 
 func TestLiveResetGivesUp(t *testing.T) {
 	onBench(t, live.Config{PatienceS: 10}, func(b *liveBench) {
-		b.told.hush(1, b.told.begin)
+		b.source.hush(1, b.source.begin)
 		begin := time.Now()
 		err := b.Reset(b.Context(), []int{0}, nil, []p4.Limit{usual, usual, usual}, &b.window)
 		if err == nil || err.Error() != "env: live: telemetry: nothing of the player yet" || time.Since(begin) > 12*time.Second {
@@ -321,7 +322,7 @@ func TestLiveSwitchOutOfHand(t *testing.T) {
 func TestLiveStall(t *testing.T) {
 	onBench(t, live.Config{MaxStallS: 3}, func(b *liveBench) {
 		b.reset(usual)
-		b.told.stall = 1
+		b.source.stall = 1
 		b.advance(usual)
 		b.truncated("playback: stalled for 4 s")
 		b.inForce(safe, safe, safe)
@@ -379,8 +380,8 @@ func (m remembers) Close() error { return nil }
 // seconds in one of ours.
 func TestLiveIsAVector(t *testing.T) {
 	envtest.Check(t, func(t *testing.T) env.Vector {
-		told := &ticker{switches: 2, second: time.Millisecond, begin: time.Now()}
-		l, err := live.New(live.Config{Safe: safe, TimeScale: 1000}, remembers{}, []p4.Queue{{Switch: 0, Port: 1}, {Switch: 1, Port: 1}}, told, nil)
+		source := &ticker{switches: 2, second: time.Millisecond, begin: time.Now()}
+		l, err := live.New(live.Config{Safe: safe, TimeScale: 1000}, remembers{}, []p4.Queue{{Switch: 0, Port: 1}, {Switch: 1, Port: 1}}, source, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -414,12 +415,12 @@ func TestLiveStallsInARow(t *testing.T) {
 	onBench(t, live.Config{MaxStallS: 3}, func(b *liveBench) {
 		b.reset(usual)
 		for _, stall := range []float32{.5, 0, .5, 0, .625} {
-			b.told.stall = stall
+			b.source.stall = stall
 			if b.advance(usual); b.window.End[0] != telemetry.Going {
 				b.Errorf("four seconds with %v s stalled: %q", stall, b.window.Reason[0])
 			}
 		}
-		b.told.stall = .125 // 2.5 s and .5 s are 3
+		b.source.stall = .125 // 2.5 s and .5 s are 3
 		b.advance(usual)
 		b.truncated("playback: stalled for 3 s")
 	})
@@ -457,18 +458,11 @@ func TestLiveRanges(t *testing.T) {
 		"patience_s":    {func(c *live.Config, x float64) { c.PatienceS = x }, []float64{0, 1e-9, 86400}, []float64{-1e-9, 86400.001, math.NaN()}},
 		"time_scale":    {func(c *live.Config, x float64) { c.TimeScale = x }, []float64{0, 1e-3, 1e4}, []float64{.99e-3, 10000.001, -1}},
 	} {
-		for _, x := range k.accept {
+		testkit.BothSides(t, "env: live: "+key+": ", k.accept, k.refuse, func(x float64) error {
 			c := live.Config{Safe: 32}
-			if k.set(&c, x); c.Check() != nil {
-				t.Errorf("%s: %v: %v", key, x, c.Check())
-			}
-		}
-		for _, x := range k.refuse {
-			c := live.Config{Safe: 32}
-			if k.set(&c, x); c.Check() == nil || !strings.HasPrefix(c.Check().Error(), "env: live: "+key+": ") {
-				t.Errorf("%s: %v: %v", key, x, c.Check())
-			}
-		}
+			k.set(&c, x)
+			return c.Check()
+		})
 	}
 }
 
