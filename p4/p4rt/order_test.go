@@ -208,14 +208,8 @@ func TestNumbersWithErrors(t *testing.T) {
 // A silent switch is found out by the first question that is not answered: two seconds to ask, four to wait.
 func TestSilenceIsNoticed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, cfg := piped(t)
+		s, c, l := pipedClient(t)
 		defer s.Close()
-		var l log
-		cfg.Notify = l.add
-		c, err := Open(cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
 		defer c.Close()
 		if err := c.Ready(t.Context()); err != nil {
 			t.Fatal(err)

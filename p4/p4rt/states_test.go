@@ -216,6 +216,20 @@ func piped(t *testing.T) (*sim.Server, Config) {
 	return s, Config{Switch: inventory.Switch{Target: "h:1", DeviceID: device, Ports: []p4.Port{1}, Queues: []p4.Limit{64, 32}, Dial: pipe.Dial}}
 }
 
+// pipedClient is piped with a client of the switch, whose events l has.
+func pipedClient(t *testing.T) (s *sim.Server, c *Client, l *log) {
+	t.Helper()
+	s, cfg := piped(t)
+	l = &log{}
+	cfg.Notify = l.add
+	c, err := Open(cfg)
+	if err != nil {
+		s.Close()
+		t.Fatal(err)
+	}
+	return s, c, l
+}
+
 // A switch that cannot be put in order is tried again, and one that cannot be
 // reached dialled again, after 50 ms and then twice as long up to 500 ms, less
 // up to a half.
@@ -280,14 +294,8 @@ func TestAnswerResetsTheBackoff(t *testing.T) {
 // One entry that does not read back as it was written is enough to fail a sync.
 func TestSyncReadsBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, cfg := piped(t)
+		s, c, l := pipedClient(t)
 		defer s.Close()
-		var l log
-		cfg.Notify = l.add
-		c, err := Open(cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
 		defer c.Close()
 		if err := c.SetLimit(t.Context(), 1, 32); err != nil {
 			t.Fatal(err)

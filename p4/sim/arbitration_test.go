@@ -36,17 +36,24 @@ func (c *raw) hears(want codes.Code, primary uint64) *p4v1.MasterArbitrationUpda
 	return a
 }
 
+// primaryAndBackup are two clients of a switch: a is primary by id 5, b its backup by 3.
+func primaryAndBackup(t *testing.T, p Personality) (s *Server, a, b *raw) {
+	t.Helper()
+	s = open(t, Config{Personality: p})
+	a, b = dial(t, s, program.Queue), dial(t, s, program.Queue)
+	a.claim(device, a.role, id(5))
+	a.hears(codes.OK, 5)
+	b.claim(device, b.role, id(3))
+	b.hears(codes.AlreadyExists, 5)
+	return s, a, b
+}
+
 // A primary that claims a lower id, or none, steps down, and its backup hears of it (specification,
 // "Client Arbitration Notifications"): without a primary, or, in BMv2, as the next one.
 func TestStepsDown(t *testing.T) {
 	for _, p := range personalities {
 		for _, lower := range []*p4v1.Uint128{id(2), nil} {
-			s := open(t, Config{Personality: p})
-			a, b := dial(t, s, program.Queue), dial(t, s, program.Queue)
-			a.claim(device, a.role, id(5))
-			a.hears(codes.OK, 5)
-			b.claim(device, b.role, id(3))
-			b.hears(codes.AlreadyExists, 5)
+			_, a, b := primaryAndBackup(t, p)
 			a.claim(device, a.role, lower)
 			if p == BMv2 {
 				a.hears(codes.AlreadyExists, 3)
@@ -63,12 +70,7 @@ func TestStepsDown(t *testing.T) {
 // another low id, or that leaves. A client without an id is a backup.
 func TestBackupsAreQuiet(t *testing.T) {
 	for _, p := range personalities {
-		s := open(t, Config{Personality: p})
-		a, b := dial(t, s, program.Queue), dial(t, s, program.Queue)
-		a.claim(device, a.role, id(5))
-		a.hears(codes.OK, 5)
-		b.claim(device, b.role, id(3))
-		b.hears(codes.AlreadyExists, 5)
+		s, a, b := primaryAndBackup(t, p)
 		b.claim(device, b.role, nil)
 		b.hears(codes.AlreadyExists, 5)
 		b.claim(device, b.role, id(4))

@@ -36,7 +36,7 @@ func TestObservedWhileServing(t *testing.T) {
 			}
 		})
 	}
-	all.Go(func() { // whoever does not read stops the switch
+	all.Go(func() { // a client that does not read blocks the switch
 		for {
 			if _, err := c.stream.Recv(); err != nil {
 				return
@@ -347,7 +347,7 @@ func TestResultsOfWrites(t *testing.T) {
 	}
 }
 
-// A switch that is cut off hangs up on whoever connects, until it is mended.
+// A switch that is cut off closes every new connection, until it is mended.
 func TestCutHangsUp(t *testing.T) {
 	s := open(t, Config{})
 	s.Cut()
