@@ -260,7 +260,7 @@ func TestMostRungsAndBytes(t *testing.T) {
 	}
 }
 
-// A file that its writer did not end is told by the recording, with what was read.
+// A recording says that its file has no end, and has what was read of it.
 func TestCutIsTold(t *testing.T) {
 	for tail, want := range map[string]int{"": 0, "1,1000,3\n": 0, "1,1000,3": 0, "1,100": 1} {
 		d, err := DecodeGrid(strings.NewReader("t,ts_ms,lbo_s\n0,0,3\n"+tail), "f")

@@ -10,7 +10,7 @@ import (
 	"github.com/planegym/planegym/scenarios"
 )
 
-// judgeSteps are those of an episode in which agents are judgeSteps: half an hour.
+// judgeSteps is the length of an episode in which agents are judged: half an hour.
 const judgeSteps = 450
 
 var (
@@ -21,7 +21,7 @@ var (
 
 // writeTask writes the scenario of one part of a comparison of agents, made of the
 // scenario of a testbed: agents learn on the testbed ("testbed") or in a model of it
-// ("model"), and are judgeSteps on the testbed in shorter episodes ("judge"). In all three
+// ("model"), and are judged on the testbed in shorter episodes ("judge"). In all three
 // observations are on the model's scale. model is written as it is, so relative to
 // out's folder.
 func writeTask(scenario, part, model, out string) error {

@@ -443,7 +443,7 @@ func TestConnectionEnds(t *testing.T) {
 	}
 }
 
-// Buffers no larger than a small connection's are kept; larger ones are freed.
+// At rest a connection frees the buffers that are larger than firstBuffer, and no others.
 func TestRestOfASmallConnection(t *testing.T) {
 	f := frame(fin|opText, "hello")
 	c := newConn(&wire{}, false, 100, time.Minute)

@@ -20,7 +20,7 @@ limits in force. There are three kinds:
                all or one for each. See timegan/closedloop. With --set
                adversarial_weight=W it is then fine-tuned against a discriminator
                that compares rollouts with recordings (adversarial_updates,
-               adversarial_window); held-out recordings decide whether that is kept
+               adversarial_window), if that does better on held-out recordings
   timegan      a conditional TimeGAN, trained on the train blocks. With --limit
                it sees that limit's recording only, the published way
   structured   rules of the queues and the player around a load that no limit

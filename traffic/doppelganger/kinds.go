@@ -28,7 +28,7 @@ type kinds struct {
 // fitting are the kinds that fit a session's fields: any of its steps, and its first.
 type fitting struct{ any, first uint64 }
 
-// maxKinds is the most kinds that are told apart.
+// maxKinds is the most kinds that a set may have.
 const maxKinds = 64
 
 // unseen is what the probability of a kind is multiplied by that training never

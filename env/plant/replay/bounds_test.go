@@ -65,7 +65,7 @@ func TestStarts(t *testing.T) {
 	}
 }
 
-// A row's state is where it stands, up to the end of the recordings.
+// A row's state is its place in the recordings, up to their end.
 func TestStateOfARow(t *testing.T) {
 	ctx := context.Background()
 	p := plantOf(t, "first", recording(32, 20))
@@ -100,8 +100,8 @@ func TestStateOfARow(t *testing.T) {
 	}
 }
 
-// Recordings are sorted by their limits; what they lack is said: a limit, one for all
-// switches, a column of which nothing was measured. A column that nobody needs may be empty.
+// Recordings are sorted by their limits. An error names what they lack: a limit, one limit for
+// all switches, a column of which nothing was measured. A column that is not needed may be empty.
 func TestRecordingsOfAPlant(t *testing.T) {
 	p := plantOf(t, "", recording(64, 30), recording(16, 30), recording(32, 30))
 	if got := p.Limits(); !slices.Equal(got, []p4.Limit{16, 32, 64}) || p.Switches() != 1 || len(p.Columns()) != 6 || !slices.Equal(p.Ladder(), telemetry.LadderOf(recording(16, 30))) {
