@@ -370,14 +370,16 @@ func TestExamineAnUnguardedLimit(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.agent.Close() // killed, and its guard
+		synctest.Wait() // until the switches know
+		found := Examine(r.Context(), r.inv, []p4.Limit{safe, usual}, safe, 0)
 		n := 0
-		for _, f := range Examine(r.Context(), r.inv, []p4.Limit{safe, usual}, safe, 0) {
+		for _, f := range found {
 			if f.Check == "in force" && f.Level == Warning && strings.Contains(f.Says, "no client is primary") {
 				n++
 			}
 		}
 		if n != 3 {
-			t.Errorf("%d of 3 switches are said to be unguarded", n)
+			t.Errorf("%d of 3 switches are said to be unguarded: %+v", n, found)
 		}
 		x.stop(nil)
 		_ = x.d.Close(nil)

@@ -418,7 +418,7 @@ func (c *Client) arbitrate(stream p4v1.P4Runtime_StreamChannelClient, election *
 // it claims again: by the specification, unlike BMv2, a switch promotes no one.
 func (c *Client) answered(stream p4v1.P4Runtime_StreamChannelClient, a *p4v1.MasterArbitrationUpdate) error {
 	code := codes.Code(a.GetStatus().GetCode())
-	highest := Election{High: a.GetElectionId().GetHigh(), Low: a.GetElectionId().GetLow()}
+	highest := fromProto(a.GetElectionId())
 	var demoted bool
 	var claim *p4v1.Uint128
 	c.update(func() {
@@ -436,7 +436,7 @@ func (c *Client) answered(stream p4v1.P4Runtime_StreamChannelClient, a *p4v1.Mas
 			c.lose()
 		}
 		if code == codes.NotFound && c.held {
-			if mine := (Election{High: c.election.GetHigh(), Low: c.election.GetLow()}); mine.Compare(highest) < 0 {
+			if fromProto(c.election).Compare(highest) < 0 {
 				c.election = toProto(highest)
 			}
 			claim = c.election
@@ -466,7 +466,7 @@ func (c *Client) Arbitrate(ctx context.Context, e Election) error {
 		return err
 	}
 	c.mu.Lock()
-	stream, same := c.stream, c.election != nil && (Election{High: c.election.High, Low: c.election.Low}) == e
+	stream, same := c.stream, c.election != nil && fromProto(c.election) == e
 	c.election, c.held = toProto(e), true
 	c.mu.Unlock()
 	if stream == nil {
@@ -489,7 +489,9 @@ func (c *Client) Arbitrate(ctx context.Context, e Election) error {
 		if c.state.Primary && !c.state.Synced {
 			signal(c.resync)
 		}
-		return c.state.Primary, nil
+		// Primary by an earlier id: ours is not answered yet. The client itself
+		// claims with a higher one where the switch has seen such.
+		return c.state.Primary && c.state.Election == fromProto(c.election), nil
 	})
 }
 

@@ -25,6 +25,8 @@ type Election = inventory.Election
 
 func toProto(e Election) *p4v1.Uint128 { return &p4v1.Uint128{High: e.High, Low: e.Low} }
 
+func fromProto(e *p4v1.Uint128) Election { return Election{High: e.GetHigh(), Low: e.GetLow()} }
+
 // credentialsOf reads the PEM files of t.
 func credentialsOf(t inventory.TLS) (credentials.TransportCredentials, error) {
 	c := &tls.Config{ServerName: t.Name, MinVersion: tls.VersionTLS12}

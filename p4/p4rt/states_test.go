@@ -141,6 +141,26 @@ func TestClosedAndCut(t *testing.T) {
 	}
 }
 
+// Arbitrate returns when the switch has answered this claim, also to a primary
+// that changes its id: the write that follows carries the new one.
+func TestArbitrateAgain(t *testing.T) {
+	s := serve(t, sim.Config{})
+	c := start(t, config(s, sim.Strict))
+	ready(t, c)
+	for n := range uint64(300) {
+		e := Election{High: 1, Low: n + 1}
+		if err := c.Arbitrate(soon(t), e); err != nil {
+			t.Fatal(err)
+		}
+		if got := c.State().Election; got != e {
+			t.Fatalf("claim %d: returned under the election id %v", n, got)
+		}
+		if err := c.SetLimit(soon(t), 1, 32); err != nil {
+			t.Fatalf("claim %d: the write that follows: %v", n, err)
+		}
+	}
+}
+
 // Pipeline and P4Info tell our program, another, and none apart.
 func TestWhatRuns(t *testing.T) {
 	s := serve(t, sim.Config{})
