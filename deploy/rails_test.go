@@ -155,11 +155,7 @@ func (x *deployed) text() string {
 }
 
 func bubble(t *testing.T, p sim.Personality, f func(r *rig)) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, p)
-		r.agent.Close()
-		f(r)
-	})
+	synctest.Test(t, func(t *testing.T) { f(newRig(t, p)) })
 }
 
 // One switch that hangs for a minute costs the agent no other: the guard has
