@@ -177,7 +177,8 @@ func TestGuardLeavesAnAgentWhoseSwitchHangs(t *testing.T) {
 				if len(r.log) > 0 {
 					t.Errorf("the guard took over: %+v", r.log)
 				}
-				if x.d.steps < 30 {
+				// 50 windows, less the minute and what a call takes that began within it.
+				if x.d.steps < 25 {
 					t.Errorf("%d steps", x.d.steps)
 				}
 				r.inForce(safe, safe, safe)
