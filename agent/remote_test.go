@@ -28,7 +28,7 @@ func remoteCartPole(t *testing.T, n int) (v env.Vector, stop func()) {
 	}})
 	h := httptest.NewServer(s)
 	stop = func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := s.Shutdown(ctx); err != nil {
 			t.Errorf("shutdown: %v", err)

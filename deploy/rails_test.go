@@ -155,11 +155,7 @@ func (x *deployed) text() string {
 }
 
 func bubble(t *testing.T, p sim.Personality, f func(r *rig)) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, p)
-		r.agent.Close()
-		f(r)
-	})
+	synctest.Test(t, func(t *testing.T) { f(newRig(t, p)) })
 }
 
 // One switch that hangs for a minute costs the agent no other: the guard has
@@ -181,7 +177,8 @@ func TestGuardLeavesAnAgentWhoseSwitchHangs(t *testing.T) {
 				if len(r.log) > 0 {
 					t.Errorf("the guard took over: %+v", r.log)
 				}
-				if x.d.steps < 30 {
+				// 50 windows, less the minute and what a call takes that began within it.
+				if x.d.steps < 25 {
 					t.Errorf("%d steps", x.d.steps)
 				}
 				r.inForce(safe, safe, safe)

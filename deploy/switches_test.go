@@ -28,8 +28,8 @@ const safe, usual = p4.Limit(32), p4.Limit(64)
 
 var personalities = []sim.Personality{sim.Strict, sim.BMv2, sim.PINS}
 
-// rig is three switches in memory under faked time, an agent's group and the
-// inventory it was opened from.
+// rig is three switches in memory under faked time, their inventory and an
+// agent's group.
 type rig struct {
 	*testing.T
 	inv   inventory.Inventory
@@ -40,6 +40,7 @@ type rig struct {
 	log []Entry
 }
 
+// newRig starts the switches; no agent is open yet.
 func newRig(t *testing.T, p sim.Personality) *rig {
 	r := &rig{T: t}
 	for range 3 {
@@ -55,11 +56,17 @@ func newRig(t *testing.T, p sim.Personality) *rig {
 		}
 		r.s, r.inv = append(r.s, s), append(r.inv, c)
 	}
+	t.Cleanup(func() { r.agent.Close() })
+	return r
+}
+
+// open opens an agent.
+func (r *rig) open() *rig {
+	r.Helper()
 	var err error
 	if r.agent, err = OpenSwitches(r.inv, safe, nil); err != nil {
-		t.Fatal(err)
+		r.Fatal(err)
 	}
-	t.Cleanup(func() { r.agent.Close() })
 	return r
 }
 
@@ -113,7 +120,7 @@ func (r *rig) guard() (io.WriteCloser, <-chan error) {
 func each(t *testing.T, f func(r *rig)) {
 	for _, p := range personalities {
 		t.Run(string(p), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { f(newRig(t, p)) })
+			synctest.Test(t, func(t *testing.T) { f(newRig(t, p).open()) })
 		})
 	}
 }
@@ -240,7 +247,7 @@ func TestExamine(t *testing.T) {
 		return Finding{}
 	}
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, sim.Strict)
+		r := newRig(t, sim.Strict).open()
 		// Nothing runs yet but the agent of the rig, which will be primary.
 		r.mustSet(usual)
 		all := Examine(t.Context(), r.inv, []p4.Limit{32, 48, 64}, safe, 0)
@@ -264,6 +271,7 @@ func TestExamine(t *testing.T) {
 			t.Errorf("mend: %q", m)
 		}
 		r.agent.Close()
+		synctest.Wait() // until the switches know
 		r.s[0].ReplacePipeline(&configv1.P4Info{}, 5)
 		p, err := program.Load(program.Queue)
 		if err != nil {

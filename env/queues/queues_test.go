@@ -351,7 +351,7 @@ func TestRewardWeightOfZero(t *testing.T) {
 			t.Errorf("%q pays %v, want %v", text, got, want)
 		}
 	}
-	for text, want := range map[string]string{"switch = -1": "finite and not negative", "rebuffer = inf": "finite and not negative", "switch = 'x'": "expected a number"} {
+	for text, want := range map[string]string{"switch = -1": "switch: -1 is outside", "rebuffer = inf": "rebuffer: +Inf is outside", "switch = nan": "switch: NaN is outside", "rebuffer = 1e308": "rebuffer: 1e+308 is outside 0…1000000", "switch = 'x'": "expected a number"} {
 		var c queues.Config
 		_, err := toml.Decode("[reward]\nname = 'qoe-lin'\n"+text, &c)
 		if err == nil {

@@ -27,7 +27,7 @@ type Reward struct {
 	Switch   Weight `toml:"switch"`   // qoe-lin: per Mbit/s of change; 1
 }
 
-// Weight is a weight of a reward, finite and not negative. The zero value is
+// Weight is a weight of a reward, from 0 to a million. The zero value is
 // the default of its field; NoWeight is a weight of 0, as is 0 in TOML.
 type Weight float64
 
@@ -61,6 +61,7 @@ func (w Weight) MarshalJSON() ([]byte, error) {
 const (
 	lboTarget  = 30    // seconds
 	topBitrate = 3.312 // Mbit/s, the ladder's highest
+	maxWeight  = 1e6
 )
 
 func (r Reward) withDefaults() (Reward, error) {
@@ -83,8 +84,13 @@ func (r Reward) withDefaults() (Reward, error) {
 	if r.Switch == 0 {
 		r.Switch = 1
 	}
-	if !(r.Rebuffer >= 0) || !(r.Switch >= 0) || math.IsInf(float64(r.Rebuffer+r.Switch), 0) {
-		return r, fmt.Errorf("env: reward: rebuffer %v, switch %v: weights are finite and not negative", r.Rebuffer, r.Switch)
+	for _, w := range []struct {
+		name string
+		Weight
+	}{{"rebuffer", r.Rebuffer}, {"switch", r.Switch}} {
+		if !(w.Weight >= 0 && w.Weight <= maxWeight) {
+			return r, fmt.Errorf("env: reward: %s: %v is outside 0…%.0f", w.name, w.Weight, float64(maxWeight))
+		}
 	}
 	return r, nil
 }

@@ -72,6 +72,32 @@ func TestMakesThatAreRefused(t *testing.T) {
 	})
 }
 
+// An environment that is made counts once: as soon as a make is answered, its place is that of the
+// environment, and the place of a closed one is free.
+func TestMakesInARow(t *testing.T) {
+	faked(t, Options{MaxEnvs: 2}, func(t *testing.T, s *Server) {
+		p := pipe(t, s, false)
+		p.hello("")
+		id := 0
+		ask := func(format string, args ...any) {
+			id++
+			p.say(`{"id":%d,"ack":%d,%s}`, id, id-1, fmt.Sprintf(format, args...))
+		}
+		for range 100 {
+			var envs []any
+			for range 2 {
+				ask(`"type":"make","scenario":"cartpole","num_envs":1`)
+				envs = append(envs, p.want("made")["env"])
+			}
+			for _, env := range envs {
+				ask(`"type":"close","env":%v`, env)
+				p.want("closed")
+			}
+		}
+		_ = p.net.Close()
+	})
+}
+
 // A reset of more rows than a JSON reply has room for is refused as text, and answered
 // as binary.
 func TestRowsThatDoNotFit(t *testing.T) {

@@ -489,7 +489,7 @@ func TestDrain(t *testing.T) {
 		<-started
 	}
 	asked.Store(0)
-	ctx, cancel := context.WithTimeout(background, 10*time.Second)
+	ctx, cancel := context.WithTimeout(background, time.Minute)
 	defer cancel()
 	if err := s.Shutdown(ctx); err != nil {
 		t.Fatal(err)

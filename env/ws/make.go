@@ -107,11 +107,11 @@ func (s *session) open(m MakeRequest) (*vector, error) {
 	made, gone := make(chan error), make(chan struct{})
 	s.making.Add(1)
 	go func() {
-		defer s.making.Add(-1)
 		err := s.openGuarded(ctx, m, e)
 		select {
-		case made <- err:
+		case made <- err: // counted below, for the client's next make may come at once
 		case <-gone:
+			defer s.making.Add(-1)
 			if err == nil {
 				e.close(s.log)
 			}
@@ -126,6 +126,7 @@ func (s *session) open(m MakeRequest) (*vector, error) {
 	var err error
 	select {
 	case err = <-made:
+		s.making.Add(-1)
 		if err != nil {
 			cancel()
 		}

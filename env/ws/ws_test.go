@@ -38,7 +38,7 @@ func serve(t testing.TB, o Options) (*Server, string) {
 	s := NewServer(o)
 	h := httptest.NewServer(s)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(background, 10*time.Second)
+		ctx, cancel := context.WithTimeout(background, time.Minute)
 		defer cancel()
 		if err := s.Shutdown(ctx); err != nil {
 			t.Errorf("shutdown: %v", err)

@@ -337,16 +337,19 @@ var errSilent = errors.New("the switch does not answer")
 const (
 	aliveEvery  = 2 * time.Second
 	aliveWithin = 4 * time.Second // or a call's timeout, where that is longer
+	lookEvery   = 5               // of these questions, one is about the entries
 )
 
 // watch asks the switch for the cookie of its pipeline, again and again, until
 // ctx ends (nil) or no answer comes (errSilent): a connection to a switch that
 // has gone silent stays open for minutes. gRPC's own keepalive would do for
 // that, but servers hang up on clients that ping oftener than every 5 minutes.
-// Another pipeline than ours is put right.
+// Another pipeline than ours is put right, and so are entries that are gone: a
+// late push of a client that had our election id empties the tables, and the
+// cookie stays ours.
 func (c *Client) watch(ctx context.Context, rpc p4v1.P4RuntimeClient) error {
 	due := time.Tick(aliveEvery)
-	for {
+	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
 			return nil
@@ -367,7 +370,7 @@ func (c *Client) watch(ctx context.Context, rpc p4v1.P4RuntimeClient) error {
 			return nil
 		case code == codes.DeadlineExceeded:
 			return fmt.Errorf("%w: %w", errSilent, err)
-		case other && ours:
+		case ours && (other || err == nil && n%lookEvery == 0 && c.strayed(ctx)):
 			c.distrust()
 		}
 	}

@@ -45,7 +45,7 @@ func serve(t testing.TB, cfg sim.Config) *sim.Server {
 
 // config suits a switch of serve's.
 func config(s *sim.Server, p sim.Personality) Config {
-	c := Config{Switch: inventory.Switch{Target: s.Addr(), DeviceID: device, Ports: []p4.Port{1, 2}, Queues: []p4.Limit{64, 32}, Timeout: 5 * time.Second}}
+	c := Config{Switch: inventory.Switch{Target: s.Addr(), DeviceID: device, Ports: []p4.Port{1, 2}, Queues: []p4.Limit{64, 32}, Timeout: 30 * time.Second}}
 	if p == sim.PINS {
 		c.Role, c.Push = sim.PINSRole, []string{"verify-and-commit", "reconcile-and-commit"}
 	}
@@ -81,7 +81,7 @@ func start(t testing.TB, cfg Config) *Client {
 }
 
 func soon(t testing.TB) context.Context {
-	ctx, stop := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(stop)
 	return ctx
 }
@@ -407,11 +407,17 @@ func (m *contest) is(c *Client, want codes.Code, highest uint64) {
 // ended waits for a stream to end with a code.
 func (m *contest) ended(c *Client, want codes.Code) {
 	m.Helper()
+	m.hears(c, func(e Event) bool { return e.Kind == Down && status.Code(e.Err) == want })
+}
+
+// hears waits for an event, which comes right after the state.
+func (m *contest) hears(c *Client, ok func(Event) bool) {
+	m.Helper()
 	ctx := soon(m.T)
-	for !m.logs[c].has(func(e Event) bool { return e.Kind == Down && status.Code(e.Err) == want }) {
+	for !m.logs[c].has(ok) {
 		select {
 		case <-ctx.Done():
-			m.Fatalf("no stream of id %v ended with %v: %+v", c.cfg.Election.Low, want, m.logs[c].events)
+			m.Fatalf("the client of id %v heard only %+v", c.cfg.Election.Low, m.logs[c].events)
 		case <-time.After(time.Millisecond):
 		}
 	}
@@ -452,9 +458,7 @@ func TestElectionMatrix(t *testing.T) {
 			m.is(a, ok, 100)
 			m.claims(m.join(90), 110)
 			m.is(a, exists, 110)
-			if !m.logs[a].has(func(e Event) bool { return e.Kind == Demoted }) {
-				m.Error("no event tells of it")
-			}
+			m.hears(a, func(e Event) bool { return e.Kind == Demoted })
 		}},
 		{"replace primary after failure, equal id", func(m *contest) {
 			a := m.join(100)

@@ -552,6 +552,31 @@ func (c *Client) sync(ctx context.Context) (ev Event, err error) {
 	return ev, nil
 }
 
+// strayed reports whether the switch answers that it does not hold what it
+// should. It looks without keeping writes waiting, and where something seems
+// wrong once more beside none: a limit may have been set between two answers.
+func (c *Client) strayed(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	defer cancel()
+	look := func() bool {
+		c.mu.Lock()
+		limits := maps.Clone(c.limits)
+		c.mu.Unlock()
+		wanted, err := c.wanted(limits)
+		if err != nil {
+			return false
+		}
+		wrong, err := c.different(ctx, wanted)
+		return err == nil && len(wrong) > 0
+	}
+	if !look() {
+		return false
+	}
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	return look()
+}
+
 // wanted is all that the switch should hold: the static entries, the safe
 // limit as the limit table's default, and the limits.
 func (c *Client) wanted(limits map[p4.Port]p4.Limit) ([]*p4v1.TableEntry, error) {

@@ -15,6 +15,9 @@ from fake import Fake
 
 ROOT = Path(__file__).resolve().parents[2]
 
+# Threads of torch that wait for each other on a busy machine are many times slower than one.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session")
 def binary(tmp_path_factory: pytest.TempPathFactory) -> str:

@@ -36,7 +36,7 @@ def test_block(name: str, code: str, binary: str, tmp_path: Path) -> None:
     path = os.pathsep.join(p for p in sys.path if p)
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code],
-        capture_output=True, text=True, check=False, cwd=tmp_path, timeout=600,
+        capture_output=True, text=True, check=False, cwd=tmp_path, timeout=1800,
         env={**os.environ, "PYTHONPATH": path, "PLANEGYM_BIN": binary, "SDL_VIDEODRIVER": "dummy"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

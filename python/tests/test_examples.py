@@ -36,7 +36,7 @@ def run(name: str, *args: str, **env: str) -> str:
         [sys.executable, "-W", "ignore", str(EXAMPLES / f"{name}.py"), *args],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=1800,
         check=False,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **env},
     )

@@ -20,7 +20,7 @@ from planegym.errors import from_code
 
 
 def make(url: str, **options: Any) -> planegym.Env:
-    return planegym.make(url, "cartpole", **{"timeout": 5.0, "reconnect": 2.0, **options})
+    return planegym.make(url, "cartpole", **{"timeout": 30.0, "reconnect": 20.0, **options})
 
 
 def play(env: planegym.Env, steps: int) -> list[Any]:
@@ -127,7 +127,7 @@ def test_silent_server(fake: Fake) -> None:
     begin = time.monotonic()
     with pytest.raises(planegym.ServerNotRunningError, match="does not answer"):
         make(fake.url, timeout=0.1).reset()
-    assert time.monotonic() - begin < 3
+    assert time.monotonic() - begin < 10
 
 
 # --- while it runs
@@ -229,7 +229,7 @@ def test_resume_a_pipeline(fake: Fake, seed: int) -> None:
     counter.on_request = lambda conn, seq: seq == 1 or chance.random() > 0.05
     counter.on_reply = lambda conn, seq: seq == 1 or chance.random() > 0.05
     fake.handlers = [counter]
-    env = planegym.VectorEnv(fake.url, "x", 3, reconnect=2.0)
+    env = planegym.VectorEnv(fake.url, "x", 3, reconnect=20.0)
     env.reset(seed=1)
     sent, got, sums = 0, 0, [0, 0, 0]
     while got < 300:
@@ -251,13 +251,13 @@ def test_resume_gives_up(fake: Fake) -> None:
     counter = Counter()
     counter.on_request = lambda conn, seq: seq < 4
     fake.handlers = [counter, lambda c: None]
-    env = make(fake.url, reconnect=0.3)
+    env = make(fake.url, reconnect=1.5)
     env.reset(seed=1)
     env.step(0)
     begin = time.monotonic()
-    with pytest.raises(planegym.SessionLostError, match=r"not resumed in 0.3 s.*reset\(\)"):
+    with pytest.raises(planegym.SessionLostError, match=r"not resumed in 1.5 s.*reset\(\)"):
         env.step(0)
-    assert 0.25 < time.monotonic() - begin < 3
+    assert 1.4 < time.monotonic() - begin < 20
     assert fake.accepted > 2
     env.close()
 
@@ -328,14 +328,15 @@ def test_timeout_of_a_step(fake: Fake) -> None:
 
     def late(conn: Conn, seq: int) -> bool:
         if seq == 4:
-            gate.wait(5)
+            gate.wait(60)
         return True
 
     counter.on_reply = late
     fake.handlers = [counter]
-    env = make(fake.url, timeout=0.1)
+    env = make(fake.url, timeout=20.0)
     env.reset(seed=1)
     env.step(1)
+    env._remote.current().ws.settimeout(0.1)
     with pytest.raises(planegym.ReplyTimeoutError, match=r"reset\(\)") as e:
         env.step(2)
     assert isinstance(e.value, TimeoutError)
@@ -343,7 +344,7 @@ def test_timeout_of_a_step(fake: Fake) -> None:
         with pytest.raises(planegym.ResetRequiredError, match="outcome is unknown"):
             env.step(3)
     threading.Timer(0.05, gate.set).start()
-    env._remote.current().ws.settimeout(5)
+    env._remote.current().ws.settimeout(20)
     assert env.reset()[0].tolist() == [0, 0, 0]
     assert env.step(4)[0].tolist() == [0, 1, 4]
     env.close()
@@ -352,9 +353,9 @@ def test_timeout_of_a_step(fake: Fake) -> None:
 def test_timeout_of_step_wait(fake: Fake) -> None:
     counter = Counter(length=10**9)
     gate = threading.Semaphore(0)
-    counter.on_reply = lambda conn, seq: not 3 <= seq <= 7 or gate.acquire(timeout=5)
+    counter.on_reply = lambda conn, seq: not 3 <= seq <= 7 or gate.acquire(timeout=60)
     fake.handlers = [counter]
-    env = planegym.VectorEnv(fake.url, "x", 2, timeout=5)
+    env = planegym.VectorEnv(fake.url, "x", 2, timeout=20)
     env.reset(seed=1)
     for i in range(5):
         env.step_async(np.array([i, 0]))
@@ -550,8 +551,9 @@ def test_random_replies(fake: Fake, seed: int) -> None:
 
     bad.on_reply = spoil
     fake.handlers = [bad]
-    env = make(fake.url, timeout=0.5)
+    env = make(fake.url)
     env.reset(seed=1)
+    env._remote.current().ws.settimeout(0.5)
     for _ in range(3):
         try:
             env.step(0)

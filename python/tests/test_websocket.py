@@ -12,7 +12,7 @@ from fake import BINARY, CLOSE, PING, PONG, TEXT, Conn, Fake, frame
 from planegym import _ws
 
 
-def dial(fake: Fake, timeout: float = 5.0) -> _ws.WebSocket:
+def dial(fake: Fake, timeout: float = 30.0) -> _ws.WebSocket:
     return _ws.connect(
         _ws.Address(fake.url), subprotocol="planegym.v1", headers={}, tls=None, timeout=timeout
     )
@@ -157,7 +157,8 @@ def test_timeout_within_a_frame(fake: Fake) -> None:
 
     handler.at = 0
     fake.handlers = [handler]
-    ws = dial(fake, timeout=0.05)
+    ws = dial(fake)
+    ws.settimeout(0.05)
     got = []
     waits = 0
     while len(got) < 2:
@@ -181,7 +182,8 @@ def test_timeout_of_a_dribble(fake: Fake) -> None:
             time.sleep(0.02)
 
     fake.handlers = [handler]
-    ws = dial(fake, timeout=0.1)
+    ws = dial(fake)
+    ws.settimeout(0.1)
     begin = time.monotonic()
     ws.begin()
     with pytest.raises(_ws.WaitError):

@@ -133,7 +133,28 @@ func newClasses(f *traffic.Field, values []float64, bins, common int) classes {
 		}
 	}
 	c.Edges = append(c.Edges, gridUp(f.Kind, rest[len(rest)-1]))
+	if isNumeric(f.Kind) {
+		c.Edges = octaves(c.Edges)
+	}
 	return c
+}
+
+// octaves cuts ranges into ones that are at most a factor of two wide. In a range
+// values are drawn evenly in the logarithm: a last range of gaps from a minute to
+// an hour has a mean of 14 minutes, whatever training has there, and with it
+// sessions last twice as long.
+func octaves(edges []float64) []float64 {
+	var all []float64
+	for i, lo := range edges {
+		all = append(all, lo)
+		if i == len(edges)-1 || lo <= 0 {
+			continue
+		}
+		for x := 2 * lo; x < edges[i+1]; x *= 2 {
+			all = append(all, x)
+		}
+	}
+	return all
 }
 
 // len counts the classes.

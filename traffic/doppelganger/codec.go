@@ -30,11 +30,12 @@ type codec struct {
 	Series  bool           `json:"series"` // blocks of tags and normalisation: for the series generator
 	Kinds   *kinds         `json:"kinds,omitempty"`
 	Meta    []classes      `json:"meta"`
-	Low     []classes      `json:"low"`    // by numeric field
-	Range   []classes      `json:"range"`  // by numeric field
-	Steps   []classes      `json:"steps"`  // by other field; of the likelihood: by field
-	Labels  []int32        `json:"labels"` // sessions of each, that without a label first
-	Starts  []float64      `json:"starts"` // s between two starts
+	Low     []classes      `json:"low"`               // by numeric field
+	Range   []classes      `json:"range"`             // by numeric field
+	Outline []classes      `json:"outline,omitempty"` // of the likelihood: length, then by numeric field its largest value in a session
+	Steps   []classes      `json:"steps"`             // by other field; of the likelihood: by field
+	Labels  []int32        `json:"labels"`            // sessions of each, that without a label first
+	Starts  []float64      `json:"starts"`            // s between two starts
 
 	in             traffic.Schema // of sessions with kinds in the place of symbols; Schema without kinds
 	fields         []int          // by field of its steps, that of Schema's; -1: the kind
@@ -46,6 +47,7 @@ type codec struct {
 	tags, norms    int            // blocks where tags and normalisation begin
 	width          int            // of a one-hot attribute vector
 	row            int            // of a step: numbers, one-hot categories, goes on
+	lows           [][]float64    // by numeric field and class of a step, with an outline: its smallest value
 }
 
 // windowRef is some steps of a session, the steps that a critic sees at once.
@@ -166,6 +168,7 @@ func newCodec(c Config, set *traffic.Set) (*codec, error) {
 	}
 	if c.Mode == Likelihood {
 		k.Low, k.Range = nil, nil
+		k.newOutline(set, c)
 		for f := range set.Of.Steps {
 			k.Steps = append(k.Steps, newClasses(&set.Of.Steps[f], steps[f], c.Bins, c.Common))
 		}
@@ -254,13 +257,7 @@ func (k *codec) outer(steps, step []float64) []float64 {
 			out[f] = step[i]
 		}
 	}
-	for i, f := range k.Kinds.Sizes {
-		if k.Kinds.Of[kind][len(k.Kinds.Symbols)+i] == 0 {
-			out[f] = 0
-		} else {
-			out[f] = min(max(out[f], k.Kinds.Least[kind][i]), k.Kinds.Most[kind][i])
-		}
-	}
+	k.Kinds.boundTo(kind, out)
 	return steps
 }
 
@@ -311,6 +308,7 @@ func (k *codec) index() {
 	for i := range k.Steps {
 		k.row += k.Steps[i].len()
 	}
+	k.indexOutline()
 }
 
 // extremes are the smallest and the largest value of a field in a session of

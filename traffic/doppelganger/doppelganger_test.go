@@ -316,9 +316,12 @@ func TestClasses(t *testing.T) {
 				t.Errorf("%s: %v, once, is a class", kind, x)
 			}
 		}
-		for _, x := range c.Edges {
+		for i, x := range c.Edges {
 			if g := grid(kind, x); g != x {
 				t.Errorf("%s: edge %v is off the grid: %v", kind, x, g)
+			}
+			if isNumeric(kind) && i > 0 && c.Edges[i-1] > 0 && x > 2*c.Edges[i-1] {
+				t.Errorf("%s: a range from %v to %v", kind, c.Edges[i-1], x)
 			}
 		}
 	}

@@ -167,6 +167,8 @@ func (k *codec) check(mode string) error {
 		return fmt.Errorf("codec: %d chunks of %v s, at most %d steps", k.Chunks, k.Span, k.Longest)
 	case len(k.Labels) != len(k.Schema.Labels)+1 || len(k.Starts) == 0:
 		return fmt.Errorf("codec: %d labels, %d starts", len(k.Labels)-1, len(k.Starts))
+	case len(k.Outline) != 0 && (mode != Likelihood || len(k.Outline) != 1+len(k.numeric)):
+		return fmt.Errorf("codec: outlines of %d classes in mode %s", len(k.Outline), mode)
 	case len(k.Meta) != len(k.Schema.Meta) || len(k.Low) != low || len(k.Range) != low || len(k.Steps) != steps:
 		return fmt.Errorf("codec: classes of %d, %d, %d and %d fields", len(k.Meta), len(k.Low), len(k.Range), len(k.Steps))
 	}
@@ -185,7 +187,7 @@ func (k *codec) check(mode string) error {
 			return fmt.Errorf("codec: start %d is %v", i, x)
 		}
 	}
-	for _, all := range [][]classes{k.Meta, k.Low, k.Range, k.Steps} {
+	for _, all := range [][]classes{k.Meta, k.Low, k.Range, k.Outline, k.Steps} {
 		for i := range all {
 			if err := all[i].check(); err != nil {
 				return fmt.Errorf("codec: %w", err)
@@ -203,6 +205,11 @@ func (k *codec) check(mode string) error {
 			if err := errors.Join(k.Low[j].valid(&k.in.Steps[f]), k.Range[j].valid(&k.in.Steps[f])); err != nil {
 				return err
 			}
+		}
+	}
+	for j := range k.Outline {
+		if err := k.Outline[j].valid(k.outlineField(j)); err != nil {
+			return err
 		}
 	}
 	for j := range k.Steps {

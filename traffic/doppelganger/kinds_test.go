@@ -77,8 +77,8 @@ func TestKinds(t *testing.T) {
 	}
 }
 
-// What the likelihood mode says is a probability: over all that a step of two
-// fields can be, its parts add up to 1.
+// What the likelihood mode says is a probability: given the outline, over all
+// that a step of two fields can be, its parts add up to 1.
 func TestKindsAddUp(t *testing.T) {
 	m, err := Fit(context.Background(), exchanges(200), tiny(Likelihood), traffic.FitOptions{})
 	if err != nil {
@@ -87,7 +87,12 @@ func TestKindsAddUp(t *testing.T) {
 	be := compute.NewBackend(compute.Fastest(), 1)
 	defer be.Close()
 	of := m.Schema()
-	sum := 0.
+	// Of all sizes, and of up to 800 bytes.
+	var outlines [][]int32
+	for _, most := range []float64{1399, 800} {
+		outlines = append(outlines, []int32{m.codec.Outline[0].encode(4), m.codec.Outline[1].encode(most), m.codec.Outline[2].encode(.01)})
+	}
+	sums := make([]float64, len(outlines))
 	for _, dir := range []float64{0, 1} {
 		for flags := range of.Steps[2].Levels {
 			for size := range 1500 {
@@ -100,16 +105,36 @@ func TestKindsAddUp(t *testing.T) {
 					t.Fatal(err)
 				}
 				in := m.codec.innerSession(&s)
-				nats, _, err := m.lm.nats(be, &in)
+				own := m.codec.outlineOf(&in)
+				nats, _, err := m.lm.nats(be, &in, own)
 				if err != nil {
 					t.Fatal(err)
 				}
-				sum += math.Exp(parts[0] + nats[len(nats)-1]) // without the end
+				all := 0.
+				for _, x := range nats[len(m.codec.Meta):] {
+					all -= x
+				}
+				if got := parts[0] + parts[1]; math.Abs(got-all) > 1e-6 {
+					t.Fatalf("%v: parts %v add up to %v, sites of the outline, steps and end to %v", s.Steps, parts, got, all)
+				}
+				for i, class := range outlines {
+					nats, _, err := m.lm.nats(be, &in, class)
+					if err != nil {
+						t.Fatal(err)
+					}
+					all := 0.
+					for _, x := range nats[m.lm.meta:][:2] { // kind and size
+						all -= x
+					}
+					sums[i] += math.Exp(all)
+				}
 			}
 		}
 	}
-	if math.Abs(sum-1) > 1e-3 {
-		t.Errorf("all first steps of UDP have probability %.4f", sum)
+	for i, sum := range sums {
+		if math.Abs(sum-1) > 1e-3 {
+			t.Errorf("outline %v: all first steps of UDP have probability %.4f", outlines[i], sum)
+		}
 	}
 }
 

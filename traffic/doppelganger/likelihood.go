@@ -17,22 +17,25 @@ import (
 
 // likelihood is the mode without critics: the same classes of the same fields,
 // drawn one after another by internal/seq. A step of its network is a field,
-// its sites: the session's fields, then those of a step, its kind first, and
-// whether the session goes on, again for every step. Sessions in it are of the
-// codec's inner schema.
+// its sites: the session's fields and its outline, then the fields of a step, its kind
+// first, and whether the session goes on, again for every step. Sessions in it are of the codec's inner schema.
 type likelihood struct {
-	k     *codec
-	c     Config
-	net   *seq.Model
-	sites []*classes // of the session's fields, then of a step's; nil: goes on
-	at    []int      // where a site's classes begin among all
-	meta  int        // sites of the session
+	k      *codec
+	c      Config
+	net    *seq.Model
+	sites  []*classes // of the session's fields, then of a step's; nil: goes on
+	at     []int      // where a site's classes begin among all
+	meta   int        // sites of the session
+	inputs int        // tokens of a position
 }
 
 func newLikelihood(k *codec, c Config) (*likelihood, error) {
-	l := &likelihood{k: k, c: c, meta: len(k.Meta)}
+	l := &likelihood{k: k, c: c, meta: len(k.Meta) + len(k.Outline)}
 	for i := range k.Meta {
 		l.sites = append(l.sites, &k.Meta[i])
+	}
+	for i := range k.Outline {
+		l.sites = append(l.sites, &k.Outline[i])
 	}
 	for i := range k.Steps {
 		l.sites = append(l.sites, &k.Steps[i])
@@ -49,16 +52,14 @@ func newLikelihood(k *codec, c Config) (*likelihood, error) {
 		heads = append(heads, seq.Head{Name: fmt.Sprintf("%d", i), Size: size})
 		n += size
 	}
+	in := []seq.Embedding{{Name: "value", Size: n, Dim: 24}, {Name: "site", Size: len(l.sites), Dim: 12},
+		{Name: "label", Size: len(k.Labels), Dim: 8}, {Name: "chunk", Size: k.Chunks, Dim: 8}, {Name: "place", Size: tokens.Positions, Dim: 8}}
+	in = append(in, k.outlineEmbeddings()...)
+	l.inputs = len(in)
 	var err error
-	l.net, err = seq.New(seq.Config{
-		Embeddings: []seq.Embedding{{Name: "value", Size: n, Dim: 24}, {Name: "site", Size: len(l.sites), Dim: 12},
-			{Name: "label", Size: len(k.Labels), Dim: 8}, {Name: "chunk", Size: k.Chunks, Dim: 8}, {Name: "place", Size: tokens.Positions, Dim: 8}},
-		Hidden: c.Hidden, Heads: heads,
-	}, c.seed)
+	l.net, err = seq.New(seq.Config{Embeddings: in, Hidden: c.Hidden, Heads: heads}, c.seed)
 	return l, err
 }
-
-const inputs = 5 // tokens of a position: value, site, label, chunk, place of the step in its session
 
 // fields is how many sites a step has.
 func (l *likelihood) fields() int { return len(l.sites) - l.meta }
@@ -71,6 +72,7 @@ func (l *likelihood) values(s *traffic.Session, from, to int) []int32 {
 	for j, x := range s.Meta {
 		v = append(v, k.Meta[j].encode(x))
 	}
+	v = append(v, k.outlineOf(s)...)
 	n := k.in.Len(s)
 	for t := from; t < to; t++ {
 		for j, x := range k.in.Step(s, t) {
@@ -109,14 +111,21 @@ func (l *likelihood) sized(site int, kind int32) (gated, zero bool) {
 }
 
 // weigh changes the weights of a site's classes: of kinds, those in allowed alone
-// keep theirs, of a size that is not 0 the class of 0 has none; where no kind is
-// allowed after a step, the session ends.
-func (l *likelihood) weigh(w []float32, site int, gated bool, allowed uint64) []float32 {
+// keep theirs, of a size that is not 0 the class of 0 has none, nor have those above the
+// session's largest; the length is of its class; where no kind is allowed after a step, the session ends.
+func (l *likelihood) weigh(w []float32, site int, gated bool, allowed uint64, o *outline) []float32 {
+	if f := site - l.meta; f >= 0 && f < len(l.k.in.Steps) {
+		o.limit(w, f)
+	}
 	switch c := l.sites[site]; {
 	case site == l.meta && l.k.Kinds != nil:
 		weigh(w, allowed)
-	case c == nil && l.k.Kinds != nil && allowed == 0:
-		w[1] *= unseen
+	case c == nil:
+		if l.k.Kinds != nil && allowed == 0 {
+			w[1] *= unseen
+		} else {
+			o.end(w)
+		}
 	case gated && len(c.Exact) > 0 && c.Exact[0] == 0 && len(w) > 1:
 		w[0] = 0
 	}
@@ -137,8 +146,12 @@ const (
 // inputs are left out.
 func (l *likelihood) fill(b *seq.Batch, row int, s *traffic.Session, from int, hidden func(pos int) bool) {
 	v := l.values(s, from, min(from+windowSteps, l.k.in.Len(s)))
-	heads := len(l.sites)
+	heads, inputs := len(l.sites), l.inputs
 	chunk, kind := int32(l.k.chunk(s.Start)), int32(0)
+	o := l.k.newOutlineAt(v[len(l.k.Meta):l.meta])
+	for t := range from {
+		o.step(l.k.in.Step(s, t))
+	}
 	for pos := range b.Steps {
 		i := pos*b.Rows + row
 		tok, val := b.Tokens[i*inputs:][:inputs], b.Values[i*heads:][:heads]
@@ -153,6 +166,10 @@ func (l *likelihood) fill(b *seq.Batch, row int, s *traffic.Session, from int, h
 		}
 		site := l.site(pos)
 		tok[1], tok[2], tok[3], tok[4] = int32(site), int32(s.Label+1), chunk, l.place(pos, from)
+		if site == len(l.sites)-1 {
+			o.step(l.k.in.Step(s, from+(pos-l.meta)/l.fields()))
+		}
+		o.tokens(tok[5:], pos-len(l.k.Meta))
 		if pos > 0 && !hidden(pos) {
 			tok[0] = int32(l.at[l.site(pos-1)]) + v[pos-1]
 		}
@@ -167,7 +184,7 @@ func (l *likelihood) fill(b *seq.Batch, row int, s *traffic.Session, from int, h
 
 func (l *likelihood) batch(steps, rows int) *seq.Batch {
 	n := steps * rows
-	return &seq.Batch{Steps: steps, Rows: rows, Tokens: make([]int32, n*inputs), Values: make([]int32, n*len(l.sites))}
+	return &seq.Batch{Steps: steps, Rows: rows, Tokens: make([]int32, n*l.inputs), Values: make([]int32, n*len(l.sites))}
 }
 
 // fitLikelihood trains on nine tenths of the sessions and keeps the weights,
@@ -234,7 +251,7 @@ func (m *Model) fitLikelihood(ctx context.Context, be *compute.Backend, set *tra
 		m.training = func() []safetensors.Tensor { return append(l.net.Tensors("training."), t.State("state.")...) }
 		if m.Done() {
 			m.training = nil
-			if err := m.fitLength(be, all); err != nil {
+			if err := m.calibrate(be, set.Sessions, nil); err != nil {
 				return err
 			}
 		}
@@ -249,7 +266,7 @@ func (m *Model) fitLikelihood(ctx context.Context, be *compute.Backend, set *tra
 			a.net = t.Averaged()
 			sum, n := 0., 0.
 			for i := range held {
-				nats, _, err := a.nats(be, &held[i])
+				nats, _, err := a.nats(be, &held[i], m.codec.outlineOf(&held[i]))
 				if err == nil {
 					n++
 					for _, x := range nats {
@@ -289,22 +306,30 @@ func (m *Model) fitLikelihood(ctx context.Context, be *compute.Backend, set *tra
 }
 
 // nats is the negative logarithm of a session's probability, by site, and of
-// every class over what it spreads: a range of whole numbers over all of them. The
+// every class over what it spreads: a range of whole numbers over all of them. Classes
+// of the outline, class, spread over nothing, for the steps have the values. The
 // session is of the inner schema and has steps.
-func (l *likelihood) nats(be *compute.Backend, s *traffic.Session) ([]float64, int, error) {
+func (l *likelihood) nats(be *compute.Backend, s *traffic.Session, class []int32) ([]float64, int, error) {
 	k := l.k
 	n := k.in.Len(s)
 	if n == 0 {
 		return nil, 0, errors.New("doppelganger: a session without a step")
 	}
 	v := l.values(s, 0, n)
+	copy(v[len(k.Meta):], class)
 	out := make([]float64, len(l.sites))
 	sampler := l.net.NewSampler(be, 1)
-	tok := []int32{-1, 0, int32(s.Label + 1), int32(k.chunk(s.Start)), 0}
-	with, before, kind := l.with(s.Meta), uint64(0), int32(0)
+	tok := make([]int32, l.inputs)
+	tok[2], tok[3] = int32(s.Label+1), int32(k.chunk(s.Start))
+	o := k.newOutlineAt(v[len(k.Meta):l.meta])
+	with, before, kind := l.with(s.Meta, &o), uint64(0), int32(0)
 	for pos, x := range v {
 		site := l.site(pos)
 		tok[0], tok[1], tok[4] = -1, int32(site), l.place(pos, 0)
+		if site == len(l.sites)-1 {
+			o.step(k.in.Step(s, (pos-l.meta)/l.fields()))
+		}
+		o.tokens(tok[5:], pos-len(k.Meta))
 		if pos > 0 {
 			tok[0] = int32(l.at[l.site(pos-1)]) + v[pos-1]
 		}
@@ -322,25 +347,28 @@ func (l *likelihood) nats(be *compute.Backend, s *traffic.Session) ([]float64, i
 			kind = x
 			before |= 1 << x
 		}
-		w := l.weigh(sampler.Weights(0, site, nil), site, gated, allowed)
+		w := l.weigh(sampler.Weights(0, site, nil), site, gated, allowed, &o)
 		var sum float64
 		for _, p := range w {
 			sum += float64(p)
 		}
 		out[site] -= math.Log(max(float64(w[x]), 1e-30) / sum)
-		if c := l.sites[site]; c != nil {
+		if c := l.sites[site]; c != nil && (site < len(k.Meta) || site >= l.meta) {
 			out[site] += c.spread(x)
 		}
 	}
 	return out, n, nil
 }
 
-// with are the kinds that go with a session's fields.
-func (l *likelihood) with(meta []float64) (set fitting) {
+// with are the kinds that go with a session's fields and its largest values.
+func (l *likelihood) with(meta []float64, o *outline) (set fitting) {
 	if l.k.Kinds == nil {
 		return set
 	}
-	return l.k.Kinds.with(func(field int) int { return int(meta[field]) })
+	set = l.k.Kinds.with(func(field int) int { return int(meta[field]) })
+	set.any &^= o.bytes()
+	set.first &^= o.bytes()
+	return set
 }
 
 // spread is the logarithm of how many whole numbers are in a class; 0 of
@@ -366,7 +394,8 @@ func (m *Model) Parts() []string {
 }
 
 // LogProb adds to into the natural logarithm of the probability of each of
-// Parts. It counts the session's steps. It wraps errors.ErrUnsupported for a
+// Parts, of a session's outline and of its steps given that: a bound from below, by
+// what the model gives to the same steps under other outlines. It counts the session's steps. It wraps errors.ErrUnsupported for a
 // model against critics, which gives no probability.
 func (m *Model) LogProb(s *traffic.Session, into []float64) (steps int, err error) {
 	if m.lm == nil {
@@ -381,13 +410,16 @@ func (m *Model) LogProb(s *traffic.Session, into []float64) (steps int, err erro
 	be := compute.NewBackend(compute.Fastest(), 1)
 	defer be.Close()
 	in := m.codec.innerSession(s)
-	nats, n, err := m.lm.nats(be, &in)
+	nats, n, err := m.lm.nats(be, &in, m.codec.outlineOf(&in))
 	if err != nil {
 		return 0, err
 	}
 	part := 1
 	for j, f := range m.codec.in.Steps {
 		x := nats[m.lm.meta+j]
+		if l := 1 + slices.Index(m.codec.numeric, j); l > 0 && l < len(m.codec.Outline) {
+			x += nats[len(m.codec.Meta)+l]
+		}
 		if f.Kind == traffic.Gap || f.Kind == traffic.Number {
 			into[part] -= x
 			part++
@@ -396,6 +428,9 @@ func (m *Model) LogProb(s *traffic.Session, into []float64) (steps int, err erro
 		}
 	}
 	into[0] -= nats[len(nats)-1]
+	if len(m.codec.Outline) > 0 {
+		into[0] -= nats[len(m.codec.Meta)]
+	}
 	return n, nil
 }
 
@@ -404,12 +439,15 @@ func (l *likelihood) draw(be *compute.Backend, r *traffic.Request, first, n int,
 	k := l.k
 	out := make([]traffic.Session, n)
 	s, heads := l.net.NewSampler(be, n), l.newHeads(be, n)
+	inputs := l.inputs
 	active, tok := make([]int, n), make([]int32, n*inputs)
 	last := make([]int32, n) // the token before
+	outlines, class := make([]outline, n), make([]int32, n*len(k.Outline))
 	kind, with, before := make([]int32, n), make([]fitting, n), make([]uint64, n)
 	steps := make([]float64, n*len(k.in.Steps)) // the step that is drawn
 	for i := range n {
 		active[i], last[i] = i, -1
+		outlines[i] = k.newOutlineAt(class[i*len(k.Outline):][:len(k.Outline)])
 		out[i] = traffic.Session{Label: label[i], Start: start[i]}
 	}
 	most := k.Longest
@@ -425,7 +463,9 @@ func (l *likelihood) draw(be *compute.Backend, r *traffic.Request, first, n int,
 	for pos := 0; len(active) > 0; pos++ {
 		site := l.site(pos)
 		for j, i := range active {
-			copy(tok[j*inputs:], []int32{last[i], int32(site), int32(label[i] + 1), int32(k.chunk(start[i])), l.place(pos, 0)})
+			t := tok[j*inputs:][:inputs]
+			t[0], t[1], t[2], t[3], t[4] = last[i], int32(site), int32(label[i]+1), int32(k.chunk(start[i])), l.place(pos, 0)
+			outlines[i].tokens(t[5:], pos-len(k.Meta))
 		}
 		s.Advance(active, tok[:len(active)*inputs], nil)
 		weights, size := heads.weights(s, active, site)
@@ -439,7 +479,7 @@ func (l *likelihood) draw(be *compute.Backend, r *traffic.Request, first, n int,
 			c := l.sites[site]
 			step := steps[i*len(k.in.Steps):][:len(k.in.Steps)]
 			if pos == l.meta {
-				with[i] = l.with(x.Meta)
+				with[i] = l.with(x.Meta, &outlines[i])
 			}
 			gated, zero := l.sized(site, kind[i])
 			w := weights[j*size:][:size]
@@ -448,6 +488,13 @@ func (l *likelihood) draw(be *compute.Backend, r *traffic.Request, first, n int,
 				allowed = k.Kinds.next(with[i], before[i])
 			}
 			switch {
+			case pos >= len(k.Meta) && pos < l.meta: // its outline
+				field := pos - len(k.Meta)
+				if prefix > l.meta {
+					c.atLeast(w, k.outlined(&past)[field])
+				}
+				v = seq.Pick(w, key.Float64(0))
+				outlines[i].class[field] = v
 			case given && pos < l.meta:
 				x.Meta = append(x.Meta, r.Prefix.Meta[site])
 				v = c.encode(r.Prefix.Meta[site])
@@ -457,12 +504,12 @@ func (l *likelihood) draw(be *compute.Backend, r *traffic.Request, first, n int,
 			case given:
 				v = 1
 			case c == nil:
-				v = seq.Pick(l.weigh(w, site, false, allowed), key.Float64(0))
+				v = seq.Pick(l.weigh(w, site, false, allowed, &outlines[i]), key.Float64(0))
 				ends = v == 0 || k.Schema.Len(x) >= most
 			case zero:
 				step[site-l.meta], v = 0, c.encode(0)
 			default:
-				v = seq.Pick(l.weigh(w, site, gated, allowed), key.Float64(0))
+				v = seq.Pick(l.weigh(w, site, gated, allowed, &outlines[i]), key.Float64(0))
 				u := key.Float64(1)
 				if pos < l.meta {
 					u = k.inside(site, r.Seed, first+i, u)
@@ -483,6 +530,14 @@ func (l *likelihood) draw(be *compute.Backend, r *traffic.Request, first, n int,
 			}
 			if site == len(l.sites)-2 && pos >= l.meta {
 				x.Steps = k.outer(x.Steps, step)
+				outlines[i].step(step)
+			}
+			if ends {
+				from := 0
+				if r.Prefix != nil {
+					from = k.in.Len(&past)
+				}
+				outlines[i].finish(x, from, key)
 			}
 			last[i] = int32(l.at[site]) + v
 			if !ends {

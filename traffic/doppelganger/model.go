@@ -134,7 +134,11 @@ func (m *Model) train(ctx context.Context, be *compute.Backend, set []traffic.Se
 			m.nets = r.avg.clone()
 		}
 		if m.Done() {
+			t := m.trainer.t
 			m.trainer, m.candidates = nil, nil
+			if err := m.calibrate(be, set, t); err != nil {
+				return err
+			}
 		}
 		if o.Path == "" {
 			return nil
@@ -151,9 +155,7 @@ func (m *Model) train(ctx context.Context, be *compute.Backend, set []traffic.Se
 		}
 		// Candidates come in the second half: earlier ones lose.
 		if from := c.Updates / 2; r.done > from && (r.done-from)*c.Checks/(c.Updates-from) > (r.done-1-from)*c.Checks/(c.Updates-from) {
-			if err := m.candidate(be, set); err != nil {
-				return err
-			}
+			m.candidate(be, set)
 		}
 		if o.Report != nil {
 			o.Report(traffic.Progress{Phase: "doppelganger", Done: r.done, Total: c.Updates, Losses: map[string]float64{
@@ -170,36 +172,49 @@ func (m *Model) train(ctx context.Context, be *compute.Backend, set []traffic.Se
 
 // candidate adds the averaged generators as they are to those that the best is
 // chosen of.
-func (m *Model) candidate(be *compute.Backend, set []traffic.Session) error {
+func (m *Model) candidate(be *compute.Backend, set []traffic.Session) {
 	n := m.trainer.avg.clone()
 	m.candidates = append(m.candidates, n)
 	was := m.nets
 	m.nets = n
-	drawn, err := m.drawLike(be, min(len(set), 5000), uint64(len(m.candidates))+m.Config.seed<<16)
+	drawn := m.drawLike(be, min(len(set), 5000), uint64(len(m.candidates))+m.Config.seed<<16)
 	m.nets = was
-	if err != nil {
-		return err
-	}
 	m.Distances = append(m.Distances, marginals(&m.codec.Schema, set, drawn))
 	m.pick()
-	return nil
 }
 
 // drawLike draws n sessions with the labels and starts that training has.
-func (m *Model) drawLike(be *compute.Backend, n int, seed uint64) ([]traffic.Session, error) {
-	s := m.nets.newSampler(be, min(n, block))
+func (m *Model) drawLike(be *compute.Backend, n int, seed uint64) (all []traffic.Session) {
+	m.blocks(be, n, seed, func(r *traffic.Request, s *sampler, first, rows int, labels []int, starts []float64) {
+		if s != nil {
+			all = append(all, s.draw(r, first, rows)...)
+		} else {
+			all = append(all, m.lm.draw(be, r, first, rows, labels, starts)...)
+		}
+	})
+	return all
+}
+
+// blocks calls do for each block of n sessions, with their labels and starts; s is
+// that of a model against critics, else nil.
+func (m *Model) blocks(be *compute.Backend, n int, seed uint64, do func(r *traffic.Request, s *sampler, first, rows int, labels []int, starts []float64)) {
+	rows := max(min(n, block), 1)
+	labels, starts := make([]int, rows), make([]float64, rows)
+	var s *sampler
+	if m.lm == nil {
+		s = m.nets.newSampler(be, rows)
+		labels, starts = s.label, s.start
+	}
 	r := traffic.Request{N: n, Seed: seed}
-	var all []traffic.Session
 	start := 0.
 	for first := 0; first < n; first += block {
-		k := min(block, n-first)
-		for i := range k {
+		rows := min(block, n-first)
+		for i := range rows {
 			start += m.pause(seed, first+i)
-			s.label[i], s.start[i] = m.label(&r, first+i), start
+			labels[i], starts[i] = m.label(&r, first+i), start
 		}
-		all = append(all, s.draw(&r, first, k)...)
+		do(&r, s, first, rows, labels, starts)
 	}
-	return all, nil
 }
 
 func (m *Model) pick() {

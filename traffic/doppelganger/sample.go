@@ -182,9 +182,9 @@ func sessionKey(seed uint64, i int, b uint32) rng.Key {
 	return rng.Key{Seed: seed, A: uint32(i), B: b, Purpose: rng.SessionSteps}
 }
 
-// draw draws sessions first … first+n, whose labels and starts are in s. They
-// are the caller's.
-func (s *sampler) draw(r *traffic.Request, first, n int) []traffic.Session {
+// attributes draws those of sessions first … first+n, whose labels and starts are in
+// s, and begins the sessions.
+func (s *sampler) attributes(r *traffic.Request, first, n int) {
 	k, net := s.n.k, s.n
 	given := net.givenWidth()
 	gen, wide := k.width-given, net.c.Noise+given
@@ -214,6 +214,13 @@ func (s *sampler) draw(r *traffic.Request, first, n int) []traffic.Session {
 		}
 		s.begin(r, first, i)
 	})
+}
+
+// draw draws sessions first … first+n, whose labels and starts are in s. They
+// are the caller's.
+func (s *sampler) draw(r *traffic.Request, first, n int) []traffic.Session {
+	k, net := s.n.k, s.n
+	s.attributes(r, first, n)
 	s.active = s.active[:0]
 	for i := range n {
 		s.active = append(s.active, i)
@@ -355,13 +362,19 @@ func (s *sampler) emit(i int, y []float32, key rng.Key, most int) {
 	w.calls++
 }
 
-// next goes to the next chunk that a row's tags name.
+// next goes to the next chunk that a row's tags name. Where it opens later than the
+// session's largest gap allows, tags and range contradict each other, as in no
+// session of training, and the session ends.
 func (s *sampler) next(i int) {
 	k := s.n.k
 	w := &s.walks[i]
 	class := s.class[i*len(k.blocks):][:len(k.blocks)]
 	w.calls, w.first = 0, false
+	gap := slices.Index(k.numeric, k.in.StepIndex("gap"))
 	for w.chunk++; w.chunk < k.Chunks; w.chunk++ {
+		if gap >= 0 && w.begin+float64(w.chunk)*k.Span-w.at > w.top[gap] {
+			break
+		}
 		if class[k.tags+w.chunk] == 1 {
 			return
 		}

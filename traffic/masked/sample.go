@@ -15,8 +15,11 @@ import (
 	"github.com/planegym/planegym/traffic"
 )
 
-// cells is about how many steps are filled side by side.
-const cells = 8192
+const (
+	cells = 8192      // about how many steps are filled side by side
+	ahead = 4 * cells // of the sessions among which those of like lengths are found
+	lanes = 16        // rows that the network reads at the price of one
+)
 
 // Sample draws sessions: label, classes of meta and length as training had
 // them, then all steps in Config.Passes passes: which step is drawn in which is
@@ -78,11 +81,11 @@ func (f *filling) next(ctx context.Context, first int) error {
 	cols := len(m.codec.Steps)
 	f.sessions, f.about, f.classes, f.given = f.sessions[:0], f.about[:0], f.classes[:0], f.given[:0]
 	total := 0
-	for i := first; i < r.N && len(f.sessions) < 512; i++ {
+	for i := first; i < r.N && len(f.sessions) < 2048; i++ {
 		about := make([]int32, 1+len(m.codec.Meta))
 		x := m.codec.Begin(m.census, r, i, about)
 		n := m.length(&x, i, r)
-		if total += n; total > cells && len(f.sessions) > 0 {
+		if total += n; total > ahead && len(f.sessions) > 0 {
 			break
 		}
 		classes := slices.Repeat([]int32{-1}, n*cols)
@@ -99,12 +102,12 @@ func (f *filling) next(ctx context.Context, first int) error {
 	sort.SliceStable(order, func(a, b int) bool { return len(f.classes[order[a]]) < len(f.classes[order[b]]) })
 	for len(order) > 0 {
 		k := len(order)
-		steps := shape(len(f.classes[order[k-1]]) / cols)
-		rows := 0
-		for rows < k && rows < max(cells/steps, 1) && 2*len(f.classes[order[k-1-rows]])/cols > steps/2 {
+		length := func(back int) int { return len(f.classes[order[k-1-back]]) / cols }
+		steps := shape(length(0))
+		rows := 1
+		for rows < k && (rows%lanes != 0 || rows < cells/steps && (steps == shape(1) || 4*length(rows) > 3*steps)) {
 			rows++
 		}
-		rows = max(rows, 1)
 		if err := f.fill(ctx, first, steps, order[k-rows:]); err != nil {
 			return err
 		}
@@ -146,11 +149,12 @@ func (m *Model) length(x *traffic.Session, i int, r *traffic.Request) int {
 	return n
 }
 
-// shape is the length of a batch for sessions of up to n steps.
+// shape is the length of a batch for sessions of up to n steps, at most a
+// quarter more of them.
 func shape(n int) int {
-	s := 10
+	s := 8
 	for s < n {
-		s *= 2
+		s += max(s/4&^3, 4)
 	}
 	return s
 }
@@ -158,7 +162,7 @@ func shape(n int) int {
 // fill unmasks the sessions of the given places in a batch of so many steps.
 func (f *filling) fill(ctx context.Context, first, steps int, places []int) error {
 	m := f.m
-	cols, rows := len(m.codec.Steps), (len(places)+15)&^15 // few sizes of batch
+	cols, rows := len(m.codec.Steps), (len(places)+lanes-1)&^(lanes-1) // few sizes of batch
 	filler := f.fillers[[2]int{steps, rows}]
 	if filler == nil {
 		if f.fillers == nil || len(f.fillers) > 8 {

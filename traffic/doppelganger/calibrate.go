@@ -1,0 +1,214 @@
+package doppelganger
+
+import (
+	"math"
+
+	"github.com/planegym/planegym/compute"
+	"github.com/planegym/planegym/internal/tokens"
+	"github.com/planegym/planegym/traffic"
+)
+
+// calibrate shifts logits after training, by what is sampled beside what training
+// has: those of attributes until their classes are as often, those of steps' classes
+// likewise, and then that of the end until sessions have as many steps in
+// the mean. A load is its rate first, in packets and in each direction, and
+// errors of a step's chances add up over a session. table is of training against
+// critics, nil of the likelihood, whose attributes are calibrated by what it is
+// fitted to.
+func (m *Model) calibrate(be *compute.Backend, train []traffic.Session, t *table) error {
+	seed := m.Seed ^ 1<<63 // other draws than those of a user's seeds
+	steps := 0
+	for i := range train {
+		steps += m.codec.Schema.Len(&train[i])
+	}
+	mean := float64(steps) / float64(max(len(train), 1))
+	// Half a million steps, for the tail of lengths is heavy: the mean of 33,000 sessions of
+	// P0's captures is 1 % off. Short fits have fewer.
+	n := max(min(int((1<<19)/mean), m.Config.Updates*m.Config.Batch/4), 512)
+	if t != nil {
+		if err := m.fitAttributes(be, t, n, seed); err != nil {
+			return err
+		}
+	}
+	if err := m.fitSteps(be, train, n, seed); err != nil {
+		return err
+	}
+	if m.codec.Longest == 1 {
+		return nil
+	}
+	ends, was := m.ends(), []float32{}
+	for _, e := range ends {
+		was = append(was, *e.logit)
+	}
+	shift := float32(0)
+	apply := func() {
+		for i, e := range ends {
+			*e.logit = was[i] + shift*e.share
+		}
+	}
+	err := tokens.FitEnd(&shift, mean, func() (float64, error) {
+		apply()
+		steps := 0
+		for _, s := range m.drawLike(be, n, seed) {
+			steps += m.codec.Schema.Len(&s)
+		}
+		return float64(steps) / float64(n), nil
+	})
+	apply()
+	return err
+}
+
+// end is a logit that decides how long sessions are, and its share of a shift.
+type end struct {
+	logit *float32
+	share float32
+}
+
+// ends are the logits of a session's end, or where lengths are drawn those of their
+// classes: longer ones lose more.
+func (m *Model) ends() (all []end) {
+	k := m.codec
+	switch {
+	case m.lm != nil && len(k.Outline) > 0:
+		site := len(k.Meta)
+		for c := range k.Outline[0].len() {
+			all = append(all, end{&m.lm.bias()[m.lm.at[site]+c], -.5 * float32(math.Log(k.Outline[0].low(int32(c))))})
+		}
+	case m.lm != nil:
+		all = append(all, end{&m.lm.bias()[m.lm.at[len(m.lm.sites)-1]], 1})
+	default:
+		width := m.nets.emitWidth()
+		bias := m.nets.bias()
+		for t := range m.Config.Emit {
+			all = append(all, end{&bias[(t+1)*width-2], 1})
+		}
+	}
+	return all
+}
+
+// bias is that of the series generator's last layer, [Emit, emitWidth].
+func (n *networks) bias() []float32 {
+	v := n.series.Params().Views
+	return v[len(v)-1].Data
+}
+
+// bias is that of all sites' classes.
+func (l *likelihood) bias() []float32 { return l.net.Parts().Head.Params().Views[1].Data }
+
+// fitAttributes calibrates the attribute generator.
+func (m *Model) fitAttributes(be *compute.Backend, t *table, n int, seed uint64) error {
+	k := m.codec
+	views := m.nets.attributes.Params().Views
+	bias := views[len(views)-1].Data
+	var fields []tokens.Shares
+	var of []int // by field: its block
+	at := 0
+	for b := k.given; b < len(k.blocks); b++ {
+		size := k.blocks[b]
+		if b < k.tags || b >= k.norms { // a chunk's tag depends on the chunk of the start alone
+			f := tokens.Shares{Logits: [][]float32{bias[at:][:size]}, Want: make([]float64, size)}
+			for _, a := range t.attributes {
+				f.Want[a[b]]++
+			}
+			fields, of = append(fields, f), append(of, b)
+		}
+		at += size
+	}
+	return tokens.FitShares(fields, func() ([][]float64, error) {
+		got := counts(fields)
+		m.blocks(be, n, seed, func(r *traffic.Request, s *sampler, first, rows int, _ []int, _ []float64) {
+			s.attributes(r, first, rows)
+			for i := range rows {
+				for f, b := range of {
+					got[f][s.class[i*len(k.blocks)+b]]++
+				}
+			}
+		})
+		return got, nil
+	})
+}
+
+func counts(fields []tokens.Shares) [][]float64 {
+	n := make([][]float64, len(fields))
+	for f := range fields {
+		n[f] = make([]float64, len(fields[f].Want))
+	}
+	return n
+}
+
+// fitSteps calibrates the fields of steps that are drawn as classes, and of the
+// likelihood those of sessions.
+func (m *Model) fitSteps(be *compute.Backend, train []traffic.Session, n int, seed uint64) error {
+	k := m.codec
+	var fields []tokens.Shares
+	field := func(size int, logits ...[]float32) {
+		for i := range logits {
+			logits[i] = logits[i][:size]
+		}
+		fields = append(fields, tokens.Shares{Logits: logits, Want: make([]float64, size)})
+	}
+	about, of := 0, k.other // fields of sessions, and by class of steps the field of the inner schema
+	if m.lm != nil {
+		of = nil
+		for f := range k.in.Steps {
+			of = append(of, f)
+		}
+		about = m.lm.meta
+		for site := range about + len(of) {
+			field(m.lm.sites[site].len(), m.lm.bias()[m.lm.at[site]:])
+		}
+	} else {
+		width, at := m.nets.emitWidth(), len(k.numeric)
+		for j := range of {
+			var logits [][]float32
+			for t := range m.Config.Emit {
+				logits = append(logits, m.nets.bias()[t*width+at:])
+			}
+			field(k.Steps[j].len(), logits...)
+			at += k.Steps[j].len()
+		}
+	}
+	gap := k.in.StepIndex("gap")
+	count := func(sessions []traffic.Session) [][]float64 {
+		into := counts(fields)
+		for i := range sessions {
+			s := k.innerSession(&sessions[i])
+			if about > 0 {
+				for j, x := range s.Meta {
+					into[j][k.Meta[j].encode(x)]++
+				}
+				for j, class := range k.outlineOf(&s) {
+					into[len(s.Meta)+j][class]++
+				}
+			}
+			for t := range k.in.Len(&s) {
+				x := k.in.Step(&s, t)
+				for j, f := range of {
+					drawn := t > 0 || f != gap // the first gap is 0 by definition
+					if m.lm != nil && drawn {
+						_, zero := m.lm.sized(m.lm.meta+j, int32(x[0])) // x[0] is the kind where there are kinds
+						drawn = !zero
+					}
+					if drawn {
+						into[about+j][k.Steps[j].encode(x[f])]++
+					}
+				}
+			}
+		}
+		return into
+	}
+	for j, n := range count(train) {
+		fields[j].Want = n
+	}
+	for _, part := range [][2]int{{0, about}, {about, len(fields)}} {
+		from, to := part[0], part[1]
+		if from == to {
+			continue
+		}
+		err := tokens.FitShares(fields[from:to], func() ([][]float64, error) { return count(m.drawLike(be, n, seed))[from:to], nil })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
