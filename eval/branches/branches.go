@@ -51,12 +51,12 @@ func Points(all []telemetry.Recording) ([]Point, error) {
 // shared is how many seconds two recordings have in common before their limits
 // differ; 0 where what was measured differs before that.
 func shared(a, b telemetry.Recording) int {
-	if a.Data.Len() != b.Data.Len() || a.Limits == nil || b.Limits == nil {
+	if a.Data.Len() != b.Data.Len() {
 		return 0
 	}
-	f := len(a.Data.Fields())
+	f, s := len(a.Data.Fields()), max(a.Switches(), b.Switches())
 	for t := range a.Data.Len() {
-		if a.LimitAt(t) != b.LimitAt(t) {
+		if !slices.Equal(limits(a, t, s), limits(b, t, s)) {
 			return t
 		}
 		for j := range f {
@@ -67,6 +67,16 @@ func shared(a, b telemetry.Recording) int {
 		}
 	}
 	return a.Data.Len()
+}
+
+// limits are those in force in second t at s switches, one limit being all of theirs.
+func limits(r telemetry.Recording, t, s int) []int32 {
+	l := make([]int32, r.Switches())
+	r.LimitsAt(t, l)
+	if len(l) < s {
+		return slices.Repeat(l, s)
+	}
+	return l
 }
 
 const before = 16 // seconds that say whether queues are full

@@ -59,6 +59,21 @@ func TestCompare(t *testing.T) {
 	if p := points[2]; p.From != 20 || p.First != 4 || !p.Full || p.Buffer != 31 || p.Limits[0] != 64 || p.Limits[1] != 128 {
 		t.Errorf("the third moment is %+v", p)
 	}
+	// A branch under the limit that was in force all the while is read as a recording
+	// under one limit.
+	stays := branch(t, 10, 0, 32, .1)
+	values, valid := make([]float32, 2*80), make([]bool, 2*80)
+	for s := range 80 {
+		stays.Data.Copy(s, values[2*s:][:2], valid[2*s:][:2])
+	}
+	d, err := telemetry.NewDataset(stays.Data.Fields(), 32, time.Unix(0, 0), values, valid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := telemetry.Recording{Data: d, Limit: 32}
+	if p, err := Points([]telemetry.Recording{branch(t, 10, 0, 64, .1), one, branch(t, 10, 0, 128, .1)}); err != nil || len(p) != 1 || len(p[0].Limits) != 3 || p[0].From != 20 {
+		t.Errorf("with a branch under its history's limit: %+v (%v)", p, err)
+	}
 	const n, f, T = 2, 2, 60
 	var model [][]float32
 	for i, r := range all {
