@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -21,6 +22,7 @@ func (c constScaler) Scale(int, float32) float32 { return float32(c) }
 // TestScalersFitOnceForAll: callers of one key share a fit; callers of another
 // are not delayed by it; one that gives up ends the fit only as the last.
 func TestScalersFitOnceForAll(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0)))) // as many are fitted at once
 	synctest.Test(t, func(t *testing.T) {
 		var s scalers
 		var fits atomic.Int32

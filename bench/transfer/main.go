@@ -8,13 +8,14 @@
 //	go run ./bench/transfer -task site -part judge -model site.safetensors -o judge.toml
 //	go run ./bench/transfer -agents play.json[,other.json] -groups model,testbed
 //	go run ./bench/transfer -against truth.json -metrics mixed/recording.parquet model.safetensors ...
+//	go run ./bench/transfer -branches pairs/branches.parquet model.safetensors ...
 //
 // The first two write as they go, go on where they were stopped, and add
 // episodes where -episodes asks for more. The third and the fifth only read files, the
 // fifth what planegym play --json printed of agents trained in a model and on the testbed;
 // the fourth writes the scenarios in which these learn (-part model, -part testbed) and
-// are judged. The last scores models by recordings too, and prints which of the scores
-// say what they are worth.
+// are judged. The sixth scores models by recordings too, and prints which of the scores
+// say what they are worth. The last compares counterfactual pairs.
 package main
 
 import (
@@ -42,6 +43,7 @@ func main() {
 	seed := flag.Uint64("seed", 1, "picks the episodes")
 	out := flag.String("o", "", "file of values to write")
 	names := flag.String("policies", "", "policies, separated by commas; default: all families, or with -against those of the truth")
+	tried := flag.String("branches", "", "branches.parquet of testbed record --branch-s: compare what the models named make of a change of limit from the same state")
 	figures := flag.String("metrics", "", "recording.parquet of sessions: score the models' rollouts under their limits too")
 	flag.Parse()
 	var policies []string
@@ -52,6 +54,8 @@ func main() {
 	defer stop()
 	var err error
 	switch {
+	case *tried != "":
+		err = printBranches(os.Stdout, *tried, flag.Args())
 	case *agents != "":
 		err = printAgents(os.Stdout, strings.Split(*agents, ","), *groups)
 	case *taskOf != "" && *out != "":

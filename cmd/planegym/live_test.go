@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"math/rand/v2"
 	"net"
 	"os"
 	"regexp"
@@ -24,14 +25,27 @@ func TestLive(t *testing.T) {
 }
 
 // freePorts is a command of the scripts: NAME... sets each variable to a free
-// port of the loopback.
+// port of the loopback, TCP and UDP. It is below those that systems give to
+// sockets that ask for none: tests beside this one do that all the time.
 func freePorts(ts *testscript.TestScript, _ bool, names []string) {
 	for _, name := range names {
-		tcp, err := net.Listen("tcp", "127.0.0.1:0")
-		ts.Check(err)
-		defer tcp.Close() // all are taken at once, so that they differ
-		port := tcp.Addr().(*net.TCPAddr).Port
-		ts.Setenv(name, strconv.Itoa(port))
+		for tries := 0; ; tries++ {
+			port := 20000 + rand.IntN(12000)
+			addr := "127.0.0.1:" + strconv.Itoa(port)
+			tcp, err := net.Listen("tcp", addr)
+			if err == nil {
+				defer tcp.Close() // all are taken at once, so that they differ
+				var udp net.PacketConn
+				if udp, err = net.ListenPacket("udp", addr); err == nil {
+					defer udp.Close()
+					ts.Setenv(name, strconv.Itoa(port))
+					break
+				}
+			}
+			if tries == 100 {
+				ts.Check(err)
+			}
+		}
 	}
 }
 
@@ -44,13 +58,13 @@ func until(ts *testscript.TestScript, _ bool, args []string) {
 	want, err := regexp.Compile(args[1])
 	ts.Check(err)
 	var text []byte
-	for range 600 {
+	for range 6000 {
 		if text, _ = os.ReadFile(ts.MkAbs(args[0])); want.Match(text) {
 			return
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	ts.Fatalf("%s has no %s within 30 s:\n%s", args[0], args[1], text)
+	ts.Fatalf("%s has no %s within 5 minutes:\n%s", args[0], args[1], text)
 }
 
 // agrees is a command of the scripts: JOURNAL LIMITS compares, switch by

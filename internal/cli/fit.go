@@ -41,6 +41,7 @@ give equal bytes.`,
   planegym fit --data bundled-mixed -o model.safetensors
   planegym fit --data bundled-mixed --set seed=7 --set updates=600 -o model.safetensors
   planegym fit --data bundled-mixed --set adversarial_weight=1 -o tuned.safetensors
+  planegym fit --data one-hour --ensemble 4 -o model.safetensors
   planegym fit --data one-hour --from other-testbed.safetensors --set rate=1e-3 -o model.safetensors
   planegym fit --data recordings --mode timegan --set joint=2000 -o gan.safetensors
   planegym fit --data recordings --set clock=3600 --set held_out=true -o hours.safetensors
@@ -70,6 +71,7 @@ give equal bytes.`,
 	fl.IntVar(&f.knots, "knots", timegan.DefaultKnots, "quantiles of a column's scaler; 2 is min-max")
 	fl.IntVar(&f.every, "every", 1000, "updates between checkpoints")
 	fl.StringVar(&f.from, "from", "", "of closed_loop, for few recordings: begin with the weights of this model, fitted to another testbed with the same columns and limits; --resume needs it again")
+	fl.IntVar(&f.ensemble, "ensemble", 0, "of closed_loop, for few recordings: train so many networks, of seeds that follow one another, and draw from the mean of their distributions; a step takes as many times longer")
 	fl.BoolVar(&f.resume, "resume", false, "go on from the output, with its settings")
 	fl.BoolVar(&f.force, "force", false, "begin anew where the output already exists")
 	fl.BoolVar(&f.weights, "weights-only", false, "leave the optimiser's state out of the finished checkpoint")
@@ -86,7 +88,7 @@ type fitter struct {
 	data, out, mode, preset, config, credit string
 	from                                    string
 	sets                                    []string
-	limit, knots, every                     int
+	limit, knots, every, ensemble           int
 	impossible                              float64
 	any                                     anyCSV
 	window                                  int

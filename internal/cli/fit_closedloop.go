@@ -36,6 +36,9 @@ func (f *fitter) closedLoop(cmd *cobra.Command, data []telemetry.Recording) (err
 	if err := f.settings(&c); err != nil {
 		return err
 	}
+	if f.ensemble > 0 {
+		c.Ensemble = f.ensemble
+	}
 	engine, k, err := f.ClosedLoop(cmd.Context())
 	if err != nil {
 		return asUsage(err)
@@ -71,9 +74,13 @@ func (f *fitter) closedLoop(cmd *cobra.Command, data []telemetry.Recording) (err
 	if m.Adversary != nil {
 		losses += fmt.Sprintf("\nadversary: %v", m.Adversary)
 	}
+	updates := fmt.Sprintf("%d updates", m.Updates)
+	if n := m.Members(); n > 1 {
+		updates = fmt.Sprintf("%d networks of %s", n, updates)
+	}
 	return f.done(cmd, bar, data, fitted{
 		model: planegym.Model{ClosedLoop: m}, fidelity: &m.Fidelity, heldOut: m.Config.HeldOut, limits: m.Limits(),
-		what:   fmt.Sprintf("a load of %d regimes, %d updates on %s", m.Regimes(), m.Updates, m.Engine),
+		what:   fmt.Sprintf("a load of %d regimes, %s on %s", m.Regimes(), updates, m.Engine),
 		losses: losses,
 		json: map[string]any{
 			"switches": m.Switches(), "regimes": m.Regimes(), "engine": m.Engine, "config": m.Config, "nats_per_second": m.Loss,

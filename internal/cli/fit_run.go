@@ -77,8 +77,8 @@ func (f *fitter) check(cmd *cobra.Command) error {
 	if !slices.Contains([]string{"closed_loop", "timegan", "structured"}, f.mode) {
 		return usagef("fit: --mode: %q is not one of closed_loop, timegan, structured", f.mode)
 	}
-	if f.from != "" && f.mode != "closed_loop" {
-		return usagef("fit: --from: is of --mode closed_loop, not %s", f.mode)
+	if (f.from != "" || f.ensemble != 0) && f.mode != "closed_loop" {
+		return usagef("fit: --from, --ensemble: are of --mode closed_loop, not %s", f.mode)
 	}
 	return nil
 }

@@ -42,21 +42,37 @@ The schedule says which limits were in force:
                    two limits take turns in it or all. What happens
                    in the seconds after a change, what quick changes come to, and
                    what a limit comes to in the long run can all be learnt
+  reactive         for eight minutes blocks as in mixed, for the next eight two rules
+                   of four, in turn: one limit where the buffer, the level or a
+                   queue is below a threshold, another above it, all drawn, and a
+                   limit drawn in a fifth of the steps. An agent's limits follow
+                   measurements too: a simulator of such sessions knows better what
+                   policies that watch the player are worth, and less well what
+                   quick changes come to
   policy           what --policy says: a baseline, see play
+
+With --branch-s every limit is tried from the state that the testbed is in at every
+--every-s, for so many seconds: DIR/branches.parquet has a session for each, the
+200 s before it first. Branches of a moment meet the same load. The sessions go on
+as if nothing had been tried.
 
 DIR must not exist; it appears when it is complete.`,
 		Example: `  planegym testbed record -o recordings
   planegym testbed record --scenario contended --schedule switchback --block-s 300 --sessions 8 -o blocks
   planegym testbed record --scenario contended --schedule mixed --sessions 10 -o mixed
+  planegym testbed record --scenario contended --schedule reactive --sessions 10 -o reactive
+  planegym testbed record --scenario contended --schedule mixed --sessions 2 --seed 5001 --branch-s 60 -o pairs
   planegym testbed record --schedule policy --policy threshold --seconds 600 --pcap -o watched --json`,
 		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return r.run(cmd) },
 	}
 	f := cmd.Flags()
 	f.StringVar(&r.Name, "scenario", "testbed", "the scenario: bundled, or a .toml file")
-	f.StringVar(&r.Schedule, "schedule", "fixed", "fixed, random, switchback, mixed or policy")
+	f.StringVar(&r.Schedule, "schedule", "fixed", "fixed, random, switchback, mixed, reactive or policy")
 	f.StringVar(&r.Policy, "policy", "", "of schedule policy")
 	f.IntVar(&r.Block, "block-s", 300, "of schedule switchback: seconds of a block")
+	f.IntVar(&r.Branch, "branch-s", 0, "try every limit for so many seconds, from the state at every --every-s; 0 tries none")
+	f.IntVar(&r.Every, "every-s", 120, "with --branch-s: seconds from one such moment to the next")
 	f.IntVar(&r.Sessions, "sessions", 2, "sessions to record")
 	f.IntVar(&r.Seconds, "seconds", 3600, "seconds of a session, a multiple of the scenario's step")
 	f.Uint64Var(&r.Seed, "seed", 1, "of the first session; each next one takes the next")

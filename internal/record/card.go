@@ -58,6 +58,7 @@ func (r *recorder) writeCard(w io.Writer) error {
 		"random":     "a limit drawn at every step",
 		"switchback": fmt.Sprintf("a limit drawn for every block of %d s", r.Block),
 		"mixed":      fmt.Sprintf("another limit for every block, of %d to %d s; every %d s another length, and whether two limits take turns", r.Scenario.Env.StepSeconds, longestBlock, 2*longestBlock),
+		"reactive":   fmt.Sprintf("for %d s blocks as in mixed, for the next %[1]d s two rules of %d s, in turn: one limit where the buffer, the level or a queue is below a threshold, another above it, drawn limits in a fifth of the steps", 2*longestBlock, longestBlock),
 		"policy":     "what " + r.Policy + " chose",
 	}[r.Schedule]
 	fmt.Fprintf(&b, `# Recordings of an emulated testbed
@@ -66,7 +67,7 @@ Emulated, not measured: packets, queues, TCP and the player are those of
 planegym's testbed (env/plant/testbed/DESIGN.md says what is modelled and how it
 was checked). Made by
 
-    planegym testbed record --scenario %s --schedule %s --sessions %d --seconds %d --seed %d --start %s%s%s -o DIR
+    planegym testbed record --scenario %s --schedule %s --sessions %d --seconds %d --seed %d --start %s%s%s%s -o DIR
 
 The same command with the same version makes the same bytes.
 
@@ -83,6 +84,7 @@ The same command with the same version makes the same bytes.
 `, r.Name, r.Schedule, r.Sessions, r.Seconds, r.Seed, r.Start,
 		map[bool]string{true: fmt.Sprintf(" --block-s %d", r.Block)}[r.Schedule == "switchback"],
 		map[bool]string{true: " --policy " + r.Policy}[r.Schedule == "policy"],
+		map[bool]string{true: fmt.Sprintf(" --branch-s %d --every-s %d", r.Branch, r.Every)}[r.Branch > 0],
 		r.Scenario.Name, r.Scenario.Description, r.Scenario.Env.Limits, r.Scenario.Env.StepSeconds, r.Schedule, how, r.Sessions, r.Seconds, r.began.Format(time.RFC3339), c.probes)
 	for i, x := range c.reward {
 		fmt.Fprintf(&b, "| %03d | %d | %s | %.3f |\n", i, r.Seed+uint64(i), c.limits[i], x)

@@ -20,20 +20,22 @@ type Options struct {
 	Scenario scenarios.Scenario // of plant testbed
 	Name     string             // the scenario's on the command line, for the card
 	Source   []byte             // the scenario's TOML, for the card
-	Schedule string             // which limits are in force: fixed, random, switchback, mixed or policy
+	Schedule string             // which limits are in force: fixed, random, switchback, mixed, reactive or policy
 	Policy   string             // a baseline, of schedule policy
 	Block    int                // seconds of a block, of schedule switchback
 	Sessions int
 	Seconds  int    // of a session, a multiple of the scenario's step
 	Seed     uint64 // of the first session; each next one takes the next
 	Start    string // when the first session begins, RFC 3339; sessions follow one another
+	Branch   int    // > 0: seconds that every limit is tried for, from every so often on
+	Every    int    // seconds from one such moment to the next, with Branch
 	Pcap     bool   // write the probe packets as well
 	Done     func() // after each session; may be nil
 }
 
 // OptionError is a value that an option cannot have.
 type OptionError struct {
-	Option string // policy, schedule, block-s, sessions, seconds or start
+	Option string // policy, schedule, block-s, branch-s, every-s, sessions, seconds or start
 	Err    error
 }
 
@@ -82,9 +84,9 @@ func (o Options) start() (*recorder, error) {
 	}
 	switch r.Schedule {
 	case "fixed", "random", "policy":
-	case "mixed":
+	case "mixed", "reactive":
 		if r.Seconds < longestBlock {
-			return wrong("seconds", "%d s hold no block of %d s: schedule mixed draws those too", r.Seconds, longestBlock)
+			return wrong("seconds", "%d s hold no block of %d s: schedule %s draws those too", r.Seconds, longestBlock, r.Schedule)
 		}
 	case "switchback":
 		if r.Block < step || r.Block%step != 0 {
@@ -95,7 +97,15 @@ func (o Options) start() (*recorder, error) {
 		}
 		r.steps = r.Block / step
 	default:
-		return wrong("schedule", "%q is not one of fixed, random, switchback, mixed, policy", r.Schedule)
+		return wrong("schedule", "%q is not one of fixed, random, switchback, mixed, reactive, policy", r.Schedule)
+	}
+	switch {
+	case r.Branch < 0:
+		return wrong("branch-s", "%d is negative", r.Branch)
+	case r.Branch > 0 && (r.Every < step || r.Every%step != 0):
+		return wrong("every-s", "%d is not a multiple of the scenario's steps of %d s", r.Every, step)
+	case r.Branch > 0 && r.Seconds < history+2*step:
+		return wrong("seconds", "%d s are too short for branches, which begin after %d", r.Seconds, history)
 	}
 	r.Scenario.Env.MaxSteps = r.Seconds/step - 1 // the reset's window is the first
 	r.Scenario.Env.EndOnStall = 0

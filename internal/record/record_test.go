@@ -212,3 +212,60 @@ func TestMixedBlocksChange(t *testing.T) {
 		t.Errorf("in %d of %d stretches two limits take turns: half were expected", turns, long)
 	}
 }
+
+// Branches of a moment share what was measured before it, and the one under the limit
+// that stays in force measures what the session itself goes on to measure: a snapshot
+// and the second run that it is restored into are one road, the session is the other.
+func TestBranches(t *testing.T) {
+	o := options(t)
+	o.Seconds, o.Branch, o.Every = history+40, 12, 16
+	dir := filepath.Join(t.TempDir(), "out")
+	if _, err := Write(t.Context(), dir, o); err != nil {
+		t.Fatal(err)
+	}
+	fields, switches, trunks, err := table.Read(filepath.Join(dir, "recording.parquet"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, tried, err := table.Read(filepath.Join(dir, "branches.parquet"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	moments := []int{208, 224} // multiples of 16 from history on that an action follows
+	if len(tried) != len(trunks)*len(moments)*2 {
+		t.Fatalf("%d branches of %d sessions, want two limits at %v", len(tried), len(trunks), moments)
+	}
+	f := len(fields)
+	for i, b := range tried {
+		trunk, at := trunks[i/4], moments[i/2%2]
+		limit := []int32{32, 64}[i%2]
+		from := at - history
+		if !slices.Equal(b.Limits[:history*switches], trunk.Limits[from*switches:at*switches]) || !slices.Equal(b.Values[:history*f], trunk.Values[from*f:at*f]) {
+			t.Fatalf("branch %d does not begin as its session did before second %d", i, at)
+		}
+		for _, l := range b.Limits[history*switches:] {
+			if int32(l) != limit {
+				t.Fatalf("branch %d: limit %d, want %d", i, l, limit)
+			}
+		}
+		if n := len(b.Values) / f; n != history+12 {
+			t.Fatalf("branch %d has %d s", i, n)
+		}
+		same := slices.Equal(b.Values[history*f:], trunk.Values[at*f:(at+12)*f])
+		if stays := int32(trunk.Limits[0]) == limit; stays && !same {
+			t.Errorf("branch %d, limit %d as before: it measures other values than the session", i, limit)
+		}
+	}
+	card, err := os.ReadFile(filepath.Join(dir, "CARD.md"))
+	if err != nil || !strings.Contains(string(card), "--branch-s 12 --every-s 16 -o DIR") || !strings.Contains(string(card), "branches.parquet") {
+		t.Errorf("the card does not say how the branches are made (%v)", err)
+	}
+	o.Branch = -1
+	if _, err := Write(t.Context(), dir+"2", o); err == nil {
+		t.Error("-1 s of a branch are taken")
+	}
+	o.Branch, o.Every = 12, 6
+	if _, err := Write(t.Context(), dir+"2", o); err == nil {
+		t.Error("moments between two steps are taken")
+	}
+}

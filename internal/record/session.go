@@ -19,8 +19,8 @@ import (
 
 // record runs the sessions, a few at a time, and writes them in their order.
 func (r *recorder) record(ctx context.Context, dir string) error {
-	var out *table.Writer
-	var rows bytes.Buffer
+	var out, tried *table.Writer
+	var rows, branches bytes.Buffer
 	for at := 0; at < r.Sessions; {
 		n := min(r.Sessions-at, runtime.GOMAXPROCS(0))
 		done := make([]session, n)
@@ -34,7 +34,7 @@ func (r *recorder) record(ctx context.Context, dir string) error {
 				return d.err
 			}
 			if out == nil {
-				out = table.NewWriter(&rows, d.plant)
+				out, tried = table.NewWriter(&rows, d.plant), table.NewWriter(&branches, d.plant)
 				for _, f := range d.plant.Columns() {
 					r.card.stats = append(r.card.stats, columnStats{field: f})
 				}
@@ -45,6 +45,11 @@ func (r *recorder) record(ctx context.Context, dir string) error {
 			}
 			if err := out.Add(d.log); err != nil {
 				return err
+			}
+			for _, log := range d.tried {
+				if err := tried.Add(log); err != nil {
+					return err
+				}
 			}
 			if r.Done != nil {
 				r.Done()
@@ -58,6 +63,14 @@ func (r *recorder) record(ctx context.Context, dir string) error {
 	if err := r.file(dir, "recording.parquet", func(w io.Writer) error { _, err := w.Write(rows.Bytes()); return err }); err != nil {
 		return err
 	}
+	if r.Branch > 0 {
+		if err := tried.Close(); err != nil {
+			return err
+		}
+		if err := r.file(dir, "branches.parquet", func(w io.Writer) error { _, err := w.Write(branches.Bytes()); return err }); err != nil {
+			return err
+		}
+	}
 	return r.file(dir, "CARD.md", r.writeCard)
 }
 
@@ -65,7 +78,8 @@ func (r *recorder) record(ctx context.Context, dir string) error {
 type session struct {
 	plant  *testbed.Testbed
 	log    *testbed.Log
-	reward float64 // a step
+	tried  []*testbed.Log // branches
+	reward float64        // a step
 	err    error
 }
 
@@ -83,7 +97,7 @@ func (r *recorder) session(ctx context.Context, k int) (d session) {
 	if r.Schedule == "policy" {
 		v, d.err = new(planegym.Gym).OpenOn(ctx, s, d.plant, 1, env.NextStep)
 	} else {
-		s.Env.Observation.Normalise = "none" // no policy reads it
+		s.Env.Observation = queues.Observation{Normalise: "none"} // schedule reactive reads what was measured
 		v, d.err = queues.New(s.Env, d.plant, 1, nil)
 	}
 	if d.err != nil {
@@ -103,13 +117,25 @@ func (r *recorder) session(ctx context.Context, k int) (d session) {
 		p = &switchback{steps: 1, spec: v.Spec()}
 	case "mixed":
 		p = &switchback{longest: longestBlock / r.Scenario.Env.StepSeconds, spec: v.Spec()}
+	case "reactive":
+		p = newReactive(v.Spec(), longestBlock/r.Scenario.Env.StepSeconds)
 	default:
 		p = &switchback{steps: r.steps, spec: v.Spec()}
+	}
+	var b *brancher
+	if r.Branch > 0 {
+		b = &brancher{Policy: p, ctx: ctx, plant: d.plant, trunk: d.log, limits: s.Env.Limits, every: r.Every, seconds: r.Branch}
+		p = b
 	}
 	e, err := eval.Evaluate(ctx, v, p, []uint64{r.Seed + uint64(k)}, nil)
 	if err != nil {
 		d.err = err
 		return d
+	}
+	if b != nil {
+		if d.tried, d.err = b.branches, b.err; d.err != nil {
+			return d
+		}
 	}
 	d.reward = e.Returns[0] / e.Length.Mean
 	return d

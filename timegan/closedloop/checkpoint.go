@@ -33,6 +33,7 @@ type metadata struct {
 	Updates  int                `json:"updates"`
 	Loss     float64            `json:"loss"`
 	Done     bool               `json:"done"`
+	Members  int                `json:"members,omitempty"` // of an ensemble, those trained before the one in hand
 	// Of adversarial fine-tuning: updates done, of which there are more to come
 	// unless Done, and what it came to.
 	Tuned     int        `json:"tuned,omitempty"`
@@ -41,7 +42,7 @@ type metadata struct {
 
 func (m *Model) parts() (map[string]string, []safetensors.Tensor, error) {
 	meta := metadata{Config: m.Config, Codec: m.codec, Data: m.Data, Engine: m.Engine, Credit: m.Credit, Fidelity: m.Fidelity,
-		Updates: m.Updates, Loss: m.Loss, Done: m.Done(), Adversary: m.Adversary}
+		Updates: m.Updates, Loss: m.Loss, Done: m.Done(), Members: len(m.others), Adversary: m.Adversary}
 	if m.tuning != nil {
 		meta.Tuned = m.tuning.done
 	}
@@ -50,6 +51,9 @@ func (m *Model) parts() (map[string]string, []safetensors.Tensor, error) {
 		return nil, nil, err
 	}
 	all := m.net.Tensors("generator.")
+	for i, net := range m.others {
+		all = append(all, net.Tensors(memberName(i))...)
+	}
 	if m.state != nil {
 		all = append(all, m.state.State("state.")...)
 	}
@@ -135,6 +139,19 @@ func Decode(r io.ReaderAt, size int64) (*Model, error) {
 	if err := m.net.Load(f, "generator."); err != nil {
 		return nil, err
 	}
+	if n := m.Config.members(); meta.Members < 0 || meta.Members >= n || meta.Done && meta.Members != n-1 {
+		return nil, fmt.Errorf("closedloop: metadata: %d members before the last of %d", meta.Members, n)
+	}
+	for i := range meta.Members {
+		net, err := seq.New(k.network(m.Config), 0)
+		if err != nil {
+			return nil, err
+		}
+		if err := net.Load(f, memberName(i)); err != nil {
+			return nil, err
+		}
+		m.others = append(m.others, net)
+	}
 	starts, ok := f.Info("starts")
 	if !ok || len(starts.Shape) != 2 || starts.Shape[0] < 1 || starts.Shape[1] != 4+k.snapshotSize() {
 		return nil, fmt.Errorf("closedloop: tensor starts is missing or of shape %v", starts.Shape)
@@ -166,6 +183,9 @@ func Decode(r io.ReaderAt, size int64) (*Model, error) {
 	}
 	return m, nil
 }
+
+// memberName is what the tensors of an ensemble's member begin with.
+func memberName(i int) string { return fmt.Sprintf("member.%d.", i) }
 
 // restoreTuning reads fine-tuning that is under way, after so many updates.
 func (m *Model) restoreTuning(f *safetensors.File, be *compute.Backend, done int) error {

@@ -68,6 +68,7 @@ type codec struct {
 	Density  bool      `json:"density,omitempty"`
 	Full     []float64 `json:"full,omitempty"`    // seconds of buffer, by level, that a player keeps at most; nil without one, and in earlier checkpoints
 	Restart  bool      `json:"restart,omitempty"` // with each regime running means, rises and the network's state begin anew; false in earlier checkpoints
+	Played   bool      `json:"played,omitempty"`  // how long ago each level was last seen is an input
 
 	means []int // heads whose running means are inputs
 	heads []int // heads whose last class is an input as it is
@@ -87,7 +88,7 @@ func newCodec(c Config, recordings []telemetry.Recording) (*codec, [][]uint8, er
 	if len(recordings) == 0 {
 		return nil, nil, errors.New("closedloop: there is no recording")
 	}
-	k := &codec{Buffer: -1, Switches: 1, Clock: c.Clock, Open: c.Open, Density: c.Density, Restart: true}
+	k := &codec{Buffer: -1, Switches: 1, Clock: c.Clock, Open: c.Open, Density: c.Density, Restart: true, Played: c.Played}
 	fields := recordings[0].Data.Fields()
 	for i, r := range recordings {
 		if !slices.Equal(r.Data.Fields(), fields) {

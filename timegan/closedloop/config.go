@@ -24,6 +24,9 @@ type Config struct {
 	Clock   int     `toml:"clock" json:"clock"`     // > 0: the second of a recording, within so many, is an input; 0 is none
 	Regimes int     `toml:"regimes" json:"regimes"` // of the load that no limit moves; 0 is as many as held-out recordings ask for, 1 is none; with a clock 1
 	Seed    uint64  `toml:"seed" json:"seed"`
+	// Ensemble is how many networks are trained, of seeds Seed, Seed+1, …; rollouts
+	// draw from the mean of their distributions. 0 and 1 are one.
+	Ensemble int `toml:"ensemble" json:"ensemble,omitempty"`
 
 	// HeldOut leaves the test blocks of a recording out (telemetry.Test: every
 	// fourth 100 s), as inputs and as what is learnt: what is not known there is
@@ -31,6 +34,9 @@ type Config struct {
 	HeldOut bool `toml:"held_out" json:"held_out,omitempty"`
 	// Open leaves the last second out of the inputs: what feedback is worth.
 	Open bool `toml:"open" json:"open,omitempty"`
+	// Played makes how long ago each level of quality was last seen an input, which the
+	// load's changes leave as it is.
+	Played bool `toml:"played" json:"played,omitempty"`
 	// Density gives numbers a normal density in place of classes: what classes are
 	// worth.
 	Density bool `toml:"density" json:"density,omitempty"`
@@ -80,6 +86,9 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// members is how many networks are trained.
+func (c Config) members() int { return max(c.Ensemble, 1) }
+
 // leastRollout is how many seconds a discriminator sees at least.
 const leastRollout = 16
 
@@ -104,7 +113,7 @@ func (c Config) Check() error {
 	}{
 		{"hidden", c.Hidden, 1, 4096}, {"updates", c.Updates, 1, math.MaxInt32}, {"window", c.Window, 2, 3600},
 		{"batch", c.Batch, 1, 4096}, {"bins", c.Bins, 2, 512}, {"clock", c.Clock, 0, 7 * 24 * 3600},
-		{"regimes", c.Regimes, 0, 16},
+		{"regimes", c.Regimes, 0, 16}, {"ensemble", c.Ensemble, 0, 16},
 		{"adversarial_updates", c.AdversarialUpdates, 0, math.MaxInt32}, {"adversarial_window", c.AdversarialWindow, 0, 3600},
 	} {
 		if f.value < f.lo || f.value > f.hi {
@@ -124,6 +133,8 @@ func (c Config) Check() error {
 		return fmt.Errorf("closedloop: adversarial_weight: %v is negative", c.AdversarialWeight)
 	}
 	switch w := c.AdversarialWindow; {
+	case c.adversarial() && c.Ensemble > 1:
+		return fmt.Errorf("closedloop: ensemble: %d networks, and adversarial_weight fine-tunes one", c.Ensemble)
 	case !c.adversarial() && (w != 0 || c.AdversarialUpdates != 0):
 		return fmt.Errorf("closedloop: adversarial_updates, adversarial_window: adversarial_weight is 0: nothing is fine-tuned")
 	case c.adversarial() && w < leastRollout:

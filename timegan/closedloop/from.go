@@ -50,6 +50,8 @@ func (m *Model) fits(c Config, k *codec) error {
 		return fmt.Errorf("clock: a model with a clock knows one recording's hour, which is no other's")
 	case from.Switches != k.Switches || from.Open != k.Open || from.Restart != k.Restart || from.Levels != k.Levels:
 		return fmt.Errorf("it has %d limits a second and %d levels of quality, the recordings %d and %d (or it is of an earlier version)", from.Switches, from.Levels, k.Switches, k.Levels)
+	case from.Played != k.Played:
+		return fmt.Errorf("played: it has %v, not %v", from.Played, k.Played)
 	case len(from.Columns) != len(k.Columns):
 		return fmt.Errorf("it has %d columns, the recordings have %d", len(from.Columns), len(k.Columns))
 	}

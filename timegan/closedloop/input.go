@@ -21,6 +21,7 @@ type moment struct {
 	Rose    float64   // seconds since the buffer rose
 	Rises   []float64 // [rises] seconds between rises before that, the latest first
 	Top     float64   // buffer after the last rise
+	Played  []float64 // [levels] seconds since each level of quality was last seen, through changes of load; nil where they are no inputs
 	Seconds uint32    // since the start
 	Regime  uint8     // of the next second
 	Was     uint8     // the regime before it
@@ -36,6 +37,7 @@ func (k *codec) newMoment() *moment {
 	m := &moment{
 		Values: make([]float32, f), OK: make([]bool, f), Class: make([]int32, h), X: make([]float64, h),
 		Mean: make([]float64, len(k.means)*len(averages)), Limits: make([]int32, k.Switches), Since: make([]float64, k.Switches), Rises: make([]float64, rises),
+		Played: make([]float64, k.playedIn()),
 	}
 	k.forget(m)
 	return m
@@ -58,6 +60,9 @@ func (k *codec) forget(m *moment) {
 	m.Rose, m.Top, m.Seconds = longAgo, float64(0), 0
 	for i := range m.Rises {
 		m.Rises[i] = longAgo
+	}
+	for l := range m.Played {
+		m.Played[l] = longAgo
 	}
 	m.Regime, m.Was, m.Stay, m.Left, m.Ahead, m.Stays = 0, 0, longAgo, 0, 0, 0
 }
@@ -212,6 +217,14 @@ func (k *codec) settle(m *moment, values []float32, ok []bool, limits []int32) {
 		copy(m.Rises[1:], m.Rises)
 		m.Rises[0], m.Rose, m.Top = m.Rose, 0, float64(values[b])
 	}
+	for l := range m.Played {
+		m.Played[l] = min(m.Played[l]+1, longAgo)
+	}
+	if len(m.Played) > 0 {
+		if l := m.Class[k.levelHead()]; l >= 0 {
+			m.Played[l] = 0
+		}
+	}
 	for s, l := range limits {
 		m.Since[s] = min(m.Since[s]+1, longAgo)
 		if m.Seconds > 0 && l != m.Limits[s] {
@@ -269,6 +282,7 @@ func (k *codec) numbersIn() int {
 		if k.Buffer >= 0 {
 			n += 2 + rises
 		}
+		n += k.playedIn()
 	}
 	return n + k.regimesIn() + k.clockIn()
 }
@@ -375,7 +389,26 @@ func (k *codec) input(m *moment, limits []int32, second int, hide bool, x []floa
 		for i, n := range m.Rises {
 			x[at+2+i] = since01(n)
 		}
+		at += 2 + rises
 	}
+	for l, n := range m.Played {
+		x[at+l] = since01(n)
+	}
+}
+
+// levelHead is the head of the levels of quality; -1 without.
+func (k *codec) levelHead() int {
+	return slices.IndexFunc(k.Heads, func(h head) bool { return h.Bins == nil })
+}
+
+// playedIn is how many levels of quality have their time since they were last seen as
+// an input. A player that showed one of late is near to showing it again, and knows so
+// whatever becomes of the load.
+func (k *codec) playedIn() int {
+	if !k.Played || k.Levels < 2 {
+		return 0
+	}
+	return k.Levels
 }
 
 // since01 is seconds since something, up to longAgo, as an input: 0 to 1, on a

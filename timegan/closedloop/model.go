@@ -28,6 +28,7 @@ type Model struct {
 	Adversary *Adversary
 
 	codec  *codec
+	others []*seq.Model // of an ensemble, the members trained before net
 	net    *seq.Model   // the averaged weights, once training has ended; else those it goes on from
 	starts [][]byte     // second of the clock and moments after each recording's first second
 	state  *seq.Trainer // of net; nil once the likelihood's training has ended
@@ -37,6 +38,19 @@ type Model struct {
 // training is how seq trains.
 func (c Config) training() seq.Training {
 	return seq.Training{Updates: c.Updates, Rate: c.Rate, Decay: c.Decay}
+}
+
+// nets are the networks whose distributions rollouts draw from.
+func (m *Model) nets() []*seq.Model { return append(slices.Clip(m.others), m.net) }
+
+// Members is how many networks the model has.
+func (m *Model) Members() int { return len(m.others) + 1 }
+
+// member is the config of the network that is being trained.
+func (m *Model) member() Config {
+	c := m.Config
+	c.Seed += uint64(len(m.others))
+	return c
 }
 
 // Done reports whether training has ended.
@@ -63,7 +77,13 @@ func (m *Model) Switches() int { return m.codec.Switches }
 func (m *Model) Regimes() int { return m.codec.Load.K }
 
 // Parameters is how many numbers were learnt.
-func (m *Model) Parameters() int { return m.net.Parameters() }
+func (m *Model) Parameters() int {
+	n := 0
+	for _, net := range m.nets() {
+		n += net.Parameters()
+	}
+	return n
+}
 
 // Scale puts a value of a column in [0, 1] of the range that was recorded:
 // what an agent is shown.
@@ -303,6 +323,13 @@ func Fit(ctx context.Context, c Config, be *compute.Backend, recordings []teleme
 			m.net, m.state = m.state.Averaged(), nil
 			m.codec.projectWeights(m.net)
 			t.fitTurning(m.net, be)
+			if m.Members() < c.members() {
+				m.others = append(m.others, m.net)
+				m.Updates = 0
+				if err := m.begin(be, nil, lent); err != nil {
+					return err
+				}
+			}
 			if c.adversarial() {
 				if m.tuning, err = m.newTuning(be); err != nil {
 					return err
@@ -323,7 +350,7 @@ func Fit(ctx context.Context, c Config, be *compute.Backend, recordings []teleme
 		halted = true
 		return seq.ErrStop
 	}
-	if m.state != nil {
+	for err == nil && !halted && m.state != nil {
 		err = m.likelihood(ctx, be, t, o, store)
 	}
 	if err == nil && !halted && m.tuning != nil {
@@ -340,7 +367,7 @@ func Fit(ctx context.Context, c Config, be *compute.Backend, recordings []teleme
 // begin is a model before its first update, whose network lent may change, or what r
 // was trained to so far.
 func (m *Model) begin(be *compute.Backend, r *Model, lent func(*seq.Model) error) (err error) {
-	c := m.Config
+	c := m.member()
 	if r != nil {
 		return m.resume(r, be)
 	}
@@ -362,7 +389,7 @@ func (m *Model) begin(be *compute.Backend, r *Model, lent func(*seq.Model) error
 
 // likelihood trains m by the likelihood of the next second.
 func (m *Model) likelihood(ctx context.Context, be *compute.Backend, t *tracks, o FitOptions, store func() error) error {
-	c := m.Config
+	c, before := m.member(), len(m.others)*m.Config.Updates
 	objective, err := m.codec.openObjective(o.Engine, m.net, be, c.Window, c.Batch)
 	if err != nil {
 		return err
@@ -380,7 +407,7 @@ func (m *Model) likelihood(ctx context.Context, be *compute.Backend, t *tracks, 
 		keep := min(float64(u)/float64(u+1), .98)
 		m.Loss += (1 - keep) * (sum - m.Loss)
 		if o.Report != nil {
-			o.Report(Progress{Update: u, Of: c.Updates + c.tuningUpdates(), Loss: sum})
+			o.Report(Progress{Update: before + u, Of: c.members()*c.Updates + c.tuningUpdates(), Loss: sum})
 		}
 	}})
 }
@@ -418,7 +445,7 @@ func (m *Model) resume(r *Model, be *compute.Backend) error {
 	case r.Done():
 		return fmt.Errorf("closedloop: %w: training has ended", timegan.ErrResume)
 	}
-	m.Updates, m.Loss, m.net, m.state, m.tuning = r.Updates, r.Loss, r.net, r.state, r.tuning
+	m.Updates, m.Loss, m.net, m.others, m.state, m.tuning = r.Updates, r.Loss, r.net, r.others, r.state, r.tuning
 	if m.state != nil {
 		m.state.On(be)
 	}
@@ -432,7 +459,8 @@ func (m *Model) resume(r *Model, be *compute.Backend) error {
 // Likelihood is the mean negative log-likelihood of recordings, nats per
 // second, by head, of pieces one after another, the seconds about a change of the
 // load left out of the player's heads: what of a recording that the
-// model was not trained on says how well it is known.
+// model was not trained on says how well it is known. Of an ensemble it is the mean
+// of the members'.
 func (m *Model) Likelihood(be *compute.Backend, recordings []telemetry.Recording) (names []string, nats []float64, err error) {
 	_, regimes := inferLoad(m.codec, recordings, m.codec.Load.K)
 	t, err := newTracks(m.codec, recordings, regimes, m.Config.Window)
@@ -441,8 +469,14 @@ func (m *Model) Likelihood(be *compute.Backend, recordings []telemetry.Recording
 	}
 	c := m.Config
 	c.Weight = 1
-	for h, l := range t.nats(c, m.net, be, nil) {
-		names, nats = append(names, m.codec.Heads[h].Name), append(nats, l)
+	nats = make([]float64, len(m.codec.Heads))
+	for _, net := range m.nets() {
+		for h, l := range t.nats(c, net, be, nil) {
+			nats[h] += l / float64(m.Members())
+		}
+	}
+	for _, h := range m.codec.Heads {
+		names = append(names, h.Name)
 	}
 	return names, nats, nil
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/rng"
-	"github.com/planegym/planegym/internal/seq"
 	"github.com/planegym/planegym/telemetry"
 )
 
@@ -17,7 +16,7 @@ import (
 // at a time. What a row gives depends on its seed and limits alone.
 type Simulator struct {
 	model   *Model
-	sampler *seq.Sampler
+	sampler *committee
 	rows    []simRow
 
 	// scratch of one call
@@ -30,7 +29,6 @@ type Simulator struct {
 	classes []int32 // [lead+H]
 	one     []int
 	hidden  []float32
-	turned  []float32
 }
 
 // simRow is a simulation.
@@ -55,7 +53,7 @@ func NewSimulatorOn(n int, m *Model, be *compute.Backend, engine string) (*Simul
 		return nil, fmt.Errorf("closedloop: %d simulations", n)
 	}
 	k := m.codec
-	sampler, err := seq.OpenSampler(engine, m.net, be, n)
+	sampler, err := newCommittee(engine, m.nets(), be, n)
 	if err != nil {
 		return nil, fmt.Errorf("closedloop: %w", err)
 	}
@@ -233,12 +231,7 @@ func (s *Simulator) draw(i int, r *simRow, limits []int32) {
 	}
 	for h := range k.Heads {
 		hd := &k.Heads[h]
-		var class int32
-		if lead > 0 && s.classes[0] > 0 && k.tempered(h) {
-			class = s.drawTurning(i, h, u(2*h))
-		} else {
-			class = s.sampler.Draw(i, lead+h, s.classes, u(2*h))
-		}
+		class := s.sampler.Draw(i, lead+h, s.classes, lead > 0 && s.classes[0] > 0 && k.tempered(h), u(2*h))
 		r.Class[h] = class
 		if hd.Bins == nil {
 			for j := range k.Columns {
@@ -343,6 +336,9 @@ func (k *codec) snapshot(m *moment, dst []byte) []byte {
 	for _, v := range append([]float64{m.Rose, m.Top, m.Stay}, m.Rises...) {
 		dst = le.AppendUint64(dst, math.Float64bits(v))
 	}
+	for _, v := range m.Played {
+		dst = le.AppendUint64(dst, math.Float64bits(v))
+	}
 	for _, n := range [...]uint32{m.Seconds, uint32(m.Regime), uint32(m.Was), uint32(m.Ahead), m.Left, m.Stays} {
 		dst = le.AppendUint32(dst, n)
 	}
@@ -351,7 +347,7 @@ func (k *codec) snapshot(m *moment, dst []byte) []byte {
 
 // snapshotSize is the length of what snapshot appends.
 func (k *codec) snapshotSize() int {
-	return 5*len(k.Columns) + 12*len(k.Heads) + 8*len(k.means)*len(averages) + 12*k.Switches + 8*(3+rises) + 24
+	return 5*len(k.Columns) + 12*len(k.Heads) + 8*len(k.means)*len(averages) + 12*k.Switches + 8*(3+rises+k.playedIn()) + 24
 }
 
 // restore reads what snapshot wrote. On an error m is as it was.
@@ -392,6 +388,9 @@ func (k *codec) restore(to *moment, src []byte) error {
 	m.Rose, m.Top, m.Stay = f64(), f64(), f64()
 	for i := range m.Rises {
 		m.Rises[i] = f64()
+	}
+	for l := range m.Played {
+		m.Played[l] = f64()
 	}
 	m.Seconds = u32()
 	regime, was, ahead := u32(), u32(), u32()

@@ -6,7 +6,6 @@ import (
 
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/seq"
-	"github.com/planegym/planegym/telemetry"
 )
 
 // What happens in the seconds in which one load goes and another comes is
@@ -31,20 +30,6 @@ const (
 // it has reason to be.
 func (k *codec) tempered(h int) bool {
 	return k.Restart && k.Columns[k.Heads[h].Column].Kind == changeKind
-}
-
-// drawTurning is Draw of a head that is tempered.
-func (s *Simulator) drawTurning(i, h int, u float64) int32 {
-	turn, net := s.classes[0], s.model.net
-	s.classes[0] = -1
-	w := s.sampler.Weights(i, 1+h, s.classes)
-	s.classes[0] = turn
-	s.turned = telemetry.Grow(s.turned, len(w))
-	for c, b := range net.Row(1+h, 0, int(turn)) {
-		s.turned[c] = float32(math.Sqrt(float64(w[c])) * math.Exp(float64(b)))
-	}
-	s.classes[1+h] = seq.Pick(s.turned, u)
-	return s.classes[1+h]
 }
 
 // fitTurning sets net's rows of the head that is given.
