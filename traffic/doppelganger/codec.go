@@ -257,7 +257,7 @@ func (k *codec) outer(steps, step []float64) []float64 {
 			out[f] = step[i]
 		}
 	}
-	k.Kinds.boundTo(kind, out)
+	k.Kinds.bound(kind, out)
 	return steps
 }
 

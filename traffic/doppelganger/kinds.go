@@ -200,10 +200,8 @@ func (k *kinds) find(of []int32) int {
 	return slices.IndexFunc(k.Of, func(o []int32) bool { return slices.Equal(o, of) })
 }
 
-// bound makes a step's sizes what its kind allows.
-func (k *kinds) bound(x []float64) { k.boundTo(k.nearest(x), x) }
-
-func (k *kinds) boundTo(kind int, x []float64) {
+// bound makes a step's sizes what a kind allows.
+func (k *kinds) bound(kind int, x []float64) {
 	for i, f := range k.Sizes {
 		if k.Of[kind][len(k.Symbols)+i] == 0 {
 			x[f] = 0
