@@ -35,7 +35,7 @@ const maxKinds = 64
 
 // unseen is what the probability of a kind is multiplied by that training never
 // had after what the session has, or with its symbols.
-const unseen = 1e-4
+const unseen = 1e-6
 
 // rarely is the share of the sessions with two kinds, of those with the rarer one,
 // below which the one does not follow the other: a capture that lost a packet has
