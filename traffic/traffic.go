@@ -42,6 +42,12 @@ const (
 	Address             // popularity rank within the trace from 0, never the address itself
 )
 
+// PayloadEdges are the sizes from which payload does not fit a packet of
+// Ethernet's 1,500 bytes any more: of TCP and of UDP over IPv4 without options.
+// Models that draw a rare size from a range of sizes let ranges end there, so
+// that none is drawn too large because another is.
+var PayloadEdges = [...]int64{1500 - 40 + 1, 1500 - 28 + 1}
+
 var kindNames = []string{"symbol", "number", "size", "gap", "port", "address"}
 
 func (k Kind) String() string {

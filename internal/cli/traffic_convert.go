@@ -30,6 +30,9 @@ sample --faithful writes as header bits.
 With --series the steps are ticks, and hold the bytes up and down in them: what
 mode denoise learns from. A series is a session from its first packet on or,
 with --together, a window of all packets of a FILE, labelled as --label says.
+A TCP frame that is larger than its connection's MSS and than Ethernet's 1,500
+bytes was put together by the host's network card (segmentation offload); it is
+cut into the segments that a link carries, unless --whole-frames is given.
 Captures that cover more than 24 h are several in one file; they are left out and
 named, unless --span allows more.`,
 		Example: `  planegym traffic convert a.pcap b.pcapng --label file -o sessions.parquet
@@ -48,6 +51,7 @@ named, unless --span allows more.`,
 	f.StringVar(&c.Label, "label", "", `label of captures: a name, or "file" for each one's own name`)
 	f.DurationVar(&c.Flows.Idle, "idle", 0, "silence after which a five-tuple is another session; 1h")
 	f.DurationVar(&c.Flows.Span, "span", 0, "time that a capture may cover; 24h")
+	f.BoolVar(&c.Flows.Whole, "whole-frames", false, "leave frames of segmentation offload one packet; without, they are cut into segments of the connection's MSS")
 	f.BoolVar(&c.Headers, "headers", false, "steps with header fields, of captures and nPrint's tables")
 	f.IntVar(&c.Window, "window", 0, "with --headers: cut sessions into ones of so many steps")
 	f.DurationVar(&c.Series, "series", 0, "make series: bytes up and down a tick of so much time")

@@ -34,9 +34,17 @@ func newTrafficFit() *cobra.Command {
 ` + about + `
 Settings of a mode are changed by --set; an unknown key names the nearest one.
 Learned modes write checkpoints to the output: Ctrl-C keeps what is done, --resume
-goes on from there. Equal data, settings, seed and kernel set give equal bytes.`,
+goes on from there. Equal data, settings, seed and kernel set give equal bytes.
+
+With --epsilon and --delta the model is (ε, δ)-differentially private with respect
+to adding or removing one session: counts get noise, classes of sizes, ports and
+gaps are public and coarse, times between sessions are not learnt. Mode ngram can;
+the others refuse. The noise is new in every fit. Sessions that were cut when they
+were recorded need --cut: it is not found in the data. --set clip=C bounds what
+one session counts.`,
 		Example: `  planegym traffic fit --data sessions.parquet -o model.safetensors
   planegym traffic fit --data sessions.parquet --mode ngram --set order=5 -o m5.safetensors
+  planegym traffic fit --data sessions.parquet --epsilon 2 --delta 1e-6 -o private.safetensors
   planegym traffic fit --data sessions.parquet --mode markov -o m.safetensors --force`,
 		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
@@ -47,6 +55,8 @@ goes on from there. Equal data, settings, seed and kernel set give equal bytes.`
 	fl.StringArrayVar(&f.sets, "set", nil, "one setting of the mode, as KEY=VALUE; repeat for more")
 	fl.IntVar(&f.order, "order", 3, "of ngram, as --set order=: steps that the next one depends on")
 	fl.IntVar(&f.cut, "cut", 0, "as --set max_steps=: steps that the recording kept of a session; 0: found, -1: all")
+	fl.Float64Var(&f.epsilon, "epsilon", 0, "make a differentially private model of this ε, with --delta")
+	fl.Float64Var(&f.delta, "delta", 0, "δ of a private model: far below 1/sessions")
 	fl.Uint64Var(&f.options.Seed, "seed", 0, "of a learned mode's weights and batches")
 	fl.IntVar(&f.options.Every, "every", 0, "of a learned mode: updates between checkpoints; default: the mode's")
 	fl.BoolVar(&f.options.Resume, "resume", false, "go on from the output, with its settings")
@@ -63,6 +73,7 @@ type trafficFitter struct {
 	data, mode, out string
 	sets            []string
 	order, cut      int
+	epsilon, delta  float64
 	force           bool
 	options         traffic.FitOptions
 }
@@ -81,7 +92,7 @@ func (f *trafficFitter) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	settings, err := f.settings(k)
+	settings, err := f.settings(cmd, k)
 	if err != nil {
 		return err
 	}
@@ -120,7 +131,11 @@ func (f *trafficFitter) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	if err := m.Save(f.out, map[string]string{"data": filepath.Base(f.data), "data_sha256": hash}); err != nil {
+	about := map[string]string{"data": filepath.Base(f.data), "data_sha256": hash}
+	if f.epsilon > 0 {
+		about = nil // a hash says of any guess of the sessions whether it is right
+	}
+	if err := m.Save(f.out, about); err != nil {
 		return err
 	}
 	if asJSON(cmd) {
@@ -128,5 +143,8 @@ func (f *trafficFitter) run(cmd *cobra.Command) error {
 			"sessions": s.Len(), "labels": s.Of.Labels, "data_sha256": hash})
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "%s: %s of %d sessions, %d labels, in %.1f s\n", f.out, f.mode, s.Len(), len(s.Of.Labels), time.Since(start).Seconds())
+	if f.epsilon > 0 {
+		fmt.Fprintf(cmd.OutOrStdout(), "(%v, %v)-differentially private with respect to one session\n", f.epsilon, f.delta)
+	}
 	return nil
 }

@@ -39,7 +39,7 @@ func (f *trafficFitter) check(cmd *cobra.Command) (*models.Kind, error) {
 }
 
 // settings are the mode's, or the checkpoint's, as --set changes them.
-func (f *trafficFitter) settings(k *models.Kind) (any, error) {
+func (f *trafficFitter) settings(cmd *cobra.Command, k *models.Kind) (any, error) {
 	var from traffic.Model
 	if f.options.Resume {
 		var err error
@@ -48,5 +48,16 @@ func (f *trafficFitter) settings(k *models.Kind) (any, error) {
 		}
 	}
 	settings := k.Settings(from)
+	if cmd.Flags().Changed("epsilon") || cmd.Flags().Changed("delta") {
+		p, ok := settings.(interface {
+			SetPrivacy(epsilon, delta float64) error
+		})
+		if !ok {
+			return nil, usagef("traffic fit: --epsilon, --delta: mode %s has no private fit: --mode ngram has", f.mode)
+		}
+		if err := p.SetPrivacy(f.epsilon, f.delta); err != nil {
+			return nil, usagef("traffic fit: --epsilon, --delta: %w", err)
+		}
+	}
 	return settings, set("traffic fit", f.sets, settings)
 }

@@ -209,8 +209,10 @@ const narrowest = 8
 
 // NewVocabulary fits a vocabulary: values seen at least often times are exact,
 // the others go into perOctave cells a factor of two, positive and negative
-// apart. Values beyond the grid belong to its last cell.
-func NewVocabulary(values []int64, often, perOctave int) (*Vocabulary, error) {
+// apart, and cut at edges, where a cell begins (mirrored for negative values).
+// Edges are public numbers, not the data's. Values beyond the grid belong to its
+// last cell.
+func NewVocabulary(values []int64, often, perOctave int, edges ...int64) (*Vocabulary, error) {
 	if len(values) == 0 || often < 1 || perOctave < 1 {
 		return nil, fmt.Errorf("seq: a vocabulary of %d values, %d times at least, %d cells an octave", len(values), often, perOctave)
 	}
@@ -236,7 +238,13 @@ func NewVocabulary(values []int64, often, perOctave int) (*Vocabulary, error) {
 			cells = append(cells, x)
 			x += max(narrowest, int64(float64(x)*(math.Exp2(1/float64(perOctave))-1)))
 		}
-		return append(cells, end)
+		for _, e := range edges {
+			if e > 0 && e < end {
+				cells = append(cells, e)
+			}
+		}
+		slices.Sort(cells)
+		return append(slices.Compact(cells), end)
 	}
 	if lo := sorted[0]; lo < 0 {
 		for _, x := range slices.Backward(grid(-max(lo, -math.MaxInt64))) {

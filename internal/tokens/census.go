@@ -19,6 +19,10 @@ type Census struct {
 	byLabel  [][]int   // by label+1: indices in Kinds
 	pairs    *pairs
 	order    *order
+	tails    tails
+	binned   []int   // columns of tails
+	ordered  []int   // columns of order
+	step     []uint8 // by class of the first column: what it is to Past
 }
 
 // Kind is the sessions of one label and one class of each meta field.
@@ -30,7 +34,7 @@ type Kind struct {
 // NewCensus counts sessions. maxSteps above 0 is where they were cut; 0: at the
 // longest length, if 2 % of the sessions have it; below 0: nowhere.
 func (c *Codec) NewCensus(s *traffic.Set, maxSteps int) *Census {
-	n := &Census{pairs: c.newPairs(s), order: c.newOrder(s)}
+	n := &Census{pairs: c.newPairs(s), order: c.newOrder(s), tails: c.newTails(s), binned: c.binned(), ordered: c.ordered(), step: c.steps()}
 	at := map[string]int{}
 	var begun []float64
 	longest := 0
@@ -159,7 +163,7 @@ func (n *Census) Tensors() []safetensors.Tensor {
 	for _, k := range n.Kinds {
 		kinds = append(append(kinds, k.Count), k.Tokens...)
 	}
-	return append(append(n.pairs.tensors(), n.order.tensors()...),
+	return append(slices.Concat(n.pairs.tensors(), n.order.tensors(), n.tails.tensors()),
 		safetensors.Tensor{Name: "kinds", Shape: []int{len(n.Kinds), w}, Data: kinds},
 		safetensors.Tensor{Name: "starts", Shape: []int{len(n.Starts)}, Data: n.Starts})
 }
@@ -169,12 +173,15 @@ func (c *Codec) ReadCensus(f *safetensors.File, maxSteps, longest int) (*Census,
 	if maxSteps < 0 || longest < 1 || longest > 1<<30 || maxSteps > 1<<30 {
 		return nil, fmt.Errorf("tokens: max_steps %d, longest %d", maxSteps, longest)
 	}
-	n := &Census{MaxSteps: maxSteps, Longest: longest}
+	n := &Census{MaxSteps: maxSteps, Longest: longest, binned: c.binned(), ordered: c.ordered(), step: c.steps()}
 	var err error
 	if n.pairs, err = c.readPairs(f); err != nil {
 		return nil, err
 	}
 	if n.order, err = c.readOrder(f); err != nil {
+		return nil, err
+	}
+	if n.tails, err = c.readTails(f); err != nil {
 		return nil, err
 	}
 	info, ok := f.Info("kinds")

@@ -213,7 +213,13 @@ func fit(f traffic.Field, field, sign int, rows [][]float64, o Options) (Column,
 				values = append(values, slices.Repeat([]int64{int64(1 - 2*d)}, o.Often)...)
 			}
 		}
-		c.Vocabulary, err = seq.NewVocabulary(values, o.Often, o.PerOctave)
+		var edges []int64
+		if sign >= 0 { // sizes are one more than they are
+			for _, bytes := range traffic.PayloadEdges {
+				edges = append(edges, bytes+1)
+			}
+		}
+		c.Vocabulary, err = seq.NewVocabulary(values, o.Often, o.PerOctave, edges...)
 	}
 	if err != nil {
 		return c, fmt.Errorf("tokens: %s: %w", f.Name, err)

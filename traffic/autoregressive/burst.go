@@ -5,6 +5,7 @@ import (
 
 	"github.com/planegym/planegym/compute"
 	"github.com/planegym/planegym/internal/seq"
+	"github.com/planegym/planegym/internal/tokens"
 	"github.com/planegym/planegym/traffic"
 )
 
@@ -43,6 +44,7 @@ func (m *Model) Bursts(held *traffic.Set) (*Bursts, error) {
 	sampler := m.net.NewSampler(compute.NewBackend(compute.Fastest(), 1), 1)
 	in, guess := make([]int32, len(m.net.Embeddings)), make([]int32, cols)
 	about := make([]int32, 1+len(m.codec.Meta))
+	before := m.census.Past(m.codec)
 	for i := range held.Sessions {
 		s := &held.Sessions[i]
 		if err := m.Schema().Valid(s); err != nil {
@@ -59,12 +61,12 @@ func (m *Model) Bursts(held *traffic.Set) (*Bursts, error) {
 		r.Sessions++
 		classes := m.codec.Classes(s, nil)
 		m.codec.MetaTokens(s.Label, s.Meta, about)
-		err := m.follow(s, func(t int, sampler *seq.Sampler, classes, about []int32) {
+		err := m.follow(s, func(t int, sampler *seq.Sampler, classes []int32, before *tokens.Past) {
 			if t < from || t == n {
 				return
 			}
 			for h, v := range classes {
-				nats -= logProb(m.weights(sampler, 0, h, classes, about), v) + m.codec.Steps[h].LogShare(v, m.Schema().Step(s, t))
+				nats -= logProb(m.weights(sampler, 0, h, classes, before), v) + m.codec.Steps[h].LogShare(v, m.Schema().Step(s, t))
 			}
 		})
 		if err != nil {
@@ -72,15 +74,17 @@ func (m *Model) Bursts(held *traffic.Set) (*Bursts, error) {
 		}
 		past := append([]int32(nil), classes...)
 		sampler.Reset(nil)
+		before.Begin(about)
 		for t := range n {
 			m.inputs(in, past, t, about)
 			sampler.Step(nil, in, nil)
 			if t < from {
+				before.Add(classes[t*cols:][:cols])
 				continue
 			}
 			r.Steps++
 			for h := range cols {
-				w := m.weights(sampler, 0, h, guess, about)
+				w := m.weights(sampler, 0, h, guess, before)
 				if h == 0 {
 					w = w[:m.end()]
 				}
@@ -97,6 +101,7 @@ func (m *Model) Bursts(held *traffic.Set) (*Bursts, error) {
 				of[v]++
 			}
 			copy(past[t*cols:], guess)
+			before.Add(guess)
 		}
 	}
 	for h := range cols {

@@ -77,6 +77,7 @@ type lane struct {
 	step    int
 	about   []int32
 	last    []int32 // classes of the step before
+	past    *tokens.Past
 	x       traffic.Session
 }
 
@@ -96,6 +97,7 @@ func (m *Model) newStream(r *traffic.Request, kernels compute.Kernels) *stream {
 		s.lane[i].session = -1
 		s.lane[i].about = make([]int32, 1+len(m.codec.Meta))
 		s.lane[i].last = make([]int32, len(m.codec.Steps))
+		s.lane[i].past = m.census.Past(m.codec)
 	}
 	s.tokens = make([]int32, n*len(m.net.Embeddings))
 	s.values = make([]int32, len(m.codec.Steps))
@@ -127,6 +129,7 @@ func (s *stream) begin(k int) {
 	l := &s.lane[k]
 	l.session, l.step = s.begun, 0
 	l.x = s.m.codec.Begin(s.m.census, s.r, s.begun, l.about)
+	l.past.Begin(l.about)
 	s.begun++
 	s.sampler.Reset([]int{k})
 }
@@ -160,6 +163,7 @@ func (s *stream) step() {
 			s.finish(l)
 			continue
 		}
+		l.past.Add(l.last)
 		if l.step++; l.step >= s.most && l.step*cols >= len(s.prefix) {
 			s.finish(l)
 		}
@@ -176,10 +180,11 @@ func (s *stream) finish(l *lane) {
 func (s *stream) draw(i int, l *lane) bool {
 	m := s.m
 	key := rng.Key{Seed: s.r.Seed, A: uint32(l.session), B: uint32(1 + l.step), Purpose: rng.SessionSteps}
+	first := m.weights(s.sampler, i, 0, s.values, l.past)
 	if l.step == 0 { // a session has one step at least
-		s.sampler.Weights(i, 0, s.values)[m.end()] = 0
+		first[m.end()] = 0
 	}
-	if s.sampler.Draw(i, 0, s.values, key.Float64(0)) == m.end() {
+	if s.values[0] = seq.Pick(first, key.Float64(0)); s.values[0] == m.end() {
 		return false
 	}
 	at := len(l.x.Steps)
@@ -191,7 +196,7 @@ func (s *stream) draw(i int, l *lane) bool {
 	row := l.x.Steps[at:]
 	for h := range m.codec.Steps {
 		if h > 0 {
-			s.values[h] = seq.Pick(m.weights(s.sampler, i, h, s.values, l.about), key.Float64(uint32(2*h)))
+			s.values[h] = seq.Pick(m.weights(s.sampler, i, h, s.values, l.past), key.Float64(uint32(2*h)))
 		}
 		m.codec.Steps[h].Decode(s.values[h], key.Float64(uint32(2*h+1)), row)
 	}
@@ -200,10 +205,10 @@ func (s *stream) draw(i int, l *lane) bool {
 }
 
 // weights are entry i's of column h, given the step's earlier columns; what
-// training never had together counts little.
-func (m *Model) weights(sampler *seq.Sampler, i, h int, classes, about []int32) []float32 {
+// training never had together, or after what the session has, counts little.
+func (m *Model) weights(sampler *seq.Sampler, i, h int, classes []int32, past *tokens.Past) []float32 {
 	w := sampler.Weights(i, h, classes)
-	m.census.Weigh(m.codec, w, h, classes, about)
+	past.Weigh(w, h, classes)
 	return w
 }
 
@@ -230,14 +235,14 @@ func (m *Model) LogProb(s *traffic.Session, into []float64) (steps int, err erro
 	if n := len(m.Parts()); len(into) != n {
 		return 0, fmt.Errorf("autoregressive: %d sums for parts %q", len(into), m.Parts())
 	}
-	err = m.follow(s, func(t int, sampler *seq.Sampler, classes, about []int32) {
+	err = m.follow(s, func(t int, sampler *seq.Sampler, classes []int32, before *tokens.Past) {
 		part := 0
 		for h := range classes {
 			if classes[h] < 0 {
 				break
 			}
 			col := &m.codec.Steps[h]
-			lp := logProb(m.weights(sampler, 0, h, classes, about), classes[h])
+			lp := logProb(m.weights(sampler, 0, h, classes, before), classes[h])
 			if col.Bins != nil {
 				part++
 				into[part] += lp
@@ -263,7 +268,7 @@ func logProb(weights []float32, class int32) float64 {
 // follow reads a session and calls see before each of its steps, with the
 // step's classes; at its end, which a session that was cut has not, with the
 // end's class and -1 of others.
-func (m *Model) follow(s *traffic.Session, see func(t int, sampler *seq.Sampler, classes, about []int32)) error {
+func (m *Model) follow(s *traffic.Session, see func(t int, sampler *seq.Sampler, classes []int32, before *tokens.Past)) error {
 	sampler, ok := m.scorers.Get().(*seq.Sampler)
 	if !ok {
 		sampler = m.net.NewSampler(compute.NewBackend(compute.Fastest(), 1), 1)
@@ -272,6 +277,8 @@ func (m *Model) follow(s *traffic.Session, see func(t int, sampler *seq.Sampler,
 	sampler.Reset(nil)
 	about := make([]int32, 1+len(m.codec.Meta))
 	m.codec.MetaTokens(s.Label, s.Meta, about)
+	before := m.census.Past(m.codec)
+	before.Begin(about)
 	past, cols := m.codec.Classes(s, nil), len(m.codec.Steps)
 	in, out := make([]int32, len(m.net.Embeddings)), make([]int32, cols)
 	n := m.Schema().Len(s)
@@ -286,7 +293,10 @@ func (m *Model) follow(s *traffic.Session, see func(t int, sampler *seq.Sampler,
 			}
 			out[0] = m.end()
 		}
-		see(t, sampler, out, about)
+		see(t, sampler, out, before)
+		if t < n {
+			before.Add(out)
+		}
 	}
 	return nil
 }

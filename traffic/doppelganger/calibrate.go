@@ -200,12 +200,15 @@ func (m *Model) fitSteps(be *compute.Backend, train []traffic.Session, n int, se
 	for j, n := range count(train) {
 		fields[j].Want = n
 	}
-	for _, part := range [][2]int{{0, about}, {about, len(fields)}} {
-		from, to := part[0], part[1]
-		if from == to {
+	// What sessions are first, and what every packet is, its kind or first field, last and by
+	// the most draws: a load is its packets in each direction.
+	for _, part := range []struct{ from, to, draws int }{{0, about, n / 4}, {about + 1, len(fields), n / 4}, {about, about + 1, n}} {
+		if part.from >= min(part.to, len(fields)) {
 			continue
 		}
-		err := tokens.FitShares(fields[from:to], func() ([][]float64, error) { return count(m.drawLike(be, n, seed))[from:to], nil })
+		err := tokens.FitShares(fields[part.from:part.to], func() ([][]float64, error) {
+			return count(m.drawLike(be, max(part.draws, 512), seed))[part.from:part.to], nil
+		})
 		if err != nil {
 			return err
 		}

@@ -257,7 +257,7 @@ func (k *codec) outer(steps, step []float64) []float64 {
 			out[f] = step[i]
 		}
 	}
-	k.Kinds.boundTo(kind, out)
+	k.Kinds.bound(kind, out)
 	return steps
 }
 
@@ -270,8 +270,12 @@ func (k *codec) with(class []int32) (set fitting) {
 	set = k.Kinds.with(func(field int) int { return int(class[k.given+field]) })
 	for j := range k.Low {
 		if c := class[k.norms+2*j]; int(c) < len(k.Low[j].Exact) && k.Low[j].Exact[c] == 0 {
-			set.any &^= k.bytes[j]
-			set.first &^= k.bytes[j]
+			if any := set.any &^ k.bytes[j]; any != 0 { // else the attributes contradict each other
+				set.any = any
+			}
+			if first := set.first &^ k.bytes[j]; first != 0 {
+				set.first = first
+			}
 		}
 	}
 	return set

@@ -9,7 +9,8 @@ import (
 )
 
 // kinds are what the steps of training are besides their numbers: the values of
-// their symbols, together with which of their sizes are 0. A model draws the kind
+// their symbols, together with which of their sizes are 0, and which payload is
+// larger than a packet of Ethernet holds. A model draws the kind
 // of a step first and its numbers given it, so that no step is what training
 // never had: an acknowledgement with bytes, a flag of TCP in a datagram.
 //
@@ -17,7 +18,8 @@ import (
 type kinds struct {
 	Symbols []int       `json:"symbols"` // fields of a step
 	Sizes   []int       `json:"sizes"`   // fields of a step that may be 0
-	Of      [][]int32   `json:"of"`      // by kind: levels of Symbols, then 1 where a size is not 0
+	Edges   []float64   `json:"edges"`   // of Sizes: from where one is large; 0: nowhere
+	Of      [][]int32   `json:"of"`      // by kind: levels of Symbols, then of each size 0 where it is 0, 2 where it is large, else 1
 	Least   [][]float64 `json:"least"`   // by kind, of each size that is not 0; bounds on the classes' grid
 	Most    [][]float64 `json:"most"`
 	After   []uint64    `json:"after"`  // by kind: those that training had anywhere after it in a session, more than rarely
@@ -33,7 +35,7 @@ const maxKinds = 64
 
 // unseen is what the probability of a kind is multiplied by that training never
 // had after what the session has, or with its symbols.
-const unseen = 1e-4
+const unseen = 1e-6
 
 // rarely is the share of the sessions with two kinds, of those with the rarer one,
 // below which the one does not follow the other: a capture that lost a packet has
@@ -63,6 +65,11 @@ func newKinds(set *traffic.Set, common int) *kinds {
 			k.Symbols = append(k.Symbols, j)
 		case f.Kind == traffic.Size && zero[j]:
 			k.Sizes = append(k.Sizes, j)
+			edge := 0.
+			if f.Name == "size" && set.Of.StepIndex("direction") >= 0 {
+				edge = float64(traffic.PayloadEdges[0])
+			}
+			k.Edges = append(k.Edges, edge)
 		}
 	}
 	if len(k.Sizes) == 0 {
@@ -131,11 +138,17 @@ func newKinds(set *traffic.Set, common int) *kinds {
 			}
 		}
 	}
-	for _, bySize := range sizes {
+	for kind, bySize := range sizes {
 		least, most := make([]float64, len(k.Sizes)), make([]float64, len(k.Sizes))
 		for j, v := range bySize {
-			if len(v) > 0 {
-				least[j], most[j] = bounds(v, common)
+			if len(v) == 0 {
+				continue
+			}
+			least[j], most[j] = bounds(v, common)
+			if edge := k.Edges[j]; edge > 0 && k.Of[kind][len(k.Symbols)+j] == 2 {
+				least[j] = max(least[j], edge)
+			} else if edge > 0 {
+				most[j] = min(most[j], edge-1)
 			}
 		}
 		k.Least, k.Most = append(k.Least, least), append(k.Most, most)
@@ -170,11 +183,14 @@ func (k *kinds) tuple(x []float64) []int32 {
 	for _, f := range k.Symbols {
 		of = append(of, int32(x[f]))
 	}
-	for _, f := range k.Sizes {
-		if x[f] != 0 {
-			of = append(of, 1)
-		} else {
+	for j, f := range k.Sizes {
+		switch edge := k.Edges[j]; {
+		case x[f] == 0:
 			of = append(of, 0)
+		case edge > 0 && x[f] >= edge:
+			of = append(of, 2)
+		default:
+			of = append(of, 1)
 		}
 	}
 	return of
@@ -184,10 +200,8 @@ func (k *kinds) find(of []int32) int {
 	return slices.IndexFunc(k.Of, func(o []int32) bool { return slices.Equal(o, of) })
 }
 
-// bound makes a step's sizes what its kind allows.
-func (k *kinds) bound(x []float64) { k.boundTo(k.nearest(x), x) }
-
-func (k *kinds) boundTo(kind int, x []float64) {
+// bound makes a step's sizes what a kind allows.
+func (k *kinds) bound(kind int, x []float64) {
 	for i, f := range k.Sizes {
 		if k.Of[kind][len(k.Symbols)+i] == 0 {
 			x[f] = 0
@@ -220,18 +234,24 @@ func (k *kinds) nearest(x []float64) int {
 // fields that are never 0.
 func (k *kinds) has(kind, field int) bool {
 	j := slices.Index(k.Sizes, field)
-	return j < 0 || k.Of[kind][len(k.Symbols)+j] == 1
+	return j < 0 || k.Of[kind][len(k.Symbols)+j] != 0
 }
 
 // with are the kinds that training had with the symbols of a session; meta gives
-// the level of a field.
+// the level of a field. Symbols that training never had together can leave no
+// kind: then a field counts only where the fields before it leave one.
 func (k *kinds) with(meta func(field int) int) fitting {
 	all := uint64(1)<<len(k.Of) - 1
 	set := fitting{all, all}
 	for j, levels := range k.About {
-		if len(levels) > 0 {
-			set.any &= levels[meta(j)]
-			set.first &= k.Begins[j][meta(j)]
+		if len(levels) == 0 {
+			continue
+		}
+		if any := set.any & levels[meta(j)]; any != 0 {
+			set.any = any
+		}
+		if first := set.first & k.Begins[j][meta(j)]; first != 0 {
+			set.first = first
 		}
 	}
 	return set
@@ -278,7 +298,7 @@ func (k *kinds) check(c *traffic.Schema) error {
 			sizes = append(sizes, j)
 		}
 	}
-	if !slices.Equal(symbols, k.Symbols) || !slices.Equal(sizes, k.Sizes) {
+	if !slices.Equal(symbols, k.Symbols) || !slices.Equal(sizes, k.Sizes) || len(k.Edges) != len(sizes) {
 		return fmt.Errorf("codec: kinds are of fields %v and %v of steps", k.Symbols, k.Sizes)
 	}
 	for i, of := range k.Of {
@@ -286,7 +306,7 @@ func (k *kinds) check(c *traffic.Schema) error {
 			return fmt.Errorf("codec: kind %d is %v", i, of)
 		}
 		for j, v := range of {
-			most := int32(1)
+			most := int32(2)
 			if j < len(symbols) {
 				most = int32(len(c.Steps[symbols[j]].Levels)) - 1
 			}
@@ -296,7 +316,7 @@ func (k *kinds) check(c *traffic.Schema) error {
 		}
 		for j := range sizes {
 			lo, hi := k.Least[i][j], k.Most[i][j]
-			if !(lo >= 0 && lo <= hi && hi <= 1<<53) || of[len(symbols)+j] == 1 && lo < 1 {
+			if !(lo >= 0 && lo <= hi && hi <= 1<<53) || of[len(symbols)+j] != 0 && lo < 1 {
 				return fmt.Errorf("codec: sizes of kind %d are from %v to %v", i, lo, hi)
 			}
 		}

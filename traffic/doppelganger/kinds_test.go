@@ -3,6 +3,7 @@ package doppelganger
 import (
 	"context"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/planegym/planegym/compute"
@@ -77,6 +78,26 @@ func TestKinds(t *testing.T) {
 	}
 }
 
+// Attributes that training never had together allow the kinds of the first of
+// them, not any kind: a generator of attributes may pair UDP with an option of TCP.
+func TestAttributesThatNeverMet(t *testing.T) {
+	train := exchanges(40)
+	train.Of.Meta = append(train.Of.Meta, traffic.Field{Name: "options", Kind: traffic.Symbol, Levels: []string{"none", "mss"}})
+	for i := range train.Sessions {
+		x := &train.Sessions[i]
+		x.Meta = append(x.Meta, 1-x.Meta[0]) // TCP has options, UDP none
+	}
+	k := newKinds(train, 3)
+	of := func(meta ...int) fitting { return k.with(func(field int) int { return meta[field] }) }
+	tcp, udp := of(0, 1), of(1, 0)
+	if tcp.any&udp.any&^k.About[0][1] != 0 || udp.any == 0 || tcp.first == udp.first {
+		t.Fatalf("kinds of TCP %b, of UDP %b", tcp, udp)
+	}
+	if got := of(1, 1); got.any&^udp.any != 0 || got.any == 0 || got.first&^udp.first != 0 || got.first == 0 {
+		t.Errorf("UDP with options has kinds %b, UDP has %b", got, udp)
+	}
+}
+
 // What the likelihood mode says is a probability: given the outline, over all
 // that a step of two fields can be, its parts add up to 1.
 func TestKindsAddUp(t *testing.T) {
@@ -142,4 +163,72 @@ func TestKindsAddUp(t *testing.T) {
 func within(c *classes, x float64) bool {
 	class := c.encode(x)
 	return c.decode(class, 0) <= x && x <= c.decode(class, 1-0x1p-53)
+}
+
+// Payload that no packet of Ethernet holds is a kind of its own: it is as rare
+// where training has it in few steps, after a fit of a few updates too, and sizes
+// of the other kind fit.
+func TestLargePayloadIsAKind(t *testing.T) {
+	train := exchanges(200)
+	large := 0
+	for i := range train.Sessions {
+		x := &train.Sessions[i]
+		for k := 0; k < len(x.Steps); k += 4 {
+			if x.Steps[k+1] > 0 && x.Steps[k] == 0 && i%20 == 0 && large < 8 {
+				x.Steps[k+1] = 9000
+				large++
+			}
+		}
+	}
+	k := newKinds(train, 5)
+	if n := len(k.Of); n != 6 && n != 7 {
+		t.Fatalf("%d kinds: large data up beside the five", n)
+	}
+	for kind, of := range k.Of {
+		lo, hi := k.Least[kind][0], k.Most[kind][0]
+		switch of[len(of)-1] {
+		case 1:
+			if hi > 1460 {
+				t.Errorf("kind %v has sizes to %v", of, hi)
+			}
+		case 2:
+			if lo < 1461 || hi != 9000 {
+				t.Errorf("kind %v has sizes from %v to %v", of, lo, hi)
+			}
+		}
+	}
+	for _, mode := range Modes {
+		m, err := Fit(t.Context(), train, tiny(mode), traffic.FitOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for s, err := range m.Sample(t.Context(), traffic.Request{N: 1000, Seed: 2}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range m.Schema().Len(&s) {
+				if size := m.Schema().Step(&s, i)[1]; size > 1460 && size != 9000 {
+					t.Fatalf("%s: a step of %v bytes: training has up to 1,400, and 9,000", mode, size)
+				}
+			}
+		}
+	}
+}
+
+// Only permitted kinds are drawn, however sure the network is of another.
+func TestPermit(t *testing.T) {
+	for _, x := range []struct {
+		p    []float32
+		set  uint64
+		want []float32
+	}{
+		{[]float32{1, .25, .5}, 0b110, []float32{0, .25, .5}},
+		{[]float32{1, 0, 0}, 0b110, []float32{0, 1, 1}},
+		{[]float32{1, 0, .5}, 0, []float32{1, 0, .5}},
+	} {
+		got := slices.Clone(x.p)
+		if permit(got, x.set); !slices.Equal(got, x.want) {
+			t.Errorf("of %v the kinds %b: %v, want %v", x.p, x.set, got, x.want)
+		}
+	}
 }

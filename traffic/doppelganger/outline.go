@@ -206,10 +206,14 @@ func (o *outline) finish(s *traffic.Session, from int, key rng.Key) {
 			continue
 		}
 		x := s.Steps[best*width:][:width]
-		x[field] = k.Outline[1+j].decode(o.class[1+j], key.Float64(uint32(2+j)))
-		if k.Kinds != nil {
-			k.Kinds.bound(x)
+		value := k.Outline[1+j].decode(o.class[1+j], key.Float64(uint32(2+j)))
+		if k.Kinds == nil {
+			x[field] = value
+			continue
 		}
+		kind := k.Kinds.nearest(x)
+		x[field] = value
+		k.Kinds.bound(kind, x)
 	}
 }
 

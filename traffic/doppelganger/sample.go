@@ -325,7 +325,7 @@ func (s *sampler) emit(i int, y []float32, key rng.Key, most int) {
 			p := y[at:][:size]
 			exponentials(p)
 			if j == 0 && k.Kinds != nil {
-				k.allow(p, w.with, w.before, true)
+				permit(p, k.Kinds.next(w.with, w.before))
 			}
 			class := draw(p, key.Float64(uint32(2000+2*t*(fields+1)+2*j)))
 			if j == 0 && k.Kinds != nil {
@@ -360,6 +360,27 @@ func (s *sampler) emit(i int, y []float32, key rng.Key, most int) {
 		}
 	}
 	w.calls++
+}
+
+// permit leaves weights to the kinds in a set alone, evenly where they have none: a
+// generator that is trained against critics can be sure of a kind that its
+// attributes do not allow. An empty set permits all.
+func permit(p []float32, set uint64) {
+	if set == 0 {
+		return
+	}
+	var sum float32
+	for i := range p {
+		if set>>i&1 == 0 {
+			p[i] = 0
+		}
+		sum += p[i]
+	}
+	for i := range p {
+		if sum == 0 && set>>i&1 == 1 {
+			p[i] = 1
+		}
+	}
 }
 
 // next goes to the next chunk that a row's tags name. Where it opens later than the

@@ -1,16 +1,44 @@
 package eval
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/planegym/planegym/internal/rng"
+)
 
 // audit adds what an attacker learns of who was in training by a threshold on
 // the likelihood of a session a step (Yeom et al. 2018): member_auc, the chance
 // that a training session is more likely than a held-out one, and member_tpr,
 // the share of training sessions found where 1 % of held-out ones are taken for
-// such (Carlini et al. 2022). The floors are audited as well: what memory of its
+// such (Carlini et al. 2022). Intervals are of resamples of both sets' sessions
+// (percentiles of the bootstrap). The floors are audited as well: what memory of its
 // data a model that only counts has is the measure of a learned one's.
 func audit(train, held []float64, r *Row) {
-	r.Figures["member_auc"] = EstimateOf([]float64{auc(train, held)})
-	r.Figures["member_tpr"] = EstimateOf([]float64{found(train, held, .01)})
+	r.Figures["member_auc"] = resampled(train, held, auc)
+	r.Figures["member_tpr"] = resampled(train, held, func(in, out []float64) float64 { return found(in, out, .01) })
+}
+
+// resamples of an audit.
+const resamples = 400
+
+// resampled is a figure of two samples with the 95 % interval of the bootstrap.
+func resampled(in, out []float64, figure func(in, out []float64) float64) Estimate {
+	e := Estimate{Mean: Number(figure(in, out))}
+	a, b := make([]float64, len(in)), make([]float64, len(out))
+	values := make([]float64, resamples)
+	for i := range values {
+		key, n := rng.Key{Seed: uint64(i), Purpose: rng.Bootstrap}, uint32(0)
+		for _, x := range []struct{ from, to []float64 }{{in, a}, {out, b}} {
+			for k := range x.to {
+				x.to[k] = x.from[key.Intn(n, len(x.from))]
+				n++
+			}
+		}
+		values[i] = figure(a, b)
+	}
+	slices.Sort(values)
+	e.Low, e.High = Number(values[resamples/40]), Number(values[resamples-1-resamples/40])
+	return e
 }
 
 // auc is the chance that one of in is above one of out, ties half: the rank sum

@@ -52,6 +52,45 @@ func TestMembership(t *testing.T) {
 	}
 }
 
+// The bootstrap's interval of the AUC is as wide as DeLong, DeLong and Clarke-Pearson's
+// (1988), which is computed of the placements of each value among the others.
+func TestMembershipInterval(t *testing.T) {
+	key := rng.Key{Seed: 5, Purpose: rng.Start}
+	var in, out []float64
+	for i := range 400 {
+		in = append(in, key.Float64(uint32(i))+.3)
+		out = append(out, key.Float64(uint32(1000+i)))
+	}
+	place := func(x float64, others []float64) (p float64) {
+		for _, y := range others {
+			if x > y {
+				p += 1 / float64(len(others))
+			}
+		}
+		return p
+	}
+	variance := func(of, others []float64) (v float64) {
+		var p []float64
+		mean := 0.
+		for _, x := range of {
+			p = append(p, place(x, others))
+			mean += p[len(p)-1] / float64(len(of))
+		}
+		for _, x := range p {
+			v += (x - mean) * (x - mean) / float64(len(p)-1) / float64(len(p))
+		}
+		return v
+	}
+	want := 1.96 * math.Sqrt(variance(in, out)+variance(out, in))
+	e := resampled(in, out, auc)
+	if got := e.Half(); math.Abs(got/want-1) > .15 || !(e.Low < e.Mean && e.Mean < e.High) {
+		t.Errorf("%v, half an interval of %.4f; DeLong's is %.4f", e, got, want)
+	}
+	if again := resampled(in, out, auc); again != e {
+		t.Errorf("the second time it is %v, not %v", again, e)
+	}
+}
+
 // Sessions of a size of their own are known by it to a model that counts, and
 // not where rare sizes share cells: the audit says both.
 func TestAudit(t *testing.T) {

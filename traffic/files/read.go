@@ -44,6 +44,8 @@ type Converted struct {
 	Steps    int               `json:"steps"`
 	Labels   map[string]int    `json:"labels,omitempty"`
 	Packets  int               `json:"packets,omitempty"`
+	Cut      int               `json:"offloaded,omitempty"` // packets that are frames of segmentation offload, cut into segments
+	Added    int               `json:"segments_added,omitempty"`
 	Rows     int               `json:"rows,omitempty"` // of header bits
 	Left     map[string]int    `json:"left_out,omitempty"`
 	Lost     map[string]int    `json:"details_lost,omitempty"`
@@ -101,7 +103,7 @@ func (c *Converter) Read(ctx context.Context, paths []string, done func()) (*tra
 		first, second := all.Halves()
 		all = []*traffic.Set{first, second}[c.Half-1]
 	}
-	r.Packets, r.Bad = counts.Packets, counts.Bad
+	r.Packets, r.Bad, r.Cut, r.Added = counts.Packets, counts.Bad, counts.Cut, counts.Added
 	maps.Copy(r.Left, counts.Left)
 	maps.Copy(r.Lost, counts.Lost)
 	if len(all.Of.Labels) > 0 {

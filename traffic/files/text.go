@@ -20,6 +20,9 @@ func (r *Converted) WriteText(out io.Writer) error {
 		}
 	}
 	fmt.Fprintln(out)
+	if r.Cut > 0 {
+		fmt.Fprintf(out, "Segmentation offload: %d frames cut into %d segments\n", r.Cut, r.Cut+r.Added)
+	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	counted := func(head string, m map[string]int) {
 		if len(m) == 0 {

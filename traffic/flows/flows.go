@@ -21,9 +21,13 @@ type Options struct {
 	Label string        // of all sessions; "": none
 	Idle  time.Duration // of silence after which a five-tuple is another session; 1 h
 	Span  time.Duration // that a capture may cover; 24 h
+	// Whole leaves TCP frames that segmentation offload put together one step. By
+	// default they are cut into segments of the connection's MSS, which is what a
+	// link carries; the segments after the first have gap 0.
+	Whole bool
 	// Each, where it is not nil, is called for every packet that became a step of
-	// a session (its index among those of Set), up or down. The packet is the
-	// caller's until it returns.
+	// a session (its index among those of Set), up or down, and for every segment of
+	// one that was cut. The packet is the caller's until it returns.
 	Each func(session, step int, down bool, p *packet.Packet)
 }
 
@@ -35,7 +39,9 @@ var ErrSpan = errors.New("flows: the capture covers too long a time")
 // Counts says what became of packets.
 type Counts struct {
 	Packets int            // of the capture
-	Actions int            // that became a step of a session
+	Actions int            // that became a step of a session; a cut one counts once
+	Cut     int            // of them: frames of segmentation offload, cut into segments
+	Added   int            // steps of such segments, beyond one a frame
 	Left    map[string]int // that did not, by reason
 	Lost    map[string]int // actions that do not say all of their packet, by what is lost
 	Bad     int            // checksums, of headers and transport: NICs that compute them leave many
@@ -46,6 +52,7 @@ func newCounts() Counts { return Counts{Left: map[string]int{}, Lost: map[string
 // Add adds another capture's counts.
 func (c *Counts) Add(o Counts) {
 	c.Packets, c.Actions, c.Bad = c.Packets+o.Packets, c.Actions+o.Actions, c.Bad+o.Bad
+	c.Cut, c.Added = c.Cut+o.Cut, c.Added+o.Added
 	if c.Left == nil {
 		c.Left, c.Lost = map[string]int{}, map[string]int{}
 	}
@@ -109,6 +116,7 @@ type half struct {
 	next  uint32 // sequence number after the last byte sent
 	isn   uint32
 	syn   bool
+	mss   int // announced; 0: not seen
 }
 
 // open is a session while it grows.
@@ -264,6 +272,28 @@ func (b *Builder) take(at time.Time, q *packet.Packet) {
 		f.last = at
 	}
 	b.last = at
+	if q.Proto == packet.TCP && q.Flags&packet.SYN != 0 {
+		if mss := announced(q.TCPOptions); mss > 0 {
+			f.half[dir].mss = mss
+		}
+	}
+	if b.o.Whole || !f.offloaded(q) {
+		b.step(f, s, dir, q, gap)
+	} else {
+		b.counts.Cut++
+		b.counts.Added--
+		f.segments(q, func(p *packet.Packet) {
+			b.counts.Added++
+			b.step(f, s, dir, p, gap)
+			gap = 0
+		})
+	}
+	b.counts.Actions++
+	b.describe(s, dir, q)
+}
+
+// step appends a packet as a session's next step.
+func (b *Builder) step(f *flow, s *open, dir int, q *packet.Packet, gap time.Duration) {
 	a := Action{Down: dir == 1, Size: q.Length, Gap: gap.Seconds()}
 	if q.Proto == packet.TCP {
 		a.Flags = b.classify(f, dir, q)
@@ -272,8 +302,6 @@ func (b *Builder) take(at time.Time, q *packet.Packet) {
 	if b.o.Each != nil {
 		b.o.Each(f.session, len(s.Steps)/StepFields-1, dir == 1, q)
 	}
-	b.counts.Actions++
-	b.describe(s, dir, q)
 }
 
 // another reports whether a packet begins a new session on a known five-tuple.

@@ -79,7 +79,7 @@ func ReadSIoT(in io.Reader, name string) (*traffic.Set, Counts, error) {
 		return nil, Counts{}, fmt.Errorf("%s: line %d: %w", name, n+1, err)
 	}
 	slices.SortStableFunc(rows, func(a, b siotFlow) int { return cmp.Compare(*a.Start, *b.Start) })
-	b := NewBuilder(Options{Span: math.MaxInt64, Idle: math.MaxInt64})
+	b := NewBuilder(Options{Span: math.MaxInt64, Idle: math.MaxInt64, Whole: true}) // records of a probe, not frames of a host
 	var labels []string
 	of := []int{}
 	for i := range rows {

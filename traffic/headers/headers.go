@@ -147,10 +147,11 @@ func (s *side) expect(id uint16) {
 	}
 }
 
-// NewBuilder begins a capture.
+// NewBuilder begins a capture. Frames of segmentation offload stay whole: their
+// headers are those of one packet.
 func NewBuilder(o flows.Options) *Builder {
 	b := &Builder{extra: map[int][][]float64{}, state: map[int]*[2]side{}, index: map[string]int{}}
-	o.Each = b.take
+	o.Each, o.Whole = b.take, true
 	b.flows = flows.NewBuilder(o)
 	return b
 }

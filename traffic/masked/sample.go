@@ -235,8 +235,7 @@ func (f *filling) fill(ctx context.Context, first, steps int, places []int) erro
 			key := rng.Key{Seed: f.r.Seed, A: uint32(first + i), B: uint32(1 + x.step), Purpose: rng.SessionSteps}
 			for k := range cols {
 				w := filler.Weights(n, k, cell)
-				m.census.Weigh(m.codec, w, k, cell, f.about[i])
-				follow[x.row].Weigh(w, k, x.step, cell)
+				m.weigh(w, k, x.step, cell, f.about[i], follow[x.row])
 				masks := m.masks(label, k, x.step, cell[0])
 				restrict(w, masks)
 				cell[k] = seq.Pick(w, key.Float64(uint32(2*k+1)))
@@ -248,6 +247,18 @@ func (f *filling) fill(ctx context.Context, first, steps int, places []int) erro
 		}
 	}
 	return nil
+}
+
+// weigh lowers the weights of column k's classes, for step at with a cell's earlier
+// columns, that training never had with what the step and the session have, or
+// in another order.
+func (m *Model) weigh(w []float32, k, at int, cell, about []int32, follow *tokens.Following) {
+	if k == 0 {
+		follow.Possible(w, at, nil, about)
+		return
+	}
+	m.census.Weigh(m.codec, w, k, cell, about)
+	follow.Weigh(w, k, at, cell)
 }
 
 // masks are the classes that column k of a step may have, each mask at least
@@ -382,8 +393,7 @@ func (m *Model) LogProb(s *traffic.Session, into []float64) (steps int, err erro
 			}
 			v := all[t*cols+k]
 			weights := x.filler.Weights(i, k, all[t*cols:][:cols])
-			m.census.Weigh(m.codec, weights, k, all[t*cols:][:cols], about)
-			follow[d].Weigh(weights, k, t, all[t*cols:][:cols])
+			m.weigh(weights, k, t, all[t*cols:][:cols], about, follow[d])
 			lp := logProb(weights, v) + col.LogShare(v, m.Schema().Step(s, t))
 			if col.Bins != nil {
 				into[part] += w * lp

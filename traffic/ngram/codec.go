@@ -101,6 +101,15 @@ func coded(k traffic.Kind) bool { return k == traffic.Size || k == traffic.Port 
 // perOctave is how many cells of the grid are a factor of two.
 const perOctave = 4
 
+// payload is the field of a token that is a packet's payload, -1 where steps are
+// not packets.
+func (d *codec) payload() int {
+	if d.schema.StepIndex("direction") < 0 {
+		return -1
+	}
+	return slices.Index(d.exact, d.schema.StepIndex("size"))
+}
+
 // classes makes the classes of sizes and ports: values that training has often
 // times, and cells that rarer ones share.
 func (d *codec) classes(src traffic.Source, often int) error {
@@ -129,13 +138,18 @@ func (d *codec) classes(src traffic.Source, often int) error {
 	for _, part := range []struct {
 		values [][]int64
 		to     []*seq.Vocabulary
-	}{{steps, d.words}, {meta, d.of}} {
+		size   int // the field that is the payload of a packet
+	}{{steps, d.words, d.payload()}, {meta, d.of, -1}} {
 		for k, v := range part.values {
 			if len(v) == 0 {
 				continue
 			}
+			var edges []int64
+			if k == part.size {
+				edges = traffic.PayloadEdges[:]
+			}
 			var err error
-			if part.to[k], err = seq.NewVocabulary(v, often, perOctave); err != nil {
+			if part.to[k], err = seq.NewVocabulary(v, often, perOctave, edges...); err != nil {
 				return fmt.Errorf("ngram: %w", err)
 			}
 		}

@@ -31,6 +31,8 @@ type settings struct {
 	// field; null where values are as they are, missing where all are.
 	Words []*seq.Vocabulary `json:"words,omitempty"`
 	Of    []*seq.Vocabulary `json:"of,omitempty"`
+	// Private says how private the counts are; missing where they are not.
+	Private *Private `json:"private,omitempty"`
 }
 
 // Save writes the model to a file that appears whole or not at all. about is
@@ -53,7 +55,7 @@ func (m *Model) Write(w io.Writer, about map[string]string) error {
 }
 
 func (m *Model) tensors(about map[string]string) (map[string]string, []safetensors.Tensor, error) {
-	c := settings{Mode: m.mode, Order: m.order, MaxSteps: m.maxSteps, Longest: m.longest, Condition: m.condition, Schema: m.schema}
+	c := settings{Mode: m.mode, Order: m.order, MaxSteps: m.maxSteps, Longest: m.longest, Condition: m.condition, Schema: m.schema, Private: m.private}
 	if is := func(w *seq.Vocabulary) bool { return w != nil }; slices.ContainsFunc(m.words, is) || slices.ContainsFunc(m.of, is) {
 		c.Words, c.Of = m.words, m.of
 	}
@@ -114,7 +116,7 @@ func read(f *safetensors.File) (*Model, error) {
 	if !slices.Contains(Modes, c.Mode) || c.Order < 1 || c.Order > 16 || c.MaxSteps < 0 || c.Longest < 1 {
 		return nil, bad("mode %q, order %d, max_steps %d, longest %d", c.Mode, c.Order, c.MaxSteps, c.Longest)
 	}
-	m := &Model{codec: newCodec(c.Schema), mode: c.Mode, order: c.Order, maxSteps: c.MaxSteps, longest: c.Longest, condition: c.Condition}
+	m := &Model{codec: newCodec(c.Schema), mode: c.Mode, order: c.Order, maxSteps: c.MaxSteps, longest: c.Longest, condition: c.Condition, private: c.Private}
 	for _, i := range m.condition {
 		if i < 0 || i >= len(c.Schema.Meta) || c.Schema.Meta[i].Kind != traffic.Symbol {
 			return nil, bad("condition %d is not a symbol of a session", i)
@@ -235,7 +237,7 @@ func (d *codec) setClasses(words, of []*seq.Vocabulary) error {
 		if n := len(w.Exact); n > 0 {
 			lo, hi = min(lo, w.Exact[0]), max(hi, w.Exact[n-1]+1)
 		}
-		if !coded(f.Kind) || lo < 0 || hi > most {
+		if !coded(f.Kind) && f.Kind != traffic.Address || lo < 0 || hi > most {
 			return fmt.Errorf("%s: classes of values from %d to %d", f.Name, lo, hi)
 		}
 		return nil

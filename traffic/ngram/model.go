@@ -40,6 +40,13 @@ type Config struct {
 	// cell, so that none can be read out of a file. 0 and 1: every value is kept;
 	// of Defaults 3.
 	Often int `toml:"often" json:"often"`
+	// Epsilon and Delta above 0 make a fit differentially private with respect to
+	// adding or removing a session (SetPrivacy); Often is of no account then, and
+	// MaxSteps is not found in the data.
+	Epsilon float64 `toml:"-" json:"epsilon,omitempty"`
+	Delta   float64 `toml:"-" json:"delta,omitempty"`
+	// Clip is the norm of what one session adds to all counts of a private fit; 0: 10.
+	Clip float64 `toml:"clip" json:"clip,omitempty"`
 }
 
 // Defaults makes the default Config of a mode.
@@ -61,6 +68,7 @@ type Model struct {
 	labels    []int32
 	byLabel   [][]int32 // by label+1: sessions
 	starts    []float64 // s between the starts of training sessions
+	private   *Private
 }
 
 // Parts names what LogProb gives: "steps", then each field with bins.
@@ -90,6 +98,8 @@ func Fit(ctx context.Context, src traffic.Source, cfg Config) (*Model, error) {
 		return nil, fmt.Errorf("ngram: order: %d is outside 1…16", cfg.Order)
 	case cfg.MaxSteps < -1:
 		return nil, fmt.Errorf("ngram: max_steps: %d", cfg.MaxSteps)
+	case !(cfg.Clip >= 0) || math.IsInf(cfg.Clip, 0) || cfg.Clip > 0 && cfg.Epsilon == 0:
+		return nil, fmt.Errorf("ngram: clip: %v; it is of private fits, at least 0 and finite", cfg.Clip)
 	case cfg.Often < 0:
 		return nil, fmt.Errorf("ngram: often: %d is negative", cfg.Often)
 	case src.Len() == 0:
@@ -99,10 +109,16 @@ func Fit(ctx context.Context, src traffic.Source, cfg Config) (*Model, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
-	m := &Model{codec: newCodec(*c), mode: cfg.Mode, order: cfg.Order}
 	if cfg.Condition == nil && c.MetaIndex("protocol") >= 0 {
 		cfg.Condition = []string{"protocol"}
 	}
+	if cfg.Epsilon != 0 || cfg.Delta != 0 {
+		if cfg.Mode != WittenBell {
+			return nil, fmt.Errorf("ngram: mode %s has no private fit", cfg.Mode)
+		}
+		return fitPrivate(ctx, src, cfg, nil)
+	}
+	m := &Model{codec: newCodec(*c), mode: cfg.Mode, order: cfg.Order}
 	for _, name := range cfg.Condition {
 		i := c.MetaIndex(name)
 		if i < 0 || c.Meta[i].Kind != traffic.Symbol {

@@ -43,6 +43,22 @@ func (t *table) add(context []int32, x int32) {
 	}
 }
 
+// put adds a count of x after a context, and none after its shorter ends.
+func (t *table) put(context []int32, x, count int32) {
+	n := int32(0)
+	for _, c := range context {
+		key := uint64(n)<<32 | uint64(uint32(c))
+		next, ok := t.child[key]
+		if !ok {
+			next = int32(len(t.grow))
+			t.child[key] = next
+			t.grow = append(t.grow, map[int32]int32{})
+		}
+		n = next
+	}
+	t.grow[n][x] += count
+}
+
 // done ends the counting.
 func (t *table) done() {
 	t.first = append(t.first, 0)
