@@ -31,30 +31,29 @@ func (t *table) add(context []int32, x int32) {
 	t.grow[0][x]++
 	n := int32(0)
 	for _, c := range context {
-		key := uint64(n)<<32 | uint64(uint32(c))
-		next, ok := t.child[key]
-		if !ok {
-			next = int32(len(t.grow))
-			t.child[key] = next
-			t.grow = append(t.grow, map[int32]int32{})
-		}
-		n = next
+		n = t.under(n, c)
 		t.grow[n][x]++
 	}
+}
+
+// under is the node of a context that is longer by symbol c than node n's, new
+// where none was counted.
+func (t *table) under(n, c int32) int32 {
+	key := uint64(n)<<32 | uint64(uint32(c))
+	next, ok := t.child[key]
+	if !ok {
+		next = int32(len(t.grow))
+		t.child[key] = next
+		t.grow = append(t.grow, map[int32]int32{})
+	}
+	return next
 }
 
 // put adds a count of x after a context, and none after its shorter ends.
 func (t *table) put(context []int32, x, count int32) {
 	n := int32(0)
 	for _, c := range context {
-		key := uint64(n)<<32 | uint64(uint32(c))
-		next, ok := t.child[key]
-		if !ok {
-			next = int32(len(t.grow))
-			t.child[key] = next
-			t.grow = append(t.grow, map[int32]int32{})
-		}
-		n = next
+		n = t.under(n, c)
 	}
 	t.grow[n][x] += count
 }
