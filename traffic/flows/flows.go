@@ -467,27 +467,19 @@ func ttlClass(ttl uint8) int {
 // profile is the index in Profiles of a SYN's options.
 func profile(o []byte) (p int, odd bool) {
 	var has [4]bool // mss, sack, ws, ts
-	for len(o) > 0 {
-		if o[0] == 1 {
-			o = o[1:]
-			continue
-		}
-		if o[0] == 0 || len(o) < 2 || o[1] < 2 || int(o[1]) > len(o) {
-			break
-		}
-		switch o[0] {
-		case 2:
+	for kind := range packet.Options(o) {
+		switch kind {
+		case packet.MSS:
 			has[0] = true
-		case 4:
+		case packet.SACKPermitted:
 			has[1] = true
-		case 3:
+		case packet.WindowScale:
 			has[2] = true
-		case 8:
+		case packet.Timestamps:
 			has[3] = true
 		default:
 			odd = true
 		}
-		o = o[o[1]:]
 	}
 	if !has[0] {
 		return 0, odd || has[1] || has[2] || has[3]

@@ -65,22 +65,13 @@ func (f *flow) segments(q *packet.Packet, yield func(piece *packet.Packet)) {
 
 // announced is the MSS option of a SYN, 0 without one that is believed.
 func announced(o []byte) int {
-	for len(o) > 1 && o[0] != 0 {
-		if o[0] == 1 {
-			o = o[1:]
-			continue
-		}
-		n := int(o[1])
-		if n < 2 || n > len(o) {
-			return 0
-		}
-		if o[0] == 2 && n == 4 {
-			if mss := int(binary.BigEndian.Uint16(o[2:])); mss >= leastMSS {
+	for kind, value := range packet.Options(o) {
+		if kind == packet.MSS && len(value) == 2 {
+			if mss := int(binary.BigEndian.Uint16(value)); mss >= leastMSS {
 				return mss
 			}
 			return 0
 		}
-		o = o[n:]
 	}
 	return 0
 }

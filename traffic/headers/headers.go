@@ -78,19 +78,10 @@ func layout(opt []byte) string {
 
 // timestamp is the value and echo of the option, false without.
 func timestamp(opt []byte) (value, echo uint32, ok bool) {
-	for i := 0; i+1 < len(opt) && opt[i] != 0; {
-		if opt[i] == 1 {
-			i++
-			continue
+	for kind, of := range packet.Options(opt) {
+		if kind == packet.Timestamps && len(of) == 8 {
+			return be32(of), be32(of[4:]), true
 		}
-		n := int(opt[i+1])
-		if n < 2 || i+n > len(opt) {
-			return 0, 0, false
-		}
-		if opt[i] == 8 && n == 10 {
-			return be32(opt[i+2:]), be32(opt[i+6:]), true
-		}
-		i += n
 	}
 	return 0, 0, false
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -228,5 +229,35 @@ func BenchmarkAppend(b *testing.B) {
 	b.SetBytes(1440)
 	for b.Loop() {
 		buf, _ = p.Append(buf[:0])
+	}
+}
+
+// Options by hand: a SYN of Linux, padding, the end of the list, and options that are cut.
+func TestOptions(t *testing.T) {
+	for name, c := range map[string]struct {
+		in   []byte
+		want string
+	}{
+		"a SYN":        {[]byte{2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 7}, "2:05b4 4: 8:0000000100000000 3:07 "},
+		"padding":      {[]byte{1, 1, 1, 1}, ""},
+		"the end":      {[]byte{3, 3, 2, 0, 2, 4, 5, 180}, "3:02 "},
+		"a cut one":    {[]byte{3, 3, 2, 2, 4, 5}, "3:02 "},
+		"no length":    {[]byte{3, 3, 2, 2}, "3:02 "},
+		"a length < 2": {[]byte{3, 1, 2, 4, 5, 180}, ""},
+		"none":         {nil, ""},
+	} {
+		got := ""
+		for kind, value := range Options(c.in) {
+			got += fmt.Sprintf("%d:%x ", kind, value)
+		}
+		if got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+	for kind := range Options([]byte{4, 2, 3, 3, 7}) {
+		if kind != SACKPermitted {
+			t.Errorf("after the loop's end: %d", kind)
+		}
+		break
 	}
 }
