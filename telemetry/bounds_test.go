@@ -37,8 +37,13 @@ func TestLimitsAt(t *testing.T) {
 			if c.r.LimitsAt(second, got); !slices.Equal(got, want) {
 				t.Errorf("%s, second %d: limits %v, want %v", c.name, second, got, want)
 			}
-			if got := c.r.LimitAt(second); got != c.first[second] {
-				t.Errorf("%s, second %d: limit %d, want %d", c.name, second, got, c.first[second])
+			first := c.r.LimitAt(second)
+			if first != c.first[second] {
+				t.Errorf("%s, second %d: limit %d, want %d", c.name, second, first, c.first[second])
+			}
+			more := make([]int32, 3) // one for each of other switches
+			if c.r.LimitsAt(second, more); !slices.Equal(more, slices.Repeat([]int32{int32(first)}, 3)) {
+				t.Errorf("%s, second %d: limits %v of 3 switches, want %d", c.name, second, more, first)
 			}
 		}
 	}

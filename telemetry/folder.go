@@ -31,13 +31,16 @@ func (r Recording) Switches() int {
 	return len(r.PerSwitch) / r.Data.Len()
 }
 
-// LimitsAt copies the limits in force in second t, packets, to dst [Switches].
+// LimitsAt copies the limits in force in second t, packets, to dst [Switches]; to
+// a dst of another length the first switch's, as often as it is long.
 func (r Recording) LimitsAt(t int, dst []int32) {
-	if r.PerSwitch == nil {
-		dst[0] = int32(r.LimitAt(t))
+	if r.PerSwitch != nil && len(dst) == r.Switches() {
+		copy(dst, r.PerSwitch[t*len(dst):])
 		return
 	}
-	copy(dst, r.PerSwitch[t*len(dst):][:len(dst)])
+	for s := range dst {
+		dst[s] = int32(r.LimitAt(t))
+	}
 }
 
 // LimitAt is the limit that was in force in second t, packets; the first

@@ -5,9 +5,11 @@
 package branches
 
 import (
+	"cmp"
 	"errors"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/planegym/planegym/telemetry"
 )
@@ -29,12 +31,12 @@ func Points(all []telemetry.Recording) ([]Point, error) {
 		p := Point{First: i, Limits: []int{all[i].LimitAt(all[i].Data.Len() - 1)}}
 		j := i + 1
 		for ; j < len(all); j++ {
-			n := shared(all[i], all[j])
-			if l := all[j].LimitAt(all[j].Data.Len() - 1); n < 2 || n >= all[i].Data.Len() || slices.Contains(p.Limits, l) || p.From > 0 && n != p.From {
+			n, l := shared(all[i], all[j]), all[j].LimitAt(all[j].Data.Len()-1)
+			if n < 2 || n >= all[i].Data.Len() || slices.Contains(p.Limits, l) || p.From > 0 && n != p.From {
 				break
 			}
 			p.From = n
-			p.Limits = append(p.Limits, all[j].LimitAt(all[j].Data.Len()-1))
+			p.Limits = append(p.Limits, l)
 		}
 		i = j
 		if len(p.Limits) > 1 {
@@ -55,8 +57,10 @@ func shared(a, b telemetry.Recording) int {
 		return 0
 	}
 	f, s := len(a.Data.Fields()), max(a.Switches(), b.Switches())
+	under, other := make([]int32, s), make([]int32, s)
 	for t := range a.Data.Len() {
-		if !slices.Equal(limits(a, t, s), limits(b, t, s)) {
+		a.LimitsAt(t, under)
+		if b.LimitsAt(t, other); !slices.Equal(under, other) {
 			return t
 		}
 		for j := range f {
@@ -67,16 +71,6 @@ func shared(a, b telemetry.Recording) int {
 		}
 	}
 	return a.Data.Len()
-}
-
-// limits are those in force in second t at s switches, one limit being all of theirs.
-func limits(r telemetry.Recording, t, s int) []int32 {
-	l := make([]int32, r.Switches())
-	r.LimitsAt(t, l)
-	if len(l) < s {
-		return slices.Repeat(l, s)
-	}
-	return l
 }
 
 const before = 16 // seconds that say whether queues are full
@@ -91,7 +85,7 @@ func (p *Point) state(r telemetry.Recording) {
 					break
 				}
 			}
-		case len(f.Name) > 10 && f.Name[:10] == "enq_qdepth":
+		case strings.HasPrefix(f.Name, "enq_qdepth"):
 			sum, n := 0., 0.
 			for t := max(0, p.From-before); t < p.From; t++ {
 				if x, ok := r.Data.At(t, j); ok {
@@ -188,7 +182,7 @@ func Compare(all []telemetry.Recording, points []Point, model [][]float32, n int
 				}
 			}
 		}
-		slices.SortFunc(order, func(x, y pair) int { return 1000*(x.lower-y.lower) + x.higher - y.higher })
+		slices.SortFunc(order, func(x, y pair) int { return cmp.Or(cmp.Compare(x.lower, y.lower), cmp.Compare(x.higher, y.higher)) })
 		for _, o := range order {
 			s := of[o]
 			e := Effect{Lower: o.lower, Higher: o.higher, After: h, All: cellOf(s.testbed[0], s.model[0])}

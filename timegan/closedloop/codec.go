@@ -119,17 +119,6 @@ func newCodec(c Config, recordings []telemetry.Recording) (*codec, [][]uint8, er
 	return k, paths, nil
 }
 
-// limitsAt copies a second's limits to dst, one limit to all of it.
-func limitsAt(r telemetry.Recording, t int, dst []int32) {
-	if r.Switches() == len(dst) {
-		r.LimitsAt(t, dst)
-		return
-	}
-	for s := range dst {
-		dst[s] = int32(r.LimitAt(t))
-	}
-}
-
 func (k *codec) limits(recordings []telemetry.Recording) error {
 	seen := make([]map[int32]bool, k.Switches)
 	for s := range seen {
@@ -138,7 +127,7 @@ func (k *codec) limits(recordings []telemetry.Recording) error {
 	limits := make([]int32, k.Switches)
 	for i, r := range recordings {
 		for t := range r.Data.Len() {
-			limitsAt(r, t, limits)
+			r.LimitsAt(t, limits)
 			for s, l := range limits {
 				if l < 1 {
 					return fmt.Errorf("closedloop: recording %d, second %d: a limit of %d packets", i+1, t, l)
@@ -499,7 +488,7 @@ func (k *codec) numbers(j int, recordings []telemetry.Recording) (x []float64, e
 			if t == 0 && k.Columns[j].Kind == changeKind || !k.measured(j, ok, okBefore) {
 				continue
 			}
-			limitsAt(r, t, limits)
+			r.LimitsAt(t, limits)
 			x = append(x, k.number(j, v, before, limits))
 		}
 	}
@@ -541,7 +530,7 @@ func (k *codec) follow(recordings []telemetry.Recording) {
 				if t == 0 || !k.measured(of.Column, ok, okBefore) || !k.measured(g.Column, ok, okBefore) {
 					continue
 				}
-				limitsAt(r, t, limits)
+				r.LimitsAt(t, limits)
 				a := k.number(of.Column, v, before, limits)
 				b := k.number(g.Column, v, before, limits)
 				i, j := of.Bins.Encode(a), g.Bins.Encode(b)

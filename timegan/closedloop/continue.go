@@ -82,7 +82,7 @@ func (s *Simulator) follow(r telemetry.Recording, regimes []uint8) error {
 	one := []int{0}
 	s.sampler.Reset(nil)
 	for t := range len(regimes) - 1 {
-		limitsAt(r, t, limits)
+		r.LimitsAt(t, limits)
 		k.enter(m, regimes, t)
 		if t > 0 {
 			if k.Restart && regimes[t] != regimes[t-1] {
@@ -114,7 +114,7 @@ func (s *Simulator) under(r telemetry.Recording, regimes []uint8, from int) []fl
 	steps := len(regimes) - from
 	out := make([]float32, n*steps*f)
 	for t := from; t < len(regimes); t++ {
-		limitsAt(r, t, limits)
+		r.LimitsAt(t, limits)
 		if k.Restart && regimes[t] != regimes[t-1] {
 			s.sampler.Reset(nil)
 		}

@@ -41,7 +41,7 @@ func TestContinueReadsWhatTrainingReads(t *testing.T) {
 		}
 	}
 	x, tokens, limits := make([]float32, d), make([]int32, e), make([]int32, k.Switches)
-	limitsAt(data[0], from, limits)
+	data[0].LimitsAt(from, limits)
 	k.enter(&s.rows[1].moment, regimes[0], from)
 	k.input(&s.rows[1].moment, limits, from, false, x, tokens)
 	if !slices.Equal(x, track.x[from*d:][:d]) || !slices.Equal(tokens, track.tokens[from*e:][:e]) {

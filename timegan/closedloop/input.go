@@ -524,7 +524,7 @@ func (k *codec) walk(r telemetry.Recording, regimes []uint8, before func(s int, 
 	m := k.newMoment()
 	values, ok, limits := make([]float32, len(k.Columns)), make([]bool, len(k.Columns)), make([]int32, k.Switches)
 	for s := range r.Data.Len() {
-		limitsAt(r, s, limits)
+		r.LimitsAt(s, limits)
 		k.enter(m, regimes, s)
 		before(s, m, limits)
 		r.Data.Copy(s, values, ok)

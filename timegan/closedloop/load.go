@@ -72,7 +72,7 @@ func (k *codec) shows(recordings []telemetry.Recording) (all []observed, d int) 
 		v, ok := make([]float32, f), make([]bool, f)
 		for t := range n {
 			r.Data.Copy(t, v, ok)
-			limitsAt(r, t, limits)
+			r.LimitsAt(t, limits)
 			for i, j := range of {
 				s := 0
 				if sw := k.Columns[j].Switch; sw >= 0 && sw < k.Switches {

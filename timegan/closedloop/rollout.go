@@ -148,7 +148,7 @@ func (s *stage) roll(net *seq.Model, be *compute.Backend, at []windowStart, seed
 			if k.enter(&r.moment, regimes, second); t > 0 && k.Restart && regimes[second] != regimes[second-1] {
 				sim.sampler.Reset([]int{i})
 			}
-			limitsAt(s.recordings[w.recording], second, under)
+			s.recordings[w.recording].LimitsAt(second, under)
 			k.input(&r.moment, under, second, false, x[i*d:][:d], tokens[i*e:][:e])
 		}
 		sim.sampler.Step(nil, tokens, x)
@@ -164,7 +164,7 @@ func (s *stage) roll(net *seq.Model, be *compute.Backend, at []windowStart, seed
 			s.recordings[w.recording].Data.Copy(second, values, ok)
 			s.eye.observe(views[i], sim.values, ok, under)
 			s.eye.enter(views[i], s.regimes[w.recording], second+1)
-			limitsAt(s.recordings[w.recording], second+1, next)
+			s.recordings[w.recording].LimitsAt(second+1, next)
 			to := t*b.Rows + n + i
 			s.look(views[i], next, second+1, b.Dense[to*see:][:see], b.Tokens[to*saw:][:saw])
 		}
@@ -246,7 +246,7 @@ func (d drifts) add(s *stage, at []windowStart, b *seq.Batch) {
 			if x[k.numbersIn()+j] == 0 || y[k.numbersIn()+j] == 0 {
 				continue
 			}
-			limitsAt(s.recordings[w.recording], w.second+t, limits)
+			s.recordings[w.recording].LimitsAt(w.second+t, limits)
 			key := [2]int{int(limits[0]), int(s.regimes[w.recording][w.second+t])}
 			if d[key] == nil {
 				d[key] = new([3]float64)

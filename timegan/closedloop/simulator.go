@@ -287,7 +287,7 @@ func (k *codec) starts(r telemetry.Recording, regimes []uint8) [][]byte {
 		n = min(r.Data.Len(), k.Clock)
 	}
 	for t := range n {
-		limitsAt(r, t, limits)
+		r.LimitsAt(t, limits)
 		r.Data.Copy(t, values, ok)
 		m.turn(regimes[t], k.Restart)
 		k.observe(m, values, ok, limits)

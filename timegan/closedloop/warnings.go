@@ -24,7 +24,7 @@ func (k *codec) warnings(recordings []telemetry.Recording, paths [][]uint8, show
 	changes, turns, widest := 0, 0, 0
 	for i, r := range recordings {
 		for t := range r.Data.Len() {
-			limitsAt(r, t, limits)
+			r.LimitsAt(t, limits)
 			for s, l := range limits {
 				seconds[s][l]++
 				if t > 0 && l != was[s] {
