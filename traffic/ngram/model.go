@@ -83,6 +83,18 @@ func (m *Model) Parts() []string {
 // Schema says what is sampled.
 func (m *Model) Schema() *traffic.Schema { return &m.schema }
 
+// conditions are the fields of sessions that names name, symbols all.
+func conditions(c *traffic.Schema, names []string) (of []int, err error) {
+	for _, name := range names {
+		i := c.MetaIndex(name)
+		if i < 0 || c.Meta[i].Kind != traffic.Symbol {
+			return nil, fmt.Errorf("ngram: condition: sessions have no symbol %q", name)
+		}
+		of = append(of, i)
+	}
+	return of, nil
+}
+
 // Fit counts. It takes memory in proportion to the number of steps.
 func Fit(ctx context.Context, src traffic.Source, cfg Config) (*Model, error) {
 	if cfg.Mode == "" {
@@ -119,12 +131,9 @@ func Fit(ctx context.Context, src traffic.Source, cfg Config) (*Model, error) {
 		return fitPrivate(ctx, src, cfg, nil)
 	}
 	m := &Model{codec: newCodec(*c), mode: cfg.Mode, order: cfg.Order}
-	for _, name := range cfg.Condition {
-		i := c.MetaIndex(name)
-		if i < 0 || c.Meta[i].Kind != traffic.Symbol {
-			return nil, fmt.Errorf("ngram: condition: sessions have no symbol %q", name)
-		}
-		m.condition = append(m.condition, i)
+	var err error
+	if m.condition, err = conditions(c, cfg.Condition); err != nil {
+		return nil, err
 	}
 	if err := m.learn(src, cfg.Often); err != nil {
 		return nil, err

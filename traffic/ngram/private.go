@@ -87,7 +87,7 @@ func (b *block) at(context, symbol int) int64 {
 type ledger struct {
 	m       *Model
 	classes int
-	class   []block // one: sessions by class
+	class   block   // sessions by class
 	meta    []block // by field that is not a condition: its class after the session's
 	short   block   // tokens after a class
 	long    []block // by context beyond the class, 1 … order tokens: tokens
@@ -106,7 +106,7 @@ func (m *Model) newLedger() (*ledger, error) {
 		l.cells += b.cells()
 		return b
 	}
-	l.class = []block{add(1, l.classes)}
+	l.class = add(1, l.classes)
 	for i := range m.schema.Meta {
 		if !slices.Contains(m.condition, i) {
 			l.meta = append(l.meta, add(l.classes, m.metaClasses(i)))
@@ -150,7 +150,7 @@ func opened(token int32) int {
 func (l *ledger) add(s *traffic.Session, counts map[int64]float64) {
 	m := l.m
 	class := int(m.class(s.Label, s.Meta))
-	counts[l.class[0].at(0, class)]++
+	counts[l.class.at(0, class)]++
 	k := 0
 	for i, x := range s.Meta {
 		if slices.Contains(m.condition, i) {
@@ -214,7 +214,7 @@ func fitPrivate(ctx context.Context, src traffic.Source, cfg Config, noise rand.
 		return nil, fmt.Errorf("ngram: %w", err)
 	}
 	if n := float64(src.Len()); cfg.Delta >= 1/n {
-		return nil, fmt.Errorf("ngram: %w: delta is %v of %v sessions: one of them could be told outright; it is below 1/sessions", privacy.ErrBudget, cfg.Delta, n)
+		return nil, fmt.Errorf("ngram: %w: delta is %v with %v sessions: one session could be published as it is; choose a delta below 1/sessions", privacy.ErrBudget, cfg.Delta, n)
 	}
 	norm := cfg.Clip
 	if norm == 0 {
@@ -266,12 +266,9 @@ func newPrivate(c traffic.Schema, cfg Config) (*Model, error) {
 	if cfg.MaxSteps > 0 {
 		m.maxSteps = cfg.MaxSteps
 	}
-	for _, name := range cfg.Condition {
-		i := c.MetaIndex(name)
-		if i < 0 || c.Meta[i].Kind != traffic.Symbol {
-			return nil, fmt.Errorf("ngram: condition: sessions have no symbol %q", name)
-		}
-		m.condition = append(m.condition, i)
+	var err error
+	if m.condition, err = conditions(&c, cfg.Condition); err != nil {
+		return nil, err
 	}
 	words := func(f *traffic.Field) (*seq.Vocabulary, error) {
 		switch f.Kind {
@@ -286,7 +283,6 @@ func newPrivate(c traffic.Schema, cfg Config) (*Model, error) {
 		}
 		return nil, fmt.Errorf("ngram: %s: a private fit has no public classes for fields of kind %s", f.Name, f.Kind)
 	}
-	var err error
 	for k, i := range m.exact {
 		if m.words[k], err = words(&c.Steps[i]); err != nil {
 			return nil, err
@@ -373,7 +369,7 @@ func (m *Model) release(l *ledger, counts map[int64]float64, deviation float64, 
 	}
 	for _, t := range append(m.bins, m.steps) {
 		if len(t.grow[0]) == 0 {
-			return fmt.Errorf("ngram: %w: no count stands out from the noise of epsilon %v and delta %v", privacy.ErrBudget, m.private.Epsilon, m.private.Delta)
+			return fmt.Errorf("ngram: %w: the noise that epsilon %v and delta %v ask for hides every count", privacy.ErrBudget, m.private.Epsilon, m.private.Delta)
 		}
 		t.done()
 	}
@@ -412,7 +408,7 @@ func (w *weighted) draw(r *rand.Rand) (int, bool) {
 // session, then each other field given the class.
 func (m *Model) drawMeta(l *ledger, counts map[int64]float64, deviation float64, r *rand.Rand) {
 	var classes weighted
-	l.class[0].noisy(counts, deviation, r, func(_, class int, x float64) { classes.add(class, x) })
+	l.class.noisy(counts, deviation, r, func(_, class int, x float64) { classes.add(class, x) })
 	fields := make([][]weighted, len(l.meta)) // by class
 	whole := make([]weighted, len(l.meta))    // of all classes
 	for k := range l.meta {

@@ -132,9 +132,9 @@ func TestPrivateSensitivity(t *testing.T) {
 	}
 }
 
-// Every count has noise of the deviation that the budget asks for, also where
-// nothing was counted, and is kept above a threshold that does not depend on the
-// sessions.
+// Every cell gets noise of the deviation that the budget asks for, empty ones too,
+// and only those above a threshold are released; the threshold does not depend on
+// the sessions.
 func TestPrivateNoise(t *testing.T) {
 	b := block{from: 7, contexts: 40, symbols: 500}
 	counts := map[int64]float64{7: 1000, 8: 1000, 100: 1e6}
