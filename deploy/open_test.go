@@ -142,7 +142,7 @@ func TestGuardProcess(t *testing.T) {
 	if g, err := startGuard(ended, []string{"/bin/sh", "-c", "exec cat >/dev/null"}, time.Second); g != nil || !errors.Is(err, context.Canceled) || !strings.HasPrefix(err.Error(), "guard: it did not become ready: ") {
 		t.Errorf("one that never says so: %v, %v", g, err)
 	}
-	// It is told its window, in a session of its own; the agent's last word ends it.
+	// It gets the window as a flag and runs in its own process session; the agent's goodbye ends it.
 	g, err := start(`[ "$1 $2" = "--window 1.5s" ] || exit 6; echo ready; while read word; do last=$word; done; [ "$last" = ` + byeWord + ` ]`)
 	if err != nil {
 		t.Fatal(err)

@@ -18,6 +18,8 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"gonum.org/v1/gonum/stat"
+
 	"github.com/planegym/planegym/traffic"
 	"github.com/planegym/planegym/traffic/models"
 	"github.com/planegym/planegym/traffic/store"
@@ -73,13 +75,7 @@ func run() error {
 			shuffleGaps(set)
 		}
 		if *out != "" {
-			if _, err := store.WriteFile(*out, &set.Of, func(yield func(traffic.Session, error) bool) {
-				for _, x := range set.Sessions {
-					if !yield(x, nil) {
-						return
-					}
-				}
-			}); err != nil {
+			if _, err := store.WriteFile(*out, &set.Of, store.All(set)); err != nil {
 				return err
 			}
 		}
@@ -91,8 +87,8 @@ func run() error {
 		o := p.offer(all)
 		lengths, lasting, bytes := summary(set)
 		at := func(v []float64, share float64) float64 { return v[int(share*float64(len(v)-1))] }
-		fmt.Fprintf(w, "%s\t%.2f\t%.0f\t%.0f\t%.1f\t%.3f\t%.2f\t%.0f\t%.1f %%\t%.0f\t%.0f\t%.0f", filepath.Base(path), mean(lengths), at(lengths, .99), bytes,
-			mean(lasting), at(lasting, .5), at(lasting, .75), o.atOnce, 100*o.refused, o.down, o.downBytes/1e3, o.up)
+		fmt.Fprintf(w, "%s\t%.2f\t%.0f\t%.0f\t%.1f\t%.3f\t%.2f\t%.0f\t%.1f %%\t%.0f\t%.0f\t%.0f", filepath.Base(path), stat.Mean(lengths, nil), at(lengths, .99), bytes,
+			stat.Mean(lasting, nil), at(lasting, .5), at(lasting, .75), o.atOnce, 100*o.refused, o.down, o.downBytes/1e3, o.up)
 		for _, d := range o.dispersion {
 			fmt.Fprintf(w, "\t%.2f", d)
 		}
@@ -128,12 +124,4 @@ func summary(set *traffic.Set) (lengths, lasting []float64, bytes float64) {
 	slices.Sort(lengths)
 	slices.Sort(lasting)
 	return lengths, lasting, bytes
-}
-
-func mean(v []float64) float64 {
-	sum := 0.
-	for _, x := range v {
-		sum += x
-	}
-	return sum / float64(len(v))
 }

@@ -33,11 +33,7 @@ func printBranches(out io.Writer, file string, models []string) error {
 			from[p.First+i] = p.From
 		}
 	}
-	kernels, err := compute.ParseKernels("auto")
-	if err != nil {
-		return err
-	}
-	be := compute.NewBackend(kernels, 1)
+	be := compute.NewBackend(compute.Fastest(), 1)
 	defer be.Close()
 	fmt.Fprintf(out, "%d moments\n\n| model | limits | after, s | buffer, testbed, s | model, s | difference, s |\n|---|---|---|---|---|---|\n", len(points))
 	for _, name := range models {

@@ -21,9 +21,10 @@ const strayShare = .2
 // of blocks does.
 type reactive struct {
 	switchback
-	dim   int   // of an observation
-	watch []int // elements of it: what the player has, and what waits at one switch
-	rules map[int]*rule
+	dim    int   // of an observation
+	watch  []int // elements of it: what the player has, and from queues on what waits at one switch
+	queues int
+	rules  map[int]*rule
 }
 
 // rule is that of a row.
@@ -40,11 +41,17 @@ type rule struct {
 // values.
 func newReactive(spec env.Spec, longest int) *reactive {
 	p := &reactive{switchback: switchback{longest: longest, spec: spec}, dim: spec.Observation.Dim(), rules: map[int]*rule{}}
+	var depths []int
 	for i, e := range spec.Observation.Elements {
-		if e.Name == "lbo_s" || e.Name == "level" || strings.HasPrefix(e.Name, "enq_qdepth") && strings.HasSuffix(e.Name, "_mean") {
+		switch {
+		case e.Name == "lbo_s" || e.Name == "level":
 			p.watch = append(p.watch, i)
+		case strings.HasPrefix(e.Name, "enq_qdepth") && strings.HasSuffix(e.Name, "_mean"):
+			depths = append(depths, i)
 		}
 	}
+	p.queues = len(p.watch)
+	p.watch = append(p.watch, depths...)
 	return p
 }
 
@@ -101,18 +108,9 @@ func (p *reactive) see(r *rule, obs []float32) {
 // equally often.
 func (p *reactive) draw(r *rule, step int) {
 	k := rng.Key{Seed: r.seed, A: uint32(step), B: 2, Purpose: rng.Action}
-	var player, queues []int
-	for i, at := range p.watch {
-		if name := p.spec.Observation.Elements[at].Name; name == "lbo_s" || name == "level" {
-			player = append(player, i)
-		} else {
-			queues = append(queues, i)
-		}
-	}
-	if n := k.Intn(0, len(player)+min(len(queues), 1)); n < len(player) {
-		r.at = player[n]
-	} else {
-		r.at = queues[k.Intn(1, len(queues))]
+	depths := len(p.watch) - p.queues
+	if r.at = k.Intn(0, p.queues+min(depths, 1)); r.at == p.queues {
+		r.at += k.Intn(1, depths)
 	}
 	r.threshold = r.lo[r.at] + float32(k.Float64(2))*(r.hi[r.at]-r.lo[r.at])
 	r.below, r.above = r.below[:0], r.above[:0]

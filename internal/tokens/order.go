@@ -177,15 +177,13 @@ func (f *Following) lower(w []float32, k, at, side, bytes int) {
 func (f *Following) Possible(w []float32, at int, classes, about []int32) {
 	var never [4]bool
 	levels := make([]float32, maxKinds/2)
-	for k, after := range f.order.after {
+	for k := range f.order.after {
 		for of := range never {
 			levels := levels[:f.codec.Steps[k].Levels]
 			for i := range levels {
 				levels[i] = 1
 			}
-			if after != nil {
-				f.lower(levels, k, at, of/2, of%2)
-			}
+			f.lower(levels, k, at, of/2, of%2)
 			lower(levels, unseen, f.census.pairs.together(f.codec, k, int32(of%2), about))
 			never[of] = never[of] || !slices.Contains(levels, 1)
 		}

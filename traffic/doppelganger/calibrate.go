@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/planegym/planegym/compute"
+	"github.com/planegym/planegym/internal/nn"
 	"github.com/planegym/planegym/internal/tokens"
 	"github.com/planegym/planegym/traffic"
 )
@@ -86,20 +87,19 @@ func (m *Model) ends() (all []end) {
 	return all
 }
 
+// outputBias is that of a network's last layer.
+func outputBias(p *nn.Params) []float32 { return p.Views[len(p.Views)-1].Data }
+
 // bias is that of the series generator's last layer, [Emit, emitWidth].
-func (n *networks) bias() []float32 {
-	v := n.series.Params().Views
-	return v[len(v)-1].Data
-}
+func (n *networks) bias() []float32 { return outputBias(n.series.Params()) }
 
 // bias is that of all sites' classes.
-func (l *likelihood) bias() []float32 { return l.net.Parts().Head.Params().Views[1].Data }
+func (l *likelihood) bias() []float32 { return outputBias(l.net.Parts().Head.Params()) }
 
 // fitAttributes calibrates the attribute generator.
 func (m *Model) fitAttributes(be *compute.Backend, t *table, n int, seed uint64) error {
 	k := m.codec
-	views := m.nets.attributes.Params().Views
-	bias := views[len(views)-1].Data
+	bias := outputBias(m.nets.attributes.Params())
 	var fields []tokens.Shares
 	var of []int // by field: its block
 	at := 0
