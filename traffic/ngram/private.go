@@ -214,7 +214,7 @@ func fitPrivate(ctx context.Context, src traffic.Source, cfg Config, noise rand.
 		return nil, fmt.Errorf("ngram: %w", err)
 	}
 	if n := float64(src.Len()); cfg.Delta >= 1/n {
-		return nil, fmt.Errorf("ngram: %w: delta is %v with %v sessions: one session could be published as it is; choose a delta below 1/sessions", privacy.ErrBudget, cfg.Delta, n)
+		return nil, fmt.Errorf("ngram: %w: delta is %v of %v sessions: it would allow to publish one of them as it is; choose a delta below 1/sessions", privacy.ErrBudget, cfg.Delta, n)
 	}
 	norm := cfg.Clip
 	if norm == 0 {
