@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"math/bits"
 	"runtime"
 	"slices"
 
@@ -18,10 +19,9 @@ import (
 // block is how many sessions are drawn at once. They do not depend on it.
 const block = 1024
 
-// Sample draws sessions. Their labels are as often as in training, their starts
-// as far apart as runs of 32 of training's were; the chunk that a start falls
-// into is given to the attribute generator, and past the end of the trace the
-// chunks begin again. A prefix is refused by an adversarial model, which
+// Sample draws sessions. Their labels are as often as in training, and as many start
+// in each chunk, as far apart as training's there; the chunk is given to the
+// attribute generator, and past the end of the trace the chunks begin again. A prefix is refused by an adversarial model, which
 // cannot go on from it.
 func (m *Model) Sample(ctx context.Context, r traffic.Request) iter.Seq2[traffic.Session, error] {
 	return func(yield func(traffic.Session, error) bool) {
@@ -38,12 +38,10 @@ func (m *Model) Sample(ctx context.Context, r traffic.Request) iter.Seq2[traffic
 			s = m.nets.newSampler(be, rows)
 			labels, starts = s.label, s.start
 		}
-		start := 0.
 		for first := 0; first < r.N; first += block {
 			n := min(block, r.N-first)
 			for i := range n {
-				start += m.pause(r.Seed, first+i)
-				labels[i], starts[i] = m.label(&r, first+i), start
+				labels[i], starts[i] = m.label(&r, first+i), m.codec.start(r.Seed, first+i)
 			}
 			if err := ctx.Err(); err != nil {
 				yield(traffic.Session{}, err)
@@ -81,17 +79,6 @@ func (m *Model) checkRequest(r *traffic.Request) error {
 		return fmt.Errorf("%w: %w: a model of mode %s goes on from no prefix", traffic.ErrRequest, errors.ErrUnsupported, m.Config.Mode)
 	}
 	return nil
-}
-
-// pause is the time between the starts of session i and the one before.
-func (m *Model) pause(seed uint64, i int) float64 {
-	if i == 0 {
-		return 0
-	}
-	const run = 32
-	starts := m.codec.Starts
-	first := rng.Key{Seed: seed, A: uint32(i / run), Purpose: rng.SessionStart}.Intn(0, len(starts))
-	return starts[(first+i%run)%len(starts)]
 }
 
 func (m *Model) label(r *traffic.Request, i int) int {
@@ -354,13 +341,21 @@ func (s *sampler) emit(i int, y []float32, key rng.Key, most int) {
 			w.done = true
 			return
 		}
-		if drawLogits(y[width-2:][:2], key.Float64(uint32(2000+2*t*(fields+1)+2*fields))) == 0 {
+		goes := y[width-2:][:2]
+		if o := octave(w.steps); o < len(k.Ends) {
+			goes[0] += k.Ends[o][0]
+			goes[1] += k.Ends[o][1]
+		}
+		if drawLogits(goes, key.Float64(uint32(2000+2*t*(fields+1)+2*fields))) == 0 {
 			s.next(i)
 			return
 		}
 	}
 	w.calls++
 }
+
+// octave of a number of steps: 0 of one, 1 of two and three, 2 of four to seven.
+func octave(steps int) int { return bits.Len(uint(steps)) - 1 }
 
 // permit leaves weights to the kinds in a set alone, evenly where they have none: a
 // generator that is trained against critics can be sure of a kind that its
