@@ -34,6 +34,9 @@ func (m *Model) calibrate(be *compute.Backend, train []traffic.Session, t *table
 	if err := m.fitSteps(be, train, n, seed); err != nil {
 		return err
 	}
+	if t != nil {
+		m.fitPlaces(be, train, n/4, seed)
+	}
 	if m.codec.Longest == 1 {
 		return nil
 	}

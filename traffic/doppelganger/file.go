@@ -183,6 +183,14 @@ func (k *codec) check(mode string) error {
 	if total == 0 || total > math.MaxInt32 {
 		return fmt.Errorf("codec: %d sessions", total)
 	}
+	if len(k.Places) > len(k.numeric) {
+		return fmt.Errorf("codec: places of %d fields", len(k.Places))
+	}
+	for i := range k.Places {
+		if err := k.Places[i].check(); err != nil {
+			return err
+		}
+	}
 	for o, x := range k.Ends {
 		if o == 63 || len(x) != 2 || x[0]-x[0] != 0 || x[1]-x[1] != 0 {
 			return fmt.Errorf("codec: ends of octave %d are %v", o, x)

@@ -120,6 +120,7 @@ type sampler struct {
 	out    []traffic.Session
 	job    func(row int)
 	rows   int
+	seen   [][]placed // by row: outputs for numbers, where they are asked for
 }
 
 // walk is where a row's series is.
@@ -297,7 +298,7 @@ func (s *sampler) emit(i int, y []float32, key rng.Key, most int) {
 			kind := c.Steps[f].Kind
 			v := w.low[j]
 			if w.top[j] > w.low[j] {
-				share := 1 / (1 + math.Exp(-float64(y[j])))
+				share := k.share(j, y[j])
 				lo, hi := scale(kind, w.low[j]), scale(kind, w.top[j])
 				v = unscale(kind, lo+share*(hi-lo))
 				if kind == traffic.Size {
@@ -306,10 +307,10 @@ func (s *sampler) emit(i int, y []float32, key rng.Key, most int) {
 			}
 			step[f] = v
 		}
-		at := len(k.numeric)
+		from := len(k.numeric)
 		for j, f := range k.other {
 			size := k.Steps[j].len()
-			p := y[at:][:size]
+			p := y[from:][:size]
 			exponentials(p)
 			if j == 0 && k.Kinds != nil {
 				permit(p, k.Kinds.next(w.with, w.before))
@@ -319,7 +320,14 @@ func (s *sampler) emit(i int, y []float32, key rng.Key, most int) {
 				w.before |= 1 << class
 			}
 			step[f] = k.Steps[j].decode(class, key.Float64(uint32(2001+2*t*(fields+1)+2*j)))
-			at += size
+			from += size
+		}
+		if s.seen != nil {
+			for j := range k.numeric {
+				if w.top[j] > w.low[j] && k.placed(j, w.steps, step) {
+					s.seen[i] = append(s.seen[i], placed{j, y[j]})
+				}
+			}
 		}
 		if gap >= 0 {
 			if w.steps == 0 {
