@@ -37,7 +37,7 @@ type codec struct {
 	Labels  []int32        `json:"labels"`            // sessions of each, that without a label first
 	Starts  []float64      `json:"starts"`            // s from the start before; of the first, from the trace's begin
 	Ends    [][]float32    `json:"ends,omitempty"`    // of the series generator: what is added to the logits of end and go on, by the octave of the steps so far
-	Places  []places       `json:"places,omitempty"`  // of the series generator, by numeric field
+	Places  [][]places     `json:"places,omitempty"`  // of the series generator, by numeric field and the session's largest value
 
 	in             traffic.Schema // of sessions with kinds in the place of symbols; Schema without kinds
 	fields         []int          // by field of its steps, that of Schema's; -1: the kind

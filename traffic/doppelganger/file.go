@@ -186,9 +186,11 @@ func (k *codec) check(mode string) error {
 	if len(k.Places) > len(k.numeric) {
 		return fmt.Errorf("codec: places of %d fields", len(k.Places))
 	}
-	for i := range k.Places {
-		if err := k.Places[i].check(); err != nil {
-			return err
+	for _, all := range k.Places {
+		for i := range all {
+			if err := all[i].check(); err != nil {
+				return err
+			}
 		}
 	}
 	for o, x := range k.Ends {
