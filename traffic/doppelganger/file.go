@@ -158,6 +158,9 @@ func (k *codec) check(mode string) error {
 			return err
 		}
 	}
+	if packets, _ := meanFields(&k.Schema); k.Means && (k.Kinds != nil || packets < 0) {
+		return errors.New("codec: means of bytes, of steps that do not have packets and bytes alone")
+	}
 	k.index0()
 	low, steps := len(k.numeric), len(k.other)
 	if mode == Likelihood {
