@@ -95,6 +95,9 @@ func (c *converter) run(cmd *cobra.Command, paths []string) error {
 	case !(c.Pause >= 0 && c.Pause < 1e9):
 		return usagef("traffic convert: --pause: %v", c.Pause)
 	}
+	if err := prepareOutput("traffic convert: --output", c.out); err != nil {
+		return err
+	}
 	bar := newProgress(cmd, int64(len(paths)), "files", "convert")
 	r, err := c.write(cmd.Context(), paths, func() { _ = bar.Add(1) })
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 // check finds the mode, and refuses wrong usage.
 func (f *trafficFitter) check(cmd *cobra.Command) (*models.Kind, error) {
 	k, err := models.Find(f.mode)
-	switch _, there := os.Stat(f.out); {
+	switch info, there := os.Stat(f.out); {
 	case f.data == "":
 		return nil, usagef("traffic fit: --data: which sessions?")
 	case filepath.Ext(f.out) != ".safetensors":
@@ -26,7 +26,7 @@ func (f *trafficFitter) check(cmd *cobra.Command) (*models.Kind, error) {
 		return nil, usagef("traffic fit: --resume, --force: one or the other")
 	case f.options.Every < 0:
 		return nil, usagef("traffic fit: --every: %d is negative", f.options.Every)
-	case there == nil && !f.options.Resume && !f.force:
+	case there == nil && !info.IsDir() && !f.options.Resume && !f.force:
 		return nil, usagef("traffic fit: %s already exists: --resume goes on from it, --force starts over", f.out)
 	}
 	if cmd.Flags().Changed("order") {
@@ -35,7 +35,7 @@ func (f *trafficFitter) check(cmd *cobra.Command) (*models.Kind, error) {
 	if cmd.Flags().Changed("cut") {
 		f.sets = append([]string{fmt.Sprint("max_steps=", f.cut)}, f.sets...)
 	}
-	return k, errors.Join(checkProgress(cmd), f.checkThreads())
+	return k, errors.Join(checkProgress(cmd), f.checkThreads(), prepareOutput("traffic fit: --output", f.out))
 }
 
 // settings are the mode's, or the checkpoint's, as --set changes them.
@@ -59,5 +59,13 @@ func (f *trafficFitter) settings(cmd *cobra.Command, k *models.Kind) (any, error
 			return nil, usagef("traffic fit: --epsilon, --delta: %w", err)
 		}
 	}
-	return settings, set("traffic fit", f.sets, settings)
+	if err := set("traffic fit", f.sets, settings); err != nil {
+		return nil, err
+	}
+	if c, ok := settings.(interface{ Check() error }); ok {
+		if err := c.Check(); err != nil {
+			return nil, usagef("traffic fit: --set: %w", err)
+		}
+	}
+	return settings, nil
 }
