@@ -115,15 +115,15 @@ func TestPieces(t *testing.T) {
 			series = strings.Split(line, " | ")
 		}
 	}
-	if len(nll) != 10 || len(series) != 10 {
+	if len(nll) != 11 || len(series) != 11 {
 		t.Fatal(b.String())
 	}
-	for i, want := range map[int]bool{1: false, 4: true, 6: true, 8: false} { // real, witten-bell-3, masked, denoise
+	for i, want := range map[int]bool{1: false, 4: true, 6: true, 9: false} { // real, witten-bell-3, masked, denoise
 		if (strings.TrimSpace(nll[i]) != "–") != want {
 			t.Errorf("likelihood, column %d: %q", i, nll[i])
 		}
 	}
-	for _, i := range []int{1, 2, 3, 4, 6, 8} {
+	for _, i := range []int{1, 2, 3, 4, 6, 9} {
 		if strings.TrimSpace(series[i]) == "–" {
 			t.Errorf("as series, column %d is empty: %q", i, series)
 		}

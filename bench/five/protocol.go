@@ -29,8 +29,8 @@ import (
 // floors is the piece of the row real and of the models that only count.
 const floors = "floors"
 
-// rows are the learned models.
-var rows = []string{"autoregressive", "masked", "doppelganger", "denoise", "timegan"}
+// rows are the learned models; likelihood is doppelganger's other mode.
+var rows = []string{"autoregressive", "masked", "doppelganger", "likelihood", "denoise", "timegan"}
 
 // protocol is one way to measure.
 type protocol struct {
@@ -226,6 +226,10 @@ func (p *protocol) fit(ctx context.Context, o options, name string, train *traff
 	case "doppelganger":
 		c := doppelganger.Defaults(doppelganger.Adversarial)()
 		c.Updates = updates(1500)
+		return doppelganger.Fit(ctx, train, c, f)
+	case "likelihood":
+		c := doppelganger.Defaults(doppelganger.Likelihood)()
+		c.Updates = updates(c.Updates)
 		return doppelganger.Fit(ctx, train, c, f)
 	case "denoise":
 		s, err := series()

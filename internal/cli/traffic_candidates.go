@@ -2,10 +2,12 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/planegym/planegym/traffic"
 	"github.com/planegym/planegym/traffic/eval"
 	"github.com/planegym/planegym/traffic/flows"
 	"github.com/planegym/planegym/traffic/legal"
@@ -24,6 +26,10 @@ func readCandidates(synth []string) (all []eval.Candidate, err error) {
 		switch filepath.Ext(path) {
 		case ".safetensors":
 			c.Model, err = models.Open(path)
+			m := c.Model
+			c.Refit = func(ctx context.Context, src traffic.Source, seed uint64) (traffic.Model, error) {
+				return models.Refit(ctx, m, src, traffic.FitOptions{Seed: seed})
+			}
 		case ".pcap", ".pcapng":
 			c, err = captured(name, path)
 		default:

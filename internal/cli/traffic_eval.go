@@ -31,6 +31,13 @@ place, and the floors bootstrap, markov and witten-bell-3, fitted to the same
 sessions. Intervals are 95 %, over seeds; of nll over held-out sessions. Likelihood
 first: TSTR and C2ST reward copies, so read them where copy is near real's.
 
+With --audit, membership in training is attacked: by a threshold on a model's
+likelihood, and with --shadow N by N models fitted as each was, with the settings in
+its file, to random halves of as many training as held-out sessions, beside the
+other training sessions (LiRA). A model without a likelihood is judged by its
+nearest sample. The sessions of --real are those that the model was fitted to, and
+--held is drawn as they were: all that distinguishes the two counts as memory.
+
 With --in, a testbed scenario with loads of kind "sessions", policies are played
 under the held-out sessions in the place of the scenario's, and under each row's:
 what they are worth, by the same seeds; how far a row is off, beside the row
@@ -38,6 +45,7 @@ what they are worth, by the same seeds; how far a row is off, beside the row
 policies that differ beyond noise as the real load does. A load that names labels
 takes the sessions with these. Likeness is measured as well, unless --only-in.`,
 		Example: `  planegym traffic eval --real train.parquet --held test.parquet --synth mine=model.safetensors --audit
+  planegym traffic eval --real train.parquet --held test.parquet --synth mine=model.safetensors --shadow 8 --no-forest --no-floors
   planegym traffic eval --real sessions.parquet --synth a=a.parquet --synth b=b.parquet --json > eval.json
   planegym traffic eval --real sessions.parquet --synth rates=denoise.safetensors --synth packets=masked.safetensors
   planegym traffic eval --real sessions.parquet --in mine.toml --policy fixed:32 --policy fixed:128 --policy occupancy:0.42 --episode-steps 250`,
@@ -56,6 +64,7 @@ takes the sessions with these. Likeness is measured as well, unless --only-in.`,
 	f.BoolVar(&e.options.NoForest, "no-forest", false, "leave out what needs forests: seconds instead of minutes")
 	f.BoolVar(&e.options.NoFloors, "no-floors", false, "leave bootstrap, markov and witten-bell-3 out")
 	f.BoolVar(&e.options.Audit, "audit", false, "also say how well a threshold on a model's likelihood tells training sessions from held-out ones")
+	f.IntVar(&e.options.Shadow, "shadow", 0, "with so many shadow models of each, an even number from 4 on, also attack as LiRA does; it implies --audit")
 	f.BoolVar(&e.options.Mixing, "mixing", false, "also the curve of mixtures of real and generated sessions")
 	f.StringVar(&e.in, "in", "", "testbed scenario to value policies in under real and generated load: bundled, or a .toml file")
 	f.BoolVar(&e.onlyIn, "only-in", false, "with --in: leave likeness out")
@@ -84,6 +93,10 @@ func (e *trafficEval) run(cmd *cobra.Command) error {
 		return usagef("traffic eval: --episodes is at least 2, --episode-steps at least 0")
 	case e.options.Seeds < 1 || e.options.Steps < 1 || e.options.Trees < 1 || e.options.N < 0:
 		return usagef("traffic eval: --seeds, --steps and --trees are at least 1")
+	case e.options.Shadow != 0 && (e.options.Shadow < 4 || e.options.Shadow%2 != 0):
+		return usagef("traffic eval: --shadow: %d models; expected an even number from 4 on: a session is in half of them", e.options.Shadow)
+	case e.options.Shadow > 0 && len(e.synth) == 0 && e.options.NoFloors:
+		return usagef("traffic eval: --shadow: there is no model to attack: --synth NAME=MODEL.safetensors, or no --no-floors")
 	}
 	train, err := readSessions("--real", e.real)
 	if err != nil {
@@ -106,7 +119,7 @@ func (e *trafficEval) run(cmd *cobra.Command) error {
 		}
 	}
 	if !e.onlyIn {
-		bar := newProgress(cmd, int64(e.options.Work(len(candidates))), "sets", "eval")
+		bar := newProgress(cmd, int64(e.options.Work(candidates)), "sets", "eval")
 		e.options.Progress = func() { _ = bar.Add(1) }
 		all.Result, err = eval.Compare(cmd.Context(), train, held, candidates, e.options)
 		if err := cmp.Or(err, bar.Finish()); err != nil {
@@ -123,26 +136,4 @@ func (e *trafficEval) run(cmd *cobra.Command) error {
 		fmt.Fprintln(cmd.OutOrStdout())
 	}
 	return printTrafficEval(cmd.OutOrStdout(), all.Result)
-}
-
-// inLoop values policies under the loads.
-func (e *trafficEval) inLoop(cmd *cobra.Command, train, held *traffic.Set, candidates []eval.Candidate) (*inloop.Result, error) {
-	s, err := loadScenario(e.in)
-	if err != nil {
-		return nil, err
-	}
-	if e.steps > 0 {
-		s.Env.MaxSteps = e.steps
-	}
-	if e.loop.Policies, err = inloop.Choose(cmd.Context(), s, e.policies); err != nil {
-		return nil, usagef("traffic eval: --in, --policy: %w", err)
-	}
-	e.loop.Seed, e.loop.NoFloors = e.options.Seed, e.options.NoFloors
-	bar := newProgress(cmd, int64(e.loop.Work(len(candidates), len(e.loop.Policies))), "policies", "eval --in")
-	e.loop.Done = func(policy, load string) error {
-		bar.Describe(load + " " + policy)
-		return bar.Add(1)
-	}
-	r, err := inloop.Compare(cmd.Context(), s, train, held, candidates, e.loop)
-	return r, cmp.Or(err, bar.Finish())
 }

@@ -9,25 +9,25 @@ import (
 const trials = 6
 
 // FitEnd shifts bias, the logit of a session's end, until sampled sessions have as
-// many steps in the mean as training's, want; mean samples with the bias as it is. A
+// many steps in the mean as training's, want, but for a share of off; mean samples with the bias as it is. A
 // network learns each step's chance to be the last, and small errors of it add up
 // over a long session; a load is its mean rate first. The chances of what follows
 // a step that is not the last do not change by it.
-func FitEnd(bias *float32, want float64, mean func() (float64, error)) error {
+func FitEnd(bias *float32, want, off float64, mean func() (float64, error)) error {
 	best, closest := *bias, math.Inf(1)
 	for range trials {
 		n, err := mean()
 		if err != nil {
 			return err
 		}
-		off := math.Log(n / want)
-		if math.Abs(off) < closest {
-			best, closest = *bias, math.Abs(off)
+		long := math.Log(n / want)
+		if math.Abs(long) < closest {
+			best, closest = *bias, math.Abs(long)
 		}
-		if closest < .005 {
+		if closest < off {
 			break
 		}
-		*bias += float32(min(max(off, -1), 1))
+		*bias += float32(min(max(long, -1), 1))
 	}
 	*bias = best
 	return nil

@@ -85,7 +85,7 @@ func TestFitEnd(t *testing.T) {
 	// Steps of a geometric length: mean 1 + e^-bias.
 	for _, start := range []float32{-4, 0, 1} {
 		bias := start
-		if err := FitEnd(&bias, 16, func() (float64, error) { return 1 + math.Exp(-float64(bias)), nil }); err != nil {
+		if err := FitEnd(&bias, 16, .005, func() (float64, error) { return 1 + math.Exp(-float64(bias)), nil }); err != nil {
 			t.Fatal(err)
 		}
 		if n := 1 + math.Exp(-float64(bias)); math.Abs(n/16-1) > .02 {

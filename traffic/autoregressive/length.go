@@ -24,7 +24,7 @@ func (m *Model) fitLength(kernels compute.Kernels, steps float64) error {
 			bias = &t.Data.([]float32)[m.end()]
 		}
 	}
-	return tokens.FitEnd(bias, steps, func() (float64, error) {
+	return tokens.FitEnd(bias, steps, .005, func() (float64, error) {
 		r := traffic.Request{N: sessions, Seed: m.Seed}
 		s, n := m.newStream(&r, kernels), 0
 		for range r.N {

@@ -2,6 +2,7 @@ package doppelganger
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/planegym/planegym/internal/rng"
@@ -79,5 +80,88 @@ func TestChunksWithinGaps(t *testing.T) {
 	}
 	if longest > 1.01 { // training's are below 1 s, its chunks 16 s apart
 		t.Errorf("a gap of %.2f s", longest)
+	}
+}
+
+// Most packets of a session are as large as its largest, as those of a download are:
+// sampled ones too, and gaps are as long in the middle.
+func TestPlaces(t *testing.T) {
+	train := &traffic.Set{Of: exchanges(1).Of}
+	for i := range 200 {
+		key := rng.Key{Seed: 7, A: uint32(i), Purpose: rng.Bootstrap}
+		s := traffic.Session{Label: -1, Start: float64(i), Meta: []float64{1}}
+		most := 1000 + key.Intn(1000, 400)
+		for step := range 8 + key.Intn(1001, 8) {
+			size, gap := most, .001*math.Exp(3*key.Float64(uint32(3*step+1)))
+			if key.Float64(uint32(3*step)) < .4 {
+				size = 60 + key.Intn(uint32(3*step+2), 200)
+			}
+			if step == 0 {
+				gap = 0
+			}
+			s.Steps = append(s.Steps, float64(step%2), float64(size), 0, gap)
+		}
+		train.Sessions = append(train.Sessions, s)
+	}
+	measure := func(set *traffic.Set) (top, gap float64) {
+		var at, n float64
+		var gaps []float64
+		for i := range set.Sessions {
+			s, most := &set.Sessions[i], 0.
+			for t := range set.Of.Len(s) {
+				most = max(most, set.Of.Step(s, t)[1])
+			}
+			for t := range set.Of.Len(s) {
+				n++
+				if set.Of.Step(s, t)[1] == most {
+					at++
+				}
+				if t > 0 {
+					gaps = append(gaps, set.Of.Step(s, t)[3])
+				}
+			}
+		}
+		slices.Sort(gaps)
+		return at / n, gaps[len(gaps)/2]
+	}
+	c := tiny(Adversarial)
+	c.Updates, c.Batch, c.Hidden, c.Rate = 200, 32, 16, 3e-3
+	m, err := Fit(t.Context(), train, c, traffic.FitOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sampled := func() (top, gap float64) {
+		set, err := traffic.Collect(m.Schema(), m.Sample(t.Context(), traffic.Request{N: 1000, Seed: 7}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return measure(set)
+	}
+	wantTop, wantGap := measure(train)
+	top, gap := sampled()
+	m.codec.Places = nil
+	was, wasGap := sampled()
+	t.Logf("%.2f of steps are as large as the largest (training %.2f, uncalibrated %.2f), median gap %.4f s (%.4f, %.4f)", top, wantTop, was, gap, wantGap, wasGap)
+	if math.Abs(top-wantTop) > .1 || math.Abs(math.Log(gap/wantGap)) > .5 {
+		t.Errorf("%.2f of steps are as large as the largest, median gap %.4f s; training has %.2f and %.4f s", top, gap, wantTop, wantGap)
+	}
+	if was > .3 {
+		t.Errorf("%.2f are without calibration: this set shows nothing", was)
+	}
+}
+
+// A line between knots: below the first, in the middle, at a jump and above the last.
+func TestPlacesLine(t *testing.T) {
+	p := places{From: []float32{-2, 0, 0, 4}, To: []float32{0, .5, .75, 1}}
+	for y, want := range map[float32]float64{-3: 0, -2: 0, -1: .25, 0: .75, 2: .875, 4: 1, 9: 1} {
+		if got := p.at(y); math.Abs(got-want) > 1e-7 {
+			t.Errorf("at %v: %v, want %v", y, got, want)
+		}
+	}
+	for _, bad := range []places{{From: []float32{1}}, {Below: math.Inf(1)}, {From: []float32{1, 0}, To: []float32{0, 1}}, {From: []float32{0, 1}, To: []float32{1, 0}},
+		{From: []float32{0}, To: []float32{1.5}}, {From: []float32{float32(math.NaN())}, To: []float32{0}}} {
+		if bad.check() == nil {
+			t.Errorf("%v is taken", bad)
+		}
 	}
 }

@@ -35,7 +35,9 @@ type codec struct {
 	Outline []classes      `json:"outline,omitempty"` // of the likelihood: length, then by numeric field its largest value in a session
 	Steps   []classes      `json:"steps"`             // by other field; of the likelihood: by field
 	Labels  []int32        `json:"labels"`            // sessions of each, that without a label first
-	Starts  []float64      `json:"starts"`            // s between two starts
+	Starts  []float64      `json:"starts"`            // s from the start before; of the first, from the trace's begin
+	Ends    [][]float32    `json:"ends,omitempty"`    // of the series generator: what is added to the logits of end and go on, by the octave of the steps so far
+	Places  [][]places     `json:"places,omitempty"`  // of the series generator, by numeric field and the session's largest value
 
 	in             traffic.Schema // of sessions with kinds in the place of symbols; Schema without kinds
 	fields         []int          // by field of its steps, that of Schema's; -1: the kind
@@ -48,6 +50,9 @@ type codec struct {
 	width          int            // of a one-hot attribute vector
 	row            int            // of a step: numbers, one-hot categories, goes on
 	lows           [][]float64    // by numeric field and class of a step, with an outline: its smallest value
+	opens          []float64      // when training's sessions start, in order
+	begins         []int          // by chunk: the first of opens in it; then their number
+	every          int            // sessions for each of opens
 }
 
 // windowRef is some steps of a session, the steps that a critic sees at once.
@@ -97,8 +102,9 @@ func unscale(k traffic.Kind, y float64) float64 {
 	return x
 }
 
-// maxStarts is how many times between starts a model holds.
-const maxStarts = 1 << 16
+// maxStarts is how many times between starts a model holds. Of more sessions it
+// holds every second, every third and so on.
+const maxStarts = 1 << 20
 
 // newCodec fits a codec to sessions.
 func newCodec(c Config, set *traffic.Set) (*codec, error) {
@@ -150,11 +156,11 @@ func newCodec(c Config, set *traffic.Set) (*codec, error) {
 		return nil, fmt.Errorf("doppelganger: there is no session with a step to learn from")
 	}
 	slices.Sort(starts)
-	k.Starts = []float64{0}
-	for i := 1; i < len(starts); i++ {
-		k.Starts = append(k.Starts, starts[i]-starts[i-1])
+	was, every := 0., (len(starts)+maxStarts-1)/maxStarts
+	for i := 0; i < len(starts); i += every {
+		k.Starts = append(k.Starts, starts[i]-was)
+		was = starts[i]
 	}
-	k.Starts = k.Starts[:min(len(k.Starts), maxStarts)]
 	k.Chunks, k.Span = 1, 0
 	if last > starts[0] && starts[len(starts)-1] > starts[0] {
 		k.Chunks, k.Span = c.Chunks, last/float64(c.Chunks)*(1+1e-9)
@@ -284,6 +290,7 @@ func (k *codec) with(class []int32) (set fitting) {
 // index fills what follows from the exported fields.
 func (k *codec) index() {
 	k.index0()
+	k.indexStarts()
 	k.blocks, k.given = nil, 0
 	for _, n := range []int{len(k.Labels), k.Chunks} {
 		if n > 1 {

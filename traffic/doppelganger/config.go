@@ -85,6 +85,9 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// Variant is the mode: kinds of models that share these settings differ in it.
+func (c Config) Variant() string { return c.Mode }
+
 // Defaults are the settings of a mode that sessions are well learnt with.
 func Defaults(mode string) func() Config {
 	return func() Config { return Config{Mode: mode}.withDefaults() }

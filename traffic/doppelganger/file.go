@@ -182,9 +182,26 @@ func (k *codec) check(mode string) error {
 	if total == 0 || total > math.MaxInt32 {
 		return fmt.Errorf("codec: %d sessions", total)
 	}
+	if len(k.Places) > len(k.numeric) {
+		return fmt.Errorf("codec: places of %d fields", len(k.Places))
+	}
+	for _, all := range k.Places {
+		for i := range all {
+			if err := all[i].check(); err != nil {
+				return err
+			}
+		}
+	}
+	for o, x := range k.Ends {
+		if o == 63 || len(x) != 2 || x[0]-x[0] != 0 || x[1]-x[1] != 0 {
+			return fmt.Errorf("codec: ends of octave %d are %v", o, x)
+		}
+	}
+	last := 0.
 	for i, x := range k.Starts {
-		if !(x >= 0) || math.IsInf(x, 0) {
-			return fmt.Errorf("codec: start %d is %v", i, x)
+		last += x
+		if !(x >= 0) || math.IsInf(x, 0) || k.Chunks > 1 && last >= k.Span*float64(k.Chunks) {
+			return fmt.Errorf("codec: start %d is %v, of %d chunks of %v s", i, x, k.Chunks, k.Span)
 		}
 	}
 	for _, all := range [][]classes{k.Meta, k.Low, k.Range, k.Outline, k.Steps} {

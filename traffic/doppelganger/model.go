@@ -185,14 +185,19 @@ func (m *Model) candidate(be *compute.Backend, set []traffic.Session) {
 
 // drawLike draws n sessions with the labels and starts that training has.
 func (m *Model) drawLike(be *compute.Backend, n int, seed uint64) (all []traffic.Session) {
+	m.drawBlocks(be, n, seed, func(drawn []traffic.Session) { all = append(all, drawn...) })
+	return all
+}
+
+// drawBlocks draws as drawLike does, a block at a time.
+func (m *Model) drawBlocks(be *compute.Backend, n int, seed uint64, do func(drawn []traffic.Session)) {
 	m.blocks(be, n, seed, func(r *traffic.Request, s *sampler, first, rows int, labels []int, starts []float64) {
 		if s != nil {
-			all = append(all, s.draw(r, first, rows)...)
+			do(s.draw(r, first, rows))
 		} else {
-			all = append(all, m.lm.draw(be, r, first, rows, labels, starts)...)
+			do(m.lm.draw(be, r, first, rows, labels, starts))
 		}
 	})
-	return all
 }
 
 // blocks calls do for each block of n sessions, with their labels and starts; s is
@@ -206,12 +211,10 @@ func (m *Model) blocks(be *compute.Backend, n int, seed uint64, do func(r *traff
 		labels, starts = s.label, s.start
 	}
 	r := traffic.Request{N: n, Seed: seed}
-	start := 0.
 	for first := 0; first < n; first += block {
 		rows := min(block, n-first)
 		for i := range rows {
-			start += m.pause(seed, first+i)
-			labels[i], starts[i] = m.label(&r, first+i), start
+			labels[i], starts[i] = m.label(&r, first+i), m.codec.start(seed, first+i)
 		}
 		do(&r, s, first, rows, labels, starts)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"math/bits"
 	"runtime"
 	"slices"
 
@@ -18,10 +19,9 @@ import (
 // block is how many sessions are drawn at once. They do not depend on it.
 const block = 1024
 
-// Sample draws sessions. Their labels are as often as in training, their starts
-// as far apart as runs of 32 of training's were; the chunk that a start falls
-// into is given to the attribute generator, and past the end of the trace the
-// chunks begin again. A prefix is refused by an adversarial model, which
+// Sample draws sessions. Their labels are as often as in training, and as many start
+// in each chunk, as far apart as training's there; the chunk is given to the
+// attribute generator, and past the end of the trace the chunks begin again. A prefix is refused by an adversarial model, which
 // cannot go on from it.
 func (m *Model) Sample(ctx context.Context, r traffic.Request) iter.Seq2[traffic.Session, error] {
 	return func(yield func(traffic.Session, error) bool) {
@@ -38,12 +38,10 @@ func (m *Model) Sample(ctx context.Context, r traffic.Request) iter.Seq2[traffic
 			s = m.nets.newSampler(be, rows)
 			labels, starts = s.label, s.start
 		}
-		start := 0.
 		for first := 0; first < r.N; first += block {
 			n := min(block, r.N-first)
 			for i := range n {
-				start += m.pause(r.Seed, first+i)
-				labels[i], starts[i] = m.label(&r, first+i), start
+				labels[i], starts[i] = m.label(&r, first+i), m.codec.start(r.Seed, first+i)
 			}
 			if err := ctx.Err(); err != nil {
 				yield(traffic.Session{}, err)
@@ -81,17 +79,6 @@ func (m *Model) checkRequest(r *traffic.Request) error {
 		return fmt.Errorf("%w: %w: a model of mode %s goes on from no prefix", traffic.ErrRequest, errors.ErrUnsupported, m.Config.Mode)
 	}
 	return nil
-}
-
-// pause is the time between the starts of session i and the one before.
-func (m *Model) pause(seed uint64, i int) float64 {
-	if i == 0 {
-		return 0
-	}
-	const run = 32
-	starts := m.codec.Starts
-	first := rng.Key{Seed: seed, A: uint32(i / run), Purpose: rng.SessionStart}.Intn(0, len(starts))
-	return starts[(first+i%run)%len(starts)]
 }
 
 func (m *Model) label(r *traffic.Request, i int) int {
@@ -133,6 +120,7 @@ type sampler struct {
 	out    []traffic.Session
 	job    func(row int)
 	rows   int
+	seen   [][]placed // by row: outputs for numbers, where they are asked for
 }
 
 // walk is where a row's series is.
@@ -310,19 +298,18 @@ func (s *sampler) emit(i int, y []float32, key rng.Key, most int) {
 			kind := c.Steps[f].Kind
 			v := w.low[j]
 			if w.top[j] > w.low[j] {
-				share := 1 / (1 + math.Exp(-float64(y[j])))
 				lo, hi := scale(kind, w.low[j]), scale(kind, w.top[j])
-				v = unscale(kind, lo+share*(hi-lo))
+				v = unscale(kind, lo+k.share(j, y[j], hi)*(hi-lo))
 				if kind == traffic.Size {
 					v = math.Round(v)
 				}
 			}
 			step[f] = v
 		}
-		at := len(k.numeric)
+		from := len(k.numeric)
 		for j, f := range k.other {
 			size := k.Steps[j].len()
-			p := y[at:][:size]
+			p := y[from:][:size]
 			exponentials(p)
 			if j == 0 && k.Kinds != nil {
 				permit(p, k.Kinds.next(w.with, w.before))
@@ -332,7 +319,14 @@ func (s *sampler) emit(i int, y []float32, key rng.Key, most int) {
 				w.before |= 1 << class
 			}
 			step[f] = k.Steps[j].decode(class, key.Float64(uint32(2001+2*t*(fields+1)+2*j)))
-			at += size
+			from += size
+		}
+		if s.seen != nil {
+			for j, f := range k.numeric {
+				if w.top[j] > w.low[j] && k.placed(j, w.steps, step) {
+					s.seen[i] = append(s.seen[i], placed{j, scale(c.Steps[f].Kind, w.top[j]), y[j]})
+				}
+			}
 		}
 		if gap >= 0 {
 			if w.steps == 0 {
@@ -354,13 +348,21 @@ func (s *sampler) emit(i int, y []float32, key rng.Key, most int) {
 			w.done = true
 			return
 		}
-		if drawLogits(y[width-2:][:2], key.Float64(uint32(2000+2*t*(fields+1)+2*fields))) == 0 {
+		goes := y[width-2:][:2]
+		if o := octave(w.steps); o < len(k.Ends) {
+			goes[0] += k.Ends[o][0]
+			goes[1] += k.Ends[o][1]
+		}
+		if drawLogits(goes, key.Float64(uint32(2000+2*t*(fields+1)+2*fields))) == 0 {
 			s.next(i)
 			return
 		}
 	}
 	w.calls++
 }
+
+// octave of a number of steps: 0 of one, 1 of two and three, 2 of four to seven.
+func octave(steps int) int { return bits.Len(uint(steps)) - 1 }
 
 // permit leaves weights to the kinds in a set alone, evenly where they have none: a
 // generator that is trained against critics can be sure of a kind that its

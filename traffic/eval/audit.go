@@ -6,16 +6,24 @@ import (
 	"github.com/planegym/planegym/internal/rng"
 )
 
-// audit adds what an attacker learns of who was in training by a threshold on
-// the likelihood of a session a step (Yeom et al. 2018): member_auc, the chance
-// that a training session is more likely than a held-out one, and member_tpr,
-// the share of training sessions found where 1 % of held-out ones are taken for
-// such (Carlini et al. 2022). Intervals are of resamples of both sets' sessions
-// (percentiles of the bootstrap). The floors are audited as well: what memory of its
-// data a model that only counts has is the measure of a learned one's.
-func audit(train, held []float64, r *Row) {
-	r.Figures["member_auc"] = resampled(train, held, auc)
-	r.Figures["member_tpr"] = resampled(train, held, func(in, out []float64) float64 { return found(in, out, .01) })
+// membership adds what an attacker learns of who was in training by a threshold on a
+// score: NAME_auc, the chance that a training session scores higher than a held-out
+// one, NAME_tpr, the share of training sessions found where 1 % of held-out ones are
+// taken for such, and NAME_tpr_01 where .1 % are (Carlini et al. 2022: an attack is
+// as good as what it finds without false alarms). Intervals are of resamples of both
+// sets' sessions (percentiles of the bootstrap).
+//
+// By the name "member" the score is the likelihood of a session a step (Yeom et al.
+// 2018). The floors are audited as well: what memory of its data a model that only
+// counts has is the measure of a learned one's.
+func membership(train, held []float64, name string, r *Row) {
+	r.Figures[name+"_auc"] = resampled(train, held, auc)
+	for _, at := range []struct {
+		name  string
+		share float64
+	}{{"_tpr", .01}, {"_tpr_01", .001}} {
+		r.Figures[name+at.name] = resampled(train, held, func(in, out []float64) float64 { return found(in, out, at.share) })
+	}
 }
 
 // resamples of an audit.

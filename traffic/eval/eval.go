@@ -39,10 +39,13 @@ type Options struct {
 	// Tick above 0 (s) also measures packets as series of rates, of Ticks ticks
 	// each. With 0 that is done where a candidate is a series, with its tick.
 	Tick     float64
-	Ticks    int    // 128
-	NoFloors bool   // leave bootstrap, markov and witten-bell-3 out
-	NoForest bool   // leave TSTR, TRTS, mixing and C2ST out
-	Audit    bool   // also say what likelihoods tell of who was in training
+	Ticks    int  // 128
+	NoFloors bool // leave bootstrap, markov and witten-bell-3 out
+	NoForest bool // leave TSTR, TRTS, mixing and C2ST out
+	Audit    bool // also say what likelihoods tell of who was in training
+	// Shadow above 0 also attacks by so many shadow models of each model (shadow.go),
+	// an even number from 4 on.
+	Shadow   int
 	Mixing   bool   // also train on mixtures of real and generated sessions
 	Progress func() // called after each of Work() parts
 }
@@ -56,10 +59,14 @@ func (o *Options) complete() error {
 	set(&o.Steps, 10)
 	set(&o.Trees, 200)
 	set(&o.Seeds, 3)
+	o.Audit = o.Audit || o.Shadow > 0
 	for name, x := range map[string]int{"steps": o.Steps, "trees": o.Trees, "seeds": o.Seeds, "n": o.N, "max_steps": o.MaxSteps, "ticks": o.Ticks} {
 		if x < 0 {
 			return fmt.Errorf("eval: %s: %d is negative", name, x)
 		}
+	}
+	if o.Shadow != 0 && (o.Shadow < 4 || o.Shadow%2 != 0) {
+		return fmt.Errorf("eval: shadow: %d models; expected an even number from 4 on: a session is in half of them", o.Shadow)
 	}
 	if !(o.Tick >= 0) || math.IsInf(o.Tick, 0) {
 		return fmt.Errorf("eval: tick: %v s", o.Tick)
@@ -76,6 +83,9 @@ type Candidate struct {
 	// Packets are what was found of the capture that Set was read from; nil: Set
 	// is no capture, and what compile makes of it is checked.
 	Packets *legal.Counts
+	// Refit fits a model as Model was fitted, to other sessions: with Options.Shadow.
+	// nil: the model is not attacked by shadow models.
+	Refit func(ctx context.Context, src traffic.Source, seed uint64) (traffic.Model, error)
 }
 
 // Scorer is a model that knows how likely a session is. LogProb adds to into
@@ -135,6 +145,10 @@ var figures = []Figure{
 	{Name: "nll_gap", About: "nats a step for the bins of gaps; bins are the model's own", Best: 0},
 	{Name: "member_auc", About: "chance that a training session is likelier a step than a held-out one: what membership can be told by", Best: .5},
 	{Name: "member_tpr", About: "share of training sessions that a threshold on likelihood finds where it takes 1 % of held-out ones for such", Best: .01},
+	{Name: "member_tpr_01", About: "the same at .1 %; of fewer than 1,000 held-out ones at none", Best: .001},
+	{Name: "shadow_auc", About: "the same chance by the ratio of likelihoods of shadow models (LiRA), of as many training as held-out sessions", Best: .5},
+	{Name: "shadow_tpr", About: "share of training sessions that it finds where it takes 1 % of held-out ones for such", Best: .01},
+	{Name: "shadow_tpr_01", About: "the same at .1 %; of fewer than 1,000 held-out ones at none", Best: .001},
 	{Name: "tstr_f1", About: "macro F1 of a forest trained on these sessions, tested on held-out real ones", Best: 1},
 	{Name: "tstr_acc", About: "its accuracy", Best: 1},
 	{Name: "trts_f1", About: "macro F1 of a forest trained on real sessions, tested on these", Best: 1},
@@ -249,7 +263,10 @@ func Compare(ctx context.Context, train, held *traffic.Set, candidates []Candida
 // Floors are the models that only count, fitted to sessions.
 func Floors(ctx context.Context, train traffic.Source) (all []Candidate, err error) {
 	for _, mode := range ngram.Modes {
-		m, err := ngram.Fit(ctx, train, ngram.Config{Mode: mode})
+		fit := func(ctx context.Context, src traffic.Source, _ uint64) (traffic.Model, error) {
+			return ngram.Fit(ctx, src, ngram.Config{Mode: mode})
+		}
+		m, err := fit(ctx, train, 0)
 		if err != nil {
 			return nil, err
 		}
@@ -257,20 +274,26 @@ func Floors(ctx context.Context, train traffic.Source) (all []Candidate, err err
 		if mode == ngram.WittenBell {
 			name += "-3"
 		}
-		all = append(all, Candidate{Name: name, Model: m})
+		all = append(all, Candidate{Name: name, Model: m, Refit: fit})
 	}
 	return all, nil
 }
 
-// Work counts the calls of Options.Progress in a comparison of n candidates.
-func (o Options) Work(n int) int {
+// Work counts the calls of Options.Progress in a comparison of candidates, at most.
+func (o Options) Work(candidates []Candidate) int {
 	if o.Seeds == 0 {
 		o.Seeds = 3
 	}
-	if !o.NoFloors {
-		n += len(ngram.Modes)
+	n, models := 1+len(candidates), 0
+	for _, c := range candidates {
+		if c.Refit != nil {
+			models++
+		}
 	}
-	return (n + 1) * o.Seeds
+	if !o.NoFloors {
+		n, models = n+len(ngram.Modes), models+len(ngram.Modes)
+	}
+	return n*o.Seeds + models*o.Shadow
 }
 
 func names(f []traffic.Field) string {
@@ -438,10 +461,16 @@ func (j *judge) row(ctx context.Context, kind string, c Candidate) (*Row, error)
 	for name, v := range values {
 		r.Figures[name] = EstimateOf(v)
 	}
-	if m, ok := c.Model.(Scorer); ok && (j.series == nil || isSeries(c.Model.Schema()) == isSeries(&j.train.Of)) {
+	if c.Model == nil || j.series != nil && isSeries(c.Model.Schema()) != isSeries(&j.train.Of) {
+		return r, nil
+	}
+	if m, ok := c.Model.(Scorer); ok {
 		if err := j.likelihood(m, r); err != nil && !errors.Is(err, errors.ErrUnsupported) { // a model of several modes, not all with a probability
 			return nil, err
 		}
+	}
+	if j.Shadow > 0 && c.Refit != nil {
+		return r, j.shadow(ctx, c, r)
 	}
 	return r, nil
 }
@@ -568,7 +597,7 @@ func (j *judge) likelihood(m Scorer, r *Row) error {
 	if err != nil {
 		return fmt.Errorf("training %w", err)
 	}
-	audit(train.perStep(), held.perStep(), r)
+	membership(train.perStep(), held.perStep(), "member", r)
 	return nil
 }
 

@@ -39,6 +39,18 @@ type Kind struct {
 	Settings func(from traffic.Model) any
 	// Fit fits a model to sessions. settings is what Settings gave.
 	Fit func(ctx context.Context, src traffic.Source, settings any, o traffic.FitOptions) (traffic.Fitted, error)
+
+	is func(traffic.Model) bool // of this kind
+}
+
+// Refit fits a model as m was fitted, by its settings, to other sessions.
+func Refit(ctx context.Context, m traffic.Model, src traffic.Source, o traffic.FitOptions) (traffic.Model, error) {
+	for i := range Kinds {
+		if k := &Kinds[i]; k.is(m) {
+			return k.Fit(ctx, src, k.Settings(m), o)
+		}
+	}
+	return nil, fmt.Errorf("models: a %T is of no known kind", m)
 }
 
 // Find is the kind of a mode.
@@ -53,10 +65,24 @@ func Find(mode string) (*Kind, error) {
 	return nil, fmt.Errorf("%q is not one of %q", mode, modes)
 }
 
+// variant are settings of kinds that share a type: Variant says which it is of.
+type variant interface{ Variant() string }
+
 // kind is a Kind of models M with settings C. Where M has a method Settings() C,
 // a fit that is resumed begins with the settings of the checkpoint.
 func kind[C any, M traffic.Fitted](mode, about, format string, parse func([]byte) (M, error), defaults func() C,
 	fit func(context.Context, traffic.Source, C, traffic.FitOptions) (M, error)) Kind {
+	own := func(from traffic.Model) (C, bool) {
+		m, ok := from.(interface{ Settings() C })
+		if !ok {
+			return defaults(), false
+		}
+		c := m.Settings()
+		if v, ok := any(c).(variant); ok && v.Variant() != "" && v.Variant() != any(defaults()).(variant).Variant() {
+			return defaults(), false
+		}
+		return c, true
+	}
 	return Kind{
 		Mode: mode, About: about, Format: format,
 		Parse: func(b []byte) (traffic.Model, error) {
@@ -67,11 +93,12 @@ func kind[C any, M traffic.Fitted](mode, about, format string, parse func([]byte
 			return m, nil
 		},
 		Settings: func(from traffic.Model) any {
-			c := defaults()
-			if m, ok := from.(interface{ Settings() C }); ok {
-				c = m.Settings()
-			}
+			c, _ := own(from)
 			return &c
+		},
+		is: func(m traffic.Model) bool {
+			_, ok := own(m)
+			return ok
 		},
 		Fit: func(ctx context.Context, src traffic.Source, settings any, o traffic.FitOptions) (traffic.Fitted, error) {
 			c, ok := settings.(*C)

@@ -2,13 +2,16 @@ package models
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/planegym/planegym/traffic"
+	"github.com/planegym/planegym/traffic/autoregressive"
 	"github.com/planegym/planegym/traffic/bundled"
+	"github.com/planegym/planegym/traffic/doppelganger"
 	"github.com/planegym/planegym/traffic/ngram"
 )
 
@@ -58,6 +61,70 @@ func TestFit(t *testing.T) {
 		if err != nil || len(got.Sessions) != 5 || !slices.EqualFunc(got.Sessions, want.Sessions, func(a, b traffic.Session) bool { return slices.Equal(a.Steps, b.Steps) }) {
 			t.Errorf("%s: what was saved samples other sessions: %v", mode, err)
 		}
+	}
+}
+
+// A model that is fitted again to the same sessions, by the settings that its file
+// keeps, has the same bytes: of each mode, with settings that are not the default.
+func TestRefit(t *testing.T) {
+	m, err := bundled.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := Pool(t.Context(), m, nil, 60, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range set.Sessions { // short, so that fits are
+		x := &set.Sessions[i]
+		x.Steps = x.Steps[:min(len(x.Steps), 2*len(set.Of.Steps))]
+	}
+	bytes := func(m traffic.Model) string {
+		path := filepath.Join(t.TempDir(), "m.safetensors")
+		if err := m.(traffic.Fitted).Save(path, nil); err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	for mode, change := range map[string]func(settings any){
+		"bootstrap":      func(c any) { c.(*ngram.Config).Often = 1 },
+		"markov":         func(c any) { c.(*ngram.Config).Often = 4 },
+		"ngram":          func(c any) { c.(*ngram.Config).Order, c.(*ngram.Config).MaxSteps = 2, 2 },
+		"autoregressive": func(c any) { c.(*autoregressive.Config).Updates, c.(*autoregressive.Config).Hidden = 3, 8 },
+		"doppelganger-likelihood": func(c any) {
+			c.(*doppelganger.Config).Updates, c.(*doppelganger.Config).Hidden = 3, 8
+		},
+	} {
+		k, err := Find(mode)
+		if err != nil {
+			t.Fatal(err)
+		}
+		settings := k.Settings(nil)
+		change(settings)
+		o := traffic.FitOptions{Seed: 4, Threads: 1}
+		fitted, err := k.Fit(t.Context(), set, settings, o)
+		if err != nil {
+			t.Fatal(mode, err)
+		}
+		want := bytes(fitted)
+		opened, err := Parse([]byte(want))
+		if err != nil {
+			t.Fatal(mode, err)
+		}
+		again, err := Refit(t.Context(), opened, set, o)
+		if err != nil {
+			t.Fatal(mode, err)
+		}
+		if bytes(again) != want {
+			t.Errorf("%s: fitted again it is another model", mode)
+		}
+	}
+	if _, err := Refit(t.Context(), struct{ traffic.Model }{m}, set, traffic.FitOptions{}); err == nil {
+		t.Error("a model of no kind is fitted again")
 	}
 }
 

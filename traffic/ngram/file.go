@@ -31,6 +31,7 @@ type settings struct {
 	// field; null where values are as they are, missing where all are.
 	Words []*seq.Vocabulary `json:"words,omitempty"`
 	Of    []*seq.Vocabulary `json:"of,omitempty"`
+	Often int               `json:"often,omitempty"` // above 1; missing in files of earlier versions
 	// Private says how private the counts are; missing where they are not.
 	Private *Private `json:"private,omitempty"`
 }
@@ -55,7 +56,7 @@ func (m *Model) Write(w io.Writer, about map[string]string) error {
 }
 
 func (m *Model) tensors(about map[string]string) (map[string]string, []safetensors.Tensor, error) {
-	c := settings{Mode: m.mode, Order: m.order, MaxSteps: m.maxSteps, Longest: m.longest, Condition: m.condition, Schema: m.schema, Private: m.private}
+	c := settings{Mode: m.mode, Order: m.order, MaxSteps: m.maxSteps, Longest: m.longest, Condition: m.condition, Schema: m.schema, Often: m.often, Private: m.private}
 	if is := func(w *seq.Vocabulary) bool { return w != nil }; slices.ContainsFunc(m.words, is) || slices.ContainsFunc(m.of, is) {
 		c.Words, c.Of = m.words, m.of
 	}
@@ -116,7 +117,10 @@ func read(f *safetensors.File) (*Model, error) {
 	if !slices.Contains(Modes, c.Mode) || c.Order < 1 || c.Order > 16 || c.MaxSteps < 0 || c.Longest < 1 {
 		return nil, bad("mode %q, order %d, max_steps %d, longest %d", c.Mode, c.Order, c.MaxSteps, c.Longest)
 	}
-	m := &Model{codec: newCodec(c.Schema), mode: c.Mode, order: c.Order, maxSteps: c.MaxSteps, longest: c.Longest, condition: c.Condition, private: c.Private}
+	m := &Model{codec: newCodec(c.Schema), mode: c.Mode, order: c.Order, maxSteps: c.MaxSteps, longest: c.Longest, condition: c.Condition, private: c.Private, often: c.Often}
+	if m.often == 0 && c.Words != nil && c.Private == nil {
+		m.often = Defaults(c.Mode)().Often
+	}
 	for _, i := range m.condition {
 		if i < 0 || i >= len(c.Schema.Meta) || c.Schema.Meta[i].Kind != traffic.Symbol {
 			return nil, bad("condition %d is not a symbol of a session", i)

@@ -49,6 +49,9 @@ type Config struct {
 	Clip float64 `toml:"clip" json:"clip,omitempty"`
 }
 
+// Variant is the mode: kinds of models that share these settings differ in it.
+func (c Config) Variant() string { return c.Mode }
+
 // Defaults makes the default Config of a mode.
 func Defaults(mode string) func() Config {
 	return func() Config { return Config{Mode: mode, Order: 3, Often: 3} }
@@ -69,6 +72,23 @@ type Model struct {
 	byLabel   [][]int32 // by label+1: sessions
 	starts    []float64 // s between the starts of training sessions
 	private   *Private
+	often     int // as fitted; 0: every value is kept, or classes are public
+}
+
+// Settings are those it was fitted with. A cut that was found in the data is one
+// of them.
+func (m *Model) Settings() Config {
+	c := Config{Mode: m.mode, Order: m.order, MaxSteps: m.maxSteps, Condition: []string{}, Often: m.often}
+	if c.MaxSteps == 0 {
+		c.MaxSteps = -1
+	}
+	for _, i := range m.condition {
+		c.Condition = append(c.Condition, m.schema.Meta[i].Name)
+	}
+	if p := m.private; p != nil {
+		c.Epsilon, c.Delta, c.Clip = p.Epsilon, p.Delta, p.Clip
+	}
+	return c
 }
 
 // Parts names what LogProb gives: "steps", then each field with bins.
@@ -140,6 +160,9 @@ func Fit(ctx context.Context, src traffic.Source, cfg Config) (*Model, error) {
 		return fitPrivate(ctx, src, cfg, nil)
 	}
 	m := &Model{codec: newCodec(*c), mode: cfg.Mode, order: cfg.Order}
+	if cfg.Often > 1 {
+		m.often = cfg.Often
+	}
 	var err error
 	if m.condition, err = conditions(c, cfg.Condition); err != nil {
 		return nil, err

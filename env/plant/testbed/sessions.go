@@ -392,8 +392,8 @@ func (l *Load) completeSessions(key string, p *plan) error {
 	if l.MaxSteps < 0 {
 		return fault(key+".max_steps", "%d is negative", l.MaxSteps)
 	}
-	if l.Pool < 0 || l.Pool > 1<<16 {
-		return fault(key+".pool", "%d is outside 0…65536", l.Pool)
+	if l.Pool < 0 || l.Pool > 1<<18 {
+		return fault(key+".pool", "%d is outside 0…262144", l.Pool)
 	}
 	if _, err := l.rate(); err != nil {
 		return fault(key+".arrivals", "%v", err)
