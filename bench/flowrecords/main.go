@@ -30,7 +30,7 @@ func main() {
 	flag.IntVar(&first, "first", 0, "the first of them")
 	flag.IntVar(&updates, "updates", 0, "of the adversarial fit; 0: its default")
 	flag.IntVar(&threads, "threads", 1, "of fits")
-	flag.StringVar(&rows, "rows", "half,columns,bootstrap,witten-bell,likelihood,doppelganger", "what to compare")
+	flag.StringVar(&rows, "rows", "half,columns,bootstrap,witten-bell,likelihood,doppelganger", "what to compare; doppelganger@8 and ngram@8 are private fits at ε = 8")
 	flag.Parse()
 	if flag.NArg() != 1 {
 		fmt.Fprintln(os.Stderr, "usage: flowrecords [flags] FILE.csv")
@@ -106,6 +106,14 @@ func halves(s *traffic.Set, seed uint64) (a, b *traffic.Set) {
 func draw(ctx context.Context, row string, train *traffic.Set, n int, seed uint64, updates, threads int) (*traffic.Set, string, error) {
 	var m traffic.Model
 	note := ""
+	if kind, epsilon, ok := strings.Cut(row, "@"); ok {
+		var err error
+		if m, note, err = private(ctx, kind, epsilon, train, seed, updates, threads); err != nil {
+			return nil, "", err
+		}
+		s, err := traffic.Collect(m.Schema(), m.Sample(ctx, traffic.Request{N: n, Seed: seed + 1000}))
+		return s, note, err
+	}
 	switch row {
 	case "half":
 		return train, "", nil
