@@ -29,7 +29,6 @@ type metadata struct {
 	Distances [][]float64 `json:"distances,omitempty"`
 	Chosen    int         `json:"chosen"`
 	Codec     *codec      `json:"codec"`
-	Private   *Private    `json:"private,omitempty"`
 }
 
 // Save writes the model to a file that appears whole or not at all. about is
@@ -52,7 +51,7 @@ func (m *Model) Write(w io.Writer, about map[string]string) error {
 }
 
 func (m *Model) tensors(about map[string]string) (map[string]string, []safetensors.Tensor, error) {
-	meta, err := safetensors.ModelMetadata(about, Format, "model", metadata{m.Config, m.Seed, m.Data, m.Engine, m.Updates, m.Account, m.Distances, m.Chosen, m.codec, m.private})
+	meta, err := safetensors.ModelMetadata(about, Format, "model", metadata{m.Config, m.Seed, m.Data, m.Engine, m.Updates, m.Account, m.Distances, m.Chosen, m.codec})
 	if err != nil {
 		return nil, nil, fmt.Errorf("doppelganger: %w", err)
 	}
@@ -101,7 +100,7 @@ func read(f *safetensors.File) (*Model, error) {
 	}
 	c.Codec.index()
 	c.Config.seed = c.Seed
-	m := &Model{Config: c.Config, Seed: c.Seed, Data: c.Data, Engine: c.Engine, Updates: c.Updates, Account: c.Account, Distances: c.Distances, Chosen: c.Chosen, codec: c.Codec, private: c.Private}
+	m := &Model{Config: c.Config, Seed: c.Seed, Data: c.Data, Engine: c.Engine, Updates: c.Updates, Account: c.Account, Distances: c.Distances, Chosen: c.Chosen, codec: c.Codec}
 	if c.Updates < 0 || c.Updates > c.Config.Updates {
 		return nil, bad(fmt.Errorf("updates: %d of %d", c.Updates, c.Config.Updates))
 	}
@@ -157,6 +156,9 @@ func (k *codec) check(mode string) error {
 		if err := k.Kinds.check(&k.Schema); err != nil {
 			return err
 		}
+	}
+	if packets, _ := meanFields(&k.Schema); k.Means && (k.Kinds != nil || packets < 0) {
+		return errors.New("codec: means of bytes, of steps that do not have packets and bytes alone")
 	}
 	k.index0()
 	low, steps := len(k.numeric), len(k.other)
