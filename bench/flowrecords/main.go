@@ -26,23 +26,27 @@ func main() {
 	var first, seeds, updates int
 	var rows string
 	var threads int
+	var folder string
+	others := files{}
 	flag.IntVar(&seeds, "seeds", 3, "splits, each with fits and samples of its own")
 	flag.IntVar(&first, "first", 0, "the first of them")
 	flag.IntVar(&updates, "updates", 0, "of the adversarial fit; 0: its default")
 	flag.IntVar(&threads, "threads", 1, "of fits")
 	flag.StringVar(&rows, "rows", "half,columns,bootstrap,witten-bell,likelihood,doppelganger", "what to compare")
+	flag.StringVar(&folder, "halves", "", "write the halves that rows are fitted to into this `folder`, half-0.csv and on, and end")
+	flag.Func("row", "`NAME=FILE,FILE,...`: a row of somebody's records, fitted elsewhere to the halves that -halves writes; a file for each split (can be repeated)", others.add)
 	flag.Parse()
 	if flag.NArg() != 1 {
 		fmt.Fprintln(os.Stderr, "usage: flowrecords [flags] FILE.csv")
 		os.Exit(2)
 	}
-	if err := run(context.Background(), flag.Arg(0), first, seeds, updates, threads, strings.Split(rows, ",")); err != nil {
+	if err := run(context.Background(), flag.Arg(0), first, seeds, updates, threads, strings.Split(rows, ","), folder, others); err != nil {
 		fmt.Fprintln(os.Stderr, "flowrecords:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, path string, first, seeds, updates, threads int, rows []string) error {
+func run(ctx context.Context, path string, first, seeds, updates, threads int, rows []string, folder string, others files) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
@@ -54,14 +58,29 @@ func run(ctx context.Context, path string, first, seeds, updates, threads int, r
 	}
 	set := netflow.Sessions(records)
 	fmt.Printf("%d records, %d sessions, %d fields; means of %d seeds\n", len(records), set.Len(), len(set.Of.Meta)+len(set.Of.Steps), seeds)
+	if folder != "" {
+		return writeHalves(path, records, first, seeds, folder)
+	}
+	outside, err := others.read(records, set.Of, seeds)
+	if err != nil {
+		return err
+	}
+	for _, name := range others.names() {
+		if slices.Contains(rows, name) {
+			return fmt.Errorf("-row %s: there is a row of that name", name)
+		}
+		rows = append(rows, name)
+	}
 	table := map[string]map[string][]float64{}
 	for seed := first; seed < first+seeds; seed++ {
 		train, held := halves(set, uint64(seed))
 		j := newJudge(train, held, uint64(seed))
 		for _, row := range rows {
 			start := time.Now()
-			drawn, note, err := draw(ctx, row, train, held.Len(), uint64(seed), updates, threads)
-			if err != nil {
+			drawn, note := (*traffic.Set)(nil), ""
+			if of := outside[row]; of != nil {
+				drawn = of[seed-first]
+			} else if drawn, note, err = draw(ctx, row, train, held.Len(), uint64(seed), updates, threads); err != nil {
 				return fmt.Errorf("%s: %w", row, err)
 			}
 			fmt.Printf("seed %d %s: %d sessions in %.1f s %s\n", seed, row, drawn.Len(), time.Since(start).Seconds(), note)
@@ -90,8 +109,7 @@ func run(ctx context.Context, path string, first, seeds, updates, threads int, r
 // halves are the sessions in two random halves.
 func halves(s *traffic.Set, seed uint64) (a, b *traffic.Set) {
 	a, b = &traffic.Set{Of: s.Of}, &traffic.Set{Of: s.Of}
-	first := rng.Key{Seed: seed, A: 1 << 20, Purpose: rng.Judging}.Choose(s.Len(), s.Len()/2)
-	slices.Sort(first)
+	first := chosen(s.Len(), seed)
 	for i := range s.Sessions {
 		if _, ok := slices.BinarySearch(first, i); ok {
 			a.Sessions = append(a.Sessions, s.Sessions[i])
@@ -100,6 +118,13 @@ func halves(s *traffic.Set, seed uint64) (a, b *traffic.Set) {
 		}
 	}
 	return a, b
+}
+
+// chosen are the sessions of the half to be fitted to, in order.
+func chosen(n int, seed uint64) []int {
+	first := rng.Key{Seed: seed, A: 1 << 20, Purpose: rng.Judging}.Choose(n, n/2)
+	slices.Sort(first)
+	return first
 }
 
 // draw is n sessions of a generator fitted to train.
