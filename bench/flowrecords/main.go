@@ -23,8 +23,8 @@ import (
 )
 
 func main() {
-	var first, seeds, updates int
-	var rows string
+	var first, seeds, updates, draws int
+	var rows, out string
 	var threads int
 	var folder string
 	others := files{}
@@ -33,6 +33,8 @@ func main() {
 	flag.IntVar(&updates, "updates", 0, "of the adversarial fit; 0: its default")
 	flag.IntVar(&threads, "threads", 1, "of fits")
 	flag.StringVar(&rows, "rows", "half,columns,bootstrap,witten-bell,likelihood,doppelganger", "what to compare")
+	flag.IntVar(&draws, "draws", 1, "samples of each fit, whose figures are averaged")
+	flag.StringVar(&out, "o", "", "file of figures, a line for each row of a split: those in it are not computed again")
 	flag.StringVar(&folder, "halves", "", "write the halves that rows are fitted to into this `folder`, half-0.csv and on, and end")
 	flag.Func("row", "`NAME=FILE,FILE,...`: a row of somebody's records, fitted elsewhere to the halves that -halves writes; a file for each split (can be repeated)", others.add)
 	flag.Parse()
@@ -40,13 +42,13 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: flowrecords [flags] FILE.csv")
 		os.Exit(2)
 	}
-	if err := run(context.Background(), flag.Arg(0), first, seeds, updates, threads, strings.Split(rows, ","), folder, others); err != nil {
+	if err := run(context.Background(), flag.Arg(0), first, seeds, updates, draws, threads, strings.Split(rows, ","), out, folder, others); err != nil {
 		fmt.Fprintln(os.Stderr, "flowrecords:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, path string, first, seeds, updates, threads int, rows []string, folder string, others files) error {
+func run(ctx context.Context, path string, first, seeds, updates, draws, threads int, rows []string, out, folder string, others files) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
@@ -71,38 +73,52 @@ func run(ctx context.Context, path string, first, seeds, updates, threads int, r
 		}
 		rows = append(rows, name)
 	}
-	table := map[string]map[string][]float64{}
+	done, err := openResults(out)
+	if err != nil {
+		return err
+	}
+	defer done.file.Close()
 	for seed := first; seed < first+seeds; seed++ {
 		train, held := halves(set, uint64(seed))
 		j := newJudge(train, held, uint64(seed))
 		for _, row := range rows {
+			if done.find(seed, row, updates, draws) != nil {
+				continue
+			}
 			start := time.Now()
-			drawn, note := (*traffic.Set)(nil), ""
+			var draw func(uint64) (*traffic.Set, error)
+			note := ""
 			if of := outside[row]; of != nil {
-				drawn = of[seed-first]
-			} else if drawn, note, err = draw(ctx, row, train, held.Len(), uint64(seed), updates, threads); err != nil {
+				draw = func(uint64) (*traffic.Set, error) { return of[seed-first], nil }
+			} else if draw, note, err = fit(ctx, row, train, held.Len(), uint64(seed), updates, threads); err != nil {
 				return fmt.Errorf("%s: %w", row, err)
 			}
-			fmt.Printf("seed %d %s: %d sessions in %.1f s %s\n", seed, row, drawn.Len(), time.Since(start).Seconds(), note)
-			if table[row] == nil {
-				table[row] = map[string][]float64{}
+			x := result{seed, row, updates, draws, map[string]eval.Number{}}
+			for k := range draws {
+				drawn, err := draw(uint64(k))
+				if err != nil {
+					return fmt.Errorf("%s: %w", row, err)
+				}
+				for name, v := range j.figures(drawn) {
+					x.Figures[name] += eval.Number(v / float64(draws))
+				}
 			}
-			figures := j.figures(drawn)
+			fmt.Printf("seed %d %s: in %.1f s %s\n", seed, row, time.Since(start).Seconds(), note)
 			for _, name := range figureNames {
-				table[row][name] = append(table[row][name], figures[name])
-				fmt.Printf("    %s %.4f", name, figures[name])
+				fmt.Printf("    %s %.4f", name, x.Figures[name])
 			}
 			fmt.Println()
+			if err := done.add(x); err != nil {
+				return err
+			}
 		}
 	}
-	fmt.Printf("\n| figure | %s |\n|---|%s\n", strings.Join(rows, " | "), strings.Repeat("---|", len(rows)))
-	for _, name := range figureNames {
-		fmt.Printf("| %s |", name)
-		for _, row := range rows {
-			fmt.Printf(" %s |", eval.EstimateOf(table[row][name]).Text(4))
+	values(func(row, figure string) (v []float64) {
+		for seed := first; seed < first+seeds; seed++ {
+			v = append(v, float64(done.find(seed, row, updates, draws).Figures[figure]))
 		}
-		fmt.Println()
-	}
+		return v
+	}).print(os.Stdout, rows)
 	return nil
 }
 
@@ -127,15 +143,15 @@ func chosen(n int, seed uint64) []int {
 	return first
 }
 
-// draw is n sessions of a generator fitted to train.
-func draw(ctx context.Context, row string, train *traffic.Set, n int, seed uint64, updates, threads int) (*traffic.Set, string, error) {
+// fit fits a generator to train; it gives what draws n sessions of it, and a note on the
+// fit. The first draw has number 0.
+func fit(ctx context.Context, row string, train *traffic.Set, n int, seed uint64, updates, threads int) (draw func(k uint64) (*traffic.Set, error), note string, err error) {
 	var m traffic.Model
-	note := ""
 	switch row {
 	case "half":
-		return train, "", nil
+		return func(uint64) (*traffic.Set, error) { return train, nil }, "", nil
 	case "columns":
-		return columns(train, n, seed), "", nil
+		return func(k uint64) (*traffic.Set, error) { return columns(train, n, seed+k<<32), nil }, "", nil
 	case "doppelganger", "likelihood":
 		c := doppelganger.Config{Updates: updates}
 		if row == "likelihood" {
@@ -155,8 +171,9 @@ func draw(ctx context.Context, row string, train *traffic.Set, n int, seed uint6
 		}
 		m = fitted
 	}
-	s, err := traffic.Collect(m.Schema(), m.Sample(ctx, traffic.Request{N: n, Seed: seed + 1000}))
-	return s, note, err
+	return func(k uint64) (*traffic.Set, error) {
+		return traffic.Collect(m.Schema(), m.Sample(ctx, traffic.Request{N: n, Seed: seed + 1000 + k<<32}))
+	}, note, nil
 }
 
 func recordsOf(s *traffic.Set) (n int) {

@@ -50,7 +50,7 @@ func TestSize(t *testing.T) {
 // The pool is small, has every label, and its sessions are as the model's, drawn
 // anew: as long in the mean, of the same protocols, and gaps of its grid.
 func TestPool(t *testing.T) {
-	if n := len(drawn); n > 300_000 {
+	if n := len(drawn); n > 500_000 {
 		t.Errorf("%d bytes", n)
 	}
 	pool, err := Pool()

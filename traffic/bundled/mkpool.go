@@ -1,7 +1,7 @@
 //go:build ignore
 
-// Mkpool draws the sessions of pool.parquet from traffic.safetensors: of label
-// port443, whose long sessions the scenarios play, 384, of every other 64. Gaps
+// Mkpool draws the sessions of pool.parquet from traffic.safetensors: 384 of label
+// port443, which scenarios play as bursts and as bulk, and 64 of every other. Gaps
 // are rounded, which lets the file be small: a bin of the model's is wider.
 package main
 

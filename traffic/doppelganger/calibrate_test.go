@@ -158,7 +158,7 @@ func TestPlacesLine(t *testing.T) {
 			t.Errorf("at %v: %v, want %v", y, got, want)
 		}
 	}
-	for _, bad := range []places{{From: []float32{1}}, {From: []float32{1, 0}, To: []float32{0, 1}}, {From: []float32{0, 1}, To: []float32{1, 0}},
+	for _, bad := range []places{{From: []float32{1}}, {Below: math.Inf(1)}, {From: []float32{1, 0}, To: []float32{0, 1}}, {From: []float32{0, 1}, To: []float32{1, 0}},
 		{From: []float32{0}, To: []float32{1.5}}, {From: []float32{float32(math.NaN())}, To: []float32{0}}} {
 		if bad.check() == nil {
 			t.Errorf("%v is taken", bad)

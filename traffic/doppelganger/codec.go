@@ -29,6 +29,7 @@ type codec struct {
 	Longest int            `json:"longest"`
 	Series  bool           `json:"series"` // blocks of tags and normalisation: for the series generator
 	Kinds   *kinds         `json:"kinds,omitempty"`
+	Means   bool           `json:"means,omitempty"` // bytes are drawn as those of a packet in the mean
 	Meta    []classes      `json:"meta"`
 	Low     []classes      `json:"low"`               // by numeric field
 	Range   []classes      `json:"range"`             // by numeric field
@@ -37,9 +38,10 @@ type codec struct {
 	Labels  []int32        `json:"labels"`            // sessions of each, that without a label first
 	Starts  []float64      `json:"starts"`            // s from the start before; of the first, from the trace's begin
 	Ends    [][]float32    `json:"ends,omitempty"`    // of the series generator: what is added to the logits of end and go on, by the octave of the steps so far
-	Places  []places       `json:"places,omitempty"`  // of the series generator, by numeric field
+	Places  [][]places     `json:"places,omitempty"`  // of the series generator, by numeric field and the session's largest value
 
-	in             traffic.Schema // of sessions with kinds in the place of symbols; Schema without kinds
+	in             traffic.Schema // of sessions with kinds in the place of symbols, or means in that of bytes; else Schema
+	packets, size  int            // with means: the fields of a step that these are of
 	fields         []int          // by field of its steps, that of Schema's; -1: the kind
 	numeric, other []int          // step fields of in
 	off            [][]bool       // by kind and numeric field: it is 0
@@ -110,6 +112,7 @@ const maxStarts = 1 << 20
 func newCodec(c Config, set *traffic.Set) (*codec, error) {
 	k := &codec{Schema: set.Of, Series: c.Mode == Adversarial, Labels: make([]int32, len(set.Of.Labels)+1)}
 	k.Kinds = newKinds(set, c.Common)
+	k.Means = k.Kinds == nil && hasMeans(set)
 	k.index0()
 	set = k.inner(set)
 	meta := make([][]float64, len(set.Of.Meta))
@@ -192,6 +195,7 @@ func (k *codec) index0() {
 	if k.Kinds != nil {
 		k.in, k.fields = k.Kinds.inner(&k.Schema)
 	}
+	k.indexMeans()
 	k.numeric, k.other, k.off, k.bytes = nil, nil, nil, nil
 	for i, f := range k.in.Steps {
 		if isNumeric(f.Kind) {
@@ -217,9 +221,9 @@ func (k *codec) index0() {
 	}
 }
 
-// inner is sessions with kinds in the place of symbols.
+// inner is sessions of in.
 func (k *codec) inner(set *traffic.Set) *traffic.Set {
-	if k.Kinds == nil {
+	if k.Kinds == nil && !k.Means {
 		return set
 	}
 	in := &traffic.Set{Of: k.in}
@@ -230,10 +234,16 @@ func (k *codec) inner(set *traffic.Set) *traffic.Set {
 }
 
 func (k *codec) innerSession(s *traffic.Session) traffic.Session {
-	if k.Kinds == nil {
-		return *s
-	}
 	x := *s
+	if k.Means {
+		x.Steps = slices.Clone(s.Steps)
+		for t := range k.in.Len(&x) {
+			k.toMean(k.in.Step(&x, t))
+		}
+	}
+	if k.Kinds == nil {
+		return x
+	}
 	x.Steps = make([]float64, 0, k.Schema.Len(s)*len(k.fields))
 	for t := range k.Schema.Len(s) {
 		step := k.Schema.Step(s, t)
@@ -245,13 +255,17 @@ func (k *codec) innerSession(s *traffic.Session) traffic.Session {
 	return x
 }
 
-// outer appends a step of in to steps as one of Schema. Its sizes become what its
-// kind allows.
+// outer appends a step of in to steps as one of Schema. With kinds its sizes become what
+// its kind allows.
 func (k *codec) outer(steps, step []float64) []float64 {
-	if k.Kinds == nil {
-		return append(steps, step...)
-	}
 	from := len(steps)
+	if k.Kinds == nil {
+		steps = append(steps, step...)
+		if k.Means {
+			k.fromMean(steps[from:])
+		}
+		return steps
+	}
 	steps = append(steps, make([]float64, len(k.Schema.Steps))...)
 	out := steps[from:]
 	kind := int(step[0])

@@ -157,6 +157,9 @@ func (k *codec) check(mode string) error {
 			return err
 		}
 	}
+	if packets, _ := meanFields(&k.Schema); k.Means && (k.Kinds != nil || packets < 0) {
+		return errors.New("codec: means of bytes, of steps that do not have packets and bytes alone")
+	}
 	k.index0()
 	low, steps := len(k.numeric), len(k.other)
 	if mode == Likelihood {
@@ -185,9 +188,11 @@ func (k *codec) check(mode string) error {
 	if len(k.Places) > len(k.numeric) {
 		return fmt.Errorf("codec: places of %d fields", len(k.Places))
 	}
-	for i := range k.Places {
-		if err := k.Places[i].check(); err != nil {
-			return err
+	for _, all := range k.Places {
+		for i := range all {
+			if err := all[i].check(); err != nil {
+				return err
+			}
 		}
 	}
 	for o, x := range k.Ends {

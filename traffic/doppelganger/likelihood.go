@@ -187,9 +187,18 @@ func (l *likelihood) batch(steps, rows int) *seq.Batch {
 	return &seq.Batch{Steps: steps, Rows: rows, Tokens: make([]int32, n*l.inputs), Values: make([]int32, n*len(l.sites))}
 }
 
+// Below few steps a set has none to spare: a tenth of it says little about when to stop, and
+// what is learnt until then is too little. All of it is trained on, to the end, and weights
+// decay more.
+const (
+	few      = 2000
+	decay    = 1e-2
+	decayFew = .3
+)
+
 // fitLikelihood trains on nine tenths of the sessions and keeps the weights,
 // out of Checks candidates, under which 500 of the others are likeliest. With
-// fewer than 100 sessions all are for both.
+// few steps, or fewer than 100 sessions, all are for both.
 func (m *Model) fitLikelihood(ctx context.Context, be *compute.Backend, set *traffic.Set, from *Model, o traffic.FitOptions) error {
 	c := m.Config
 	l, err := newLikelihood(m.codec, c)
@@ -197,8 +206,14 @@ func (m *Model) fitLikelihood(ctx context.Context, be *compute.Backend, set *tra
 		return fmt.Errorf("doppelganger: %w", err)
 	}
 	all := m.codec.inner(&traffic.Set{Of: set.Of, Sessions: nonEmpty(set)}).Sessions
-	train, held := all, all
-	if len(all) >= 100 {
+	steps := 0
+	for i := range all {
+		steps += m.codec.in.Len(&all[i])
+	}
+	train, held, decay := all, all, decay
+	if steps < few {
+		decay = decayFew
+	} else if len(all) >= 100 {
 		train, held = nil, nil
 		for i, s := range all {
 			if i%10 == 9 {
@@ -214,7 +229,7 @@ func (m *Model) fitLikelihood(ctx context.Context, be *compute.Backend, set *tra
 		lengths = append(lengths, m.codec.in.Len(&train[i]))
 	}
 	schedule := tokens.NewSchedule(lengths, shortSteps, windowSteps, c.Batch, overlap, c.seed)
-	t, err := seq.NewTrainer(l.net, be, seq.Training{Updates: c.Updates, Rate: c.Rate, Decay: 1e-2, Average: c.Average})
+	t, err := seq.NewTrainer(l.net, be, seq.Training{Updates: c.Updates, Rate: c.Rate, Decay: decay, Average: c.Average})
 	if err != nil {
 		return fmt.Errorf("doppelganger: %w", err)
 	}
@@ -354,7 +369,11 @@ func (l *likelihood) nats(be *compute.Backend, s *traffic.Session, class []int32
 		}
 		out[site] -= math.Log(max(float64(w[x]), 1e-30) / sum)
 		if c := l.sites[site]; c != nil && (site < len(k.Meta) || site >= l.meta) {
-			out[site] += c.spread(x)
+			if f := site - l.meta; k.Means && f == k.size {
+				out[site] += k.spreadMean(c, x, k.in.Step(s, (pos-l.meta)/l.fields())[k.packets])
+			} else {
+				out[site] += c.spread(x)
+			}
 		}
 	}
 	return out, n, nil
@@ -420,7 +439,7 @@ func (m *Model) LogProb(s *traffic.Session, into []float64) (steps int, err erro
 		if l := 1 + slices.Index(m.codec.numeric, j); l > 0 && l < len(m.codec.Outline) {
 			x += nats[len(m.codec.Meta)+l]
 		}
-		if f.Kind == traffic.Gap || f.Kind == traffic.Number {
+		if (f.Kind == traffic.Gap || f.Kind == traffic.Number) && !(m.codec.Means && j == m.codec.size) {
 			into[part] -= x
 			part++
 		} else {

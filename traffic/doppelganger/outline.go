@@ -183,6 +183,21 @@ func (o *outline) bytes() (none uint64) {
 // from on, whose value is the largest. s is of Schema.
 func (o *outline) finish(s *traffic.Session, from int, key rng.Key) {
 	k := o.k
+	if k.Means {
+		in := k.innerSession(s)
+		o.largest(&in, from, key)
+		width := len(k.in.Steps)
+		for t := from; t < o.n; t++ {
+			s.Steps = k.outer(s.Steps[:t*width], in.Steps[t*width:][:width])
+		}
+		return
+	}
+	o.largest(s, from, key)
+}
+
+// largest is finish of a session whose sizes are as in in.
+func (o *outline) largest(s *traffic.Session, from int, key rng.Key) {
+	k := o.k
 	width := len(k.Schema.Steps)
 	for j, reached := range o.reached {
 		field := k.numeric[j]

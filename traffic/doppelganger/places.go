@@ -1,6 +1,7 @@
 package doppelganger
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -14,8 +15,9 @@ import (
 // output of the series generator: a line between knots that does not fall. Without
 // knots it is the sigmoid that critics see in training.
 type places struct {
-	From []float32 `json:"from"`
-	To   []float32 `json:"to"`
+	Below float64   `json:"below"` // the largest value of the session, scaled, is below; that of a longer list's last says nothing
+	From  []float32 `json:"from"`
+	To    []float32 `json:"to"`
 }
 
 // knots of a line: quantiles of what is sampled, and the same ones of training's.
@@ -37,17 +39,23 @@ func (p *places) at(y float32) float64 {
 	return float64(p.To[i-1]) + share*float64(p.To[i]-p.To[i-1])
 }
 
-// share is where in its range an output puts numeric field j.
-func (k *codec) share(j int, y float32) float64 {
-	if j < len(k.Places) {
-		return k.Places[j].at(y)
+// share is where in its range an output puts numeric field j of a session whose largest
+// value is top, scaled.
+func (k *codec) share(j int, y float32, top float64) float64 {
+	if j >= len(k.Places) || len(k.Places[j]) == 0 {
+		return (&places{}).at(y)
 	}
-	return (&places{}).at(y)
+	all := k.Places[j]
+	i := 0
+	for i < len(all)-1 && top >= all[i].Below {
+		i++
+	}
+	return all[i].at(y)
 }
 
 func (p *places) check() error {
-	if len(p.From) != len(p.To) || len(p.From) > 1<<10 {
-		return fmt.Errorf("codec: places of %d and %d knots", len(p.From), len(p.To))
+	if len(p.From) != len(p.To) || len(p.From) > 1<<10 || p.Below-p.Below != 0 {
+		return fmt.Errorf("codec: places of %d and %d knots below %v", len(p.From), len(p.To), p.Below)
 	}
 	for i, x := range p.From {
 		y := p.To[i]
@@ -58,19 +66,19 @@ func (p *places) check() error {
 	return nil
 }
 
-// placed is an output for a numeric field, by its index in the codec's.
+// placed is an output for a numeric field, or where the field's value is in its range.
 type placed struct {
 	field int
-	y     float32
+	top   float64 // the session's largest value, scaled
+	x     float32
 }
 
-// fitPlaces makes values lie in their sessions' ranges as training's do: half of a
-// session's packets may be as large as its largest, where a sigmoid's are just below it
-// and the mean of a hundred is what critics of ten steps let pass.
+// fitPlaces makes values lie in their sessions' ranges as training's do, of sessions whose
+// largest value is about as large: half of a session's packets may be as large as its largest,
+// where a sigmoid's are just below it, and a session with one gap of a minute has mostly short ones.
 func (m *Model) fitPlaces(be *compute.Backend, train []traffic.Session, n int, seed uint64) {
 	k := m.codec
-	k.Places = make([]places, len(k.numeric))
-	want, have := make([][]float32, len(k.numeric)), make([][]float32, len(k.numeric))
+	var want, have []placed
 	for i := range train {
 		s := k.innerSession(&train[i])
 		for j, f := range k.numeric {
@@ -79,7 +87,7 @@ func (m *Model) fitPlaces(be *compute.Backend, train []traffic.Session, n int, s
 			lo, hi = scale(kind, lo), scale(kind, hi)
 			for t := range k.in.Len(&s) {
 				if step := k.in.Step(&s, t); hi > lo && k.placed(j, t, step) {
-					want[j] = append(want[j], float32((scale(kind, step[f])-lo)/(hi-lo)))
+					want = append(want, placed{j, hi, float32(min(max((scale(kind, step[f])-lo)/(hi-lo), 0), 1))})
 				}
 			}
 		}
@@ -90,23 +98,61 @@ func (m *Model) fitPlaces(be *compute.Backend, train []traffic.Session, n int, s
 		}
 		s.draw(r, first, rows)
 		for i := range rows {
-			for _, x := range s.seen[i] {
-				have[x.field] = append(have[x.field], x.y)
-			}
+			have = append(have, s.seen[i]...)
 			s.seen[i] = s.seen[i][:0]
 		}
 	})
+	k.Places = make([][]places, len(k.numeric))
 	for j := range k.numeric {
-		if len(want[j]) < knots || len(have[j]) < knots {
+		of := func(all []placed) (these []placed) {
+			for _, x := range all {
+				if x.field == j {
+					these = append(these, x)
+				}
+			}
+			slices.SortFunc(these, func(a, b placed) int { return cmp.Compare(a.top, b.top) })
+			return these
+		}
+		k.Places[j] = lines(of(want), of(have))
+	}
+}
+
+// lines are those of one field, of values that are ordered by their sessions' largest.
+// A line is of enough values to have quantiles; its sessions' largest values are within a
+// factor of e² where that is enough.
+func lines(want, have []placed) (all []places) {
+	const wide, enough = 2, 4 * knots
+	for below := wide; len(want) > 0; below += wide {
+		upTo := func(of []placed) int {
+			n, _ := slices.BinarySearchFunc(of, float64(below), func(x placed, at float64) int { return cmp.Compare(x.top, at) })
+			return n
+		}
+		w, h := upTo(want), upTo(have)
+		if len(want)-w < enough || len(have)-h < enough {
+			w, h = len(want), len(have)
+		}
+		if min(w, h) < enough && w < len(want) {
 			continue
 		}
-		slices.Sort(want[j])
-		slices.Sort(have[j])
-		for i := range knots {
-			k.Places[j].From = append(k.Places[j].From, have[j][i*(len(have[j])-1)/(knots-1)])
-			k.Places[j].To = append(k.Places[j].To, min(max(want[j][i*(len(want[j])-1)/(knots-1)], 0), 1))
+		if min(w, h) < knots {
+			break
 		}
+		l := places{Below: float64(below)}
+		sorted := func(of []placed) (x []float32) {
+			for _, p := range of {
+				x = append(x, p.x)
+			}
+			slices.Sort(x)
+			return x
+		}
+		from, to := sorted(have[:h]), sorted(want[:w])
+		for i := range knots {
+			l.From = append(l.From, from[i*(len(from)-1)/(knots-1)])
+			l.To = append(l.To, to[i*(len(to)-1)/(knots-1)])
+		}
+		all, want, have = append(all, l), want[w:], have[h:]
 	}
+	return all
 }
 
 // placed reports whether step t of a session of in has a value of numeric field j that

@@ -298,9 +298,8 @@ func (s *sampler) emit(i int, y []float32, key rng.Key, most int) {
 			kind := c.Steps[f].Kind
 			v := w.low[j]
 			if w.top[j] > w.low[j] {
-				share := k.share(j, y[j])
 				lo, hi := scale(kind, w.low[j]), scale(kind, w.top[j])
-				v = unscale(kind, lo+share*(hi-lo))
+				v = unscale(kind, lo+k.share(j, y[j], hi)*(hi-lo))
 				if kind == traffic.Size {
 					v = math.Round(v)
 				}
@@ -323,9 +322,9 @@ func (s *sampler) emit(i int, y []float32, key rng.Key, most int) {
 			from += size
 		}
 		if s.seen != nil {
-			for j := range k.numeric {
+			for j, f := range k.numeric {
 				if w.top[j] > w.low[j] && k.placed(j, w.steps, step) {
-					s.seen[i] = append(s.seen[i], placed{j, y[j]})
+					s.seen[i] = append(s.seen[i], placed{j, scale(c.Steps[f].Kind, w.top[j]), y[j]})
 				}
 			}
 		}
