@@ -32,7 +32,7 @@ func main() {
 	flag.IntVar(&first, "first", 0, "the first of them")
 	flag.IntVar(&updates, "updates", 0, "of the adversarial fit; 0: its default")
 	flag.IntVar(&threads, "threads", 1, "of fits")
-	flag.StringVar(&rows, "rows", "half,columns,bootstrap,witten-bell,likelihood,doppelganger", "what to compare")
+	flag.StringVar(&rows, "rows", "half,columns,bootstrap,witten-bell,likelihood,doppelganger", "what to compare; doppelganger@8 and ngram@8 are private fits at ε = 8")
 	flag.IntVar(&draws, "draws", 1, "samples of each fit, whose figures are averaged")
 	flag.StringVar(&out, "o", "", "file of figures, a line for each row of a split: those in it are not computed again")
 	flag.StringVar(&folder, "halves", "", "write the halves that rows are fitted to into this `folder`, half-0.csv and on, and end")
@@ -165,6 +165,12 @@ func fit(ctx context.Context, row string, train *traffic.Set, n int, seed uint64
 		note = fmt.Sprintf("(%d of %d records in %d windows)", a.Records, recordsOf(train), a.Windows)
 		m = fitted
 	default:
+		if kind, epsilon, ok := strings.Cut(row, "@"); ok {
+			if m, note, err = private(ctx, kind, epsilon, train, seed, updates, threads); err != nil {
+				return nil, "", err
+			}
+			break
+		}
 		fitted, err := ngram.Fit(ctx, train, ngram.Config{Mode: row})
 		if err != nil {
 			return nil, "", err

@@ -37,15 +37,15 @@ Learned modes write checkpoints to the output: Ctrl-C keeps what is done, --resu
 goes on from there. Equal data, settings, seed and kernel set give equal bytes.
 
 With --epsilon and --delta the model is (ε, δ)-differentially private with respect
-to adding or removing one session: counts get noise, classes of sizes, ports and
-gaps are public and coarse, times between sessions are not learnt. Mode ngram can;
-the others refuse. The noise is new in every fit. Sessions that were cut when they
-were recorded need --cut: it is not found in the data. --set clip=C bounds what
-one session counts.`,
+to adding or removing one session; the noise is new in every fit. ngram counts with
+noise, doppelganger's critics see clipped gradients with noise; both have public,
+coarse classes, and learn no times between sessions. Other modes refuse. --set clip=C
+bounds what a session adds; ngram needs --cut where sessions were cut when they were
+recorded. What cannot be met is refused, and the error says what to change.`,
 		Example: `  planegym traffic fit --data sessions.parquet -o model.safetensors
   planegym traffic fit --data sessions.parquet --mode ngram --set order=5 -o m5.safetensors
   planegym traffic fit --data sessions.parquet --epsilon 2 --delta 1e-6 -o private.safetensors
-  planegym traffic fit --data sessions.parquet --mode markov -o m.safetensors --force`,
+  planegym traffic fit --data sessions.parquet --mode doppelganger --epsilon 8 --delta 1e-6 --set updates=500 -o p.safetensors`,
 		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
@@ -140,11 +140,11 @@ func (f *trafficFitter) run(cmd *cobra.Command) error {
 	}
 	if asJSON(cmd) {
 		return writeJSON(cmd.OutOrStdout(), map[string]any{"model": f.out, "mode": f.mode, "settings": settings, "seed": f.options.Seed,
-			"sessions": s.Len(), "labels": s.Of.Labels, "data_sha256": hash})
+			"sessions": s.Len(), "labels": s.Of.Labels, "data_sha256": hash, "privacy": price(m)})
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "%s: %s of %d sessions, %d labels, in %.1f s\n", f.out, f.mode, s.Len(), len(s.Of.Labels), time.Since(start).Seconds())
-	if f.epsilon > 0 {
-		fmt.Fprintf(cmd.OutOrStdout(), "(%v, %v)-differentially private with respect to one session\n", f.epsilon, f.delta)
+	if p := price(m); p != "" {
+		fmt.Fprintln(cmd.OutOrStdout(), p)
 	}
 	return nil
 }

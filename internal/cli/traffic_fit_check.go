@@ -53,11 +53,19 @@ func (f *trafficFitter) settings(cmd *cobra.Command, k *models.Kind) (any, error
 			SetPrivacy(epsilon, delta float64) error
 		})
 		if !ok {
-			return nil, usagef("traffic fit: --epsilon, --delta: mode %s has no private fit: --mode ngram has", f.mode)
+			return nil, usagef("traffic fit: --epsilon, --delta: mode %s has no private fit: --mode ngram and doppelganger have", f.mode)
 		}
 		if err := p.SetPrivacy(f.epsilon, f.delta); err != nil {
 			return nil, usagef("traffic fit: --epsilon, --delta: %w", err)
 		}
 	}
 	return settings, set("traffic fit", f.sets, settings)
+}
+
+// price says how private a model is, "" where it is not.
+func price(m traffic.Model) string {
+	if p, ok := m.(interface{ Price() string }); ok {
+		return p.Price()
+	}
+	return ""
 }

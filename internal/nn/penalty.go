@@ -17,17 +17,50 @@ import (
 //	u₀ = 2λ(‖g‖-1)/(B‖g‖) · g;  u_l = relu'(v_l) ⊙ (W_l u_{l-1})
 //	∂P/∂W_l += δ_l u_{l-1}ᵀ;  biases have no part in it
 type GradientPenalty struct {
-	mlp         *MLP
-	at          []int // where a layer's values begin
-	be          *Backend
-	max         int
-	vals, d     []float32 // values and δ of all layers, a tile
-	u, uNext    []float32
-	grad, zeros []float32
+	criticTile
+	max  int
+	grad []float32
 }
 
 // NewGradientPenalty is the penalty of a critic, for up to batch rows.
 func NewGradientPenalty(m *MLP, be *Backend, batch int) *GradientPenalty {
+	return &GradientPenalty{criticTile: newCriticTile(m, be), max: batch, grad: floats(len(m.params.Data))}
+}
+
+// Penalty gives the penalty of x [B,in], with weight lambda, and adds its
+// gradient to grad, [params].
+func (p *GradientPenalty) Penalty(x []float32, lambda float64, grad []float32) float64 {
+	m := p.mlp
+	n := len(x) / m.in()
+	check("gradient penalty input", len(x), min(n, p.max), m.in())
+	check("gradient penalty gradient", len(grad), len(m.params.Data))
+	clear(p.grad)
+	total := 0.
+	for t := range tiles(n) {
+		rows := min(lanes, n-t*lanes)
+		p.forward(x[t*lanes*m.in():], rows)
+		p.down(1, rows, true)
+		total += p.up(lambda/float64(n), rows)
+		for l := range m.layers() {
+			dw, _ := mlpLayer(m, p.grad, l)
+			p.k.backWeights(dw, p.delta(l+1), p.tangent(l), m.Sizes[l+1], m.Sizes[l], 1, 0, 0)
+		}
+	}
+	p.k.sum(grad, p.grad)
+	return total
+}
+
+// criticTile is a critic's passes over one tile of rows, what each layer makes kept.
+type criticTile struct {
+	mlp          *MLP
+	k            *kernels
+	at           []int // where a layer's values begin
+	vals, d, tan []float32
+	zeros        []float32
+}
+
+// newCriticTile is of a critic of ReLU layers with one linear output.
+func newCriticTile(m *MLP, be *Backend) criticTile {
 	if m.out() != 1 || m.Out != Linear || m.layers() > 1 && m.Hidden != ReLU {
 		panic(fmt.Sprintf("nn: a gradient penalty is of ReLU layers and one linear output, not of %v, %v, %v", m.Sizes, m.Hidden, m.Out))
 	}
@@ -39,77 +72,73 @@ func NewGradientPenalty(m *MLP, be *Backend, batch int) *GradientPenalty {
 	for l := range m.layers() {
 		at[l+1] = at[l] + m.Sizes[l]*lanes
 	}
-	return &GradientPenalty{mlp: m, at: at, be: be, max: batch, vals: floats(width), d: floats(width), u: floats(widest),
-		uNext: floats(widest), grad: floats(len(m.params.Data)), zeros: floats(widest)}
+	return criticTile{mlp: m, k: kernelsOf(be), at: at, vals: floats(width), d: floats(width), tan: floats(width), zeros: floats(widest)}
 }
 
-// Penalty gives the penalty of x [B,in], with weight lambda, and adds its
-// gradient to grad, [params].
-func (p *GradientPenalty) Penalty(x []float32, lambda float64, grad []float32) float64 {
-	m, k, at := p.mlp, kernelsOf(p.be), p.at
-	n := len(x) / m.in()
-	check("gradient penalty input", len(x), min(n, p.max), m.in())
-	check("gradient penalty gradient", len(grad), len(m.params.Data))
-	clear(p.grad)
-	total := 0.
-	var scale [lanes]float32
-	for t := range tiles(n) {
-		rows := min(lanes, n-t*lanes)
-		k.panelIn(p.vals, x[t*lanes*m.in():], rows, m.in())
-		for l := range m.layers() - 1 { // the output itself is not needed
-			w, b := mlpLayer(m, m.params.Data, l)
-			y := p.vals[at[l+1]:][:m.Sizes[l+1]*lanes]
-			k.affine(y, p.vals[at[l]:], w, b, m.Sizes[l+1], m.Sizes[l])
-			k.activate(ReLU, y)
-		}
-		top := p.d[at[m.layers()]:][:lanes]
-		clear(top)
-		for i := range rows {
-			top[i] = 1
-		}
-		for l := m.layers() - 1; l >= 0; l-- {
-			w, _ := mlpLayer(m, m.params.Data, l)
-			d := p.d[at[l]:][:m.Sizes[l]*lanes]
-			k.backData(d, p.d[at[l+1]:], w, m.Sizes[l+1], m.Sizes[l], m.Sizes[l], false)
-			if l > 0 {
-				k.activateBack(ReLU, d, p.vals[at[l]:][:m.Sizes[l]*lanes])
-			}
-		}
-		g := p.d[:m.in()*lanes]
-		for i := range rows {
-			sum := 0.
-			for f := range m.in() {
-				v := float64(g[f*lanes+i])
-				sum += v * v
-			}
-			norm := math.Sqrt(sum)
-			total += lambda / float64(n) * (norm - 1) * (norm - 1)
-			scale[i] = 0
-			if norm > 0 {
-				scale[i] = float32(2 * lambda * (norm - 1) / (float64(n) * norm))
-			}
-		}
-		u, next := p.u, p.uNext
-		for f := range m.in() {
-			for i := range lanes {
-				u[f*lanes+i] = 0
-				if i < rows {
-					u[f*lanes+i] = scale[i] * g[f*lanes+i]
-				}
-			}
-		}
-		for l := range m.layers() {
-			w, _ := mlpLayer(m, m.params.Data, l)
-			dw, _ := mlpLayer(m, p.grad, l)
-			k.backWeights(dw, p.d[at[l+1]:], u, m.Sizes[l+1], m.Sizes[l], 1, 0, 0)
-			if l == m.layers()-1 {
-				break
-			}
-			k.affine(next, u, w, p.zeros, m.Sizes[l+1], m.Sizes[l])
-			k.activateBack(ReLU, next[:m.Sizes[l+1]*lanes], p.vals[at[l+1]:][:m.Sizes[l+1]*lanes])
-			u, next = next, u
+func (c *criticTile) layer(of []float32, l int) []float32 { return of[c.at[l]:][:c.mlp.Sizes[l]*lanes] }
+
+// value, delta and tangent are a [l], δ [l] and u [l] of layer l, the input being 0.
+func (c *criticTile) value(l int) []float32   { return c.layer(c.vals, l) }
+func (c *criticTile) delta(l int) []float32   { return c.layer(c.d, l) }
+func (c *criticTile) tangent(l int) []float32 { return c.layer(c.tan, l) }
+
+// forward computes values of the rows of x [rows,in]; their output is value(layers).
+func (c *criticTile) forward(x []float32, rows int) {
+	m := c.mlp
+	c.k.panelIn(c.vals, x, rows, m.in())
+	for l := range m.layers() {
+		w, b := mlpLayer(m, m.params.Data, l)
+		y := c.value(l + 1)
+		c.k.affine(y, c.value(l), w, b, m.Sizes[l+1], m.Sizes[l])
+		if l < m.layers()-1 {
+			c.k.activate(ReLU, y)
 		}
 	}
-	k.sum(grad, p.grad)
+}
+
+// down computes δ of all layers from that of the output, and where input is set of
+// the input, which is the critic's gradient by it.
+func (c *criticTile) down(top float32, rows int, input bool) {
+	m := c.mlp
+	d := c.delta(m.layers())
+	clear(d)
+	for i := range rows {
+		d[i] = top
+	}
+	for l := m.layers() - 1; l > 0 || l == 0 && input; l-- {
+		w, _ := mlpLayer(m, m.params.Data, l)
+		c.k.backData(c.delta(l), c.delta(l+1), w, m.Sizes[l+1], m.Sizes[l], m.Sizes[l], false)
+		if l > 0 {
+			c.k.activateBack(ReLU, c.delta(l), c.value(l))
+		}
+	}
+}
+
+// up gives the sum over rows of weight·(‖g‖ - 1)², g = delta(0), and computes u of
+// all layers but the output.
+func (c *criticTile) up(weight float64, rows int) (total float64) {
+	m := c.mlp
+	g, u := c.delta(0), c.tangent(0)
+	clear(u)
+	for i := range rows {
+		sum := 0.
+		for f := range m.in() {
+			v := float64(g[f*lanes+i])
+			sum += v * v
+		}
+		norm := math.Sqrt(sum)
+		total += weight * (norm - 1) * (norm - 1)
+		if norm > 0 {
+			scale := float32(2 * weight * (norm - 1) / norm)
+			for f := range m.in() {
+				u[f*lanes+i] = scale * g[f*lanes+i]
+			}
+		}
+	}
+	for l := range m.layers() - 1 {
+		w, _ := mlpLayer(m, m.params.Data, l)
+		c.k.affine(c.tangent(l+1), c.tangent(l), w, c.zeros, m.Sizes[l+1], m.Sizes[l])
+		c.k.activateBack(ReLU, c.tangent(l+1), c.value(l+1))
+	}
 	return total
 }

@@ -23,6 +23,14 @@ func Check(epsilon, delta float64) error {
 	return nil
 }
 
+// CheckDelta reports a δ that is too large for so many sessions.
+func CheckDelta(delta float64, sessions int) error {
+	if delta*float64(sessions) >= 1 {
+		return fmt.Errorf("%w: delta is %v of %d sessions: it would allow to publish one of them as it is; choose a delta below 1/sessions", ErrBudget, delta, sessions)
+	}
+	return nil
+}
+
 // Delta is the smallest δ for which the Gaussian mechanism with a standard deviation
 // of sigma times the L2 sensitivity is (ε, δ)-private (Balle and Wang 2018, theorem
 // 8, exact):

@@ -122,3 +122,38 @@ func TestComposition(t *testing.T) {
 		}
 	}
 }
+
+// The noise of sampled steps is the least: the accountant, whose figures are TensorFlow
+// Privacy's, says at most ε of it and more of less. Of one step on all records it is the
+// Gaussian mechanism's or a little more, as the accountant is an upper bound.
+func TestMultiplier(t *testing.T) {
+	for _, x := range []struct {
+		q              float64
+		steps          int
+		epsilon, delta float64
+	}{{256. / 60000, 3515, 3, 1e-5}, {.01, 4000, 8, 1e-6}, {.3, 2000, 1, 1e-5}, {1, 1, 2, 1e-6}, {.001, 10, 8, 1e-6}} {
+		sigma, err := Multiplier(x.q, x.steps, x.epsilon, x.delta)
+		if err != nil {
+			t.Fatal(err)
+		}
+		of := func(sigma float64) float64 {
+			var a Accountant
+			if err := a.Gaussian(x.q, sigma, x.steps); err != nil {
+				t.Fatal(err)
+			}
+			e, _ := a.Epsilon(x.delta)
+			return e
+		}
+		if at, less := of(sigma), of(.999*sigma); at > x.epsilon || less <= x.epsilon {
+			t.Errorf("%+v: ε %v of noise %v, %v of a little less", x, at, sigma, less)
+		}
+		if exact, _ := Sigma(x.epsilon, x.delta); x.q == 1 && (sigma < exact || sigma > 1.15*exact) {
+			t.Errorf("%+v: noise %v, exactly %v", x, sigma, exact)
+		}
+	}
+	for _, x := range []struct{ q, epsilon float64 }{{.1, 0}, {.1, math.Inf(1)}, {2, 1}} {
+		if _, err := Multiplier(x.q, 10, x.epsilon, 1e-5); err == nil {
+			t.Errorf("%+v has a noise", x)
+		}
+	}
+}

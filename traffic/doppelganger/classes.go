@@ -108,12 +108,8 @@ func newClasses(f *traffic.Field, values []float64, bins, common int) classes {
 		}
 		rest = []float64{0}
 	}
-	if f.Kind == traffic.Port { // well-known, registered, dynamic (RFC 6335)
-		for x := 0.; x <= 1<<16; x += 1024 {
-			if x == 0 || x == 1024 || math.Mod(x, 8192) == 0 {
-				c.Edges = append(c.Edges, x)
-			}
-		}
+	if f.Kind == traffic.Port {
+		c.Edges = portEdges()
 		return c
 	}
 	share := max(float64(len(rest))/float64(bins), 2)
@@ -137,6 +133,17 @@ func newClasses(f *traffic.Field, values []float64, bins, common int) classes {
 		c.Edges = octaves(c.Edges)
 	}
 	return c
+}
+
+// portEdges are ranges of ports: well-known, then registered and dynamic ones
+// (RFC 6335) in parts.
+func portEdges() (edges []float64) {
+	for x := 0.; x <= 1<<16; x += 1024 {
+		if x == 0 || x == 1024 || math.Mod(x, 8192) == 0 {
+			edges = append(edges, x)
+		}
+	}
+	return edges
 }
 
 // octaves cuts ranges into ones that are at most a factor of two wide. In a range

@@ -44,6 +44,14 @@ type Config struct {
 	Common  int     `toml:"common" json:"common"`   // times that a value is in training, to be a class of its own; 5
 	Checks  int     `toml:"checks" json:"checks"`   // candidates that the best is chosen of; 10
 
+	// Epsilon and Delta above 0 make a fit differentially private with respect to
+	// adding or removing a session (SetPrivacy): Updates are 1000 by default then, Packing
+	// and Chunks are 1, Checks is of no account.
+	Epsilon float64 `toml:"-" json:"epsilon,omitempty"`
+	Delta   float64 `toml:"-" json:"delta,omitempty"`
+	Clip    float64 `toml:"clip" json:"clip,omitempty"`   // norm of a session's gradient in a private fit; 1
+	Sigma   float64 `toml:"sigma" json:"sigma,omitempty"` // noise of a private fit's gradients, by Clip; 0: the least that Epsilon allows
+
 	seed uint64 // traffic.FitOptions'
 }
 
@@ -60,6 +68,13 @@ func (c Config) withDefaults() Config {
 	if c.Mode == Likelihood {
 		updates, rate = 1500, 3e-3
 	}
+	packing, chunks := 2, 10
+	if c.private() {
+		updates, packing, chunks = 1000, 1, 1
+		if c.Clip == 0 {
+			c.Clip = 1
+		}
+	}
 	def(&c.Updates, updates)
 	def(&c.Batch, 128)
 	def(&c.Noise, 24)
@@ -68,9 +83,9 @@ func (c Config) withDefaults() Config {
 	def(&c.Emit, 5)
 	def(&c.Window, 2*c.Emit)
 	def(&c.Critic, 128)
-	def(&c.Packing, 2)
+	def(&c.Packing, packing)
 	def(&c.Rounds, 2)
-	def(&c.Chunks, 10)
+	def(&c.Chunks, chunks)
 	def(&c.Bins, 24)
 	def(&c.Common, 5)
 	def(&c.Checks, 10)
@@ -128,5 +143,5 @@ func (c Config) Check() error {
 			return fmt.Errorf("doppelganger: %s: %v is outside 0…%v", f.name, f.value, f.hi)
 		}
 	}
-	return nil
+	return c.checkPrivate()
 }

@@ -29,6 +29,7 @@ type metadata struct {
 	Distances [][]float64 `json:"distances,omitempty"`
 	Chosen    int         `json:"chosen"`
 	Codec     *codec      `json:"codec"`
+	Private   *Private    `json:"private,omitempty"`
 }
 
 // Save writes the model to a file that appears whole or not at all. about is
@@ -51,7 +52,7 @@ func (m *Model) Write(w io.Writer, about map[string]string) error {
 }
 
 func (m *Model) tensors(about map[string]string) (map[string]string, []safetensors.Tensor, error) {
-	meta, err := safetensors.ModelMetadata(about, Format, "model", metadata{m.Config, m.Seed, m.Data, m.Engine, m.Updates, m.Account, m.Distances, m.Chosen, m.codec})
+	meta, err := safetensors.ModelMetadata(about, Format, "model", metadata{m.Config, m.Seed, m.Data, m.Engine, m.Updates, m.Account, m.Distances, m.Chosen, m.codec, m.private})
 	if err != nil {
 		return nil, nil, fmt.Errorf("doppelganger: %w", err)
 	}
@@ -100,7 +101,7 @@ func read(f *safetensors.File) (*Model, error) {
 	}
 	c.Codec.index()
 	c.Config.seed = c.Seed
-	m := &Model{Config: c.Config, Seed: c.Seed, Data: c.Data, Engine: c.Engine, Updates: c.Updates, Account: c.Account, Distances: c.Distances, Chosen: c.Chosen, codec: c.Codec}
+	m := &Model{Config: c.Config, Seed: c.Seed, Data: c.Data, Engine: c.Engine, Updates: c.Updates, Account: c.Account, Distances: c.Distances, Chosen: c.Chosen, codec: c.Codec, private: c.Private}
 	if c.Updates < 0 || c.Updates > c.Config.Updates {
 		return nil, bad(fmt.Errorf("updates: %d of %d", c.Updates, c.Config.Updates))
 	}

@@ -27,6 +27,7 @@ type Model struct {
 	Chosen    int         // candidate, -1 before there is one
 
 	codec      *codec
+	private    *Private  // of a private fit
 	nets       *networks // the chosen candidate's
 	candidates []*networks
 	trainer    *trainer                    // nil once training has ended
@@ -68,6 +69,9 @@ func Fit(ctx context.Context, src traffic.Source, c Config, o traffic.FitOptions
 	be := compute.NewBackend(kernels, cmp.Or(o.Threads, runtime.GOMAXPROCS(0)))
 	defer be.Close()
 	m := &Model{Config: c, Seed: o.Seed, Engine: cmp.Or(o.Engine, seq.Fused) + "/" + kernels.String(), Chosen: -1}
+	if c.private() {
+		return m, m.fitPrivate(ctx, be, set, o, nil)
+	}
 	if m.Data, err = traffic.Hash(set); err != nil {
 		return nil, err
 	}

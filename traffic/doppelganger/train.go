@@ -38,6 +38,8 @@ type trainer struct {
 	real     []int32
 	refs     []*windowRef
 	live     []int
+
+	private *mechanism // of a private fit: what real sessions are seen through
 }
 
 // Losses are of an update.
@@ -110,6 +112,10 @@ func (k *codec) hot(into []float32, class []int32) {
 func (r *trainer) sessions(update, stream int) {
 	k, b := r.k, r.c.Batch
 	for i := range b {
+		if r.private != nil {
+			k.give(r.a1.class[i*len(k.blocks):], r.private.label(r.key(update, stream, i, rng.BatchOrder)), 0)
+			continue
+		}
 		s := r.key(update, stream, i, rng.BatchOrder).Intn(0, len(r.t.attributes))
 		k.hot(r.x1[i*k.width:], r.t.attributes[s])
 		copy(r.a1.class[i*len(k.blocks):][:k.given], r.t.attributes[s])
@@ -125,13 +131,7 @@ func (r *trainer) sessions(update, stream int) {
 func (r *trainer) windows(update, stream int) int {
 	k, b, n := r.k, r.c.Batch, r.n
 	wide := n.windowWidth()
-	index := r.t.windows[r.key(update, stream, 0, rng.BatchOrder).Intn(1, len(r.t.windows))].index
-	of := r.t.byIndex[index]
-	for i := range b {
-		w := &r.t.windows[of[r.key(update, stream, i, rng.BatchOrder).Intn(0, len(of))]]
-		r.refs[i] = w
-		copy(r.a2.class[i*len(k.blocks):][:k.given], r.t.attributes[w.session])
-	}
+	index := r.choose(update, stream)
 	key := func(row int) rng.Key { return r.key(update, stream, row, rng.Noise) }
 	r.a2.forward(b, key)
 	for i, w := range r.refs {
@@ -158,22 +158,52 @@ func (r *trainer) windows(update, stream int) int {
 	}
 	r.series.forward(h0, key, r.zero)
 	for j, i := range r.live {
-		w := r.refs[i]
-		row := r.x2[j*wide:][:wide]
-		k.hot(row, r.t.attributes[w.session])
-		setPlace(row[k.width:], w.first, int(w.chunk), k.Chunks, int(index)*r.c.Window)
-		row = row[k.width+place:]
-		m := copy(row, r.t.steps[w.session][int(w.from)*k.row:int(w.from+w.n)*k.row])
-		clear(row[m:])
+		if r.private == nil {
+			r.window(r.x2[j*wide:][:wide], r.refs[i])
+		}
 	}
 	m := len(r.live)
 	for j, i := range r.live {
-		row := r.x2[(m+j)*wide:][:wide]
+		row, w := r.x2[(m+j)*wide:][:wide], r.refs[i]
 		copy(row, r.a2.hot[i*k.width:][:k.width])
-		copy(row[k.width:], r.x2[j*wide+k.width:][:place])
+		setPlace(row[k.width:], w.first, int(w.chunk), k.Chunks, int(index)*r.c.Window)
 		copy(row[k.width+place:], r.series.out[i*r.c.Window*k.row:][:r.c.Window*k.row])
 	}
 	return m
+}
+
+// choose fills r.refs with a batch of windows at one place of their chunk, which it
+// gives, and r.a2 with their labels and chunks. Of a private fit no window is of a
+// session: the place and labels are drawn of what is public.
+func (r *trainer) choose(update, stream int) (index int32) {
+	k := r.k
+	first := r.key(update, stream, 0, rng.BatchOrder)
+	if r.private != nil {
+		index = r.private.index(first)
+		for i := range r.refs {
+			r.refs[i] = &windowRef{session: -1, first: true, index: index}
+			k.give(r.a2.class[i*len(k.blocks):], r.private.label(r.key(update, stream, i, rng.BatchOrder)), 0)
+		}
+		return index
+	}
+	index = r.t.windows[first.Intn(1, len(r.t.windows))].index
+	of := r.t.byIndex[index]
+	for i := range r.refs {
+		w := &r.t.windows[of[r.key(update, stream, i, rng.BatchOrder).Intn(0, len(of))]]
+		r.refs[i] = w
+		copy(r.a2.class[i*len(k.blocks):][:k.given], r.t.attributes[w.session])
+	}
+	return index
+}
+
+// window is what the critic sees of a window.
+func (r *trainer) window(row []float32, w *windowRef) {
+	k := r.k
+	k.hot(row, r.t.attributes[w.session])
+	setPlace(row[k.width:], w.first, int(w.chunk), k.Chunks, int(w.index)*r.c.Window)
+	row = row[k.width+place:]
+	m := copy(row, r.t.steps[w.session][int(w.from)*k.row:int(w.from+w.n)*k.row])
+	clear(row[m:])
 }
 
 // zero reports whether the range of a generated row's numeric field is 0.
@@ -261,6 +291,10 @@ func (r *trainer) update() (l Losses, err error) {
 	u := r.done
 	for round := range c.Rounds {
 		s := (round + 1) * streams
+		if r.private != nil {
+			r.private.round(r, u, s)
+			continue
+		}
 		mix := func(stream int) func(row int) rng.Key {
 			return func(row int) rng.Key { return r.key(u, s+stream, row, rng.BatchOrder) }
 		}

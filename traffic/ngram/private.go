@@ -30,29 +30,11 @@ type Private struct {
 	Sigma   float64 `json:"sigma"` // standard deviation of the noise of a count, by Clip
 }
 
-// publicSizes are sizes of payload that are classes of their own in a private
-// model: none, a byte, and what full segments and well-known messages have.
-var publicSizes = []int64{0, 1, 31, 51, 517, 536, 1024, 1200, 1220, 1250, 1252, 1350, 1357, 1380, 1400, 1412, 1428, 1440, 1448, 1452, 1460, 1472, 65535}
-
-// publicPorts are ports with a class of their own.
-var publicPorts = []int64{0, 22, 25, 53, 67, 68, 80, 110, 123, 137, 143, 161, 443, 445, 465, 587, 853, 993, 995, 1883, 1900, 3478, 5222, 5223, 5228, 5353, 8000, 8080, 8443, 8883, 65535}
-
 const (
-	publicPerOctave = 2
-	publicLongest   = 4096 // steps of a sampled session, at most
-	publicSessions  = 4096 // whose label and meta a private model holds, drawn from noisy counts
-	defaultClip     = 10
-	maxCells        = 1 << 27
+	publicSessions = 4096 // whose label and meta a private model holds, drawn from noisy counts
+	defaultClip    = 10
+	maxCells       = 1 << 27
 )
-
-// publicGaps are the bounds of bins of a gap, s: four a decade.
-var publicGaps = func() []float64 {
-	g := []float64{0}
-	for e := -24.; e <= 16; e++ {
-		g = append(g, math.Pow(10, e/4))
-	}
-	return g
-}()
 
 // SetPrivacy makes the settings those of a private fit: order 1, classes that are
 // public. An error says why the mode or the budget cannot be.
@@ -69,6 +51,15 @@ func (c *Config) SetPrivacy(epsilon, delta float64) error {
 
 // Private says how private the model is; nil: not at all.
 func (m *Model) Private() *Private { return m.private }
+
+// Price is a sentence about it, "" for a model that is not private.
+func (m *Model) Price() string {
+	p := m.private
+	if p == nil {
+		return ""
+	}
+	return fmt.Sprintf("(%v, %v)-differentially private with respect to one session: every count ± %.1f", p.Epsilon, p.Delta, p.Sigma*p.Clip)
+}
 
 // block is counts of one kind: of symbols after each of so many contexts.
 type block struct {
@@ -116,6 +107,9 @@ func (m *Model) newLedger() (*ledger, error) {
 	contexts := l.classes
 	for range m.order {
 		if contexts *= m.tokens(); contexts > maxCells || int64(contexts)*int64(m.tokens()) > maxCells {
+			if len(l.long) == 0 {
+				return nil, fmt.Errorf("ngram: steps of %d classes, each after each other, make more than %d counts, each of which gets noise: no private fit of these fields; mode doppelganger has one", m.tokens(), maxCells)
+			}
 			return nil, fmt.Errorf("ngram: order: %d makes more than %d counts, each of which gets noise; a private fit of these sessions has order %d at most", m.order, maxCells, len(l.long))
 		}
 		l.long = append(l.long, add(contexts, m.tokens()))
@@ -213,8 +207,8 @@ func fitPrivate(ctx context.Context, src traffic.Source, cfg Config, noise rand.
 	if err != nil {
 		return nil, fmt.Errorf("ngram: %w", err)
 	}
-	if n := float64(src.Len()); cfg.Delta >= 1/n {
-		return nil, fmt.Errorf("ngram: %w: delta is %v of %v sessions: it would allow to publish one of them as it is; choose a delta below 1/sessions", privacy.ErrBudget, cfg.Delta, n)
+	if err := privacy.CheckDelta(cfg.Delta, src.Len()); err != nil {
+		return nil, fmt.Errorf("ngram: %w", err)
 	}
 	norm := cfg.Clip
 	if norm == 0 {
@@ -262,7 +256,7 @@ func fitPrivate(ctx context.Context, src traffic.Source, cfg Config, noise rand.
 
 // newPrivate is a model with public classes and no counts.
 func newPrivate(c traffic.Schema, cfg Config) (*Model, error) {
-	m := &Model{codec: newCodec(c), mode: WittenBell, order: cfg.Order, longest: publicLongest}
+	m := &Model{codec: newCodec(c), mode: WittenBell, order: cfg.Order, longest: privacy.Longest}
 	if cfg.MaxSteps > 0 {
 		m.maxSteps = cfg.MaxSteps
 	}
@@ -275,11 +269,11 @@ func newPrivate(c traffic.Schema, cfg Config) (*Model, error) {
 		case traffic.Symbol:
 			return nil, nil
 		case traffic.Size:
-			return seq.NewVocabulary(publicSizes, 1, publicPerOctave, traffic.PayloadEdges[:]...)
+			return seq.NewVocabulary(privacy.Sizes, 1, privacy.PerOctave, traffic.PayloadEdges[:]...)
 		case traffic.Port:
-			return seq.NewVocabulary(publicPorts, 1, 1)
+			return seq.NewVocabulary(privacy.Ports, 1, 1)
 		case traffic.Address: // a rank: powers of two
-			return seq.NewVocabulary([]int64{0, 1<<20 - 1}, 1, 1)
+			return seq.NewVocabulary([]int64{0, privacy.Ranks}, 1, 1)
 		}
 		return nil, fmt.Errorf("ngram: %s: a private fit has no public classes for fields of kind %s", f.Name, f.Kind)
 	}
@@ -314,12 +308,13 @@ func newPrivate(c traffic.Schema, cfg Config) (*Model, error) {
 		m.vocab = append(m.vocab, slices.Concat(rows...)...)
 	}
 	for _, i := range m.binned {
-		if c.Steps[i].Kind != traffic.Gap {
-			return nil, fmt.Errorf("ngram: %s: a private fit has no public bins for fields of kind %s", c.Steps[i].Name, c.Steps[i].Kind)
+		bounds := privacy.Gaps
+		if c.Steps[i].Kind == traffic.Number {
+			bounds = privacy.Numbers
 		}
 		var knots []float64
-		for b := range len(publicGaps) - 1 {
-			lo, hi := publicGaps[b], publicGaps[b+1]
+		for b := range len(bounds) - 1 {
+			lo, hi := bounds[b], bounds[b+1]
 			for k := range knotsPerBin {
 				share := float64(k) / (knotsPerBin - 1)
 				if lo == 0 {

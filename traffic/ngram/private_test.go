@@ -271,7 +271,8 @@ func TestPrivateFile(t *testing.T) {
 
 func TestPrivateRefusals(t *testing.T) {
 	set := calls(100)
-	number := &traffic.Set{Of: traffic.Schema{Steps: []traffic.Field{{Name: "x", Kind: traffic.Number}}}, Sessions: slices.Repeat([]traffic.Session{{Label: -1, Steps: []float64{1}}}, 100)}
+	number := &traffic.Set{Of: traffic.Schema{Meta: []traffic.Field{{Name: "x", Kind: traffic.Number}}, Steps: []traffic.Field{{Name: "size", Kind: traffic.Size}}},
+		Sessions: slices.Repeat([]traffic.Session{{Label: -1, Meta: []float64{1}, Steps: []float64{1}}}, 100)}
 	for name, x := range map[string]struct {
 		set  *traffic.Set
 		c    func(*Config) error
@@ -282,7 +283,7 @@ func TestPrivateRefusals(t *testing.T) {
 		"no delta":  {set, func(c *Config) error { return c.SetPrivacy(1, 0) }, "delta is 0"},
 		"large":     {set, func(c *Config) error { return c.SetPrivacy(1, .01) }, "below 1/sessions"},
 		"order":     {set, func(c *Config) error { defer func() { c.Order = 4 }(); return c.SetPrivacy(1, 1e-5) }, "has order 1 at most"},
-		"numbers":   {number, func(c *Config) error { return c.SetPrivacy(1, 1e-5) }, "no public bins for fields of kind number"},
+		"numbers":   {number, func(c *Config) error { return c.SetPrivacy(1, 1e-5) }, "no public classes for fields of kind number"},
 		"too noisy": {set, func(c *Config) error { return c.SetPrivacy(.001, 1e-9) }, "nothing is left to learn"},
 		"clip":      {set, func(c *Config) error { c.Clip = 3; return nil }, "clip: 3; it is of private fits"},
 	} {
@@ -297,5 +298,38 @@ func TestPrivateRefusals(t *testing.T) {
 		if (name == "epsilon" || name == "no delta" || name == "large" || name == "too noisy") && !errors.Is(err, privacy.ErrBudget) {
 			t.Errorf("%s: %v does not wrap ErrBudget", name, err)
 		}
+	}
+}
+
+// Numbers of steps, such as durations of flows, have public ranges: what is drawn of
+// many sessions of one duration is of its range.
+func TestPrivateNumbers(t *testing.T) {
+	set := &traffic.Set{Of: traffic.Schema{Steps: []traffic.Field{{Name: "size", Kind: traffic.Size}, {Name: "duration", Kind: traffic.Number}}}}
+	for range 2000 {
+		set.Sessions = append(set.Sessions, traffic.Session{Label: -1, Steps: []float64{40, 2.5}})
+	}
+	c := Defaults(WittenBell)()
+	if err := c.SetPrivacy(8, 1e-6); err != nil {
+		t.Fatal(err)
+	}
+	m, err := Fit(t.Context(), set, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	drawn, err := traffic.Collect(m.Schema(), m.Sample(t.Context(), traffic.Request{N: 200}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	right, all := 0, 0
+	for _, s := range drawn.Sessions {
+		for i := 1; i < len(s.Steps); i += 2 {
+			all++
+			if x := s.Steps[i]; x >= 1 && x <= math.Sqrt(10) {
+				right++
+			}
+		}
+	}
+	if right < all*8/10 {
+		t.Errorf("%d of %d durations are in the range of the only one", right, all)
 	}
 }
