@@ -21,7 +21,11 @@ type FitOptions struct {
 	Every int
 	// Resume goes on from the checkpoint at Path. One of other sessions (see
 	// Hash) or of settings that it cannot go on with is an error.
-	Resume  bool
+	Resume bool
+	// From is a fitted model of sessions of the same schema, whose weights and classes
+	// this fit begins with; nil: it begins with random weights, and classes of its own.
+	// A kind that cannot is an error, and so are settings that From's weights do not fit.
+	From    Model
 	Engine  string         // what computes, as internal/seq names it; "": "fused"
 	Kernels string         // as compute.ParseKernels takes it; "": "auto"
 	Threads int            // 0: GOMAXPROCS

@@ -7,6 +7,7 @@
 package traffic
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -124,13 +125,40 @@ func (c *Schema) LabelName(label int) string {
 }
 
 // Equal reports whether two schemas say the same.
-func (c *Schema) Equal(o *Schema) bool {
-	same := func(a, b []Field) bool {
-		return slices.EqualFunc(a, b, func(a, b Field) bool {
-			return a.Name == b.Name && a.Unit == b.Unit && a.Kind == b.Kind && slices.Equal(a.Levels, b.Levels)
-		})
+func (c *Schema) Equal(o *Schema) bool { return c.Difference(o) == "" }
+
+// Difference is the first difference of c from o, as a phrase; "" where they are equal.
+func (c *Schema) Difference(o *Schema) string {
+	for _, part := range []struct {
+		of   string
+		a, b []Field
+	}{{"meta", c.Meta, o.Meta}, {"steps", c.Steps, o.Steps}} {
+		for i := range max(len(part.a), len(part.b)) {
+			switch {
+			case i >= len(part.b):
+				return fmt.Sprintf("%s: field %s is new", part.of, part.a[i].Name)
+			case i >= len(part.a):
+				return fmt.Sprintf("%s: field %s is missing", part.of, part.b[i].Name)
+			}
+			switch a, b := part.a[i], part.b[i]; {
+			case a.Name != b.Name:
+				return fmt.Sprintf("%s: field %d is %s, not %s", part.of, i, a.Name, b.Name)
+			case a.Kind != b.Kind:
+				return fmt.Sprintf("%s: %s is a %s, not a %s", part.of, a.Name, a.Kind, b.Kind)
+			case a.Unit != b.Unit:
+				return fmt.Sprintf("%s: the unit of %s is %q, not %q", part.of, a.Name, a.Unit, b.Unit)
+			case !slices.Equal(a.Levels, b.Levels):
+				return fmt.Sprintf("%s: the levels of %s are %q, not %q", part.of, a.Name, a.Levels, b.Levels)
+			}
+		}
 	}
-	return same(c.Meta, o.Meta) && same(c.Steps, o.Steps) && slices.Equal(c.Labels, o.Labels) && c.Tick == o.Tick
+	switch {
+	case !slices.Equal(c.Labels, o.Labels):
+		return fmt.Sprintf("the labels are %q, not %q", c.Labels, o.Labels)
+	case c.Tick != o.Tick:
+		return fmt.Sprintf("a tick is %v s, not %v s", c.Tick, o.Tick)
+	}
+	return ""
 }
 
 // Check reports the first thing wrong with a schema, naming the field.
@@ -293,6 +321,22 @@ func Load(src Source) (*Set, error) {
 // sessions of each starting where the last session of the one before ended to
 // start, later by pause seconds.
 func Merge(pause float64, sets ...*Set) (*Set, error) {
+	return merge(sets, func(last float64) float64 { return last + pause })
+}
+
+// Interleave is several sets of the same fields as one, labels united by name, each
+// session at its own time, in the order of starts.
+func Interleave(sets ...*Set) (*Set, error) {
+	out, err := merge(sets, func(float64) float64 { return 0 })
+	if err == nil {
+		slices.SortStableFunc(out.Sessions, func(a, b Session) int { return cmp.Compare(a.Start, b.Start) })
+	}
+	return out, err
+}
+
+// merge puts sets one after another, each later than the one before by what later
+// gives for the last start of that.
+func merge(sets []*Set, later func(last float64) float64) (*Set, error) {
 	out := &Set{}
 	start := 0.
 	for k, s := range sets {
@@ -322,7 +366,7 @@ func Merge(pause float64, sets ...*Set) (*Set, error) {
 			out.Sessions = append(out.Sessions, x)
 		}
 		if len(s.Sessions) > 0 {
-			start += last + pause
+			start += later(last)
 		}
 	}
 	return out, nil

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/planegym/planegym/internal/pieces"
 	"github.com/planegym/planegym/internal/rng"
 	"github.com/planegym/planegym/traffic"
 	"github.com/planegym/planegym/traffic/doppelganger"
@@ -68,7 +69,7 @@ func run(ctx context.Context, path string, first, seeds, updates, draws, threads
 			if done.find(seed, row, updates, draws) != nil {
 				continue
 			}
-			start := time.Now()
+			start, cpu := time.Now(), pieces.CPU()
 			draw, note, err := fit(ctx, row, train, held.Len(), uint64(seed), updates, threads)
 			if err != nil {
 				return fmt.Errorf("%s: %w", row, err)
@@ -83,7 +84,7 @@ func run(ctx context.Context, path string, first, seeds, updates, draws, threads
 					x.Figures[name] += eval.Number(v / float64(draws))
 				}
 			}
-			fmt.Printf("seed %d %s: in %.1f s %s\n", seed, row, time.Since(start).Seconds(), note)
+			fmt.Printf("seed %d %s: in %.1f s, %.1f CPU-seconds %s\n", seed, row, time.Since(start).Seconds(), pieces.CPU()-cpu, note)
 			for _, name := range figureNames {
 				fmt.Printf("    %s %.4f", name, x.Figures[name])
 			}
@@ -126,10 +127,14 @@ func fit(ctx context.Context, row string, train *traffic.Set, n int, seed uint64
 		return func(uint64) (*traffic.Set, error) { return train, nil }, "", nil
 	case "columns":
 		return func(k uint64) (*traffic.Set, error) { return columns(train, n, seed+k<<32), nil }, "", nil
-	case "doppelganger", "likelihood":
+	case "doppelganger", "likelihood", "doppelganger-chunks", "likelihood-chunks":
 		c := doppelganger.Config{Updates: updates}
+		row, inChunks := strings.CutSuffix(row, "-chunks")
 		if row == "likelihood" {
 			c.Mode, c.Updates = doppelganger.Likelihood, 0
+		}
+		if inChunks {
+			return chunked(ctx, train, c, n, traffic.FitOptions{Seed: seed, Threads: threads})
 		}
 		fitted, err := doppelganger.Fit(ctx, train, c, traffic.FitOptions{Seed: seed, Threads: threads})
 		if err != nil {

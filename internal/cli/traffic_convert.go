@@ -42,7 +42,8 @@ named, unless --span allows more.`,
   planegym traffic convert a.pcap --headers --window 64 -o headers.parquet
   planegym traffic convert mirage_train.parquet --series 10ms -o rates.parquet
   planegym traffic convert camera.json --series 100ms --together --label camera -o rates.parquet
-  planegym traffic convert sessions.parquet --half 1 -o fit.parquet`,
+  planegym traffic convert sessions.parquet --half 1 -o fit.parquet
+  planegym traffic convert c1.parquet c2.parquet --by-start -o all.parquet`,
 		Args: atLeast(1, "FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd, args) },
 	}
@@ -58,6 +59,7 @@ named, unless --span allows more.`,
 	f.IntVar(&c.Ticks, "ticks", 128, "with --series: of a series")
 	f.BoolVar(&c.Together, "together", false, "with --series: windows of all packets of a FILE, not a series a session")
 	f.IntVar(&c.Half, "half", 0, "keep every second session, from the first (1) or the second on (2): the halves that eval compares without --held")
+	f.BoolVar(&c.ByStart, "by-start", false, "sessions of all FILEs at their own times, in the order of starts: what models of the chunks of a trace have sampled")
 	f.Float64Var(&c.Pause, "pause", 1, "seconds between the sessions of one FILE and the next")
 	return cmd
 }
@@ -94,6 +96,8 @@ func (c *converter) run(cmd *cobra.Command, paths []string) error {
 		return usagef("traffic convert: --headers, --series, --half: they make sessions; %s is of packets", c.out)
 	case !(c.Pause >= 0 && c.Pause < 1e9):
 		return usagef("traffic convert: --pause: %v", c.Pause)
+	case c.ByStart && cmd.Flags().Changed("pause"):
+		return usagef("traffic convert: --by-start, --pause: sessions at their own times, or FILEs one after another")
 	}
 	bar := newProgress(cmd, int64(len(paths)), "files", "convert")
 	r, err := c.write(cmd.Context(), paths, func() { _ = bar.Add(1) })

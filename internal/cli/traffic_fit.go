@@ -7,7 +7,6 @@ import (
 	"maps"
 	"math"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -41,17 +40,29 @@ to adding or removing one session; the noise is new in every fit. ngram counts w
 noise, doppelganger's critics see clipped gradients with noise; both have public,
 coarse classes, and learn no times between sessions. Other modes refuse. --set clip=C
 bounds what a session adds; ngram needs --cut where sessions were cut when they were
-recorded. What cannot be met is refused, and the error says what to change.`,
+recorded. What cannot be met is refused, and the error says what to change.
+
+--from begins with another fit's weights and classes, for a quarter of its updates
+if --set updates= does not say otherwise; values that its classes do not have are
+counted. --chunk K/N learns the sessions that start in the K-th of N equal times,
+with the classes of all: a trace is learnt chunk by chunk, the first and then each
+other one from it. Modes doppelganger and doppelganger-likelihood can;
+planegym.ray.traffic_fit_chunks does it on a Ray cluster.`,
 		Example: `  planegym traffic fit --data sessions.parquet -o model.safetensors
   planegym traffic fit --data sessions.parquet --mode ngram --set order=5 -o m5.safetensors
   planegym traffic fit --data sessions.parquet --epsilon 2 --delta 1e-6 -o private.safetensors
-  planegym traffic fit --data sessions.parquet --mode doppelganger --epsilon 8 --delta 1e-6 --set updates=500 -o p.safetensors`,
+  planegym traffic fit --data sessions.parquet --mode doppelganger --epsilon 8 --delta 1e-6 --set updates=500 -o p.safetensors
+  planegym traffic fit --data trace.parquet --mode doppelganger --chunk 1/10 -o c1.safetensors
+  planegym traffic fit --data trace.parquet --from c1.safetensors --chunk 2/10 -o c2.safetensors`,
 		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	fl := cmd.Flags()
 	fl.StringVar(&f.data, "data", "", "Parquet file of sessions (required)")
-	fl.StringVar(&f.mode, "mode", "ngram", "what to fit: "+strings.Join(modes, ", "))
+	fl.StringVar(&f.mode, "mode", "ngram", "what to fit: "+strings.Join(modes, ", ")+"; with --from its mode")
+	fl.StringVar(&f.from, "from", "", "model to begin with, .safetensors: its weights, classes and settings")
+	fl.StringVar(&f.chunk, "chunk", "", "K/N: learn the sessions that start in the K-th of N equal times")
+	fl.BoolVar(&f.list, "list", false, "say what each of the N chunks of --chunk has, and fit nothing")
 	fl.StringArrayVar(&f.sets, "set", nil, "one setting of the mode, as KEY=VALUE; repeat for more")
 	fl.IntVar(&f.order, "order", 3, "of ngram, as --set order=: steps that the next one depends on")
 	fl.IntVar(&f.cut, "cut", 0, "as --set max_steps=: steps that the recording kept of a session; 0: found, -1: all")
@@ -71,16 +82,19 @@ recorded. What cannot be met is refused, and the error says what to change.`,
 type trafficFitter struct {
 	computing
 	data, mode, out string
+	from, chunk     string
 	sets            []string
 	order, cut      int
 	epsilon, delta  float64
-	force           bool
+	force, list     bool
 	options         traffic.FitOptions
 }
 
 func (f *trafficFitter) run(cmd *cobra.Command) error {
-	k, err := f.check(cmd)
-	if err != nil {
+	if f.list {
+		return f.listChunks(cmd)
+	}
+	if err := f.check(cmd); err != nil {
 		return err
 	}
 	release, err := lockOutput("traffic fit: --output", f.out)
@@ -92,7 +106,7 @@ func (f *trafficFitter) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	settings, err := f.settings(cmd, k)
+	k, settings, err := f.settings(cmd)
 	if err != nil {
 		return err
 	}
@@ -127,24 +141,5 @@ func (f *trafficFitter) run(cmd *cobra.Command) error {
 	if err := bar.Finish(); err != nil {
 		return err
 	}
-	hash, err := traffic.Hash(s)
-	if err != nil {
-		return err
-	}
-	about := map[string]string{"data": filepath.Base(f.data), "data_sha256": hash}
-	if f.epsilon > 0 {
-		about = nil // a hash says of any guess of the sessions whether it is right
-	}
-	if err := m.Save(f.out, about); err != nil {
-		return err
-	}
-	if asJSON(cmd) {
-		return writeJSON(cmd.OutOrStdout(), map[string]any{"model": f.out, "mode": f.mode, "settings": settings, "seed": f.options.Seed,
-			"sessions": s.Len(), "labels": s.Of.Labels, "data_sha256": hash, "privacy": price(m)})
-	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%s: %s of %d sessions, %d labels, in %.1f s\n", f.out, f.mode, s.Len(), len(s.Of.Labels), time.Since(start).Seconds())
-	if p := price(m); p != "" {
-		fmt.Fprintln(cmd.OutOrStdout(), p)
-	}
-	return nil
+	return f.done(cmd, m, s, settings, time.Since(start))
 }

@@ -5,6 +5,7 @@
     tuner = tune.Tuner(pray.train(scenario="synthetic", steps=20_000),
                        param_space={"set": {"n_step": tune.choice([1, 3, 5])}})
     pray.sweep("study", data="recordings", preset="9")         # over the cluster
+    models = pray.traffic_fit_chunks("trace.parquet", "models")  # a chunk a task
     servers = pray.serve()                                      # one a node
     config.environment(pray.make, env_config={"servers": servers, "scenario": "synthetic"})
 
@@ -20,13 +21,12 @@ import json
 import os
 import secrets
 import shutil
-import signal
 import subprocess
 import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,12 +43,18 @@ except ImportError as e:
         "https://download.pytorch.org/whl/cpu`, or pip fetches 3 GB of CUDA"
     ) from e
 
+from ._chunks import traffic_fit_chunks, traffic_sample_chunks
+from ._command import Config, flags, rows
 from ._launch import Server, find_binary, launch
 from .env import Env
 from .errors import DrainingError, PlanegymError, ServerNotRunningError, SessionLostError
 from .vector import AutoresetMode, VectorEnv
 
-Config = Mapping[str, Any]
+__all__ = [
+    "Place", "ResilientEnv", "ResilientVectorEnv", "Servers", "fit", "flags", "make", "rows",
+    "serve", "sweep", "traffic_fit", "traffic_fit_chunks", "traffic_sample_chunks", "train",
+]  # fmt: skip
+
 LOST = (SessionLostError, ServerNotRunningError, DrainingError)
 
 # --- Ray Tune: a command as a trainable
@@ -80,29 +86,6 @@ def traffic_fit(**options: Any) -> Callable[[Config], None]:
     """`planegym traffic fit` as a trainable; see train. Metrics are phase, step, total and
     the mode's losses: loss_…. A mode that fits in one pass is fitted anew on a restart."""
     return _Command("traffic fit", options, out="-o", file="model.safetensors")
-
-
-def flags(options: Config) -> list[str]:
-    """Options as a command's flags: a Mapping repeats its flag as KEY=VALUE in TOML, a
-    list repeats it, True is the flag alone, None and False leave it out."""
-    args: list[str] = []
-    for name, value in options.items():
-        flag = "--" + name.replace("_", "-")
-        if value is None or value is False:
-            continue
-        if value is True:
-            args.append(flag)
-        elif isinstance(value, Mapping):
-            for k, v in value.items():
-                args += [flag, f"{k}={json.dumps(_plain(v))}"]
-        else:
-            for v in value if isinstance(value, (list, tuple)) else [value]:
-                args += [flag, str(v)]
-    return args
-
-
-def _plain(v: Any) -> Any:
-    return v.tolist() if isinstance(v, (np.generic, np.ndarray)) else v
 
 
 @dataclass
@@ -138,7 +121,7 @@ class _Command:
             saved = self._saved(run)
             metrics: dict[str, Any] = {}
             result: dict[str, Any] = {}
-            for row in _rows([self.binary or find_binary(), *args], result):
+            for row in rows([self.binary or find_binary(), *args], result):
                 row["step"] = row.pop("done", 0)  # Tune has a "done" of its own
                 metrics = {k: v for k, v in row.items() if k not in ("event", "command", "losses")}
                 metrics |= {f"loss_{k}": v for k, v in row.get("losses", {}).items()}
@@ -189,45 +172,6 @@ def _numbers(result: dict[str, Any]) -> dict[str, float]:
     return flat
 
 
-def _rows(command: list[str], result: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
-    """The progress of a command, row by row; it is ended when the caller goes away. What it
-    prints with --json is put into result."""
-    out = tempfile.TemporaryFile("w+")  # noqa: SIM115
-    process = subprocess.Popen(
-        command, stdout=out, stderr=subprocess.PIPE, text=True, errors="replace"
-    )
-    assert process.stderr is not None
-    said: deque[str] = deque(maxlen=20)
-    try:
-        for line in process.stderr:
-            row = None
-            if line.startswith("{"):
-                with contextlib.suppress(ValueError):
-                    row = json.loads(line)
-            if isinstance(row, dict) and row.get("event") == "progress":
-                yield row
-            else:
-                said.append(line)
-        if process.wait():
-            raise RuntimeError(
-                f"{' '.join(command)}: ended with {process.returncode}\n{''.join(said)}"
-            )
-        if result is not None:
-            out.seek(0)
-            with contextlib.suppress(ValueError):
-                result.update(json.load(out))
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        process.stderr.close()
-        out.close()
-
-
 # --- a sweep over the cluster
 
 
@@ -268,7 +212,9 @@ def sweep(
     waiting = {}
     for i in range(1, n + 1):
         if not _complete(folder / f"result.{i}-of-{n}.json"):
-            task = _shard.options(num_cpus=num_cpus, num_gpus=num_gpus, max_retries=3)
+            task: Any = ray.remote(_shard).options(
+                num_cpus=num_cpus, num_gpus=num_gpus, max_retries=3
+            )
             waiting[task.remote(args, i, n, binary)] = i
     while waiting:
         (ready, *_), _ = ray.wait(list(waiting))
@@ -288,12 +234,11 @@ def _complete(result: Path) -> bool:
     return all(m["state"] in ("done", "stopped early") for m in json.loads(result.read_text()))
 
 
-@ray.remote  # type: ignore[untyped-decorator]
 def _shard(args: list[str], i: int, n: int, binary: str | None) -> dict[str, bytes]:
     """Train a shard, and give its files."""
     with tempfile.TemporaryDirectory(prefix="planegym-") as out:
         command = [binary or find_binary(), "sweep", "--shard", f"{i}/{n}", "-o", out, *args]
-        for _ in _rows([*command, "--progress", "json"]):
+        for _ in rows([*command, "--progress", "json"]):
             pass
         return {p.name: p.read_bytes() for p in Path(out).iterdir() if p.is_file()}
 
@@ -323,7 +268,8 @@ class _Host:
     def place(self) -> Place:
         """Where the server is; a new one is started where there is none any more."""
         with self.lock:
-            address = ray.util.get_node_ip_address()
+            util: Any = ray.util
+            address: str = util.get_node_ip_address()
             if self.server is None or self.server.process.poll() is not None:
                 args = list(self.args)
                 self.token = ""
@@ -384,7 +330,8 @@ def serve(*args: str, per_node: int = 1, num_cpus: float = 0, binary: str | None
     """
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    nodes = [n["NodeID"] for n in ray.nodes() if n["Alive"] for _ in range(per_node)]
+    cluster: Any = ray
+    nodes = [n["NodeID"] for n in cluster.nodes() if n["Alive"] for _ in range(per_node)]
     actor = ray.remote(_Host)
     hosts = [
         actor.options(

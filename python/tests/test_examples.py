@@ -15,6 +15,7 @@ NEEDS = {
     "cleanrl_dqn": ("torch",),
     "offline_dataset": ("minari", "h5py"),
     "random_vector": (),
+    "ray_traffic_chunks": ("ray",),
     "rllib_env_runner": ("ray", "torch"),
     "sb3_dqn": ("torch", "stable_baselines3"),
     "sb3_ppo": ("torch", "stable_baselines3"),
@@ -50,7 +51,8 @@ def test_all_are_here() -> None:
 
 @pytest.mark.parametrize("name", sorted(NEEDS))
 def test_help(name: str) -> None:
-    assert "--scenario" in run(name, "--help")
+    said = run(name, "--help")
+    assert ("--chunks" if name == "ray_traffic_chunks" else "--scenario") in said
 
 
 @pytest.mark.parametrize("name", sorted(SMALL))
@@ -61,3 +63,17 @@ def test_runs(name: str, url: str, tmp_path: Path) -> None:
 
 def test_launches_its_own(binary: str) -> None:
     assert "steps/s" in run("random_vector", "--envs", "1", "--steps", "9", PLANEGYM_BIN=binary)
+
+
+def test_chunks_on_ray(binary: str, tmp_path: Path) -> None:
+    """The trace's sessions are learnt and sampled by a cluster of this machine."""
+    trace, out = tmp_path / "trace.parquet", tmp_path / "sampled.csv"
+    command = [binary, "traffic", "sample", "-n", "90", "--rate", "1", "-o", str(trace)]
+    subprocess.run(command, check=True, capture_output=True)
+    said = run(
+        "ray_traffic_chunks", str(trace), "--chunks", "3", "--updates", "8",
+        "--models", str(tmp_path / "models"), "--output", str(out),
+        PLANEGYM_BIN=binary, RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",
+    )  # fmt: skip
+    assert "models in" in said
+    assert out.stat().st_size > 0

@@ -18,6 +18,7 @@ import pytest
 # Ray asks for the machine's own address; with this it takes 127.0.0.1.
 os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 ray = pytest.importorskip("ray")
+from planegym import _chunks  # noqa: E402
 from planegym import ray as pray  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -57,8 +58,8 @@ def test_flags() -> None:
 def test_rows_of_a_failure(binary: str, tmp_path: Path) -> None:
     """What the command said is in the error; a caller that goes away ends it."""
     with pytest.raises(RuntimeError, match="no-such"):
-        list(pray._rows([binary, "train", "--scenario", "no-such"]))
-    rows = pray._rows([binary, "train", "--scenario", "cartpole", "--progress", "json",
+        list(pray.rows([binary, "train", "--scenario", "no-such"]))
+    rows = pray.rows([binary, "train", "--scenario", "cartpole", "--progress", "json",
                        "--steps", "100000000", "--out", str(tmp_path / "run")])  # fmt: skip
     assert next(rows)["command"] == "train"
     rows.close()
@@ -303,3 +304,152 @@ def test_a_trial_goes_on(cluster: Any, binary: str, tmp_path: Path, command: str
         [binary, *command.split(), *target, *pray.flags(options)], check=True, capture_output=True
     )
     assert (Path(result.checkpoint.path) / made).read_bytes() == (out / made).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def trace(binary: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sessions of three minutes, of the bundled model."""
+    file = tmp_path_factory.mktemp("trace") / "trace.parquet"
+    command = [binary, "traffic", "sample", "-n", "180", "--rate", "1", "-o", str(file)]
+    subprocess.run(command, check=True, capture_output=True)
+    return file
+
+
+CHUNKS: dict[str, Any] = {"chunks": 3, "mode": "doppelganger", "kernels": "go", "seed": 2,
+                          "set": {"updates": 30, "batch": 8, "hidden": 8, "width": 8}}  # fmt: skip
+
+
+def one_after_another(binary: str, trace: Path, folder: Path) -> list[Path]:
+    """The chunks' models, by commands."""
+    folder.mkdir()
+    files = [folder / f"{k}.safetensors" for k in (1, 2, 3)]
+    for k, file in enumerate(files, 1):
+        begin: dict[str, Any] = {"mode": CHUNKS["mode"], "set": CHUNKS["set"]}
+        if k > 1:
+            begin = {"from": files[0], "set": {"updates": 10}}
+        args = pray.flags({"data": trace, "chunk": f"{k}/3", "kernels": "go", "seed": 2, **begin})
+        command = [binary, "traffic", "fit", "-o", str(file), *args]
+        subprocess.run(command, check=True, capture_output=True)
+    return files
+
+
+def test_chunks(cluster: Any, binary: str, trace: Path, tmp_path: Path) -> None:
+    """Chunks learnt as tasks have the bytes of the commands one after another, though the
+    tasks' processes or workers die halfway; called again nothing is learnt."""
+    want = [f.read_bytes() for f in one_after_another(binary, trace, tmp_path / "one")]
+    script, mark = tmp_path / "dies", tmp_path / "mark"
+    script.write_text(CHUNK_DIES.format(python=sys.executable, binary=binary, mark=str(mark)))
+    script.chmod(0o755)
+    said: list[dict[str, Any]] = []
+    options: dict[str, Any] = {**CHUNKS, "tune": {"updates": 10}, "every": 2}
+    folder = tmp_path / "ray"
+    models = pray.traffic_fit_chunks(
+        trace, folder, binary=str(script), progress=said.append, **options
+    )
+    assert [m.read_bytes() for m in models] == want
+    assert {row["chunk"] for row in said} == {1, 2, 3}
+    calls = mark.read_text().splitlines()
+    assert len(calls) == 6
+    assert sum("--resume" in c for c in calls) == 3
+    again = pray.traffic_fit_chunks(trace, folder, binary=str(script), **options)
+    assert again == models
+    assert len(mark.read_text().splitlines()) == 6
+    with pytest.raises(ValueError, match="its models are of mode 'doppelganger'"):
+        pray.traffic_fit_chunks(trace, folder, **{**options, "mode": "doppelganger-likelihood"})
+
+    file = pray.traffic_sample_chunks(models, output=tmp_path / "all.csv", seed=7)
+    parts = []
+    for k, m in enumerate(models, 1):
+        part = tmp_path / f"{k}.parquet"
+        n = _chunks._chunk_of(m)[2]
+        command = [binary, "traffic", "sample", str(m), "-n", str(n), "--seed", "7"]
+        subprocess.run([*command, "-o", str(part)], check=True, capture_output=True)
+        parts.append(str(part))
+    other = tmp_path / "other.csv"
+    command = [binary, "traffic", "convert", *parts[::-1], "--by-start", "-o", str(other)]
+    made = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert made.startswith(f"{other}: 180 sessions")
+    assert file.read_bytes() == other.read_bytes()
+
+
+# A planegym that dies, once a chunk, when its progress says that 6 are done: of the first
+# chunk with its task's worker, of the others alone.
+CHUNK_DIES = """#!{python}
+import json, os, signal, subprocess, sys
+command, mark = [{binary!r}, *sys.argv[1:]], {mark!r}
+if "fit" not in command or "--list" in command:
+    os.execv(command[0], command)
+said = open(mark).read() if os.path.exists(mark) else ""
+chunk = next(a for a in sys.argv if "/3" in a) if "--resume" not in sys.argv else ""
+with open(mark, "a") as f:
+    f.write(" ".join(sys.argv) + "\\n")
+if not chunk:
+    os.execv(command[0], command)
+p = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+for line in p.stderr:
+    print(line, end="", file=sys.stderr, flush=True)
+    if line.startswith("{{") and json.loads(line).get("done", 0) >= 6:
+        p.kill()
+        os.kill(os.getppid() if chunk[0] == "1" else os.getpid(), signal.SIGKILL)
+        sys.exit(9)
+sys.exit(p.wait())
+"""
+
+
+def test_chunks_are_refused(cluster: Any, trace: Path, tmp_path: Path) -> None:
+    """An error names the chunk, or the argument."""
+    bad = {**CHUNKS, "tune": {"hidden": 9}}
+    with pytest.raises(RuntimeError, match=r"chunk [23] of 3: [\s\S]*hidden: its weights are of 8"):
+        pray.traffic_fit_chunks(trace, tmp_path / "bad", **bad)
+    first = tmp_path / "bad" / "chunk-01-of-3.safetensors"
+    with pytest.raises(RuntimeError, match=r"chunk 1 of 3: [\s\S]*hiden"):
+        pray.traffic_fit_chunks(trace, tmp_path / "worse", **{**CHUNKS, "set": {"hiden": 9}})
+    with pytest.raises(ValueError, match="chunks: 1; 1 is a fit of the whole"):
+        pray.traffic_fit_chunks(trace, tmp_path / "x", chunks=1)
+    with pytest.raises(ValueError, match="chunks: 65 is outside"):
+        pray.traffic_fit_chunks(trace, tmp_path / "x", chunks=65)
+    with pytest.raises(ValueError, match="no such file"):
+        pray.traffic_fit_chunks(tmp_path / "none.parquet", tmp_path / "x")
+    out = tmp_path / "x.parquet"
+    for models, what in (
+        ([], "there is none"),
+        ([first, first], "chunk 1 of 3, as"),
+        ([trace], "not the model of a chunk"),
+    ):
+        with pytest.raises(ValueError, match=what):
+            pray.traffic_sample_chunks(models, output=out)
+    with pytest.raises(ValueError, match=r"neither .parquet nor .csv"):
+        pray.traffic_sample_chunks([first], output=tmp_path / "x.pcap")
+    with pytest.raises(ValueError, match="there is no session"):
+        pray.traffic_sample_chunks([first], 0, output=out)
+    with pytest.raises(RuntimeError, match=r"chunk 1 of 3: [\s\S]*nolabel"):
+        pray.traffic_sample_chunks([first], output=out, label="nolabel")
+    assert not out.exists()
+
+
+def test_a_cancelled_fit_goes_on(cluster: Any, binary: str, trace: Path, tmp_path: Path) -> None:
+    """What a caller who goes away leaves in the folder is gone on with, by another call."""
+    folder = tmp_path / "ray"
+    options = {**CHUNKS, "set": {**CHUNKS["set"], "updates": 100}, "every": 10}
+    done = []
+
+    def stop(row: dict[str, Any]) -> None:
+        done.append(row)
+        if row["done"] >= 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pray.traffic_fit_chunks(trace, folder, progress=stop, **options)
+    first = folder / "chunk-01-of-3.safetensors"
+    reached = _chunks._metadata(first)["updates"]
+    assert 0 < reached < 100
+    done.clear()
+    models = pray.traffic_fit_chunks(trace, folder, progress=done.append, **options)
+    assert min(row["done"] for row in done if row["chunk"] == 1) > reached
+    out = tmp_path / "whole.safetensors"
+    args = pray.flags({"data": trace, "chunk": "1/3", "kernels": "go", "seed": 2,
+                       "mode": CHUNKS["mode"], "set": options["set"]})  # fmt: skip
+    subprocess.run(
+        [binary, "traffic", "fit", "-o", str(out), *args], check=True, capture_output=True
+    )
+    assert models[0].read_bytes() == out.read_bytes()

@@ -82,6 +82,7 @@ type Account struct {
 	Pieces            int // sessions cut at the ends of chunks
 	Windows           int
 	Empty             int // sessions without a step, which are left out
+	Others            int `json:",omitempty"` // sessions that start in other chunks than the one that is learnt
 }
 
 func isNumeric(k traffic.Kind) bool {
@@ -104,21 +105,15 @@ func unscale(k traffic.Kind, y float64) float64 {
 	return x
 }
 
-// maxStarts is how many times between starts a model holds. Of more sessions it
-// holds every second, every third and so on.
-const maxStarts = 1 << 20
-
 // newCodec fits a codec to sessions.
 func newCodec(c Config, set *traffic.Set) (*codec, error) {
-	k := &codec{Schema: set.Of, Series: c.Mode == Adversarial, Labels: make([]int32, len(set.Of.Labels)+1)}
+	k := &codec{Schema: set.Of, Series: c.Mode == Adversarial}
 	k.Kinds = newKinds(set, c.Common)
 	k.Means = k.Kinds == nil && hasMeans(set)
 	k.index0()
 	set = k.inner(set)
 	meta := make([][]float64, len(set.Of.Meta))
 	low, wide, steps := make([][]float64, len(k.numeric)), make([][]float64, len(k.numeric)), make([][]float64, len(set.Of.Steps))
-	var starts []float64
-	last := 0.
 	for i := range set.Sessions {
 		s := &set.Sessions[i]
 		n := set.Of.Len(s)
@@ -126,8 +121,6 @@ func newCodec(c Config, set *traffic.Set) (*codec, error) {
 			continue
 		}
 		k.Longest = max(k.Longest, n)
-		k.Labels[s.Label+1]++
-		starts = append(starts, s.Start)
 		for j, x := range s.Meta {
 			meta[j] = append(meta[j], x)
 		}
@@ -145,29 +138,11 @@ func newCodec(c Config, set *traffic.Set) (*codec, error) {
 				steps[j] = append(steps[j], set.Of.Step(s, t)[j])
 			}
 		}
-		at := s.Start
-		if g := set.Of.StepIndex("gap"); g >= 0 {
-			for t := range n {
-				at += set.Of.Step(s, t)[g]
-			}
-		} else {
-			at += set.Of.Tick * float64(n)
-		}
-		last = max(last, at)
 	}
 	if k.Longest == 0 {
 		return nil, fmt.Errorf("doppelganger: there is no session with a step to learn from")
 	}
-	slices.Sort(starts)
-	was, every := 0., (len(starts)+maxStarts-1)/maxStarts
-	for i := 0; i < len(starts); i += every {
-		k.Starts = append(k.Starts, starts[i]-was)
-		was = starts[i]
-	}
-	k.Chunks, k.Span = 1, 0
-	if last > starts[0] && starts[len(starts)-1] > starts[0] {
-		k.Chunks, k.Span = c.Chunks, last/float64(c.Chunks)*(1+1e-9)
-	}
+	k.Chunks, k.Span = cut(set, c.Chunks)
 	for j := range set.Of.Meta {
 		k.Meta = append(k.Meta, newClasses(&set.Of.Meta[j], meta[j], c.Bins, c.Common))
 	}
@@ -186,6 +161,7 @@ func newCodec(c Config, set *traffic.Set) (*codec, error) {
 			k.Steps = append(k.Steps, newClasses(&set.Of.Steps[f], steps[f], c.Bins, c.Common))
 		}
 	}
+	k.count(set.Sessions)
 	k.index()
 	return k, nil
 }

@@ -25,24 +25,25 @@ var Modes = []string{Adversarial, Likelihood}
 // Config is everything that a fit depends on besides the sessions. Zero values
 // are the defaults in the comments.
 type Config struct {
-	Mode    string  `toml:"-" json:"mode"`          // Adversarial
-	Updates int     `toml:"updates" json:"updates"` // 4000; of the likelihood 1500
-	Batch   int     `toml:"batch" json:"batch"`     // sessions of an update; 128
-	Noise   int     `toml:"noise" json:"noise"`     // normals that an attribute vector is made of; 24
-	Width   int     `toml:"width" json:"width"`     // of the hidden layers of the attribute generator; 128
-	Hidden  int     `toml:"hidden" json:"hidden"`   // units of the series generator, or of the likelihood's network; 48
-	Emit    int     `toml:"emit" json:"emit"`       // steps of a series that one call of its generator emits; 5
-	Window  int     `toml:"window" json:"window"`   // steps that the series critic sees, a multiple of Emit; 10
-	Critic  int     `toml:"critic" json:"critic"`   // width of the critics' two hidden layers; 128
-	Packing int     `toml:"packing" json:"packing"` // sessions that the attribute critic sees at once; 2
-	Rounds  int     `toml:"rounds" json:"rounds"`   // updates of the critics for one of the generators; 2
-	Rate    float64 `toml:"rate" json:"rate"`       // of Adam; 1e-3; of the likelihood 3e-3
-	Penalty float64 `toml:"penalty" json:"penalty"` // weight of the gradient penalty; 10
-	Average float64 `toml:"average" json:"average"` // of the moving average of generators' weights; .995
-	Chunks  int     `toml:"chunks" json:"chunks"`   // equal times that the trace is cut into; 10
-	Bins    int     `toml:"bins" json:"bins"`       // of a number's values that are not common; 24
-	Common  int     `toml:"common" json:"common"`   // times that a value is in training, to be a class of its own; 5
-	Checks  int     `toml:"checks" json:"checks"`   // candidates that the best is chosen of; 10
+	Mode    string  `toml:"-" json:"mode"`                // Adversarial
+	Updates int     `toml:"updates" json:"updates"`       // 4000; of the likelihood 1500
+	Batch   int     `toml:"batch" json:"batch"`           // sessions of an update; 128
+	Noise   int     `toml:"noise" json:"noise"`           // normals that an attribute vector is made of; 24
+	Width   int     `toml:"width" json:"width"`           // of the hidden layers of the attribute generator; 128
+	Hidden  int     `toml:"hidden" json:"hidden"`         // units of the series generator, or of the likelihood's network; 48
+	Emit    int     `toml:"emit" json:"emit"`             // steps of a series that one call of its generator emits; 5
+	Window  int     `toml:"window" json:"window"`         // steps that the series critic sees, a multiple of Emit; 10
+	Critic  int     `toml:"critic" json:"critic"`         // width of the critics' two hidden layers; 128
+	Packing int     `toml:"packing" json:"packing"`       // sessions that the attribute critic sees at once; 2
+	Rounds  int     `toml:"rounds" json:"rounds"`         // updates of the critics for one of the generators; 2
+	Rate    float64 `toml:"rate" json:"rate"`             // of Adam; 1e-3; of the likelihood 3e-3
+	Penalty float64 `toml:"penalty" json:"penalty"`       // weight of the gradient penalty; 10
+	Average float64 `toml:"average" json:"average"`       // of the moving average of generators' weights; .995
+	Chunks  int     `toml:"chunks" json:"chunks"`         // equal times that the trace is cut into; 10
+	Bins    int     `toml:"bins" json:"bins"`             // of a number's values that are not common; 24
+	Common  int     `toml:"common" json:"common"`         // times that a value is in training, to be a class of its own; 5
+	Checks  int     `toml:"checks" json:"checks"`         // candidates that the best is chosen of; 10
+	Chunk   int     `toml:"chunk" json:"chunk,omitempty"` // from 1: learn the sessions alone that start in this one of Chunks; 0: all
 
 	// Epsilon and Delta above 0 make a fit differentially private with respect to
 	// adding or removing a session (SetPrivacy): Updates are 1000 by default then, Packing
@@ -133,6 +134,8 @@ func (c Config) Check() error {
 		return fmt.Errorf("doppelganger: window: %d is not a multiple of emit, %d", c.Window, c.Emit)
 	case c.Batch%c.Packing != 0:
 		return fmt.Errorf("doppelganger: packing: %d does not divide batch, %d", c.Packing, c.Batch)
+	case c.Chunk < 0 || c.Chunk > c.Chunks:
+		return fmt.Errorf("doppelganger: chunk: %d is outside 1…%d, the chunks; 0 is all of them", c.Chunk, c.Chunks)
 	}
 	for _, f := range []struct {
 		name  string

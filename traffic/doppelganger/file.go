@@ -28,6 +28,8 @@ type metadata struct {
 	Account   Account     `json:"account"`
 	Distances [][]float64 `json:"distances,omitempty"`
 	Chosen    int         `json:"chosen"`
+	Parent    string      `json:"parent_sha256,omitempty"`
+	Strange   []Strange   `json:"strange,omitempty"`
 	Codec     *codec      `json:"codec"`
 	Private   *Private    `json:"private,omitempty"`
 }
@@ -52,7 +54,7 @@ func (m *Model) Write(w io.Writer, about map[string]string) error {
 }
 
 func (m *Model) tensors(about map[string]string) (map[string]string, []safetensors.Tensor, error) {
-	meta, err := safetensors.ModelMetadata(about, Format, "model", metadata{m.Config, m.Seed, m.Data, m.Engine, m.Updates, m.Account, m.Distances, m.Chosen, m.codec, m.private})
+	meta, err := safetensors.ModelMetadata(about, Format, "model", metadata{m.Config, m.Seed, m.Data, m.Engine, m.Updates, m.Account, m.Distances, m.Chosen, m.Parent, m.Strange, m.codec, m.private})
 	if err != nil {
 		return nil, nil, fmt.Errorf("doppelganger: %w", err)
 	}
@@ -101,7 +103,7 @@ func read(f *safetensors.File) (*Model, error) {
 	}
 	c.Codec.index()
 	c.Config.seed = c.Seed
-	m := &Model{Config: c.Config, Seed: c.Seed, Data: c.Data, Engine: c.Engine, Updates: c.Updates, Account: c.Account, Distances: c.Distances, Chosen: c.Chosen, codec: c.Codec, private: c.Private}
+	m := &Model{Config: c.Config, Seed: c.Seed, Data: c.Data, Engine: c.Engine, Updates: c.Updates, Account: c.Account, Distances: c.Distances, Chosen: c.Chosen, Parent: c.Parent, Strange: c.Strange, codec: c.Codec, private: c.Private}
 	if c.Updates < 0 || c.Updates > c.Config.Updates {
 		return nil, bad(fmt.Errorf("updates: %d of %d", c.Updates, c.Config.Updates))
 	}

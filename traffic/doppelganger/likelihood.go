@@ -199,11 +199,14 @@ const (
 // fitLikelihood trains on nine tenths of the sessions and keeps the weights,
 // out of Checks candidates, under which 500 of the others are likeliest. With
 // few steps, or fewer than 100 sessions, all are for both.
-func (m *Model) fitLikelihood(ctx context.Context, be *compute.Backend, set *traffic.Set, from *Model, o traffic.FitOptions) error {
+func (m *Model) fitLikelihood(ctx context.Context, be *compute.Backend, set *traffic.Set, parent, from *Model, o traffic.FitOptions) error {
 	c := m.Config
 	l, err := newLikelihood(m.codec, c)
 	if err != nil {
 		return fmt.Errorf("doppelganger: %w", err)
+	}
+	if parent != nil {
+		l.net = parent.lm.net.Clone()
 	}
 	all := m.codec.inner(&traffic.Set{Of: set.Of, Sessions: nonEmpty(set)}).Sessions
 	steps := 0

@@ -25,6 +25,8 @@ type Model struct {
 	Account   Account
 	Distances [][]float64 // of each candidate, by field
 	Chosen    int         // candidate, -1 before there is one
+	Parent    string      // hash of the model that the fit began with; "": none
+	Strange   []Strange   // values of the sessions that the parent's classes do not have
 
 	codec      *codec
 	private    *Private  // of a private fit
@@ -70,6 +72,9 @@ func Fit(ctx context.Context, src traffic.Source, c Config, o traffic.FitOptions
 	defer be.Close()
 	m := &Model{Config: c, Seed: o.Seed, Engine: cmp.Or(o.Engine, seq.Fused) + "/" + kernels.String(), Chosen: -1}
 	if c.private() {
+		if o.From != nil || c.Chunk > 0 {
+			return nil, fmt.Errorf("doppelganger: a private fit begins with no model and learns no chunk alone: classes of either come from sessions")
+		}
 		return m, m.fitPrivate(ctx, be, set, o, nil)
 	}
 	if m.Data, err = traffic.Hash(set); err != nil {
@@ -78,18 +83,37 @@ func Fit(ctx context.Context, src traffic.Source, c Config, o traffic.FitOptions
 	if m.codec, err = newCodec(c, set); err != nil {
 		return nil, err
 	}
-	t := m.codec.encode(set, c.Window)
-	m.Account = t.account
-	var from *Model
-	if o.Resume {
-		if from, err = m.resume(o.Path); err != nil {
+	part, err := m.codec.part(set, c.Chunk)
+	if err != nil {
+		return nil, err
+	}
+	var parent, from *Model
+	if o.From != nil {
+		if parent, err = m.begin(o.From, part); err != nil {
 			return nil, err
 		}
 	}
+	if o.Resume {
+		if from, err = m.resume(o.Path, parent != nil); err != nil {
+			return nil, err
+		}
+	}
+	t := m.codec.encode(part, c.Window)
+	m.Account = t.account
+	if c.Chunk > 0 {
+		m.Account.Others = len(nonEmpty(set)) - part.Len()
+	}
 	if c.Mode == Likelihood {
-		return m, m.fitLikelihood(ctx, be, set, from, o)
+		return m, m.fitLikelihood(ctx, be, part, parent, from, o)
 	}
 	m.trainer = newTrainer(c, m.codec, t, be)
+	if m.Parent != "" {
+		m.trainer.alone = c.Updates / alone
+	}
+	if parent != nil {
+		m.trainer.n.set(parent.nets)
+		m.trainer.avg.set(parent.nets)
+	}
 	if from != nil {
 		if err := m.trainer.restore(from.state); err != nil {
 			return nil, err
@@ -97,11 +121,13 @@ func Fit(ctx context.Context, src traffic.Source, c Config, o traffic.FitOptions
 		m.Distances, m.candidates = from.Distances, from.candidates
 		m.pick()
 	}
-	return m, m.train(ctx, be, nonEmpty(set), o)
+	return m, m.train(ctx, be, nonEmpty(part), o)
 }
 
-// resume reads the checkpoint at path, which m must be able to go on with.
-func (m *Model) resume(path string) (*Model, error) {
+// resume reads the checkpoint at path, which m must be able to go on with: it takes
+// over its classes. begun says that a parent is given: the checkpoint must have begun
+// with it.
+func (m *Model) resume(path string, begun bool) (*Model, error) {
 	r, err := Open(path)
 	if err != nil {
 		return nil, err
@@ -109,6 +135,10 @@ func (m *Model) resume(path string) (*Model, error) {
 	if err := r.origin().Resume(m.origin(), ErrResume); err != nil {
 		return nil, err
 	}
+	if begun && r.Parent != m.Parent {
+		return nil, fmt.Errorf("%w: it did not begin with that model", ErrResume)
+	}
+	m.codec, m.Parent, m.Strange = r.codec, r.Parent, r.Strange
 	return r, nil
 }
 

@@ -74,9 +74,14 @@ func (n *networks) tensors(prefix string) (all []safetensors.Tensor) {
 
 func (n *networks) clone() *networks {
 	o := newNetworks(n.k, n.c)
-	copy(o.attributes.Params().Data, n.attributes.Params().Data)
-	copy(o.series.Params().Data, n.series.Params().Data)
+	o.set(n)
 	return o
+}
+
+// set takes over the weights of o.
+func (n *networks) set(o *networks) {
+	copy(n.attributes.Params().Data, o.attributes.Params().Data)
+	copy(n.series.Params().Data, o.series.Params().Data)
 }
 
 // softmax turns rows of logits into probabilities, segment by segment; numbers

@@ -21,7 +21,7 @@ const block = 1024
 
 // Sample draws sessions. Their labels are as often as in training, and as many start
 // in each chunk, as far apart as training's there; the chunk is given to the
-// attribute generator, and past the end of the trace the chunks begin again. A prefix is refused by an adversarial model, which
+// attribute generator, and past the end of the trace the chunks begin again. A model of one chunk samples sessions that start in it. A prefix is refused by an adversarial model, which
 // cannot go on from it.
 func (m *Model) Sample(ctx context.Context, r traffic.Request) iter.Seq2[traffic.Session, error] {
 	return func(yield func(traffic.Session, error) bool) {
@@ -29,6 +29,7 @@ func (m *Model) Sample(ctx context.Context, r traffic.Request) iter.Seq2[traffic
 			yield(traffic.Session{}, err)
 			return
 		}
+		r.Seed = chunkSeed(r.Seed, m.Config.Chunk)
 		be := compute.NewBackend(compute.Fastest(), runtime.GOMAXPROCS(0))
 		defer be.Close()
 		rows := max(min(block, r.N), 1)

@@ -22,6 +22,7 @@ type trainer struct {
 	adam   []*nn.Adam
 	avg    *networks // moving average of n
 	done   int       // updates
+	alone  int       // updates, of the first, that train critics alone
 
 	a1, a2   *attributeRun
 	series   *seriesRun
@@ -305,6 +306,10 @@ func (r *trainer) update() (l Losses, err error) {
 			l.Series, q = r.critic(3, n, r.x2, r.run2, r.gp2, r.d2, mix(streamWindowIndex))
 		}
 		l.Penalty = p + q
+	}
+	if r.done < r.alone {
+		r.done++
+		return l, nil
 	}
 	// Generators: -E[D1] - E[D2].
 	clear(r.grads[0])

@@ -29,6 +29,7 @@ type Converter struct {
 	Label    string        // of captures: a name, or "file" for each one's own; none
 	Flows    flows.Options // of captures, but for their label
 	Pause    float64       // s between the sessions of one file and the next
+	ByStart  bool          // sessions of all files at their own times, in the order of starts: Pause is not used
 	Headers  bool          // steps with header fields, of captures and nPrint's tables
 	Window   int           // with Headers: sessions are cut into ones of so many steps; 0: they are not
 	Series   time.Duration // > 0: series of bytes up and down a tick
@@ -92,7 +93,11 @@ func (c *Converter) Read(ctx context.Context, paths []string, done func()) (*tra
 	if c.Headers {
 		headers.Unite(sets...)
 	}
-	all, err := traffic.Merge(c.Pause, sets...)
+	merged := func() (*traffic.Set, error) { return traffic.Merge(c.Pause, sets...) }
+	if c.ByStart {
+		merged = func() (*traffic.Set, error) { return traffic.Interleave(sets...) }
+	}
+	all, err := merged()
 	if err != nil {
 		return nil, nil, err
 	}

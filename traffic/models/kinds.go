@@ -2,6 +2,7 @@ package models
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/planegym/planegym/traffic"
@@ -37,6 +38,9 @@ type Kind struct {
 	// the caller to change: those of from, where the kind's models know theirs,
 	// else the defaults. from may be nil.
 	Settings func(from traffic.Model) any
+	// Tuning are the settings of a fit that begins with a model of the kind,
+	// FitOptions.From; nil: the kind has no such fits.
+	Tuning func(from traffic.Model) (any, error)
 	// Fit fits a model to sessions. settings is what Settings gave.
 	Fit func(ctx context.Context, src traffic.Source, settings any, o traffic.FitOptions) (traffic.Fitted, error)
 
@@ -45,12 +49,21 @@ type Kind struct {
 
 // Refit fits a model as m was fitted, by its settings, to other sessions.
 func Refit(ctx context.Context, m traffic.Model, src traffic.Source, o traffic.FitOptions) (traffic.Model, error) {
+	k := Of(m)
+	if k == nil {
+		return nil, fmt.Errorf("models: a %T is of no known kind", m)
+	}
+	return k.Fit(ctx, src, k.Settings(m), o)
+}
+
+// Of is the kind of a model, nil where it does not say.
+func Of(m traffic.Model) *Kind {
 	for i := range Kinds {
 		if k := &Kinds[i]; k.is(m) {
-			return k.Fit(ctx, src, k.Settings(m), o)
+			return k
 		}
 	}
-	return nil, fmt.Errorf("models: a %T is of no known kind", m)
+	return nil
 }
 
 // Find is the kind of a mode.
@@ -69,9 +82,22 @@ func Find(mode string) (*Kind, error) {
 type variant interface{ Variant() string }
 
 // kind is a Kind of models M with settings C. Where M has a method Settings() C,
-// a fit that is resumed begins with the settings of the checkpoint.
+// a fit that is resumed begins with the settings of the checkpoint; where it has Tuning()
+// C, a fit may begin with a model.
 func kind[C any, M traffic.Fitted](mode, about, format string, parse func([]byte) (M, error), defaults func() C,
 	fit func(context.Context, traffic.Source, C, traffic.FitOptions) (M, error)) Kind {
+	type tuner interface{ Tuning() C }
+	var tuning func(from traffic.Model) (any, error)
+	if _, ok := any(*new(M)).(tuner); ok {
+		tuning = func(from traffic.Model) (any, error) {
+			m, ok := from.(tuner)
+			if !ok {
+				return nil, fmt.Errorf("models: it is not of mode %s", mode)
+			}
+			c := m.Tuning()
+			return &c, nil
+		}
+	}
 	own := func(from traffic.Model) (C, bool) {
 		m, ok := from.(interface{ Settings() C })
 		if !ok {
@@ -84,7 +110,8 @@ func kind[C any, M traffic.Fitted](mode, about, format string, parse func([]byte
 		return c, true
 	}
 	return Kind{
-		Mode: mode, About: about, Format: format,
+		Tuning: tuning,
+		Mode:   mode, About: about, Format: format,
 		Parse: func(b []byte) (traffic.Model, error) {
 			m, err := parse(b)
 			if err != nil {
@@ -104,6 +131,9 @@ func kind[C any, M traffic.Fitted](mode, about, format string, parse func([]byte
 			c, ok := settings.(*C)
 			if !ok {
 				return nil, fmt.Errorf("models: %s: settings are %T, not %T", mode, settings, c)
+			}
+			if o.From != nil && tuning == nil {
+				return nil, fmt.Errorf("models: %s: a fit cannot begin with another's model: %w", mode, errors.ErrUnsupported)
 			}
 			m, err := fit(ctx, src, *c, o)
 			if err != nil {
