@@ -112,6 +112,28 @@ func (c *Schema) StepIndex(name string) int { return index(c.Steps, name) }
 // MetaIndex is the index of the session's field of a name, -1 where there is none.
 func (c *Schema) MetaIndex(name string) int { return index(c.Meta, name) }
 
+// Packets are the indices of the step fields of packets: direction, "up" or "down",
+// size and gap. An error names the field that a schema lacks or has as another kind.
+func (c *Schema) Packets() (direction, size, gap int, err error) {
+	for _, f := range []struct {
+		name string
+		kind Kind
+		at   *int
+	}{{"direction", Symbol, &direction}, {"size", Size, &size}, {"gap", Gap, &gap}} {
+		*f.at = c.StepIndex(f.name)
+		switch i := *f.at; {
+		case i < 0:
+			return 0, 0, 0, fmt.Errorf("steps have no field %q: they are not packets", f.name)
+		case c.Steps[i].Kind != f.kind:
+			return 0, 0, 0, fmt.Errorf("%s is a %s, not a %s: steps are not packets", f.name, c.Steps[i].Kind, f.kind)
+		}
+	}
+	if levels := c.Steps[direction].Levels; !slices.Equal(levels, []string{"up", "down"}) {
+		return 0, 0, 0, fmt.Errorf("direction has the levels %q, not \"up\" and \"down\": steps are not packets", levels)
+	}
+	return direction, size, gap, nil
+}
+
 func index(f []Field, name string) int {
 	return slices.IndexFunc(f, func(f Field) bool { return f.Name == name })
 }
@@ -179,15 +201,33 @@ func (c *Schema) Check() error {
 			case (f.Kind == Symbol) != (len(f.Levels) > 0):
 				return fmt.Errorf("%s: %s: a %s with %d levels: symbols have levels, others have none", at, f.Name, f.Kind, len(f.Levels))
 			}
+			if name, ok := twice(f.Levels); ok {
+				return fmt.Errorf("%s: %s: there are two levels %q", at, f.Name, name)
+			}
 		}
 	}
+	name, two := twice(c.Labels)
 	switch {
+	case two:
+		return fmt.Errorf("traffic: schema: there are two labels %q", name)
 	case len(c.Steps) == 0:
 		return errors.New("traffic: schema: steps have no field")
 	case !(c.Tick >= 0) || math.IsInf(c.Tick, 0):
 		return fmt.Errorf("traffic: schema: tick: %v s is not finite and at least 0", c.Tick)
 	}
 	return nil
+}
+
+// twice is the first name that is there already.
+func twice(names []string) (string, bool) {
+	seen := make(map[string]bool, len(names))
+	for _, n := range names {
+		if seen[n] {
+			return n, true
+		}
+		seen[n] = true
+	}
+	return "", false
 }
 
 // Valid reports the first value of s that its schema does not allow, naming

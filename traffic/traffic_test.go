@@ -60,6 +60,8 @@ func TestSchemaCheck(t *testing.T) {
 		{func(c *Schema) { c.Meta[1].Kind = 99 }, "kind 99"},
 		{func(c *Schema) { c.Tick = math.Inf(1) }, "tick"},
 		{func(c *Schema) { c.Meta[2].Name = "" }, "meta[2] has no name"},
+		{func(c *Schema) { c.Labels = []string{"web", "dns", "web"} }, `two labels "web"`},
+		{func(c *Schema) { c.Meta[0].Levels = []string{"tcp", "tcp"} }, `protocol: there are two levels "tcp"`},
 	} {
 		c, _ := example()
 		x.change(&c)

@@ -27,6 +27,8 @@ func main() {
 	var first, seeds, updates, draws int
 	var rows, out string
 	var threads int
+	var folder string
+	others := files{}
 	flag.IntVar(&seeds, "seeds", 3, "splits, each with fits and samples of its own")
 	flag.IntVar(&first, "first", 0, "the first of them")
 	flag.IntVar(&updates, "updates", 0, "of the adversarial fit; 0: its default")
@@ -34,18 +36,20 @@ func main() {
 	flag.StringVar(&rows, "rows", "half,columns,bootstrap,witten-bell,likelihood,doppelganger", "what to compare; doppelganger@8 and ngram@8 are private fits at ε = 8")
 	flag.IntVar(&draws, "draws", 1, "samples of each fit, whose figures are averaged")
 	flag.StringVar(&out, "o", "", "file of figures, a line for each row of a split: those in it are not computed again")
+	flag.StringVar(&folder, "halves", "", "write the halves that rows are fitted to into this `folder`, half-0.csv and on, and end")
+	flag.Func("row", "`NAME=FILE,FILE,...`: a row of somebody's records, fitted elsewhere to the halves that -halves writes; a file for each split (can be repeated)", others.add)
 	flag.Parse()
 	if flag.NArg() != 1 {
 		fmt.Fprintln(os.Stderr, "usage: flowrecords [flags] FILE.csv")
 		os.Exit(2)
 	}
-	if err := run(context.Background(), flag.Arg(0), first, seeds, updates, draws, threads, strings.Split(rows, ","), out); err != nil {
+	if err := run(context.Background(), flag.Arg(0), first, seeds, updates, draws, threads, strings.Split(rows, ","), out, folder, others); err != nil {
 		fmt.Fprintln(os.Stderr, "flowrecords:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, path string, first, seeds, updates, draws, threads int, rows []string, out string) error {
+func run(ctx context.Context, path string, first, seeds, updates, draws, threads int, rows []string, out, folder string, others files) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
@@ -57,6 +61,19 @@ func run(ctx context.Context, path string, first, seeds, updates, draws, threads
 	}
 	set := netflow.Sessions(records)
 	fmt.Printf("%d records, %d sessions, %d fields; means of %d seeds\n", len(records), set.Len(), len(set.Of.Meta)+len(set.Of.Steps), seeds)
+	if folder != "" {
+		return writeHalves(path, records, first, seeds, folder)
+	}
+	outside, err := others.read(records, set.Of, seeds)
+	if err != nil {
+		return err
+	}
+	for _, name := range others.names() {
+		if slices.Contains(rows, name) {
+			return fmt.Errorf("-row %s: there is a row of that name", name)
+		}
+		rows = append(rows, name)
+	}
 	done, err := openResults(out)
 	if err != nil {
 		return err
@@ -70,8 +87,11 @@ func run(ctx context.Context, path string, first, seeds, updates, draws, threads
 				continue
 			}
 			start, cpu := time.Now(), pieces.CPU()
-			draw, note, err := fit(ctx, row, train, held.Len(), uint64(seed), updates, threads)
-			if err != nil {
+			var draw func(uint64) (*traffic.Set, error)
+			note := ""
+			if of := outside[row]; of != nil {
+				draw = func(uint64) (*traffic.Set, error) { return of[seed-first], nil }
+			} else if draw, note, err = fit(ctx, row, train, held.Len(), uint64(seed), updates, threads); err != nil {
 				return fmt.Errorf("%s: %w", row, err)
 			}
 			x := result{seed, row, updates, draws, map[string]eval.Number{}}
@@ -106,8 +126,7 @@ func run(ctx context.Context, path string, first, seeds, updates, draws, threads
 // halves are the sessions in two random halves.
 func halves(s *traffic.Set, seed uint64) (a, b *traffic.Set) {
 	a, b = &traffic.Set{Of: s.Of}, &traffic.Set{Of: s.Of}
-	first := rng.Key{Seed: seed, A: 1 << 20, Purpose: rng.Judging}.Choose(s.Len(), s.Len()/2)
-	slices.Sort(first)
+	first := chosen(s.Len(), seed)
 	for i := range s.Sessions {
 		if _, ok := slices.BinarySearch(first, i); ok {
 			a.Sessions = append(a.Sessions, s.Sessions[i])
@@ -116,6 +135,13 @@ func halves(s *traffic.Set, seed uint64) (a, b *traffic.Set) {
 		}
 	}
 	return a, b
+}
+
+// chosen are the sessions of the half to be fitted to, in order.
+func chosen(n int, seed uint64) []int {
+	first := rng.Key{Seed: seed, A: 1 << 20, Purpose: rng.Judging}.Choose(n, n/2)
+	slices.Sort(first)
+	return first
 }
 
 // fit fits a generator to train; it gives what draws n sessions of it, and a note on the

@@ -49,7 +49,7 @@ func siot(dir string, tick float64) (*traffic.Set, error) {
 		if err != nil {
 			return nil, err
 		}
-		series, err := rates.Windows(set, device(filepath.Base(path)), rates.Options{Tick: tick})
+		series, _, err := rates.Windows(set, device(filepath.Base(path)), rates.Options{Tick: tick})
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}

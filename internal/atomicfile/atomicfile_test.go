@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/planegym/planegym/internal/atomicfile"
@@ -38,7 +40,11 @@ func TestWrite(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm()&^0o644 != 0 {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
-	if err := atomicfile.Write(filepath.Join(dir, "no", "file"), text("", nil)); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("in no folder: %v", err)
+	// Where no file can be, the error comes before the work, and names the path.
+	for at, want := range map[string]error{filepath.Join(dir, "no", "file"): os.ErrNotExist, dir: syscall.EISDIR} {
+		err := atomicfile.Write(at, func(io.Writer) error { t.Errorf("%s is written to", at); return nil })
+		if named := (*fs.PathError)(nil); !errors.Is(err, want) || !errors.As(err, &named) || named.Path != at {
+			t.Errorf("%s: %v", at, err)
+		}
 	}
 }

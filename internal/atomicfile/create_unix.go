@@ -13,12 +13,6 @@ import (
 // that had it.
 type File = renameio.PendingFile
 
-// Create begins a file for path, beside it and hidden. Where path is a symbolic
-// link, the file that it leads to is replaced, and the link stays.
-func Create(path string) (*File, error) {
-	path, err := follow(path)
-	if err != nil {
-		return nil, err
-	}
+func create(path string) (*File, error) {
 	return renameio.NewPendingFile(path, renameio.WithTempDir(filepath.Dir(path)), renameio.WithPermissions(0o644))
 }

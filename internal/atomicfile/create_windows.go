@@ -16,13 +16,7 @@ type File struct {
 	done bool
 }
 
-// Create begins a file for path, beside it and hidden. Where path is a symbolic
-// link, the file that it leads to is replaced, and the link stays.
-func Create(path string) (*File, error) {
-	path, err := follow(path)
-	if err != nil {
-		return nil, err
-	}
+func create(path string) (*File, error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"*")
 	if err != nil {
 		return nil, err

@@ -53,6 +53,11 @@ func (c *calibrateCommand) run(cmd *cobra.Command) error {
 	case c.Tries < 0 || c.Seconds < 100:
 		return usagef("calibrate: --tries %d, --seconds %d: tries are not negative, seconds at least 100", c.Tries, c.Seconds)
 	}
+	if c.out != "" {
+		if err := prepareOutput("calibrate: --output", c.out); err != nil {
+			return err
+		}
+	}
 	s, err := loadTestbed(cmd, c.scenario)
 	if err != nil {
 		return err

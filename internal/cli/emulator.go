@@ -60,6 +60,9 @@ func (e *emulator) run(cmd *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := prepareOutput("testbed: --out", e.out); err != nil {
+		return err
+	}
 	limits := deploy.ActionLimits(s)
 	safe := p4.Limit(e.safe)
 	if safe == 0 {

@@ -19,6 +19,12 @@ func checkOutput(flag, file string, suffixes ...string) error {
 	if ext := filepath.Ext(file); !slices.Contains(suffixes, ext) {
 		return usagef("%s: %q must end in %s", flag, file, strings.Join(suffixes, " or "))
 	}
+	return prepareOutput(flag, file)
+}
+
+// prepareOutput refuses a folder where a file is to be written, and makes the
+// file's own.
+func prepareOutput(flag, file string) error {
 	if st, err := os.Stat(file); err == nil && st.IsDir() {
 		return usagef("%s: %s is a folder", flag, file)
 	}

@@ -26,6 +26,13 @@ func TestOutputsAreCheckedBeforeWork(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	folder := filepath.Join(dir, "folder.pcap")
+	if err := os.Mkdir(folder, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := prepareOutput("--output", folder); err == nil || !strings.Contains(err.Error(), folder+" is a folder") {
+		t.Errorf("a folder in the place of a file: %v", err)
+	}
 	if err := os.WriteFile(file, nil, 0o666); err != nil {
 		t.Fatal(err)
 	}

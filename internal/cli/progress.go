@@ -107,6 +107,9 @@ func newProgress(cmd *cobra.Command, total int64, unit, what string) *progressba
 	if f, ok := cmd.ErrOrStderr().(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		w = f
 	}
+	if total == 0 {
+		total = -1 // the bar refuses to count to 0
+	}
 	return progressbar.NewOptions64(total,
 		progressbar.OptionSetWriter(w),
 		progressbar.OptionSetVisibility(!asJSON(cmd) && progressMode(cmd) == "auto"),

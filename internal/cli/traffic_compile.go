@@ -25,6 +25,9 @@ not be said as they are, and why: a model's bad actions do not disappear.`,
 			if err := files.CheckEnding(out, ".pcap", ".nprint", ".png"); err != nil {
 				return usagef("traffic compile: --output: %w", err)
 			}
+			if err := prepareOutput("traffic compile: --output", out); err != nil {
+				return err
+			}
 			s, err := readSessions("SESSIONS", args[0])
 			if err != nil {
 				return err

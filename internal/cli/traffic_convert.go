@@ -99,6 +99,9 @@ func (c *converter) run(cmd *cobra.Command, paths []string) error {
 	case c.ByStart && cmd.Flags().Changed("pause"):
 		return usagef("traffic convert: --by-start, --pause: sessions at their own times, or FILEs one after another")
 	}
+	if err := prepareOutput("traffic convert: --output", c.out); err != nil {
+		return err
+	}
 	bar := newProgress(cmd, int64(len(paths)), "files", "convert")
 	r, err := c.write(cmd.Context(), paths, func() { _ = bar.Add(1) })
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 // check refuses wrong usage.
 func (f *trafficFitter) check(cmd *cobra.Command) error {
 	_, err := models.Find(f.mode)
-	switch _, there := os.Stat(f.out); {
+	switch info, there := os.Stat(f.out); {
 	case f.data == "":
 		return usagef("traffic fit: --data: which sessions?")
 	case filepath.Ext(f.out) != ".safetensors":
@@ -27,7 +27,7 @@ func (f *trafficFitter) check(cmd *cobra.Command) error {
 		return usagef("traffic fit: --resume, --force: one or the other")
 	case f.options.Every < 0:
 		return usagef("traffic fit: --every: %d is negative", f.options.Every)
-	case there == nil && !f.options.Resume && !f.force:
+	case there == nil && !info.IsDir() && !f.options.Resume && !f.force:
 		return usagef("traffic fit: %s already exists: --resume goes on from it, --force starts over", f.out)
 	}
 	if cmd.Flags().Changed("order") {
@@ -36,7 +36,7 @@ func (f *trafficFitter) check(cmd *cobra.Command) error {
 	if cmd.Flags().Changed("cut") {
 		f.sets = append([]string{fmt.Sprint("max_steps=", f.cut)}, f.sets...)
 	}
-	return errors.Join(checkProgress(cmd), f.checkThreads())
+	return errors.Join(checkProgress(cmd), f.checkThreads(), prepareOutput("traffic fit: --output", f.out))
 }
 
 // settings are the kind's that is fitted, or the checkpoint's, or those of the
@@ -86,7 +86,15 @@ func (f *trafficFitter) settings(cmd *cobra.Command) (*models.Kind, any, error) 
 			return nil, nil, usagef("traffic fit: --epsilon, --delta: %w", err)
 		}
 	}
-	return k, settings, set("traffic fit", f.sets, settings)
+	if err := set("traffic fit", f.sets, settings); err != nil {
+		return nil, nil, err
+	}
+	if c, ok := settings.(interface{ Check() error }); ok {
+		if err := c.Check(); err != nil {
+			return nil, nil, usagef("traffic fit: --set: %w", err)
+		}
+	}
+	return k, settings, nil
 }
 
 // begin opens the model that the fit begins with, whose settings are the fit's, but for

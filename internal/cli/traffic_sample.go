@@ -70,6 +70,11 @@ func (s *trafficSampler) run(cmd *cobra.Command, args []string) error {
 		return usagef("traffic sample: --n: %d sessions", s.request.N)
 	case !(s.rate >= 0 && s.rate < 1e9):
 		return usagef("traffic sample: --rate: %v", s.rate)
+	case cmd.Flags().Changed("label") && len(s.labels) == 0:
+		return usagef("traffic sample: --label: it names no label")
+	}
+	if err := prepareOutput("traffic sample: --output", s.out); err != nil {
+		return err
 	}
 	path := ""
 	if len(args) == 1 {

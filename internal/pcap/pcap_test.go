@@ -215,9 +215,16 @@ func FuzzReader(f *testing.F) {
 	f.Add(ng(binary.LittleEndian))
 	f.Add(ng(binary.BigEndian))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		_, err := text(bytes.NewReader(b))
+		got, err := text(bytes.NewReader(b))
 		var typed *pcap.Error
-		if err != nil && (!errors.As(err, &typed) || typed.Offset < 0 || typed.Offset > int64(len(b)) || typed.Want == "") {
+		var cut *pcap.CutError
+		switch {
+		case err == nil:
+		case errors.As(err, &cut):
+			if cut.Offset < 0 || cut.Offset > int64(len(b)) || cut.Packets != strings.Count(got, "\n") {
+				t.Fatalf("%v after %d packets of %d bytes", err, strings.Count(got, "\n"), len(b))
+			}
+		case !errors.As(err, &typed) || typed.Offset < 0 || typed.Offset > int64(len(b)) || typed.Want == "":
 			t.Fatal(err)
 		}
 	})

@@ -208,9 +208,10 @@ func fit(f traffic.Field, field, sign int, rows [][]float64, o Options) (Column,
 				none[int(r[sign])] = true
 			}
 		}
+		often := min(o.Often, len(values)+1) // as no value is
 		for d, there := range none {
 			if there {
-				values = append(values, slices.Repeat([]int64{int64(1 - 2*d)}, o.Often)...)
+				values = append(values, slices.Repeat([]int64{int64(1 - 2*d)}, often)...)
 			}
 		}
 		var edges []int64
@@ -219,7 +220,7 @@ func fit(f traffic.Field, field, sign int, rows [][]float64, o Options) (Column,
 				edges = append(edges, bytes+1)
 			}
 		}
-		c.Vocabulary, err = seq.NewVocabulary(values, o.Often, o.PerOctave, edges...)
+		c.Vocabulary, err = seq.NewVocabulary(values, often, o.PerOctave, edges...)
 	}
 	if err != nil {
 		return c, fmt.Errorf("tokens: %s: %w", f.Name, err)

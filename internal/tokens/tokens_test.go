@@ -39,6 +39,20 @@ func flows() *traffic.Set {
 	return s
 }
 
+// However often a value has to be seen, steps without a byte have their classes,
+// and the others none of their own; the codec takes no memory in proportion.
+func TestOften(t *testing.T) {
+	for _, often := range []int{1201, 1 << 30, math.MaxInt} {
+		c, err := New(flows(), Options{Often: often})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if exact := c.Steps[0].Vocabulary.Exact; !slices.Equal(exact, []int64{-1, 1}) { // signed, one more than the size
+			t.Errorf("%d times: sizes with a class of their own: %v", often, exact)
+		}
+	}
+}
+
 // A row comes back of its classes as a valid one with the same classes; what is
 // common comes back exactly.
 func TestRoundTrip(t *testing.T) {

@@ -3,6 +3,7 @@ package compile
 import (
 	"fmt"
 	"iter"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -30,12 +31,14 @@ const payload = 1448
 // A session without a byte or packet has no step. An error says what sessions
 // are neither of the three.
 func Actions(c *traffic.Schema) (*traffic.Schema, func(s *traffic.Session) (traffic.Session, error), error) {
-	if _, err := flows.NewReader(c); err == nil {
+	_, no := flows.NewReader(c)
+	if no == nil {
 		return c, func(s *traffic.Session) (traffic.Session, error) { return *s, nil }, nil
 	}
+	sized := func(i int) bool { return i >= 0 && c.Steps[i].Kind == traffic.Size }
 	of := flows.Schema(c.Labels)
 	of.Steps = slices.Delete(slices.Clone(of.Steps), flows.Flags, flows.Flags+1)
-	if up, down := c.StepIndex("up"), c.StepIndex("down"); up >= 0 && down >= 0 && c.Tick > 0 {
+	if up, down := c.StepIndex("up"), c.StepIndex("down"); sized(up) && sized(down) && c.Tick > 0 {
 		return &of, func(s *traffic.Session) (traffic.Session, error) {
 			p := plainPackets{limit: maxPackets}
 			for t := range c.Len(s) {
@@ -53,9 +56,18 @@ func Actions(c *traffic.Schema) (*traffic.Schema, func(s *traffic.Session) (traf
 	for _, name := range []string{"protocol", "client", "server", "server_port"} {
 		at["meta "+name] = c.MetaIndex(name)
 	}
-	for name, i := range at {
-		if i < 0 {
-			return nil, nil, fmt.Errorf("compile: sessions are no packets (direction, size and gap), no series (up and down a tick) and no flow records, which would have %q", name)
+	for _, name := range slices.Sorted(maps.Keys(at)) {
+		if at[name] < 0 {
+			return nil, nil, fmt.Errorf("compile: sessions are no packets (%w), no series (up and down a tick) and no flow records, which would have %q", no, name)
+		}
+	}
+	for _, x := range []struct {
+		field traffic.Field
+		kind  traffic.Kind
+	}{{c.Steps[at["gap"]], traffic.Gap}, {c.Steps[at["packets"]], traffic.Size}, {c.Steps[at["size"]], traffic.Size}, {c.Meta[at["meta protocol"]], traffic.Symbol},
+		{c.Meta[at["meta client"]], traffic.Address}, {c.Meta[at["meta server"]], traffic.Address}, {c.Meta[at["meta server_port"]], traffic.Port}} {
+		if x.field.Kind != x.kind {
+			return nil, nil, fmt.Errorf("compile: flow records: %s is a %s, not a %s", x.field.Name, x.field.Kind, x.kind)
 		}
 	}
 	return &of, func(s *traffic.Session) (traffic.Session, error) {

@@ -193,6 +193,8 @@ type compiler struct {
 	report Report
 	frame  []byte
 	free   []*session
+
+	differs bool // the action that is planned is not sent as it is
 }
 
 type endpoints struct {
@@ -282,9 +284,9 @@ func (x *session) advance() bool {
 
 func (x *session) shift(d int64) {
 	for i := range x.packets {
-		x.packets[i].at += d
+		x.packets[i].at = min(x.packets[i].at+d, maxTime)
 	}
-	x.at += d
+	x.at = min(x.at+d, maxTime)
 }
 
 // queue is sessions by the time of their next packet, then by number.

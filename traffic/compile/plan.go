@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/planegym/planegym/traffic"
@@ -18,12 +19,14 @@ const (
 	whyFinAgain   = "FIN again with more bytes than were sent: sent with none"
 	whyReset      = "reset with bytes before the last packet of its side: sent without bytes"
 	whySyn        = "SYN after data of its side: sent without SYN"
+	whyNewSyn     = "a client's first SYN after data or an end, as of another connection: sent without SYN"
 	whyPure       = "data without a byte: sent as acknowledgement"
 	whyAckBytes   = "acknowledgement with bytes: sent as data"
 	whyNoTCP      = "flags of TCP without TCP: sent as data"
 	whyDNS        = "fewer bytes than a DNS message has: lengthened"
 	whyQuote      = "an ICMP error too short to quote a packet: lengthened"
 	whyNoTime     = "the trace is longer than pcap's time: gap cut"
+	whyLate       = "the session starts after pcap's time: start cut"
 	whyMoved      = "port moved: its dissector refuses neutral bytes"
 	whyTimestamps = "options: no room for timestamps beside full-sized segments"
 )
@@ -54,9 +57,15 @@ func (m *compiler) plan(s *traffic.Session, number int) (*session, error) {
 	if n == 0 {
 		return nil, nil
 	}
+	if err := m.bounded(s); err != nil {
+		return nil, err
+	}
 	x := m.open(s, number)
 	m.report.Actions += n
 	at := nanoseconds(s.Start)
+	if s.Start*1e9 > float64(maxTime) {
+		m.report.Why[whyLate]++
+	}
 	switch x.proto {
 	case packet.TCP:
 		m.planTCP(x, s, at)
@@ -73,9 +82,39 @@ func (m *compiler) plan(s *traffic.Session, number int) (*session, error) {
 
 func nanoseconds(s float64) int64 { return int64(min(math.Round(s*1e9), float64(maxTime))) }
 
+// bounded reports a session whose actions are cut into too many packets.
+func (m *compiler) bounded(s *traffic.Session) error {
+	more := 0
+	for i := range m.reader.Len(s) {
+		size := m.reader.At(s, i).Size
+		if more += size / m.MTU; more > maxPackets {
+			return fmt.Errorf("compile: step %d: size: %d: actions are cut into more than %d packets", i, size, maxPackets)
+		}
+	}
+	return nil
+}
+
+// changed notes a reason why the action that is planned is not sent as it is.
 func (m *compiler) changed(why string) {
-	m.report.Changed++
 	m.report.Why[why]++
+	m.differs = true
+}
+
+// said counts an action as changed once, however many reasons changed it.
+func (m *compiler) said() {
+	if m.differs {
+		m.report.Changed++
+		m.differs = false
+	}
+}
+
+// after is the time a gap later.
+func (m *compiler) after(at int64, gap float64) int64 {
+	if math.Round(gap*1e9) > float64(maxTime-at) {
+		m.changed(whyNoTime)
+		return maxTime
+	}
+	return at + nanoseconds(gap)
 }
 
 func (m *compiler) planTCP(x *session, s *traffic.Session, at int64) {
@@ -120,8 +159,9 @@ func (m *compiler) planTCP(x *session, s *traffic.Session, at int64) {
 	}
 	for i := range n {
 		a := m.reader.At(s, i)
-		c.at = min(c.at+nanoseconds(a.Gap), maxTime)
+		c.at = m.after(c.at, a.Gap)
 		c.action(a, i)
+		m.said()
 		if add {
 			c.acknowledge(a, i+1 < n && m.reader.At(s, i+1).Down == a.Down)
 		}
@@ -176,6 +216,7 @@ type connection struct {
 	most   int // payload bytes of a segment
 	at     int64
 	rtt    int64
+	over   bool   // a side has sent data, or an end
 	unsaid [2]int // segments received and not acknowledged, where acknowledgements are added
 }
 
@@ -222,6 +263,9 @@ func (c *connection) action(a flows.Action, i int) {
 		// A SYN again, after data of its side, looks like packets in another order.
 		c.m.changed(whySyn)
 		a.Flags = plain(a.Size)
+	case a.Flags == flows.Syn && !t.syn && d == 0 && c.over:
+		c.m.changed(whyNewSyn)
+		a.Flags = plain(a.Size)
 	case a.Flags == flows.KeepAlive && (a.Size > 1 || !t.begun):
 		c.m.changed(whyKeepAlive)
 		a.Flags = plain(a.Size)
@@ -252,6 +296,12 @@ func (c *connection) action(a flows.Action, i int) {
 	if t.fin && (a.Flags == flows.Data || a.Flags == flows.Push) {
 		// Only where an action was changed into one: nothing new follows a FIN.
 		a.Flags, a.Size = flows.Ack, 0
+	}
+	switch a.Flags {
+	case flows.Fin, flows.Reset:
+		c.over = true
+	case flows.Data, flows.Push, flows.Retransmission:
+		c.over = c.over || a.Size > 0
 	}
 	switch a.Flags {
 	case flows.Syn:
@@ -436,7 +486,7 @@ func (m *compiler) planDatagrams(x *session, s *traffic.Session, at int64) {
 	var count [2]uint32
 	for i := range m.reader.Len(s) {
 		a := m.reader.At(s, i)
-		at = min(at+nanoseconds(a.Gap), maxTime)
+		at = m.after(at, a.Gap)
 		if m.reader.HasFlags() && a.Flags != flows.Data {
 			m.changed(whyNoTCP)
 		}
@@ -463,5 +513,6 @@ func (m *compiler) planDatagrams(x *session, s *traffic.Session, at int64) {
 				break
 			}
 		}
+		m.said()
 	}
 }

@@ -141,10 +141,13 @@ func (c Config) Check() error {
 		name  string
 		value float64
 		hi    float64
-	}{{"rate", c.Rate, 1}, {"penalty", c.Penalty, 1e6}, {"average", c.Average, 1}} {
+	}{{"rate", c.Rate, 1}, {"penalty", c.Penalty, 1e6}} {
 		if !(f.value > 0 && f.value <= f.hi) {
 			return fmt.Errorf("doppelganger: %s: %v is outside 0…%v", f.name, f.value, f.hi)
 		}
+	}
+	if !(c.Average > 0 && c.Average < 1) {
+		return fmt.Errorf("doppelganger: average: %v is not above 0 and below 1", c.Average)
 	}
 	return c.checkPrivate()
 }

@@ -401,7 +401,7 @@ func TestConfig(t *testing.T) {
 	for name, change := range map[string]func(*Config){
 		"mode": func(c *Config) { c.Mode = "vae" }, "updates": func(c *Config) { c.Updates = -1 }, "batch": func(c *Config) { c.Batch = 1 },
 		"window": func(c *Config) { c.Window = 7 }, "packing": func(c *Config) { c.Packing = 5 }, "rate": func(c *Config) { c.Rate = math.NaN() },
-		"penalty": func(c *Config) { c.Penalty = -1 }, "average": func(c *Config) { c.Average = 2 }, "common": func(c *Config) { c.Common = 1 },
+		"penalty": func(c *Config) { c.Penalty = -1 }, "average": func(c *Config) { c.Average = 1 }, "common": func(c *Config) { c.Common = 1 },
 	} {
 		c := tiny(Adversarial)
 		change(&c)

@@ -135,8 +135,7 @@ func (c *Converter) rates(set *traffic.Set, path string) (*traffic.Set, float64,
 	if label == "" || label == "file" {
 		label = strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
 	}
-	s, err := rates.Windows(set, label, o)
-	return s, 0, err
+	return rates.Windows(set, label, o)
 }
 
 // read reads a file of a kind that its first bytes tell.

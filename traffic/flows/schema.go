@@ -4,6 +4,7 @@ package flows
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/planegym/planegym/traffic"
 )
@@ -126,19 +127,15 @@ type Reader struct{ direction, size, flags, gap, width int }
 // flags (MIRAGE has none) every action is Data, or Ack where it has no bytes;
 // HasFlags tells.
 func NewReader(c *traffic.Schema) (Reader, error) {
-	r := Reader{c.StepIndex("direction"), c.StepIndex("size"), c.StepIndex("flags"), c.StepIndex("gap"), len(c.Steps)}
-	for name, i := range map[string]int{"direction": r.direction, "size": r.size, "gap": r.gap} {
-		if i < 0 {
-			return r, fmt.Errorf("flows: steps have no field %q: they are not actions", name)
-		}
+	direction, size, gap, err := c.Packets()
+	if err != nil {
+		return Reader{}, fmt.Errorf("flows: %w", err)
 	}
-	if r.flags >= 0 && len(c.Steps[r.flags].Levels) != len(FlagNames) {
-		return r, fmt.Errorf("flows: flags have %d levels, not %q", len(c.Steps[r.flags].Levels), FlagNames)
+	flags := c.StepIndex("flags")
+	if flags >= 0 && !slices.Equal(c.Steps[flags].Levels, FlagNames) {
+		return Reader{}, fmt.Errorf("flows: flags have the levels %q, not %q", c.Steps[flags].Levels, FlagNames)
 	}
-	if n := len(c.Steps[r.direction].Levels); n != 2 {
-		return r, fmt.Errorf("flows: direction has %d levels, not \"up\" and \"down\"", n)
-	}
-	return r, nil
+	return Reader{direction, size, flags, gap, len(c.Steps)}, nil
 }
 
 // HasFlags reports whether the schema has a field of flags.

@@ -133,34 +133,64 @@ var stepFields = []traffic.Field{
 	{Name: "size", Unit: "B", Kind: traffic.Size},
 }
 
-// Sessions makes sessions of records. Addresses become ranks, 0 for the one in
-// most records.
-func Sessions(records []Record) *traffic.Set {
+// Group returns the sessions of records, in the order in which they begin: for each
+// the indices of its records, in the order of time.
+func Group(records []Record) [][]int {
 	type five struct {
 		src, dst netip.AddrPort
 		proto    string
 	}
+	var groups [][]int
+	where := map[five]int{}
+	for _, i := range byStart(records) {
+		r := &records[i]
+		k := five{netip.AddrPortFrom(r.Src, r.SrcPort), netip.AddrPortFrom(r.Dst, r.DstPort), r.Proto}
+		at, ok := where[k]
+		if !ok {
+			at = len(groups)
+			where[k] = at
+			groups = append(groups, nil)
+		}
+		groups[at] = append(groups[at], i)
+	}
+	return groups
+}
+
+func byStart(records []Record) []int {
 	order := make([]int, len(records))
 	for i := range order {
 		order[i] = i
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(records[a].Start, records[b].Start) })
-	protos, types := []string{}, []string{}
+	return order
+}
+
+// Popular returns the addresses of records, the one in most records first; of
+// equally many, the one that is earlier in time.
+func Popular(records []Record) []netip.Addr {
 	count, seen := map[netip.Addr]int{}, []netip.Addr{}
-	for _, i := range order {
-		r := &records[i]
-		for _, a := range []netip.Addr{r.Src, r.Dst} {
+	for _, i := range byStart(records) {
+		for _, a := range []netip.Addr{records[i].Src, records[i].Dst} {
 			if count[a] == 0 {
 				seen = append(seen, a)
 			}
 			count[a]++
 		}
-		protos, types = append(protos, r.Proto), append(types, r.Type)
 	}
 	slices.SortStableFunc(seen, func(a, b netip.Addr) int { return count[b] - count[a] })
+	return seen
+}
+
+// Sessions makes sessions of records. Addresses become ranks, 0 for the one in
+// most records.
+func Sessions(records []Record) *traffic.Set {
 	rank := map[netip.Addr]float64{}
-	for i, a := range seen {
+	for i, a := range Popular(records) {
 		rank[a] = float64(i)
+	}
+	protos, types := []string{}, []string{}
+	for i := range records {
+		protos, types = append(protos, records[i].Proto), append(types, records[i].Type)
 	}
 	slices.Sort(protos)
 	slices.Sort(types)
@@ -168,41 +198,66 @@ func Sessions(records []Record) *traffic.Set {
 	if len(protos) == 0 {
 		protos = []string{"TCP"} // of no record: a symbol has levels
 	}
-	set := &traffic.Set{Of: traffic.Schema{
+	of := traffic.Schema{
 		Meta: []traffic.Field{
 			{Name: "protocol", Kind: traffic.Symbol, Levels: protos},
 			{Name: "client", Kind: traffic.Address}, {Name: "server", Kind: traffic.Address},
 			{Name: "client_port", Kind: traffic.Port}, {Name: "server_port", Kind: traffic.Port},
 		},
 		Steps: stepFields,
-	}}
+	}
 	if len(types) > 1 || len(types) == 1 && types[0] != "" {
-		set.Of.Steps = append(slices.Clone(stepFields), traffic.Field{Name: "type", Kind: traffic.Symbol, Levels: types})
+		of.Steps = append(slices.Clone(stepFields), traffic.Field{Name: "type", Kind: traffic.Symbol, Levels: types})
 	}
-	where, last := map[five]int{}, []float64{}
-	first := 0.
-	if len(order) > 0 {
-		first = records[order[0]].Start
-	}
-	for _, i := range order {
-		r := &records[i]
-		k := five{netip.AddrPortFrom(r.Src, r.SrcPort), netip.AddrPortFrom(r.Dst, r.DstPort), r.Proto}
-		at, ok := where[k]
-		if !ok {
-			at = len(set.Sessions)
-			where[k] = at
-			set.Sessions = append(set.Sessions, traffic.Session{Label: -1, Start: r.Start - first,
-				Meta: []float64{float64(slices.Index(protos, r.Proto)), rank[r.Src], rank[r.Dst], float64(r.SrcPort), float64(r.DstPort)}})
-			last = append(last, r.Start)
-		}
-		s := &set.Sessions[at]
-		s.Steps = append(s.Steps, r.Start-last[at], r.Duration, float64(r.Packets), float64(r.Bytes))
-		if len(set.Of.Steps) > len(stepFields) {
-			s.Steps = append(s.Steps, float64(slices.Index(types, r.Type)))
-		}
-		last[at] = r.Start
+	set, err := SessionsOf(records, of, rank)
+	if err != nil {
+		panic(err) // protocols, types and addresses are of these records
 	}
 	return set
+}
+
+// SessionsOf makes sessions of records by a schema that Sessions made of others, so
+// that the two sets can be compared: rank says which address is which. An error
+// names the first record with a protocol, type or address that they do not have.
+func SessionsOf(records []Record, of traffic.Schema, rank map[netip.Addr]float64) (*traffic.Set, error) {
+	l, err := layoutOf(&of)
+	if err != nil {
+		return nil, err
+	}
+	set := &traffic.Set{Of: of}
+	groups := Group(records)
+	for _, group := range groups {
+		first, last := &records[group[0]], records[group[0]].Start
+		x := traffic.Session{Label: -1, Start: first.Start - records[groups[0][0]].Start, Meta: make([]float64, len(of.Meta))}
+		client, hasClient := rank[first.Src]
+		server, hasServer := rank[first.Dst]
+		proto := slices.Index(of.Meta[l.protocol].Levels, first.Proto)
+		switch {
+		case proto < 0:
+			return nil, fmt.Errorf("netflow: record %d: protocol %q is not one of %q", group[0]+1, first.Proto, of.Meta[l.protocol].Levels)
+		case !hasClient:
+			return nil, fmt.Errorf("netflow: record %d: address %v has no rank", group[0]+1, first.Src)
+		case !hasServer:
+			return nil, fmt.Errorf("netflow: record %d: address %v has no rank", group[0]+1, first.Dst)
+		}
+		x.Meta[l.protocol], x.Meta[l.client], x.Meta[l.server] = float64(proto), client, server
+		x.Meta[l.clientPort], x.Meta[l.serverPort] = float64(first.SrcPort), float64(first.DstPort)
+		for _, i := range group {
+			r, step := &records[i], make([]float64, len(of.Steps))
+			step[l.gap], step[l.duration], step[l.packets], step[l.size] = r.Start-last, r.Duration, float64(r.Packets), float64(r.Bytes)
+			if l.kind >= 0 {
+				kind := slices.Index(of.Steps[l.kind].Levels, r.Type)
+				if kind < 0 {
+					return nil, fmt.Errorf("netflow: record %d: type %q is not one of %q", i+1, r.Type, of.Steps[l.kind].Levels)
+				}
+				step[l.kind] = float64(kind)
+			}
+			x.Steps = append(x.Steps, step...)
+			last = r.Start
+		}
+		set.Sessions = append(set.Sessions, x)
+	}
+	return set, nil
 }
 
 // layout is where sessions of flow records have their fields.

@@ -72,6 +72,43 @@ func TestCSV(t *testing.T) {
 	}
 }
 
+// Records of one set by another's schema and ranks; what it lacks is an error that
+// names the record.
+func TestSessionsOf(t *testing.T) {
+	records, err := ReadCSV(strings.NewReader(table), "mem", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := Sessions(records).Of
+	popular := Popular(records)
+	if len(popular) != 3 || popular[0].String() != "192.0.2.1" || popular[1].String() != "10.0.0.1" {
+		t.Fatalf("%v", popular)
+	}
+	if g := Group(records); len(g) != 2 || len(g[0]) != 2 || g[0][0] != 1 || g[0][1] != 0 || g[1][0] != 2 {
+		t.Fatalf("%v: the first session has the second record, then the first", g)
+	}
+	rank := map[netip.Addr]float64{popular[0]: 7, popular[1]: 5, popular[2]: 3}
+	set, err := SessionsOf(records[2:], of, rank)
+	if err != nil || set.Len() != 1 || set.Sessions[0].Meta[1] != 3 || set.Sessions[0].Meta[2] != 7 || set.Sessions[0].Steps[2] != 10 {
+		t.Errorf("%+v, %v", set, err)
+	}
+	for _, c := range []struct {
+		change func(r *Record)
+		want   string
+	}{
+		{func(r *Record) { r.Proto = "GRE" }, `record 3: protocol "GRE"`},
+		{func(r *Record) { r.Type = "scan" }, `record 3: type "scan"`},
+		{func(r *Record) { r.Src = netip.MustParseAddr("10.7.0.1") }, "record 3: address 10.7.0.1"},
+		{func(r *Record) { r.Dst = netip.MustParseAddr("10.7.0.2") }, "record 3: address 10.7.0.2"},
+	} {
+		changed := append([]Record{}, records...)
+		c.change(&changed[2])
+		if _, err := SessionsOf(changed, of, rank); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("error %v, want %q", err, c.want)
+		}
+	}
+}
+
 func v5(records int) []byte {
 	b := make([]byte, 24+48*records)
 	binary.BigEndian.PutUint16(b, 5)

@@ -115,6 +115,23 @@ func conditions(c *traffic.Schema, names []string) (of []int, err error) {
 	return of, nil
 }
 
+// Check reports the first setting that is out of its range.
+func (c Config) Check() error {
+	switch {
+	case c.Mode != "" && !slices.Contains(Modes, c.Mode):
+		return fmt.Errorf("ngram: mode: %q is not one of %q", c.Mode, Modes)
+	case c.Order < 0 || c.Order > 16:
+		return fmt.Errorf("ngram: order: %d is outside 1…16", c.Order)
+	case c.MaxSteps < -1:
+		return fmt.Errorf("ngram: max_steps: %d is below -1, all steps", c.MaxSteps)
+	case !(c.Clip >= 0) || math.IsInf(c.Clip, 0) || c.Clip > 0 && c.Epsilon == 0:
+		return fmt.Errorf("ngram: clip: %v; it is of private fits, at least 0 and finite", c.Clip)
+	case c.Often < 0:
+		return fmt.Errorf("ngram: often: %d is negative", c.Often)
+	}
+	return nil
+}
+
 // Fit counts. It takes memory in proportion to the number of steps.
 func Fit(ctx context.Context, src traffic.Source, cfg Config) (*Model, error) {
 	if cfg.Mode == "" {
@@ -123,18 +140,10 @@ func Fit(ctx context.Context, src traffic.Source, cfg Config) (*Model, error) {
 	if cfg.Order == 0 {
 		cfg.Order = 3
 	}
-	switch {
-	case !slices.Contains(Modes, cfg.Mode):
-		return nil, fmt.Errorf("ngram: mode: %q is not one of %q", cfg.Mode, Modes)
-	case cfg.Order < 1 || cfg.Order > 16:
-		return nil, fmt.Errorf("ngram: order: %d is outside 1…16", cfg.Order)
-	case cfg.MaxSteps < -1:
-		return nil, fmt.Errorf("ngram: max_steps: %d", cfg.MaxSteps)
-	case !(cfg.Clip >= 0) || math.IsInf(cfg.Clip, 0) || cfg.Clip > 0 && cfg.Epsilon == 0:
-		return nil, fmt.Errorf("ngram: clip: %v; it is of private fits, at least 0 and finite", cfg.Clip)
-	case cfg.Often < 0:
-		return nil, fmt.Errorf("ngram: often: %d is negative", cfg.Often)
-	case src.Len() == 0:
+	if err := cfg.Check(); err != nil {
+		return nil, err
+	}
+	if src.Len() == 0 {
 		return nil, errors.New("ngram: there is no session to learn from")
 	}
 	c := src.Schema()

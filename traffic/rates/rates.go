@@ -4,7 +4,9 @@ package rates
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 
 	"github.com/planegym/planegym/traffic"
 )
@@ -49,8 +51,8 @@ func Flows(set *traffic.Set, o Options) (series *traffic.Set, left float64, err 
 		s := &set.Sessions[i]
 		x := traffic.Session{Label: s.Label, Start: s.Start, Steps: make([]float64, 2*o.Ticks)}
 		f.each(s, func(at, bytes float64, down int) {
-			if t := int((at - s.Start) / o.Tick); t < o.Ticks {
-				x.Steps[2*t+down] += bytes
+			if t := (at - s.Start) / o.Tick; t < float64(o.Ticks) { // as a float: a gap may be of any length
+				x.Steps[2*int(t)+down] += bytes
 			} else {
 				left += bytes
 			}
@@ -61,22 +63,22 @@ func Flows(set *traffic.Set, o Options) (series *traffic.Set, left float64, err 
 }
 
 // Windows makes series of all packets of a set together: of its time, window
-// after window, those in which something was sent. label is theirs.
-func Windows(set *traffic.Set, label string, o Options) (*traffic.Set, error) {
-	o, err := o.complete(1)
-	if err != nil {
-		return nil, err
+// after window, those in which something was sent. label is theirs. Bytes after
+// 2⁴⁰ ticks are left out, and counted.
+func Windows(set *traffic.Set, label string, o Options) (series *traffic.Set, left float64, err error) {
+	if o, err = o.complete(1); err != nil {
+		return nil, 0, err
 	}
 	f, err := fieldsOf(&set.Of)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	at := map[int][]float64{}
-	last := 0
 	for i := range set.Sessions {
 		f.each(&set.Sessions[i], func(when, bytes float64, down int) {
 			t := when / o.Tick
-			if !(t >= 0 && t < 1<<40) {
+			if !(t < 1<<40) {
+				left += bytes
 				return
 			}
 			w := int(t) / o.Ticks
@@ -84,28 +86,23 @@ func Windows(set *traffic.Set, label string, o Options) (*traffic.Set, error) {
 				at[w] = make([]float64, 2*o.Ticks)
 			}
 			at[w][2*(int(t)%o.Ticks)+down] += bytes
-			last = max(last, w)
 		})
 	}
-	series := &traffic.Set{Of: Schema([]string{label}, o.Tick)}
-	for w := 0; w <= last && len(at) > 0; w++ {
-		if x := at[w]; x != nil {
-			series.Sessions = append(series.Sessions, traffic.Session{Start: float64(w*o.Ticks) * o.Tick, Steps: x})
-		}
+	series = &traffic.Set{Of: Schema([]string{label}, o.Tick)}
+	for _, w := range slices.Sorted(maps.Keys(at)) {
+		series.Sessions = append(series.Sessions, traffic.Session{Start: float64(w*o.Ticks) * o.Tick, Steps: at[w]})
 	}
-	return series, nil
+	return series, left, nil
 }
 
 type fields struct{ size, direction, gap, width int }
 
 func fieldsOf(c *traffic.Schema) (fields, error) {
-	f := fields{c.StepIndex("size"), c.StepIndex("direction"), c.StepIndex("gap"), len(c.Steps)}
-	for name, i := range map[string]int{"size": f.size, "direction": f.direction, "gap": f.gap} {
-		if i < 0 {
-			return f, fmt.Errorf("rates: steps have no field %q: they are not packets", name)
-		}
+	direction, size, gap, err := c.Packets()
+	if err != nil {
+		return fields{}, fmt.Errorf("rates: %w", err)
 	}
-	return f, nil
+	return fields{size, direction, gap, len(c.Steps)}, nil
 }
 
 // each calls visit with the time, bytes and direction (1: down) of each packet.

@@ -3,6 +3,7 @@ package rates_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/planegym/planegym/traffic"
@@ -42,7 +43,7 @@ func TestFlows(t *testing.T) {
 
 // Windows hold all sessions of their time, and no byte is lost.
 func TestWindows(t *testing.T) {
-	s, err := rates.Windows(set(), "camera", rates.Options{Ticks: 4, Tick: .5})
+	s, left, err := rates.Windows(set(), "camera", rates.Options{Ticks: 4, Tick: .5})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,15 +53,38 @@ func TestWindows(t *testing.T) {
 			sum += b
 		}
 	}
-	if sum != 1647 || s.Len() != 2 || s.Sessions[0].Start != 10 || s.Sessions[1].Start != 14 ||
+	if sum != 1647 || left != 0 || s.Len() != 2 || s.Sessions[0].Start != 10 || s.Sessions[1].Start != 14 ||
 		!slices.Equal(s.Sessions[0].Steps, []float64{100, 1500, 40, 0, 0, 0, 0, 0}) {
 		t.Errorf("%v bytes in %v", sum, s.Sessions)
 	}
 	if _, _, err := rates.Flows(s, rates.Options{}); err == nil {
 		t.Error("series are taken for packets")
 	}
-	if _, err := rates.Windows(set(), "", rates.Options{Tick: -1}); err == nil {
+	if _, _, err := rates.Windows(set(), "", rates.Options{Tick: -1}); err == nil {
 		t.Error("a negative tick is accepted")
+	}
+}
+
+// A silence longer than any series loses its bytes by count; fields of other kinds,
+// whose values can be anything, are not packets.
+func TestImpossible(t *testing.T) {
+	far := &traffic.Set{Of: flows.Schema([]string{"web"}), Sessions: []traffic.Session{
+		packets(0, flows.Action{Size: 30}, flows.Action{Size: 100, Gap: 1e300}, flows.Action{Down: true, Size: 70}),
+	}}
+	s, left, err := rates.Flows(far, rates.Options{Ticks: 2})
+	if err != nil || left != 170 || !slices.Equal(s.Sessions[0].Steps, []float64{30, 0, 0, 0}) {
+		t.Errorf("series %v, left %v, %v", s, left, err)
+	}
+	s, left, err = rates.Windows(far, "", rates.Options{Ticks: 2})
+	if err != nil || left != 170 || s.Len() != 1 || !slices.Equal(s.Sessions[0].Steps, []float64{30, 0, 0, 0}) {
+		t.Errorf("windows %v, left %v, %v", s, left, err)
+	}
+	for field, want := range map[int]string{flows.Gap: "gap is a number, not a gap", flows.Size: "size is a number, not a size"} {
+		other := set()
+		other.Of.Steps[field].Kind = traffic.Number
+		if _, _, err := rates.Flows(other, rates.Options{}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q", err, want)
+		}
 	}
 }
 

@@ -36,9 +36,10 @@ func isMIRAGE(f *parquet.File) bool {
 }
 
 func readMIRAGE(f *parquet.File) (*traffic.Set, error) {
-	which := map[int]int{}
+	which, null := map[int]int{}, map[int]int{}
 	for i, path := range f.Schema().Columns() {
-		which[i] = slices.Index(mirageColumns, path[0])
+		leaf, _ := f.Schema().Lookup(path...)
+		which[i], null[i] = slices.Index(mirageColumns, path[0]), nullElement(leaf)
 	}
 	set := &traffic.Set{}
 	var names []string
@@ -48,6 +49,8 @@ func readMIRAGE(f *parquet.File) (*traffic.Set, error) {
 		for _, v := range row {
 			k := which[v.Column()]
 			switch {
+			case k >= 0 && k < 3 && v.IsNull() && v.DefinitionLevel() == null[v.Column()]:
+				return fmt.Errorf("%s: packet %d has no value", mirageColumns[k], len(lists[k]))
 			case k < 0 || v.IsNull():
 			case k == 3:
 				label = string(v.ByteArray())

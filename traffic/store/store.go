@@ -14,7 +14,9 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"os"
+	"slices"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress/zstd"
@@ -36,6 +38,19 @@ type column struct {
 	step  bool
 	at    int // index in Meta or in Steps
 	index int // in a row
+
+	// Of a file that is read:
+	name string
+	null int // as nullElement says
+}
+
+// nullElement is the definition level of a list's element that has no value, -1
+// where each has one: a null below is a list without elements.
+func nullElement(leaf parquet.LeafColumn) int {
+	if leaf.Node.Optional() {
+		return leaf.MaxDefinitionLevel - 1
+	}
+	return -1
 }
 
 func columnName(step bool, f *traffic.Field) string {
@@ -231,7 +246,11 @@ func Read(b []byte) (set *traffic.Set, err error) {
 		if !ok {
 			return nil, fmt.Errorf("%w: it has no column %q", ErrFormat, path[0])
 		}
+		if col.step != (leaf.MaxRepetitionLevel == 1) {
+			return nil, fmt.Errorf("%w: column %q: a value a session in meta, a list in steps", ErrFormat, path[0])
+		}
 		own[leaf.ColumnIndex] = col
+		col.name, col.null = path[0], nullElement(leaf)
 	}
 	levels := map[*traffic.Field]map[string]float64{nil: {}}
 	for i, l := range c.Labels {
@@ -250,7 +269,14 @@ func Read(b []byte) (set *traffic.Set, err error) {
 		steps := make([][]float64, len(c.Steps))
 		for _, v := range row {
 			col := own[v.Column()]
-			if col == nil || v.IsNull() {
+			switch {
+			case col == nil || v.IsNull() && col == &columns[0]: // another program's column; no label
+				continue
+			case v.IsNull() && !col.step:
+				return fmt.Errorf("%s: there is no value", col.name)
+			case v.IsNull() && v.DefinitionLevel() == col.null:
+				return fmt.Errorf("%s: step %d has no value", col.name, len(steps[col.at]))
+			case v.IsNull(): // a list without elements
 				continue
 			}
 			x, err := number(v, levels, col)
@@ -286,7 +312,17 @@ func Read(b []byte) (set *traffic.Set, err error) {
 	return set, err
 }
 
+// number is a cell as a session holds it. Names are texts, and numbers are not: an
+// index that another program gave a name need not be the schema's.
 func number(v parquet.Value, levels map[*traffic.Field]map[string]float64, col *column) (float64, error) {
+	of, named := levels[col.field]
+	if named = named && col.name != startColumn; named != (v.Kind() == parquet.ByteArray) {
+		want := "numbers"
+		if named {
+			want = fmt.Sprintf("texts, one of %q", slices.Sorted(maps.Keys(of)))
+		}
+		return 0, fmt.Errorf("%s: values of %v: expected %s", col.name, v.Kind(), want)
+	}
 	switch v.Kind() {
 	case parquet.Double:
 		return v.Double(), nil
@@ -297,17 +333,13 @@ func number(v parquet.Value, levels map[*traffic.Field]map[string]float64, col *
 	case parquet.Int32:
 		return float64(v.Int32()), nil
 	case parquet.ByteArray:
-		of, name := levels[col.field], labelColumn
-		if col.field != nil {
-			name = columnName(col.step, col.field)
-		}
 		x, ok := of[string(v.ByteArray())]
 		if !ok {
-			return 0, fmt.Errorf("%s: %q is not a level of the schema", name, v.ByteArray())
+			return 0, fmt.Errorf("%s: %q is not a level of the schema", col.name, v.ByteArray())
 		}
 		return x, nil
 	}
-	return 0, fmt.Errorf("column %d holds values of %v", v.Column(), v.Kind())
+	return 0, fmt.Errorf("%s: values of %v: expected numbers", col.name, v.Kind())
 }
 
 // eachRow calls use for every row; errors name it, from 1.

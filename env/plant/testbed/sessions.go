@@ -61,16 +61,21 @@ func (p *part) sessions() int { return len(p.start) }
 // maxGap of a session: longer silences are cut to it.
 const maxGap = int64(3600e9)
 
+// maxStart is when the last session starts at the latest, s: three years.
+const maxStart = 1e8
+
+// maxMore bounds the packets of a session in open loop beyond one a step.
+const maxMore = 1 << 20
+
 // newLibrary compiles a set of sessions. Fields it looks for: direction, size
 // and gap of a step, protocol of a session.
 func newLibrary(set *traffic.Set, reactive bool, speed float64, perSecond float64, maxSteps int) (*library, error) {
 	c := &set.Of
-	direction, size, gap, protocol := c.StepIndex("direction"), c.StepIndex("size"), c.StepIndex("gap"), c.MetaIndex("protocol")
-	for name, i := range map[string]int{"direction": direction, "size": size, "gap": gap} {
-		if i < 0 {
-			return nil, fmt.Errorf("steps have no field %q: they are not packets", name)
-		}
+	direction, size, gap, err := c.Packets()
+	if err != nil {
+		return nil, err
 	}
+	protocol := c.MetaIndex("protocol")
 	if set.Len() == 0 {
 		return nil, fmt.Errorf("there is no session")
 	}
@@ -126,11 +131,15 @@ func newLibrary(set *traffic.Set, reactive bool, speed float64, perSecond float6
 		if maxSteps > 0 {
 			n = min(n, maxSteps)
 		}
+		more := 0.
 		for t := range n {
 			step := c.Step(s, t)
 			g, n := nanoseconds(step[gap]), step[size]
 			duration += g
 			if p == &l.open {
+				if more += math.Ceil((n+header)/1500) - 1; more > maxMore {
+					return nil, fmt.Errorf("session %d: step %d: %.0f bytes: steps are cut into more than %d packets", i, t, n, maxMore)
+				}
 				// A frame that a network card cut is sent as the wire's packets.
 				for left := n + header; left > 0; left -= 1500 {
 					p.gap, p.size, p.down = append(p.gap, g), append(p.size, uint32(max(min(left, 1500), ackBytes))), append(p.down, step[direction] == 1)
@@ -158,10 +167,7 @@ func newLibrary(set *traffic.Set, reactive bool, speed float64, perSecond float6
 		if len(p.gap) == from {
 			continue // nothing to send
 		}
-		start := nanoseconds(s.Start - first)
-		if s.Start-first > float64(maxGap)/1e6 {
-			start = int64(min((s.Start-first)/speed, 1e8) * 1e9)
-		}
+		start := int64(min((s.Start-first)/speed, maxStart) * 1e9)
 		p.start = append(p.start, start)
 		p.first = append(p.first, int32(len(p.gap)))
 		l.period = max(l.period, start+duration)

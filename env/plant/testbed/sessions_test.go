@@ -74,6 +74,35 @@ func TestSessionsPlayed(t *testing.T) {
 	}
 }
 
+// Sessions keep their own times however long the trace is; a size that no link
+// carries names its session.
+func TestSessionsOfADay(t *testing.T) {
+	set := played()
+	set.Sessions = set.Sessions[:4]
+	for i, start := range []float64{0, 3000, 7200, 86400} {
+		set.Sessions[i].Start = 5 + start
+	}
+	for _, speed := range []float64{.5, 1, 2} {
+		lib, err := newLibrary(set, true, speed, 0, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := slices.Sorted(slices.Values(slices.Concat(lib.open.start, lib.reactive.start)))
+		if want := []int64{0, int64(3000e9 / speed), int64(7200e9 / speed), int64(86400e9 / speed)}; !slices.Equal(got, want) {
+			t.Errorf("speed %v: starts %v, want %v", speed, got, want)
+		}
+	}
+	set.Sessions[1].Steps[1] = 1 << 50
+	if _, err := newLibrary(set, false, 1, 0, 0); err == nil || !strings.Contains(err.Error(), "session 1: step 0: 1125899906842624 bytes: steps are cut into more than 1048576 packets") {
+		t.Error(err)
+	}
+	set.Of.Steps = slices.Clone(set.Of.Steps)
+	set.Of.Steps[0].Levels = []string{"down", "up"}
+	if _, err := newLibrary(set, false, 1, 0, 0); err == nil || !strings.Contains(err.Error(), `direction has the levels ["down" "up"]`) {
+		t.Error(err)
+	}
+}
+
 // As many come as the number says, and the loop of recorded times has the
 // rate that the file has, from wherever it begins.
 func TestSessionsRate(t *testing.T) {
