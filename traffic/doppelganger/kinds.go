@@ -25,6 +25,9 @@ type kinds struct {
 	After   []uint64    `json:"after"`  // by kind: those that training had anywhere after it in a session, more than rarely
 	About   [][]uint64  `json:"about"`  // by field of a session and level: those that training had with it; none of fields that are no symbols
 	Begins  [][]uint64  `json:"begins"` // the same of first steps
+	// MostWith are the largest sizes of a kind in sessions with a symbol, by field of a session and level,
+	// then by kind and size, as Most; 0: training has none. A full packet has fewer bytes beside timestamps.
+	MostWith [][][]float64 `json:"most_with,omitempty"`
 }
 
 // fitting are the kinds that fit a session's fields: any of its steps, and its first.
@@ -93,7 +96,13 @@ func newKinds(set *traffic.Set, common int) *kinds {
 	for i := range sizes {
 		sizes[i] = make([][]float64, len(k.Sizes))
 	}
-	after, with := make([][maxKinds]int, len(k.Of)), make([]int, len(k.Of)) // sessions
+	with := make([][][][]float64, len(set.Of.Meta)) // by field, level, and kind and size
+	for j, f := range set.Of.Meta {
+		for range f.Levels {
+			with[j] = append(with[j], make([][]float64, len(k.Of)*len(k.Sizes)))
+		}
+	}
+	after, having := make([][maxKinds]int, len(k.Of)), make([]int, len(k.Of)) // sessions
 	var before uint64
 	pairs := make([]uint64, len(k.Of)) // of a session
 	count := func() {
@@ -101,7 +110,7 @@ func newKinds(set *traffic.Set, common int) *kinds {
 			for b := set; b != 0; b &= b - 1 {
 				after[a][bits.TrailingZeros64(b)]++
 			}
-			with[a] += int(before >> a & 1)
+			having[a] += int(before >> a & 1)
 		}
 		before = 0
 		clear(pairs)
@@ -127,13 +136,19 @@ func newKinds(set *traffic.Set, common int) *kinds {
 		for j, f := range k.Sizes {
 			if x[f] != 0 {
 				sizes[own][j] = append(sizes[own][j], x[f])
+				for m, f := range set.Of.Meta {
+					if f.Kind == traffic.Symbol {
+						at := &with[m][int(s.Meta[m])][own*len(k.Sizes)+j]
+						*at = append(*at, x[k.Sizes[j]])
+					}
+				}
 			}
 		}
 	})
 	count()
 	for a := range k.Of {
 		for b := range k.Of {
-			if n := after[a][b]; n > 0 && float64(n) >= rarely*float64(min(with[a], with[b])) {
+			if n := after[a][b]; n > 0 && float64(n) >= rarely*float64(min(having[a], having[b])) {
 				k.After[a] |= 1 << b
 			}
 		}
@@ -152,6 +167,19 @@ func newKinds(set *traffic.Set, common int) *kinds {
 			}
 		}
 		k.Least, k.Most = append(k.Least, least), append(k.Most, most)
+	}
+	for _, levels := range with {
+		of := make([][]float64, len(levels))
+		for l, sizes := range levels {
+			of[l] = make([]float64, len(sizes))
+			for at, v := range sizes {
+				if len(v) > 0 {
+					_, most := bounds(v, common)
+					of[l][at] = min(most, k.Most[at/len(k.Sizes)][at%len(k.Sizes)])
+				}
+			}
+		}
+		k.MostWith = append(k.MostWith, of)
 	}
 	return k
 }
@@ -207,6 +235,21 @@ func (k *kinds) bound(kind int, x []float64) {
 			x[f] = 0
 		} else {
 			x[f] = min(max(x[f], k.Least[kind][i]), k.Most[kind][i])
+		}
+	}
+}
+
+// boundWith makes a step's sizes what a kind allows in a session with symbols; level gives
+// that of a session's field.
+func (k *kinds) boundWith(kind int, x []float64, level func(field int) int) {
+	for j, levels := range k.MostWith {
+		if len(levels) == 0 {
+			continue
+		}
+		for i, f := range k.Sizes {
+			if most := levels[level(j)][kind*len(k.Sizes)+i]; most > 0 && x[f] > most {
+				x[f] = max(most, k.Least[kind][i])
+			}
 		}
 	}
 }
@@ -324,6 +367,19 @@ func (k *kinds) check(c *traffic.Schema) error {
 	for j, f := range c.Meta {
 		if len(k.About[j]) != len(f.Levels) || len(k.Begins[j]) != len(f.Levels) {
 			return fmt.Errorf("codec: kinds of %d levels of %s", len(k.About[j]), f.Name)
+		}
+	}
+	if len(k.MostWith) != 0 && len(k.MostWith) != len(c.Meta) {
+		return fmt.Errorf("codec: largest sizes with %d fields of sessions", len(k.MostWith))
+	}
+	for j, levels := range k.MostWith {
+		if len(levels) != len(c.Meta[j].Levels) {
+			return fmt.Errorf("codec: largest sizes with %d levels of %s", len(levels), c.Meta[j].Name)
+		}
+		for l, most := range levels {
+			if len(most) != n*len(sizes) || slices.ContainsFunc(most, func(x float64) bool { return !(x >= 0 && x <= 1<<53) }) {
+				return fmt.Errorf("codec: largest sizes with level %d of %s are %v", l, c.Meta[j].Name, most)
+			}
 		}
 	}
 	return nil

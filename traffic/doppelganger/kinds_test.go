@@ -232,3 +232,41 @@ func TestPermit(t *testing.T) {
 		}
 	}
 }
+
+// Sizes are within those of their kind in sessions with the same symbols: a full packet
+// has fewer bytes beside timestamps, a datagram of one protocol fewer than of another.
+func TestSizesWithSymbols(t *testing.T) {
+	train := exchanges(200)
+	for i := range train.Sessions {
+		s := &train.Sessions[i]
+		if s.Meta[0] == 1 {
+			for at := 1; at < len(s.Steps); at += 4 {
+				s.Steps[at] = min(s.Steps[at], 448)
+			}
+		}
+	}
+	c := tiny(Adversarial)
+	m, err := Fit(t.Context(), train, c, traffic.FitOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	largest := func() (most [2]float64) {
+		for s, err := range m.Sample(t.Context(), traffic.Request{N: 2000, Seed: 3}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range m.Schema().Len(&s) {
+				protocol := int(s.Meta[0])
+				most[protocol] = max(most[protocol], m.Schema().Step(&s, i)[1])
+			}
+		}
+		return most
+	}
+	if most := largest(); most[1] > 448 || most[0] < 449 {
+		t.Errorf("sizes up to %v by protocol, training's up to 1399 and 448", most)
+	}
+	m.codec.Kinds.MostWith = nil
+	if most := largest(); most[1] <= 448 {
+		t.Errorf("sizes up to %v without bounds: this shows nothing", most)
+	}
+}

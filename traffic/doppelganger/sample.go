@@ -339,7 +339,12 @@ func (s *sampler) emit(i int, y []float32, key rng.Key, most int) {
 				w.at = opens
 			}
 		}
+		from = len(x.Steps)
 		x.Steps = k.outer(x.Steps, step)
+		if k.Kinds != nil {
+			class := s.class[i*len(k.blocks)+k.given:]
+			k.Kinds.boundWith(int(step[0]), x.Steps[from:], func(field int) int { return int(class[field]) })
+		}
 		w.steps++
 		if w.steps >= most {
 			w.done = true
