@@ -362,7 +362,14 @@ func (m *compiler) open(s *traffic.Session, number int) *session {
 	x.id = [2]uint16{uint16(b[0]), uint16(b[1])}
 	x.ttl[1] -= 4 + uint8(server%12) // hops to the server; the client is beside the capture
 	x.profile = m.metaOf(s, flows.OptionProfile)
-	if !m.Neutral && x.proto != packet.ICMPv4 && x.proto != packet.ICMPv6 {
+	switch {
+	case m.Neutral:
+	case x.proto == packet.ICMPv4 || x.proto == packet.ICMPv6:
+		if to, strict := movedICMP(x.v4, x.icmp); strict {
+			m.report.Why[whyMovedICMP]++
+			x.icmp = to
+		}
+	default:
 		if to, strict := moved(x.proto, port); strict {
 			m.report.Why[whyMoved]++
 			port = to

@@ -326,7 +326,7 @@ func question(b []byte, at, n int) int {
 func isError(x *session) bool {
 	kind := uint8(x.icmp >> 8)
 	if x.proto == packet.ICMPv4 {
-		return kind == 3 || kind == 11
+		return kind == 3 || kind == 4 || kind == 5 || kind == 11 || kind == 12 // RFC 792
 	}
 	return x.proto == packet.ICMPv6 && kind >= 1 && kind <= 4
 }

@@ -147,7 +147,8 @@ func expert(t *testing.T, path string) (kinds map[string]int, packets int) {
 // allowed are the warnings that an action itself means: a reset, and a request
 // that the session does not answer.
 func allowed(kind string) bool {
-	return strings.HasPrefix(kind, "note: ") || kind == "warning: Connection reset (RST)" || kind == "warning: No response seen to ICMP request"
+	return strings.HasPrefix(kind, "note: ") || kind == "warning: Connection reset (RST)" || kind == "warning: No response seen to ICMP request" ||
+		strings.HasPrefix(kind, "warning: No response seen to ICMPv6 request")
 }
 
 func checkExpert(t *testing.T, capture []byte) {
@@ -170,6 +171,25 @@ func TestTsharkOdd(t *testing.T) {
 }
 
 // Ten thousand sessions of the bundled n-gram, its labels in turn.
+// A model may draw any type of ICMP message, and a size that its type does not have.
+func TestTsharkICMP(t *testing.T) {
+	peer(t, "tshark")
+	s := &traffic.Set{Of: flows.Schema(nil)}
+	for v := range 2 {
+		for kind := range 256 {
+			for _, code := range []int{0, 3, 112} {
+				x := traffic.Session{Label: -1, Start: float64(len(s.Sessions)), Meta: []float64{flows.ICMP, float64(v), float64(kind<<8 | code), 3, 3, 0, 1, 2}}
+				for _, n := range []int{0, 4, 8, 20, 33, 100, 128, 600} {
+					x.Steps = flows.Action{Size: n, Gap: .01}.Append(x.Steps)
+				}
+				s.Sessions = append(s.Sessions, x)
+			}
+		}
+	}
+	capture, _ := compiled(t, s, Options{})
+	checkExpert(t, capture)
+}
+
 func TestTsharkBundled(t *testing.T) {
 	peer(t, "tshark")
 	if testing.Short() {

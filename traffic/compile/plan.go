@@ -28,6 +28,7 @@ const (
 	whyNoTime     = "the trace is longer than pcap's time: gap cut"
 	whyLate       = "the session starts after pcap's time: start cut"
 	whyMoved      = "port moved: its dissector refuses neutral bytes"
+	whyMovedICMP  = "ICMP type moved: its dissector refuses neutral bytes"
 	whyTimestamps = "options: no room for timestamps beside full-sized segments"
 )
 
