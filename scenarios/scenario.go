@@ -22,6 +22,7 @@ import (
 	"github.com/planegym/planegym/env/queues"
 	"github.com/planegym/planegym/internal/nearest"
 	"github.com/planegym/planegym/internal/nesting"
+	"github.com/planegym/planegym/internal/unsigned"
 )
 
 // Scenario is one experiment as data.
@@ -214,6 +215,9 @@ func Parse(text []byte) (Scenario, error) {
 	if unknown := meta.Undecoded(); len(unknown) > 0 {
 		key := unknown[0]
 		return s, fmt.Errorf("scenarios: line %d: unknown key %q%s", line(text, key[len(key)-1]), key.String(), nearest.Hint(key.String(), nearest.Keys(s)))
+	}
+	if err := unsigned.TOML(string(text), &s); err != nil {
+		return s, fmt.Errorf("scenarios: %w", err)
 	}
 	return s, s.Check()
 }

@@ -21,7 +21,7 @@ type files map[string][]string
 func (f files) add(text string) error {
 	name, list, ok := strings.Cut(text, "=")
 	if !ok || name == "" || list == "" {
-		return fmt.Errorf("%q is not NAME=FILE,FILE,...", text)
+		return fmt.Errorf("%q is not NAME=FILE and a file for each further split, with commas between", text)
 	}
 	if f[name] != nil {
 		return fmt.Errorf("a second row %q", name)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/planegym/planegym/internal/nearest"
 	"github.com/planegym/planegym/internal/nesting"
+	"github.com/planegym/planegym/internal/unsigned"
 )
 
 // File sets in into, a pointer to a struct, what a TOML file says.
@@ -50,5 +51,5 @@ func decode(text string, into any) error {
 		key := unknown[0].String()
 		return fmt.Errorf("unknown key %q%s", key, nearest.Hint(key, nearest.Keys(into)))
 	}
-	return nil
+	return unsigned.TOML(text, into)
 }
