@@ -23,104 +23,109 @@ import (
 	"github.com/planegym/planegym/traffic/ngram"
 )
 
+// options are the flags.
+type options struct {
+	first, seeds, updates, draws, threads int
+	rows                                  []string
+	keep                                  pieces.Folder
+	halves                                string
+	others                                files
+}
+
 func main() {
-	var first, seeds, updates, draws int
-	var rows, out string
-	var threads int
-	var folder string
-	others := files{}
-	flag.IntVar(&seeds, "seeds", 3, "splits, each with fits and samples of its own")
-	flag.IntVar(&first, "first", 0, "the first of them")
-	flag.IntVar(&updates, "updates", 0, "of the adversarial fit; 0: its default")
-	flag.IntVar(&threads, "threads", 1, "of fits")
-	flag.StringVar(&rows, "rows", "half,columns,bootstrap,witten-bell,likelihood,doppelganger", "what to compare; doppelganger@8 and ngram@8 are private fits at ε = 8")
-	flag.IntVar(&draws, "draws", 1, "samples of each fit, whose figures are averaged")
-	flag.StringVar(&out, "o", "", "file of figures, a line for each row of a split: those in it are not computed again")
-	flag.StringVar(&folder, "halves", "", "write the halves that rows are fitted to into this `folder`, half-0.csv and on, and end")
-	flag.Func("row", "`NAME=FILE,FILE,...`: a row of somebody's records, fitted elsewhere to the halves that -halves writes; a file for each split (can be repeated)", others.add)
+	o := options{others: files{}}
+	flag.IntVar(&o.seeds, "seeds", 3, "splits, each with fits and samples of its own")
+	flag.IntVar(&o.first, "first", 0, "the first of them")
+	flag.IntVar(&o.updates, "updates", 0, "of the adversarial fit; 0: its default")
+	flag.IntVar(&o.threads, "threads", 1, "of fits")
+	rows := flag.String("rows", "half,columns,bootstrap,witten-bell,likelihood,doppelganger", "what to compare; doppelganger@8 and ngram@8 are private fits at ε = 8")
+	flag.IntVar(&o.draws, "draws", 1, "samples of each fit, whose figures are averaged")
+	keep := flag.String("keep", "", "`folder` of figures, a file for each row of a split: those in it are not computed again")
+	flag.StringVar(&o.halves, "halves", "", "write the halves that rows are fitted to into this `folder`, half-0.csv and on, and end")
+	flag.Func("row", "`NAME=FILE,FILE,...`: a row of somebody's records, fitted elsewhere to the halves that -halves writes; a file for each split (can be repeated)", o.others.add)
 	flag.Parse()
+	o.rows, o.keep = strings.Split(*rows, ","), pieces.Folder(*keep)
 	if flag.NArg() != 1 {
 		fmt.Fprintln(os.Stderr, "usage: flowrecords [flags] FILE.csv")
 		os.Exit(2)
 	}
-	if err := run(context.Background(), flag.Arg(0), first, seeds, updates, draws, threads, strings.Split(rows, ","), out, folder, others); err != nil {
+	if err := o.run(context.Background(), flag.Arg(0)); err != nil {
 		fmt.Fprintln(os.Stderr, "flowrecords:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, path string, first, seeds, updates, draws, threads int, rows []string, out, folder string, others files) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	records, err := netflow.ReadCSV(f, path, netflow.Options{})
+func (o *options) run(ctx context.Context, path string) error {
+	records, err := readRecords(path)
 	if err != nil {
 		return err
 	}
 	set := netflow.Sessions(records)
-	fmt.Printf("%d records, %d sessions, %d fields; means of %d seeds\n", len(records), set.Len(), len(set.Of.Meta)+len(set.Of.Steps), seeds)
-	if folder != "" {
-		return writeHalves(path, records, first, seeds, folder)
+	fmt.Printf("%d records, %d sessions, %d fields; means of %d seeds\n", len(records), set.Len(), len(set.Of.Meta)+len(set.Of.Steps), o.seeds)
+	if o.halves != "" {
+		return writeHalves(path, records, o.first, o.seeds, o.halves)
 	}
-	outside, err := others.read(records, set.Of, seeds)
+	outside, err := o.others.read(records, set.Of, o.seeds)
 	if err != nil {
 		return err
 	}
-	for _, name := range others.names() {
-		if slices.Contains(rows, name) {
+	for _, name := range o.others.names() {
+		if slices.Contains(o.rows, name) {
 			return fmt.Errorf("-row %s: there is a row of that name", name)
 		}
-		rows = append(rows, name)
+		o.rows = append(o.rows, name)
 	}
-	done, err := openResults(out)
-	if err != nil {
-		return err
-	}
-	defer done.file.Close()
-	for seed := first; seed < first+seeds; seed++ {
+	table := map[string]map[string][]float64{}
+	for seed := o.first; seed < o.first+o.seeds; seed++ {
 		train, held := halves(set, uint64(seed))
 		j := newJudge(train, held, uint64(seed))
-		for _, row := range rows {
-			if done.find(seed, row, updates, draws) != nil {
-				continue
-			}
-			start, cpu := time.Now(), pieces.CPU()
-			var draw func(uint64) (*traffic.Set, error)
-			note := ""
-			if of := outside[row]; of != nil {
-				draw = func(uint64) (*traffic.Set, error) { return of[seed-first], nil }
-			} else if draw, note, err = fit(ctx, row, train, held.Len(), uint64(seed), updates, threads); err != nil {
-				return fmt.Errorf("%s: %w", row, err)
-			}
-			x := result{seed, row, updates, draws, map[string]eval.Number{}}
-			for k := range draws {
-				drawn, err := draw(uint64(k))
-				if err != nil {
-					return fmt.Errorf("%s: %w", row, err)
+		for _, row := range o.rows {
+			figures, err := o.figures(seed, row, func() (figures, error) {
+				if of := outside[row]; of != nil {
+					return o.measure(ctx, j, seed, row, train, held.Len(), func(uint64) (*traffic.Set, error) { return of[seed-o.first], nil })
 				}
-				for name, v := range j.figures(drawn) {
-					x.Figures[name] += eval.Number(v / float64(draws))
-				}
-			}
-			fmt.Printf("seed %d %s: in %.1f s, %.1f CPU-seconds %s\n", seed, row, time.Since(start).Seconds(), pieces.CPU()-cpu, note)
-			for _, name := range figureNames {
-				fmt.Printf("    %s %.4f", name, x.Figures[name])
-			}
-			fmt.Println()
-			if err := done.add(x); err != nil {
+				return o.measure(ctx, j, seed, row, train, held.Len(), nil)
+			})
+			if err != nil {
 				return err
+			}
+			if table[row] == nil {
+				table[row] = map[string][]float64{}
+			}
+			for _, name := range figureNames {
+				table[row][name] = append(table[row][name], float64(figures[name]))
 			}
 		}
 	}
-	values(func(row, figure string) (v []float64) {
-		for seed := first; seed < first+seeds; seed++ {
-			v = append(v, float64(done.find(seed, row, updates, draws).Figures[figure]))
-		}
-		return v
-	}).print(os.Stdout, rows)
+	values(func(row, figure string) []float64 { return table[row][figure] }).print(os.Stdout, o.rows)
 	return nil
+}
+
+// measure fits a row to train, where draw does not give its samples, and judges them.
+func (o *options) measure(ctx context.Context, j *judge, seed int, row string, train *traffic.Set, n int, draw func(uint64) (*traffic.Set, error)) (figures, error) {
+	start, cpu, note := time.Now(), pieces.CPU(), ""
+	if draw == nil {
+		var err error
+		if draw, note, err = fit(ctx, row, train, n, uint64(seed), o.updates, o.threads); err != nil {
+			return nil, err
+		}
+	}
+	f := figures{}
+	for k := range o.draws {
+		drawn, err := draw(uint64(k))
+		if err != nil {
+			return nil, err
+		}
+		for name, v := range j.figures(drawn) {
+			f[name] += eval.Number(v / float64(o.draws))
+		}
+	}
+	fmt.Printf("seed %d %s: in %.1f s, %.1f CPU-seconds %s\n", seed, row, time.Since(start).Seconds(), pieces.CPU()-cpu, note)
+	for _, name := range figureNames {
+		fmt.Printf("    %s %.4f", name, f[name])
+	}
+	fmt.Println()
+	return f, nil
 }
 
 // halves are the sessions in two random halves.

@@ -1,77 +1,23 @@
 package main
 
 import (
-	"bufio"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"math"
-	"os"
 	"slices"
 	"strings"
 
+	"github.com/planegym/planegym/internal/pieces"
 	"github.com/planegym/planegym/traffic/eval"
 )
 
-// result is what one row has on one split.
-type result struct {
-	Seed    int                    `json:"seed"`
-	Row     string                 `json:"row"`
-	Updates int                    `json:"updates"` // as asked for
-	Draws   int                    `json:"draws"`   // samples that the figures are means of
-	Figures map[string]eval.Number `json:"figures"`
-}
+// figures are what one row has on one split.
+type figures map[string]eval.Number
 
-// results are those of a run, in a file too, a line each, where one is given: a run
-// that ended goes on where it was.
-type results struct {
-	all  []result
-	file *os.File // nil: none
-}
-
-func openResults(path string) (*results, error) {
-	r := &results{}
-	if path == "" {
-		return r, nil
-	}
-	b, err := os.ReadFile(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	lines := bufio.NewScanner(strings.NewReader(string(b)))
-	for n := 1; lines.Scan(); n++ {
-		var x result
-		if err := json.Unmarshal(lines.Bytes(), &x); err != nil {
-			return nil, fmt.Errorf("%s:%d: %w", path, n, err)
-		}
-		r.all = append(r.all, x)
-	}
-	r.file, err = os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-	return r, err
-}
-
-func (r *results) add(x result) error {
-	r.all = append(r.all, x)
-	if r.file == nil {
-		return nil
-	}
-	b, err := json.Marshal(x)
-	if err != nil {
-		return err
-	}
-	_, err = r.file.Write(append(b, '\n'))
-	return err
-}
-
-func (r *results) find(seed int, row string, updates, draws int) *result {
-	for i := range r.all {
-		if x := &r.all[i]; x.Seed == seed && x.Row == row && x.Updates == updates && x.Draws == draws {
-			return x
-		}
-	}
-	return nil
+// figures are those of a row on a split: kept ones of equal updates and draws, or what
+// compute gives.
+func (o *options) figures(seed int, row string, compute func() (figures, error)) (figures, error) {
+	return pieces.Do(o.keep, fmt.Sprintf("%s-%d-updates-%d-draws-%d", row, seed, o.updates, o.draws), compute)
 }
 
 // values are a figure's of a row, by split.

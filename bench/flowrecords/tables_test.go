@@ -1,10 +1,10 @@
 package main
 
 import (
-	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/planegym/planegym/internal/pieces"
 	"github.com/planegym/planegym/traffic/eval"
 )
 
@@ -32,31 +32,28 @@ func TestPairedDifferences(t *testing.T) {
 }
 
 func TestResultsAreReadAgain(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "figures.jsonl")
-	for seed := range 2 {
-		r, err := openResults(path)
+	keep := pieces.Folder(t.TempDir())
+	computed := 0
+	measure := func(o options, seed int, value eval.Number) figures {
+		o.keep = keep
+		f, err := o.figures(seed, "half", func() (figures, error) {
+			computed++
+			return figures{"pairs": value}, nil
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n := len(r.all); n != seed {
-			t.Fatalf("%d results of %d", n, seed)
-		}
-		if err := r.add(result{seed, "half", 0, 3, map[string]eval.Number{"pairs": .25}}); err != nil {
-			t.Fatal(err)
-		}
-		if err := r.file.Close(); err != nil {
-			t.Fatal(err)
-		}
+		return f
 	}
-	r, err := openResults(path)
-	if err != nil {
-		t.Fatal(err)
+	for seed := range 2 {
+		measure(options{draws: 3}, seed, .25)
 	}
-	defer r.file.Close()
-	if x := r.find(1, "half", 0, 3); x == nil || x.Figures["pairs"] != .25 {
-		t.Errorf("split 1: %+v", x)
+	if f := measure(options{draws: 3}, 1, .5); f["pairs"] != .25 || computed != 2 {
+		t.Errorf("split 1: %v after %d computations", f, computed)
 	}
-	if r.find(1, "half", 400, 3) != nil || r.find(1, "half", 0, 1) != nil || r.find(2, "half", 0, 3) != nil {
-		t.Error("a result of other updates, draws or of another split is found")
+	for _, other := range []figures{measure(options{updates: 400, draws: 3}, 1, .5), measure(options{draws: 1}, 1, .5), measure(options{draws: 3}, 2, .5)} {
+		if other["pairs"] != .5 {
+			t.Error("a result of other updates, draws or of another split is found")
+		}
 	}
 }
