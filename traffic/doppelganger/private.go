@@ -33,8 +33,8 @@ import (
 // critics alone; classes are public; labels of generated sessions are drawn of the noisy
 // counts; which window of a session a step asks for is drawn of a fixed distribution;
 // starts, kinds of steps, lengths and the choice among candidates are not learnt.
-// Sampling and noise are of a cryptographic generator that is seeded anew in every fit and
-// kept nowhere, or who knows the seed could take the noise away.
+// Sampling and noise come from a cryptographic generator that gets a new seed in every fit. The seed
+// is not saved: with it the noise could be taken away.
 //
 // What a session is, is given: the schema's labels and levels, and ranks of addresses,
 // which come from all records, are taken as public.
@@ -115,7 +115,7 @@ func (c *Config) checkPrivate() error {
 func (m *Model) fitPrivate(ctx context.Context, be *compute.Backend, set *traffic.Set, o traffic.FitOptions, noise rand.Source) error {
 	c := m.Config
 	if o.Resume {
-		return fmt.Errorf("%w: a private fit goes on from no checkpoint: its noise is kept nowhere", ErrResume)
+		return fmt.Errorf("%w: a private fit cannot be resumed: its noise is not saved", ErrResume)
 	}
 	set = &traffic.Set{Of: set.Of, Sessions: nonEmpty(set)}
 	if err := privacy.CheckDelta(c.Delta, set.Len()); err != nil {

@@ -110,8 +110,7 @@ func kind[C any, M traffic.Fitted](mode, about, format string, parse func([]byte
 		return c, true
 	}
 	return Kind{
-		Tuning: tuning,
-		Mode:   mode, About: about, Format: format,
+		Mode: mode, About: about, Format: format, Tuning: tuning,
 		Parse: func(b []byte) (traffic.Model, error) {
 			m, err := parse(b)
 			if err != nil {

@@ -72,7 +72,7 @@ type Model struct {
 	byLabel   [][]int32 // by label+1: sessions
 	starts    []float64 // s between the starts of training sessions
 	private   *Private
-	often     int // as fitted; 0: every value is kept, or classes are public
+	often     int // Config.Often of the fit; 0: every value has a class of its own, or classes are public
 }
 
 // Settings are those it was fitted with. A cut that was found in the data is one
