@@ -47,20 +47,37 @@ func Sigma(epsilon, delta float64) (float64, error) {
 	if err := Check(epsilon, delta); err != nil {
 		return 0, err
 	}
+	sigma, ok, err := least(1e12, 100, func(sigma float64) (bool, error) { return sigma > 0 && Delta(sigma, epsilon) <= delta, nil })
+	if err == nil && !ok {
+		err = fmt.Errorf("%w: epsilon %v with delta %v takes more noise than %v times the sensitivity", ErrBudget, epsilon, delta, sigma)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return sigma, nil
+}
+
+// least is the smallest noise that met allows, by halvings of the range in which it is.
+// Not ok: the noise that is given, above most, is not enough.
+func least(most float64, halvings int, met func(sigma float64) (bool, error)) (sigma float64, ok bool, err error) {
 	lo, hi := 0., 1.
-	for Delta(hi, epsilon) > delta {
-		if lo, hi = hi, 2*hi; hi > 1e12 {
-			return 0, fmt.Errorf("%w: epsilon %v with delta %v takes more noise than %v times the sensitivity", ErrBudget, epsilon, delta, hi)
+	for {
+		if ok, err = met(hi); ok || err != nil {
+			break
+		}
+		if lo, hi = hi, 2*hi; hi > most {
+			return hi, false, nil
 		}
 	}
-	for range 100 {
-		if mid := (lo + hi) / 2; mid > 0 && Delta(mid, epsilon) <= delta {
+	for range halvings {
+		mid := (lo + hi) / 2
+		if enough, err := met(mid); err == nil && enough {
 			hi = mid
 		} else {
 			lo = mid
 		}
 	}
-	return hi, nil
+	return hi, ok, err
 }
 
 // phi is the distribution function of the standard normal distribution.

@@ -157,34 +157,19 @@ func Multiplier(q float64, steps int, epsilon, delta float64) (float64, error) {
 	if err := Check(epsilon, delta); err != nil {
 		return 0, err
 	}
-	met := func(sigma float64) (bool, error) {
+	sigma, ok, err := least(1e7, 30, func(sigma float64) (bool, error) {
 		var a Accountant
 		if err := a.Gaussian(q, sigma, steps); err != nil {
 			return false, err
 		}
 		e, _ := a.Epsilon(delta)
 		return e <= epsilon, nil
+	})
+	if err == nil && !ok {
+		err = fmt.Errorf("%w: %d steps with epsilon %v and delta %v take more noise than %v times the sensitivity", ErrBudget, steps, epsilon, delta, sigma)
 	}
-	lo, hi := 0., 1.
-	for {
-		ok, err := met(hi)
-		if err != nil {
-			return 0, err
-		}
-		if ok {
-			break
-		}
-		if lo, hi = hi, 2*hi; hi > 1e7 {
-			return 0, fmt.Errorf("%w: %d steps with epsilon %v and delta %v take more noise than %v times the sensitivity", ErrBudget, steps, epsilon, delta, hi)
-		}
+	if err != nil {
+		return 0, err
 	}
-	for range 30 {
-		mid := (lo + hi) / 2
-		if ok, err := met(mid); err == nil && ok {
-			hi = mid
-		} else {
-			lo = mid
-		}
-	}
-	return hi, nil
+	return sigma, nil
 }
